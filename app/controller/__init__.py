@@ -1,0 +1,1 @@
+"""The one process of the host that starts, watches, meters and stops bottles, and the only writer of the store."""

@@ -1,0 +1,242 @@
+"""What the controller says to its clients: immutable snapshots and requests, the API's own vocabulary. Pure."""
+
+from typing import Any, Literal
+
+from pydantic import BaseModel, ConfigDict, Field
+
+from sidecar.secret import Secret
+
+BottleState = Literal["launching", "running", "frozen", "stopping", "ended", "failed", "lost"]
+"""`ended`: exit 0. `failed`: any other end, or a launch that was undone. `lost`: found dead on adoption."""
+
+LIVE: frozenset[str] = frozenset({"launching", "running", "frozen", "stopping"})
+COLORS = ("red", "green", "yellow", "blue", "magenta")
+Color = Literal["red", "green", "yellow", "blue", "magenta"]
+Isolation = Literal["process", "container", "vm"]
+Workspace = Literal["mount", "read-only", "copy", "none"]
+SLUG_PATTERN = r"^[a-z0-9][a-z0-9-]{0,62}$"
+
+
+class Snapshot(BaseModel):
+    """Base of all API values: frozen; unknown keys are errors, so that two versions never half-understand."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+
+class SidecarHealth(Snapshot):
+    """hardening.md, first paragraph. `next_retry` is seconds from `at` (unix time)."""
+
+    state: Literal["starting", "healthy", "restarting", "failed"] = "starting"
+    attempt: int = 0
+    next_retry: float | None = None
+    last_error: str = ""
+    at: float = 0.0
+
+
+class BottleView(Snapshot):
+    """One running or ended session, as every face shows it."""
+
+    slug: str
+    session_id: str
+    label: str
+    agent: str | None
+    bottles: tuple[str, ...]
+    lineage: str = ""
+    provider: str
+    model: str | None = None
+    backend: str
+    engine: str = ""
+    isolation: Isolation
+    color: Color | None = None
+    state: BottleState
+    sidecar: SidecarHealth = SidecarHealth()
+    cwd: str
+    workspace: Workspace = "mount"
+    title: str = ""
+    command: tuple[str, ...] = ()
+    created_at: float
+    started_at: float | None = None
+    ended_at: float | None = None
+    exit_code: int | None = None
+    error: str = ""
+    notes: tuple[str, ...] = ()
+    """Truths about this bottle's posture: no Landlock, connect_to is set, degraded engine …"""
+    attention: int = 0
+    """Higher comes first in the list (hardening.md, Health)."""
+    allowed: int = 0
+    refused: int = 0
+    """Requests so far, by decision."""
+    last_activity: float | None = None
+
+
+class AgentEntry(Snapshot):
+    """A row of the agent picker. A broken file is listed with its error, and only choosing it fails."""
+
+    name: str
+    file: str
+    origin: Literal["home", "project"]
+    description: str = ""
+    bottle: str | None = None
+    error: str | None = None
+    confirmed: bool = True
+    """False for a project's agent whose present content the operator has not confirmed yet."""
+
+
+class BottleEntry(Snapshot):
+    """A row of the bottle picker. `lineage` reads `base -> net -> dev`."""
+
+    name: str
+    file: str
+    lineage: str = ""
+    provider: str | None = None
+    notes: str = ""
+    error: str | None = None
+
+
+class Catalogue(Snapshot):
+    """All manifests as they are on disk now; `warnings` name ignored files and why."""
+
+    agents: tuple[AgentEntry, ...] = ()
+    bottles: tuple[BottleEntry, ...] = ()
+    warnings: tuple[str, ...] = ()
+
+
+class BackendReport(Snapshot):
+    """What `probe()` found by really launching something. `fix` says what to do where it does not work."""
+
+    name: str
+    engine: str = ""
+    works: bool
+    isolation: Isolation
+    version: str = ""
+    reason: str = ""
+    fix: str = ""
+    capabilities: dict[str, bool] = {}
+    notes: tuple[str, ...] = ()
+
+
+class DoctorCheck(Snapshot):
+    name: str
+    ok: bool
+    text: str
+    fix: str = ""
+
+
+class Doctor(Snapshot):
+    checks: tuple[DoctorCheck, ...] = ()
+    backends: tuple[BackendReport, ...] = ()
+
+
+class LaunchRequest(Snapshot):
+    """All a client can choose. It carries secrets that were typed in: serialize with secret.REVEAL only."""
+
+    agent: str | None = None
+    command: tuple[str, ...] = ()
+    bottles: tuple[str, ...] | None = None
+    """In order; None means the agent's own default. Picked ones replace the agent's `bottle`."""
+    label: str | None = None
+    color: Color | None = None
+    backend: str | None = None
+    model: str | None = None
+    budget: dict[str, str] = {}
+    cwd: str
+    workspace: Workspace | None = None
+    prompt: str | None = None
+    headless: bool = False
+    learn: bool = False
+    rows: int = Field(default=24, ge=1, le=1000)
+    cols: int = Field(default=80, ge=1, le=1000)
+    env: dict[str, Secret] = {}
+    """Values of the host variables that the preflight asked for (`wants_env`), from the client's environment."""
+    secrets: dict[str, Secret] = {}
+    """Secrets typed in at the preflight, used for this launch."""
+    confirm: tuple[str, ...] = ()
+    """Content hashes of project agents that the operator confirmed in this request."""
+
+
+class Provenance(Snapshot):
+    """One line of the resolved manifest: `supervise: true (from base)`."""
+
+    path: str
+    value: Any
+    source: str
+
+
+class SecretNeed(Snapshot):
+    """A secret this launch uses, by name only, and where it would come from."""
+
+    name: str
+    used_by: str
+    source: Literal["keyring", "environment", "request", "missing"]
+
+
+class Preflight(Snapshot):
+    """Everything that a launch would make, without making it. A dry run ends here."""
+
+    slug: str
+    label: str
+    agent: str | None
+    bottles: tuple[str, ...]
+    lineage: str
+    provider: str
+    model: str | None = None
+    backend: str
+    engine: str
+    isolation: Isolation
+    tried: tuple[BackendReport, ...] = ()
+    command: tuple[str, ...]
+    cwd: str
+    workspace: Workspace
+    resolved: tuple[Provenance, ...] = ()
+    routes: tuple[dict[str, Any], ...] = ()
+    creates: tuple[str, ...] = ()
+    secrets: tuple[SecretNeed, ...] = ()
+    wants_env: tuple[str, ...] = ()
+    wants_prompt: dict[str, str] = {}
+    """Values to ask for without echo: name → the question."""
+    confirm: dict[str, str] = {}
+    """Project agents to confirm: content hash → what it is."""
+    masks: tuple[str, ...] = ()
+    warnings: tuple[str, ...] = ()
+    problems: tuple[str, ...] = ()
+    """Why this launch would be refused; empty when it may start."""
+
+
+class LaunchStep(Snapshot):
+    """Progress of a launch. `ms` is the step's own time once it has ended."""
+
+    session_id: str
+    slug: str
+    step: str
+    state: Literal["running", "done", "failed", "undone"]
+    ms: float | None = None
+    detail: str = ""
+
+
+class StreamEvent(Snapshot):
+    """One item of the event stream. `seq` grows by one over everything that is kept and is what a client resumes
+    from; it is 0 for passing events that are not kept (progress, bottle snapshots)."""
+
+    seq: int
+    at: float
+    kind: Literal["egress", "notice", "bottle", "bottle_gone", "launch", "catalogue", "proposal", "lagged"]
+    slug: str = ""
+    data: dict[str, Any] = {}
+
+
+class Status(Snapshot):
+    """The controller itself."""
+
+    version: str
+    pid: int
+    started_at: float
+    last_seq: int
+    bottles: int
+    warnings: tuple[str, ...] = ()
+
+
+class CleanupReport(Snapshot):
+    """What was left behind and has been removed; `kept` is live or preserved."""
+
+    removed: tuple[str, ...] = ()
+    kept: tuple[str, ...] = ()

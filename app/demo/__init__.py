@@ -1,0 +1,1 @@
+"""The offline tour: a scripted agent in a real bottle against a local pretend API."""

@@ -1,0 +1,100 @@
+"""Where carboy keeps things: config, state and runtime folders, and what lies in them. Creates nothing by itself
+but private folders, and refuses one that another user owns."""
+
+import hashlib
+import os
+import stat
+import tempfile
+from dataclasses import dataclass
+from pathlib import Path
+
+import platformdirs
+
+from app.errors import CarboyError
+
+MAX_RUN_PATH = 60
+"""Longest runtime folder in bytes: a unix socket's path is limited to 104 bytes on macOS and 108 on Linux
+(sys/un.h), and `/<session id>/control.sock` follows."""
+
+
+@dataclass(frozen=True)
+class Paths:
+    """carboy's three folders. `resolve()` finds them for this user and environment."""
+
+    config: Path
+    state: Path
+    run: Path
+
+    @classmethod
+    def resolve(cls, environ: dict[str, str] | None = None) -> "Paths":
+        """The folders for this environment: below `CARBOY_HOME` if it is set, else the system's own places."""
+        env = os.environ if environ is None else environ
+        home = env.get("CARBOY_HOME")
+        if home:
+            base = Path(home).expanduser().absolute()
+            return cls(base / "config", base / "state", _short(base / "run"))
+        config = Path(env.get("XDG_CONFIG_HOME") or platformdirs.user_config_dir()) / "carboy"
+        state = Path(env.get("XDG_STATE_HOME") or platformdirs.user_state_dir()) / "carboy"
+        runtime = env.get("XDG_RUNTIME_DIR")
+        run = Path(runtime) / "carboy" if runtime and os.access(runtime, os.W_OK) else _tmp()
+        return cls(config, state, _short(run))
+
+    @property
+    def agents(self) -> Path:
+        return self.config / "agents"
+
+    @property
+    def bottles(self) -> Path:
+        return self.config / "bottles"
+
+    @property
+    def settings(self) -> Path:
+        return self.config / "settings.yml"
+
+    @property
+    def database(self) -> Path:
+        return self.state / "carboy.db"
+
+    @property
+    def log(self) -> Path:
+        return self.state / "controller.log"
+
+    @property
+    def controller_socket(self) -> Path:
+        return self.run / "controller.sock"
+
+    def session_state(self, slug: str) -> Path:
+        """What must outlive the session: record, spool, home, transcript."""
+        return self.state / "bottles" / slug
+
+    def session_run(self, session_id: str) -> Path:
+        """Sockets of one session. Keyed by the short session id, since a slug may be too long for a socket path."""
+        return self.run / session_id
+
+
+def private_folder(path: Path) -> Path:
+    """Make `path` (and its parents) a folder of ours with mode 0700 and return it.
+
+    Raises CarboyError if it is a symlink, not a folder, or another user's: a runtime folder that somebody else
+    prepared would let them answer in our place.
+    """
+    path.mkdir(parents=True, exist_ok=True, mode=0o700)
+    info = path.lstat()
+    if not stat.S_ISDIR(info.st_mode):
+        raise CarboyError(f"{path} is not a folder", "Remove it, or set CARBOY_HOME to another place", "paths")
+    if info.st_uid != os.geteuid():
+        raise CarboyError(f"{path} belongs to another user", "Remove it, or set CARBOY_HOME to another place", "paths")
+    if stat.S_IMODE(info.st_mode) & 0o077:
+        path.chmod(0o700)
+    return path
+
+
+def _tmp() -> Path:
+    return Path(tempfile.gettempdir()) / f"carboy-{os.geteuid()}"
+
+
+def _short(run: Path) -> Path:
+    """`run`, or a stand-in below the temp folder where its path is too long for unix sockets."""
+    if len(os.fsencode(run)) <= MAX_RUN_PATH:
+        return run
+    return _tmp() / hashlib.sha256(os.fsencode(run)).hexdigest()[:12]

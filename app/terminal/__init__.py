@@ -1,0 +1,1 @@
+"""The agent's terminal without Textual: emulator, keys, mouse, recorder. Everything an agent prints is hostile."""

@@ -1,0 +1,334 @@
+"""Wire types between the host and a sidecar, and the route schema that manifests share. Pure: no I/O.
+
+Everything here is immutable and strict: an unknown key is an error. What comes *from* a sidecar is data of a less
+trusted part: it is validated with these types and never used as a path, a format string, markup or SQL.
+"""
+
+import re
+from typing import Annotated, Any, Literal, Self
+
+from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
+
+from sidecar.secret import Secret
+
+WIRE_VERSION = 1
+"""Version of the control channel. A peer with another one is refused."""
+
+LISTEN_PORT = 7878
+"""Port on the bottle's own loopback where the sidecar answers: one that development servers do not use."""
+
+INTERNAL_HOST = "carboy.internal"
+"""Name under which a bottle finds its sidecar's own pages (allowlist, MCP, git); never resolved by anyone."""
+
+DEFAULT_MAX_BODY = 64 * 1024 * 1024
+"""Largest request body in bytes that is scanned; a larger one is refused, never passed unscanned (egress.md)."""
+
+
+class Wire(BaseModel):
+    """Base of everything on the wire: frozen, and unknown keys are errors."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", populate_by_name=True)
+
+
+# --- routes: the schema of `egress.routes` in a bottle file, of the live policy, and of the introspection page ------
+
+_TOKEN = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+")  # RFC 9110 5.6.2
+_LABEL = re.compile(r"(?!-)[a-z0-9_-]{1,63}(?<!-)")
+AUTH_SCHEMES = ("Bearer", "token", "basic")
+CREDENTIAL_HEADERS = frozenset({"authorization", "x-api-key", "api-key", "x-goog-api-key", "proxy-authorization"})
+"""Headers that a route with `auth` strips from what the agent sent (egress.md, step 5)."""
+
+
+def _regex(value: str) -> str:
+    try:
+        re.compile(value)
+    except re.error as error:
+        raise ValueError(f"not a regular expression: {error}") from None
+    return value
+
+
+class PathMatch(Wire):
+    """`prefix` stops at a path segment: /repos/me matches /repos/me and /repos/me/x, not /repos/me2."""
+
+    type: Literal["prefix", "exact", "regex"] = "prefix"
+    value: str = Field(min_length=1, max_length=2048)
+
+    @model_validator(mode="after")
+    def _check(self) -> Self:
+        if self.type == "regex":
+            _regex(self.value)
+        elif not self.value.startswith("/"):
+            raise ValueError(f"a path starts with /: {self.value!r}")
+        return self
+
+
+class HeaderMatch(Wire):
+    name: str
+    value: str = Field(max_length=2048)
+    type: Literal["exact", "regex"] = "exact"
+
+    @model_validator(mode="after")
+    def _check(self) -> Self:
+        if not _TOKEN.fullmatch(self.name):
+            raise ValueError(f"not a header name: {self.name!r}")
+        if self.type == "regex":
+            _regex(self.value)
+        return self
+
+
+class RouteMatch(Wire):
+    """All that is given must match; an empty list of something matches anything."""
+
+    paths: tuple[PathMatch, ...] = ()
+    methods: tuple[str, ...] = ()
+    headers: tuple[HeaderMatch, ...] = ()
+
+    @field_validator("methods")
+    @classmethod
+    def _methods(cls, value: tuple[str, ...]) -> tuple[str, ...]:
+        for method in value:
+            if not _TOKEN.fullmatch(method):
+                raise ValueError(f"not an HTTP method: {method!r}")
+        return tuple(method.upper() for method in value)
+
+
+class HeaderScheme(Wire):
+    """The credential goes, as it is, into this header."""
+
+    header: str
+
+    @field_validator("header")
+    @classmethod
+    def _header(cls, value: str) -> str:
+        if not _TOKEN.fullmatch(value):
+            raise ValueError(f"not a header name: {value!r}")
+        return value.lower()
+
+
+class RouteAuth(Wire):
+    """Which credential is injected, and into what header. `Bearer`, `token` and `basic` go into Authorization."""
+
+    scheme: Literal["Bearer", "token", "basic"] | HeaderScheme = "Bearer"
+    token_ref: str = Field(pattern=r"^[A-Za-z_][A-Za-z0-9_.-]{0,127}$")
+
+    @property
+    def header(self) -> str:
+        """The header, in lower case, that this route owns."""
+        return self.scheme.header if isinstance(self.scheme, HeaderScheme) else "authorization"
+
+
+class RouteGit(Wire):
+    fetch: bool = False
+
+
+OUTBOUND_DETECTORS = ("token_patterns", "known_secrets", "financial", "host_labels", "entropy")
+INBOUND_DETECTORS = ("naive_injection_detection",)
+
+
+class RouteDlp(Wire):
+    """Content inspection of one route. `False` turns a direction off; None means the defaults."""
+
+    outbound_detectors: (
+        tuple[Literal["token_patterns", "known_secrets", "financial", "host_labels", "entropy"], ...]
+        | Literal[False]
+        | None
+    ) = None
+    inbound_detectors: tuple[Literal["naive_injection_detection"], ...] | Literal[False] | None = None
+    outbound_on_match: Literal["supervise", "redact", "block"] = "supervise"
+
+
+class Route(Wire):
+    """One entry of the allowlist (egress.md). The manifest's keys are these fields' names."""
+
+    host: str
+    ports: tuple[Annotated[int, Field(ge=1, le=65535)], ...] = (443, 80)
+    auth: RouteAuth | None = None
+    matches: tuple[RouteMatch, ...] = ()
+    git: RouteGit = RouteGit()
+    dlp: RouteDlp = RouteDlp()
+    allow_private: bool = False
+    shared: bool = False
+    max_body: Annotated[int, Field(ge=0)] = DEFAULT_MAX_BODY
+
+    @field_validator("host")
+    @classmethod
+    def _host(cls, value: str) -> str:
+        return host_pattern(value)
+
+    @property
+    def wildcard(self) -> bool:
+        """True for `*.example.com`, which covers subdomains and never the bare domain."""
+        return self.host.startswith("*.")
+
+
+def host_pattern(value: str) -> str:
+    """`value` as the canonical host of a route: lower case, IDNA-encoded, no trailing dot.
+
+    Raises ValueError for a bare `*`, a `*` anywhere but as the first whole label, a port, a path, or what is
+    neither a DNS name nor an IP address.
+    """
+    host = value.strip().lower().rstrip(".")
+    wildcard = host.startswith("*.")
+    name = host[2:] if wildcard else host
+    if "*" in name or not name:
+        raise ValueError("write a full host name, or *.example.com for its subdomains; a bare * is not accepted")
+    if "/" in name or "://" in value:
+        raise ValueError(f"a host, not a URL: {value!r}")
+    if name.startswith("[") and name.endswith("]"):
+        name = name[1:-1]
+    if ":" in name:
+        import ipaddress
+
+        try:
+            address = ipaddress.IPv6Address(name)
+        except ValueError:
+            raise ValueError(f"a host without a port (use `ports`): {value!r}") from None
+        if wildcard:
+            raise ValueError("an address has no subdomains")
+        return str(address)
+    try:
+        ascii_name = name if name.isascii() else name.encode("idna").decode()
+    except UnicodeError:
+        raise ValueError(f"not a host name: {value!r}") from None
+    labels = ascii_name.split(".")
+    if len(ascii_name) > 253 or not all(_LABEL.fullmatch(label) for label in labels):
+        raise ValueError(f"not a host name: {value!r}")
+    if wildcard and len(labels) < 2:
+        raise ValueError("a wildcard needs a domain below a top-level one: *.example.com")
+    return ("*." if wildcard else "") + ascii_name
+
+
+class Policy(Wire):
+    """What one bottle may do, as its sidecar holds it. Replaced whole; a bad one leaves the last good one in force.
+
+    `provider_hosts` are the routes that came from the agent's provider (its LLM API): metered, and `redact` by
+    default. `version` grows by one with every change and is acknowledged.
+    """
+
+    version: int = 1
+    routes: tuple[Route, ...] = ()
+    provider_hosts: tuple[str, ...] = ()
+    log: Literal[0, 1, 2] = 0
+    supervise: bool = True
+
+
+class UpstreamSettings(Wire):
+    """How the host itself reaches the internet (settings.yml, `egress`): host-level, never a bottle's choice.
+
+    `extra_ca` are PEM texts (the sidecar may not read the files). `connect_to` maps `host:port` to `host:port`, as
+    curl's option of that name: the certificate is still verified against the first name.
+    """
+
+    extra_ca: tuple[str, ...] = ()
+    upstream_proxy: str | None = None
+    connect_to: dict[str, str] = {}
+
+
+class Placeholder(Wire):
+    """Stands in the bottle for a real credential. The sidecar swaps it in the one slot its route owns."""
+
+    token_ref: str
+    value: str = Field(min_length=12)
+
+
+class SidecarConfig(Wire):
+    """First message on a new sidecar's control channel. It carries secrets: serialize with secret.REVEAL only.
+
+    `spool_fd` and the listening socket are passed as descriptors beside it (contract of `control`), never as paths.
+    """
+
+    slug: str
+    session_id: str
+    policy: Policy
+    upstream: UpstreamSettings = UpstreamSettings()
+    ca_cert_pem: str
+    ca_key_pem: Secret
+    secrets: dict[str, Secret] = {}
+    placeholders: tuple[Placeholder, ...] = ()
+    canary_name: str = ""
+    canary: Secret = Secret("")
+    control_socket: str
+    control_token: Secret
+    spool_dir: str
+
+
+# --- control channel ----------------------------------------------------------------------------------------------
+
+ControlOp = Literal["configure", "policy", "secrets", "ack", "health", "stop"]
+
+
+class Request(Wire):
+    """Host → sidecar (or holder). `seq` grows by one; the reply repeats it as `re`."""
+
+    v: int = WIRE_VERSION
+    seq: int
+    op: str
+    body: dict[str, Any] = {}
+
+
+class Reply(Wire):
+    v: int = WIRE_VERSION
+    re: int
+    ok: bool
+    body: dict[str, Any] = {}
+    error: str = ""
+
+
+class Note(Wire):
+    """Sidecar (or holder) → host, unasked: `spooled` (events are on disk), `exited`, `title` …"""
+
+    v: int = WIRE_VERSION
+    note: str
+    body: dict[str, Any] = {}
+
+
+# --- events: one JSON object a line in the spool ------------------------------------------------------------------
+
+Decision = Literal["allow", "deny", "hold", "redact", "error"]
+
+
+class EgressEvent(Wire):
+    """What happened to one request. The same `request_id` may come twice: `open` (a stream or a held request that
+    goes on), then `closed`. Path and reason are already redacted and bounded; they are text, never markup.
+
+    `code` is stable and documented (docs/errors.md): `ok`, `host_not_allowed`, `port_not_allowed`,
+    `method_not_allowed`, `path_not_allowed`, `header_not_allowed`, `names_disagree`, `git_push_refused`,
+    `git_fetch_not_allowed`, `private_address`, `body_too_large`, `placeholder_misplaced`, `credential_missing`,
+    `not_http`, `upstream_unreachable`, `upstream_tls`, `internal_error`, `killed` …
+    `bytes_up`/`bytes_down` count body bytes; `ms` is from the request's first byte to the response's last.
+    """
+
+    id: str = Field(max_length=64)
+    at: float
+    kind: Literal["egress"] = "egress"
+    request_id: str = Field(max_length=64)
+    phase: Literal["open", "closed"] = "closed"
+    decision: Decision
+    code: str = Field(max_length=64)
+    reason: str = Field(default="", max_length=500)
+    method: str = Field(default="", max_length=32)
+    scheme: str = Field(default="", max_length=16)
+    host: str = Field(default="", max_length=260)
+    port: int = 0
+    path: str = Field(default="", max_length=1024)
+    protocol: str = Field(default="", max_length=32)
+    status: int | None = None
+    bytes_up: int = 0
+    bytes_down: int = 0
+    ms: float = 0.0
+    address: str = Field(default="", max_length=64)
+    detail: dict[str, Any] = {}
+
+
+class NoticeEvent(Wire):
+    """Something of the sidecar itself that the operator should know: a bad reload, a full spool, a warning."""
+
+    id: str = Field(max_length=64)
+    at: float
+    kind: Literal["notice"] = "notice"
+    level: Literal["info", "warning", "error"] = "info"
+    code: str = Field(max_length=64)
+    text: str = Field(max_length=1000)
+
+
+SpoolEvent = Annotated[EgressEvent | NoticeEvent, Field(discriminator="kind")]

@@ -1,0 +1,1 @@
+"""The egress proxy: mitmproxy embedded, default-deny, every hook guarded."""
