@@ -28,12 +28,21 @@ find_python() {
         path=$(command -v "$name" 2>/dev/null) || continue
         if supported "$path"; then echo "$path PATH"; return; fi
     done
-    for path in "${PYENV_ROOT:-$HOME/.pyenv}"/versions/3.13.*/bin/python "${PYENV_ROOT:-$HOME/.pyenv}"/versions/3.14.*/bin/python; do
-        if [ -x "$path" ] && supported "$path"; then echo "$path pyenv"; return; fi
+    for root in $(pyenv_roots); do
+        for path in "$root"/versions/3.13.*/bin/python "$root"/versions/3.14.*/bin/python; do
+            if [ -x "$path" ] && supported "$path"; then echo "$path pyenv"; return; fi
+        done
     done
     if uv=$(find_uv) && path=$("$uv" python find --no-python-downloads '>=3.13,<3.15' 2>/dev/null) && supported "$path"; then
         echo "$path uv"
     fi
+}
+
+# Where pyenv keeps its interpreters: said by the variable, by the home, or by where its program lies.
+pyenv_roots() {
+    [ -z "${PYENV_ROOT:-}" ] || echo "$PYENV_ROOT"
+    echo "$HOME/.pyenv"
+    if pyenv=$(command -v pyenv 2>/dev/null); then dirname "$(dirname "$pyenv")"; fi
 }
 
 find_uv() {
