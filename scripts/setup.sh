@@ -7,6 +7,8 @@
 # CARBOY_PYTHON names an interpreter to use instead of searching.
 set -eu
 cd "$(dirname "$0")/.."
+# Company networks re-sign TLS with their own authority: trust what the system trusts (old and new name of the switch).
+export UV_SYSTEM_CERTS=1 UV_NATIVE_TLS=1
 kind=${1:-run}
 lock=requirements/$kind.lock
 
@@ -106,9 +108,9 @@ make_venv() {
 
 install_locked() {
     if uv=$(find_uv); then
-        VIRTUAL_ENV="$PWD/.venv" "$uv" pip install -q --python .venv/bin/python --require-hashes -r "$lock"
+        VIRTUAL_ENV="$PWD/.venv" "$uv" pip install -q --python .venv/bin/python --require-hashes -r "$lock" || return 1
     else
-        .venv/bin/python -m pip install -q --disable-pip-version-check --require-hashes -r "$lock"
+        .venv/bin/python -m pip install -q --disable-pip-version-check --require-hashes -r "$lock" || return 1
     fi
     # The project itself: a path file and the entry point, so that an edit shows without another install.
     site=$(.venv/bin/python -c 'import sysconfig; print(sysconfig.get_path("purelib"))')
