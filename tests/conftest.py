@@ -1,0 +1,45 @@
+"""What all tests share: a private home for carboy, and waiting without sleeping blindly."""
+
+import os
+import shutil
+import tempfile
+import time
+from collections.abc import Awaitable, Callable, Iterator
+from pathlib import Path
+
+import pytest
+
+from app.paths import Paths
+
+
+@pytest.fixture
+def carboy_home(monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
+    """A fresh CARBOY_HOME with a path short enough for unix sockets; the real one is never touched."""
+    home = Path(tempfile.mkdtemp(prefix="cb-"))
+    monkeypatch.setenv("CARBOY_HOME", str(home))
+    for name in ("CARBOY_BACKEND", "CARBOY_DRY_RUN", "CARBOY_LOG_LEVEL"):
+        monkeypatch.delenv(name, raising=False)
+    yield home
+    shutil.rmtree(home, ignore_errors=True)
+
+
+@pytest.fixture
+def paths(carboy_home: Path) -> Paths:
+    return Paths.resolve({**os.environ, "CARBOY_HOME": str(carboy_home)})
+
+
+async def until(condition: Callable[[], Awaitable[object] | object], timeout: float = 20.0) -> object:
+    """Wait until `condition` gives something true and return it; fails with its last answer after `timeout` s."""
+    import asyncio
+    import inspect
+
+    deadline = time.monotonic() + timeout
+    while True:
+        answer = condition()
+        if inspect.isawaitable(answer):
+            answer = await answer
+        if answer:
+            return answer
+        if time.monotonic() > deadline:
+            raise AssertionError(f"still {answer!r} after {timeout} s")
+        await asyncio.sleep(0.02)
