@@ -254,16 +254,18 @@ class SidecarConfig(Wire):
 
 # --- control channel ----------------------------------------------------------------------------------------------
 
-ControlOp = Literal["configure", "policy", "secrets", "ack", "health", "stop"]
+ControlOp = Literal["configure", "listen", "policy", "secrets", "ack", "health", "stop"]
 
 
 class Request(Wire):
-    """Host → sidecar (or holder). `seq` grows by one; the reply repeats it as `re`."""
+    """Host → sidecar (or holder). `seq` grows by one; the reply repeats it as `re`. `fds` counts the descriptors that
+    ride along (also in the other two)."""
 
     v: int = WIRE_VERSION
     seq: int
     op: str
     body: dict[str, Any] = {}
+    fds: int = Field(default=0, ge=0, le=16)
 
 
 class Reply(Wire):
@@ -272,6 +274,7 @@ class Reply(Wire):
     ok: bool
     body: dict[str, Any] = {}
     error: str = ""
+    fds: int = Field(default=0, ge=0, le=16)
 
 
 class Note(Wire):
@@ -280,6 +283,7 @@ class Note(Wire):
     v: int = WIRE_VERSION
     note: str
     body: dict[str, Any] = {}
+    fds: int = Field(default=0, ge=0, le=16)
 
 
 # --- events: one JSON object a line in the spool ------------------------------------------------------------------
