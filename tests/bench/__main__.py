@@ -1,4 +1,4 @@
-"""`make bench`: every figure of docs/performance.md with machine and versions, each beside its baseline of the same run.
+"""`make bench`: the figures of docs/performance.md with machine and versions, each beside its baseline of the same run.
 
     python -m tests.bench [name ...]     one of the modules beside this file, all of them by default
 
