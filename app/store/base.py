@@ -1,0 +1,132 @@
+"""The repository contract: what the controller may ask of a store, whatever engine is behind it.
+
+Values in, values out; no SQL, no path and no engine's type crosses this seam, and the same contract tests run against
+every engine. Only the controller holds a `Store`. What it keeps comes partly from bottles: it is data, never code.
+"""
+
+from abc import ABC, abstractmethod
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from app.core.model import BottleView, StreamEvent
+from app.store.chain import AuditRow
+
+
+@dataclass(frozen=True)
+class NewEvent:
+    """An event to be kept. `event_id` is unique within its session: the same one is kept once, however often it comes
+    (uniqueness across sessions would let one bottle hide another's events by guessing their ids)."""
+
+    event_id: str
+    at: float
+    kind: str
+    payload: dict[str, Any]
+    decision: str = ""
+    host: str = ""
+
+
+@dataclass(frozen=True)
+class Position:
+    """How far a spool has been read: the segment's number and the byte offset in it."""
+
+    segment: int = 0
+    offset: int = 0
+
+
+@dataclass(frozen=True)
+class EventQuery:
+    """Which kept events. All that is given must match; the newest `limit` of them, newest last.
+
+    With `after` alone (a resume) it is the *oldest* `limit` beyond it, so that pages follow one another.
+    """
+
+    slug: str | None = None
+    after: int | None = None
+    before: int | None = None
+    decision: str | None = None
+    host: str | None = None
+    text: str | None = None
+    limit: int = 500
+
+
+@dataclass(frozen=True)
+class ProposalRow:
+    """Something that waits for, or got, the operator's decision (control-plane.md, "Proposals and decisions")."""
+
+    id: str
+    slug: str
+    session_id: str
+    kind: str
+    state: str
+    created_at: float
+    payload: dict[str, Any]
+    justification: str = ""
+    content_key: str = ""
+    base_hash: str = ""
+    expires_at: float | None = None
+    decided_at: float | None = None
+    decided_by: str = ""
+    reason: str = ""
+    scope: str = ""
+    outcome: dict[str, Any] | None = None
+    applied_at: float | None = None
+    error: str = ""
+
+
+class Store(ABC):
+    """Everything carboy remembers. Every call is atomic and has been written durably when it returns."""
+
+    @abstractmethod
+    async def open(self) -> None:
+        """Make it ready: folder, file, migrations. Raises CarboyError where the database is newer than the program."""
+
+    @abstractmethod
+    async def close(self) -> None:
+        """Write everything out and let go. Idempotent."""
+
+    @abstractmethod
+    async def add_events(
+        self, slug: str, session_id: str, events: Sequence[NewEvent], position: Position | None = None
+    ) -> list[StreamEvent]:
+        """Keep `events` and the spool's `position` in one transaction. Returns those that were new, with their seq."""
+
+    @abstractmethod
+    async def position(self, session_id: str) -> Position:
+        """How far this session's spool was ingested; the beginning for a session not seen yet."""
+
+    @abstractmethod
+    async def events(self, query: EventQuery) -> list[StreamEvent]:
+        """Kept events, in the order of their seq."""
+
+    @abstractmethod
+    async def last_seq(self) -> int:
+        """The highest seq ever given; 0 for none."""
+
+    @abstractmethod
+    async def counts(self, session_id: str) -> dict[str, int]:
+        """How many ended requests of this session there are, by decision."""
+
+    @abstractmethod
+    async def save_session(self, view: BottleView) -> None:
+        """Remember a session as it is now, by its session id."""
+
+    @abstractmethod
+    async def sessions(self, *, slug: str | None = None, limit: int = 500) -> list[BottleView]:
+        """Remembered sessions, the newest first."""
+
+    @abstractmethod
+    async def proposals(self, *, slug: str | None = None, state: str | None = None) -> list[ProposalRow]:
+        """Proposals, the oldest first."""
+
+    @abstractmethod
+    async def append_audit(self, row: AuditRow) -> None:
+        """Add a row at the end of the chain. Raises CarboyError unless it is the next number."""
+
+    @abstractmethod
+    async def audit(self, *, after: int = 0, limit: int = 1000) -> list[AuditRow]:
+        """Rows of the chain in order, those numbered above `after`."""
+
+    @abstractmethod
+    async def checkpoint(self) -> None:
+        """Fold what engines keep beside the database into it."""

@@ -1,0 +1,124 @@
+"""The audit chain: rows bound to one another by HMAC. Pure: rows and keys in, findings out.
+
+Each row's tag covers its own fields and the tag before it, so a changed, removed or moved row breaks every tag that
+follows. The *head* (count and last tag, itself tagged) lies outside the database and shows rows cut off at the end.
+"""
+
+import hashlib
+import hmac
+from collections.abc import Iterable
+from dataclasses import dataclass
+from typing import Any
+
+import orjson
+
+GENESIS = "0" * 64
+"""The tag before the first row."""
+
+
+@dataclass(frozen=True)
+class AuditRow:
+    """One thing that was decided or done. `number` counts from 1 without gaps."""
+
+    number: int
+    at: float
+    action: str
+    actor: str
+    slug: str
+    session_id: str
+    detail: dict[str, Any]
+    tag: str
+
+
+@dataclass(frozen=True)
+class Head:
+    """Where the chain ends."""
+
+    count: int = 0
+    tag: str = GENESIS
+
+
+@dataclass(frozen=True)
+class Finding:
+    """Where the chain does not hold, and how."""
+
+    number: int
+    text: str
+
+
+def _mac(key: bytes, purpose: bytes, body: object) -> str:
+    message = purpose + b"\0" + orjson.dumps(body, option=orjson.OPT_SORT_KEYS)
+    return hmac.new(key, message, hashlib.sha256).hexdigest()
+
+
+def row_tag(key: bytes, previous: str, row: AuditRow) -> str:
+    """The tag that `row` must carry after a row tagged `previous`."""
+    body = [previous, row.number, row.at, row.action, row.actor, row.slug, row.session_id, row.detail]
+    return _mac(key, b"carboy audit row", body)
+
+
+def next_row(
+    key: bytes,
+    head: Head,
+    *,
+    at: float,
+    action: str,
+    actor: str = "",
+    slug: str = "",
+    session_id: str = "",
+    detail: dict[str, Any] | None = None,
+) -> AuditRow:
+    """The row that follows `head`."""
+    # through JSON once, so that what is tagged is exactly what a later reader gets back
+    plain = orjson.loads(orjson.dumps(detail or {}))
+    row = AuditRow(head.count + 1, at, action, actor, slug, session_id, plain, "")
+    return AuditRow(**{**row.__dict__, "tag": row_tag(key, head.tag, row)})
+
+
+def seal_head(key: bytes, head: Head) -> bytes:
+    """The head as it is written outside the database."""
+    return orjson.dumps({"count": head.count, "tag": head.tag, "mac": _mac(key, b"carboy audit head", _plain(head))})
+
+
+def open_head(key: bytes, data: bytes) -> Head | None:
+    """The head that `seal_head` wrote; None where it was changed or is not one."""
+    try:
+        value = orjson.loads(data)
+        head, mac = Head(int(value["count"]), str(value["tag"])), str(value["mac"])
+    except (ValueError, KeyError, TypeError):
+        return None
+    return head if hmac.compare_digest(mac, _mac(key, b"carboy audit head", _plain(head))) else None
+
+
+def _plain(head: Head) -> list[object]:
+    return [head.count, head.tag]
+
+
+def verify(key: bytes, rows: Iterable[AuditRow], head: Head | None) -> list[Finding]:
+    """What is wrong with the chain; empty if it holds. `head` is None where none was ever written or it is broken.
+
+    Rows beyond the head are no fault: a crash between the row and the head leaves them, and only the key's owner can
+    tag one.
+    """
+    findings: list[Finding] = []
+    previous, count, tag_at_head = GENESIS, 0, GENESIS if head is not None and head.count == 0 else None
+    for row in rows:
+        count += 1
+        if row.number != count:
+            findings.append(
+                Finding(row.number, f"row {count} is missing or rows were moved: found number {row.number}")
+            )
+            count = row.number
+        if not hmac.compare_digest(row.tag, row_tag(key, previous, row)):
+            findings.append(Finding(row.number, f"row {row.number} was changed, or the one before it was"))
+        previous = row.tag
+        if head is not None and row.number == head.count:
+            tag_at_head = row.tag
+    if head is None:
+        if count:
+            findings.append(Finding(count, "the record of the chain's end is missing or was changed"))
+    elif count < head.count:
+        findings.append(Finding(count, f"rows {count + 1} to {head.count} were cut off"))
+    elif tag_at_head != head.tag:
+        findings.append(Finding(head.count, "the chain's end is not the one that was recorded"))
+    return findings

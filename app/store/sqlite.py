@@ -1,0 +1,240 @@
+"""The SQLite engine of the store: one thread that writes, one that reads, both off the event loop.
+
+All SQL with values from outside uses parameters. Durability: a call returns after its transaction is on disk. A
+failure is the caller's to see; nothing is retried silently and nothing is half written.
+"""
+
+import asyncio
+import sqlite3
+import time
+from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import Any
+
+import orjson
+
+from app.core.model import BottleView, StreamEvent
+from app.errors import CarboyError
+from app.store.base import EventQuery, NewEvent, Position, ProposalRow, Store
+from app.store.chain import AuditRow
+from app.store.connection import connect, prepare
+from app.store.queries import event_query
+from app.tasks import cancel_and_wait, spawn
+
+CHECKPOINT_SECONDS = 300.0
+"""control-plane.md, "Store"."""
+
+_INSERT_EVENT = (
+    "INSERT INTO events (event_id, session_id, slug, at, kind, decision, host, payload) VALUES (?, ?, ?, ?, ?, ?, ?, ?)"
+    " ON CONFLICT (session_id, event_id) DO NOTHING RETURNING seq"
+)
+_SET_POSITION = (
+    "INSERT INTO spool_positions VALUES (?, ?, ?, ?, ?) ON CONFLICT (session_id) DO UPDATE SET"
+    " segment = excluded.segment, byte_offset = excluded.byte_offset, updated_at = excluded.updated_at"
+)
+_SAVE_SESSION = (
+    "INSERT INTO sessions VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?) ON CONFLICT (session_id) DO UPDATE SET"
+    " state = excluded.state, ended_at = excluded.ended_at, exit_code = excluded.exit_code, view = excluded.view"
+)
+_PROPOSAL_COLUMNS = (
+    "id, slug, session_id, kind, state, created_at, payload, justification, content_key, base_hash, expires_at,"
+    " decided_at, decided_by, reason, scope, outcome, applied_at, error"
+)
+
+
+class SqliteStore(Store):
+    """See `Store`. `path` is the database's file; its folder is made private."""
+
+    def __init__(self, path: Path) -> None:
+        self._path = path
+        self._write = ThreadPoolExecutor(1, "store-write")
+        self._read = ThreadPoolExecutor(1, "store-read")
+        self._writer: sqlite3.Connection | None = None
+        self._reader: sqlite3.Connection | None = None
+        self._timer: asyncio.Task[None] | None = None
+
+    async def open(self) -> None:
+        loop = asyncio.get_running_loop()
+        self._writer = await loop.run_in_executor(self._write, prepare, self._path)
+        self._reader = await loop.run_in_executor(self._read, lambda: connect(self._path, readonly=True))
+        self._timer = spawn(self._checkpoints(), name="store checkpoints")
+
+    async def close(self) -> None:
+        await cancel_and_wait(self._timer)
+        loop = asyncio.get_running_loop()
+        if self._reader is not None:
+            reader, self._reader = self._reader, None
+            await loop.run_in_executor(self._read, reader.close)
+        if self._writer is not None:
+            writer, self._writer = self._writer, None
+            await loop.run_in_executor(self._write, _close_writer, writer)
+        self._write.shutdown()
+        self._read.shutdown()
+
+    async def checkpoint(self) -> None:
+        await self._writing(lambda db: db.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchall())
+
+    async def _checkpoints(self) -> None:
+        while True:
+            await asyncio.sleep(CHECKPOINT_SECONDS)
+            await self.checkpoint()
+
+    async def _writing[T](self, work: Callable[[sqlite3.Connection], T]) -> T:
+        def job() -> T:
+            if self._writer is None:
+                raise closed()
+            return work(self._writer)
+
+        return await asyncio.get_running_loop().run_in_executor(self._write, job)
+
+    async def _reading[T](self, work: Callable[[sqlite3.Connection], T]) -> T:
+        def job() -> T:
+            if self._reader is None:
+                raise closed()
+            return work(self._reader)
+
+        return await asyncio.get_running_loop().run_in_executor(self._read, job)
+
+    async def add_events(
+        self, slug: str, session_id: str, events: Sequence[NewEvent], position: Position | None = None
+    ) -> list[StreamEvent]:
+        return await self._writing(lambda db: _add_events(db, slug, session_id, events, position))
+
+    async def position(self, session_id: str) -> Position:
+        def work(db: sqlite3.Connection) -> Position:
+            sql = "SELECT segment, byte_offset FROM spool_positions WHERE session_id = ?"
+            row = db.execute(sql, (session_id,)).fetchone()
+            return Position(*row) if row else Position()
+
+        # asked of the writer: what was just stored must be seen
+        return await self._writing(work)
+
+    async def events(self, query: EventQuery) -> list[StreamEvent]:
+        sql, values, backwards = event_query(query)
+
+        def work(db: sqlite3.Connection) -> list[StreamEvent]:
+            rows = db.execute(sql, values).fetchall()
+            return [_event(row) for row in (reversed(rows) if backwards else rows)]
+
+        return await self._reading(work)
+
+    async def last_seq(self) -> int:
+        sql = "SELECT seq FROM sqlite_sequence WHERE name = 'events'"
+        row = await self._reading(lambda db: db.execute(sql).fetchone())
+        return int(row[0]) if row else 0
+
+    async def counts(self, session_id: str) -> dict[str, int]:
+        sql = (
+            "SELECT decision, count(*) FROM events WHERE session_id = ? AND kind = 'egress'"
+            " AND json_extract(payload, '$.phase') = 'closed' GROUP BY decision"
+        )
+        return dict(await self._reading(lambda db: db.execute(sql, (session_id,)).fetchall()))
+
+    async def save_session(self, view: BottleView) -> None:
+        row = (view.session_id, view.slug, view.agent, view.provider, view.state, view.cwd, view.created_at)
+        end = (view.ended_at, view.exit_code, view.model_dump_json())
+        await self._writing(lambda db: db.execute(_SAVE_SESSION, row + end))
+
+    async def sessions(self, *, slug: str | None = None, limit: int = 500) -> list[BottleView]:
+        where, values = ("WHERE slug = ?", (slug, limit)) if slug is not None else ("", (limit,))
+        sql = f"SELECT view FROM sessions {where} ORDER BY created_at DESC, session_id LIMIT ?"  # noqa: S608
+        rows = await self._reading(lambda db: db.execute(sql, values).fetchall())
+        return [view for (text,) in rows if (view := _view(text)) is not None]
+
+    async def proposals(self, *, slug: str | None = None, state: str | None = None) -> list[ProposalRow]:
+        sql = (
+            f"SELECT {_PROPOSAL_COLUMNS} FROM proposals WHERE (?1 IS NULL OR slug = ?1)"  # noqa: S608
+            " AND (?2 IS NULL OR state = ?2) ORDER BY created_at, id"
+        )
+        rows = await self._reading(lambda db: db.execute(sql, (slug, state)).fetchall())
+        return [_proposal(row) for row in rows]
+
+    async def append_audit(self, row: AuditRow) -> None:
+        await self._writing(lambda db: _append_audit(db, row))
+
+    async def audit(self, *, after: int = 0, limit: int = 1000) -> list[AuditRow]:
+        sql = (
+            "SELECT number, at, action, actor, slug, session_id, detail, tag FROM audit"
+            " WHERE number > ? ORDER BY number LIMIT ?"
+        )
+        rows = await self._reading(lambda db: db.execute(sql, (after, limit)).fetchall())
+        return [_audit_row(*row) for row in rows]
+
+
+def closed() -> CarboyError:
+    return CarboyError("the store is closed", "Start the controller again", "store_closed")
+
+
+def _close_writer(db: sqlite3.Connection) -> None:
+    db.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchall()
+    db.close()
+
+
+def _add_events(
+    db: sqlite3.Connection, slug: str, session_id: str, events: Sequence[NewEvent], position: Position | None
+) -> list[StreamEvent]:
+    kept: list[StreamEvent] = []
+    db.execute("BEGIN IMMEDIATE")
+    try:
+        for event in events:
+            payload = orjson.dumps(event.payload).decode()
+            values = (event.event_id, session_id, slug, event.at, event.kind, event.decision, event.host, payload)
+            row = db.execute(_INSERT_EVENT, values).fetchone()
+            if row is not None:
+                kept.append(_stream_event(row[0], event.at, event.kind, slug, event.payload))
+        if position is not None:
+            db.execute(_SET_POSITION, (session_id, slug, position.segment, position.offset, time.time()))
+        db.execute("COMMIT")
+    except BaseException:
+        if db.in_transaction:
+            db.execute("ROLLBACK")
+        raise
+    return kept
+
+
+def _append_audit(db: sqlite3.Connection, row: AuditRow) -> None:
+    detail = orjson.dumps(row.detail).decode()
+    values = (row.at, row.action, row.actor, row.slug, row.session_id, detail, row.tag)
+    # the number must follow the last one: a chain with a hole in it would be found broken for ever
+    sql = (
+        "INSERT INTO audit SELECT ?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8"
+        " WHERE ?1 = (SELECT coalesce(max(number), 0) + 1 FROM audit)"
+    )
+    if db.execute(sql, (row.number, *values)).rowcount != 1:
+        raise CarboyError(f"audit row {row.number} does not follow the last one", "", "audit_order")
+
+
+def _stream_event(seq: int, at: float, kind: Any, slug: str, data: dict[str, Any]) -> StreamEvent:
+    # validated when it came in; validating again would halve what can be ingested
+    return StreamEvent.model_construct(seq=seq, at=at, kind=kind, slug=slug, data=data)
+
+
+def _event(row: tuple[Any, ...]) -> StreamEvent:
+    seq, at, kind, slug, payload = row
+    return _stream_event(seq, at, kind, slug, _loads(payload))
+
+
+def _proposal(row: tuple[Any, ...]) -> ProposalRow:
+    names = [name.strip() for name in _PROPOSAL_COLUMNS.split(",")]
+    fields = dict(zip(names, row, strict=True))
+    fields["payload"] = _loads(fields["payload"])
+    fields["outcome"] = _loads(fields["outcome"]) if fields["outcome"] else None
+    return ProposalRow(**fields)
+
+
+def _audit_row(
+    number: int, at: float, action: str, actor: str, slug: str, session_id: str, detail: str, tag: str
+) -> AuditRow:
+    return AuditRow(number, at, action, actor, slug, session_id, _loads(detail), tag)
+
+
+def _view(text: str) -> BottleView | None:
+    try:
+        return BottleView.model_validate_json(text)
+    except ValueError:
+        return None  # a row of another version is history that cannot be shown, not a reason to show nothing
+
+
+def _loads(text: str) -> dict[str, Any]:
+    return orjson.loads(text)
