@@ -1,0 +1,104 @@
+"""Every command of the TUI, once: its key, its words, its place. Bindings, the footer, the help page and the palette
+are all made from this table, so none of them can lie. Data only; what a command does is an action of its screen."""
+
+from __future__ import annotations
+
+from typing import Literal, NamedTuple
+
+Scope = Literal["app", "main", "log"]
+Group = Literal["Bottle", "Agent's terminal", "Egress", "View", "carboy"]
+
+
+class Command(NamedTuple):
+    """`action` is Textual's. `footer` orders the key bar, 0 keeps a command out of it; `short` is its word there.
+    `needs` says what must be selected: a bottle at all, or one that lives."""
+
+    id: str
+    key: str
+    title: str
+    help: str
+    group: Group
+    action: str
+    scope: Scope = "main"
+    short: str = ""
+    footer: int = 0
+    needs: Literal["", "bottle", "live"] = ""
+
+
+COMMANDS: tuple[Command, ...] = (
+    Command("new", "n", "New bottle…", "Pick an agent and bottles, look, and start", "Bottle", "new", short="new",
+            footer=2),
+    Command("stop", "s", "Stop the bottle…", "Ask the agent to end, then release everything", "Bottle", "stop",
+            short="stop", footer=5, needs="live"),
+    Command("kill", "K", "Kill the bottle…", "End it at once", "Bottle", "kill", needs="live"),
+    Command("freeze", "F", "Freeze or thaw", "Halt every process of the bottle, or let them go on", "Bottle", "freeze",
+            needs="live"),
+    Command("info", "i", "About the bottle", "Its posture, its allowlist, where it runs", "Bottle", "info",
+            short="info", footer=6, needs="bottle"),
+    Command("restart-sidecar", "R", "Restart the sidecar", "A new proxy with the same policy; no network meanwhile",
+            "Bottle", "restart_sidecar", needs="live"),
+    Command("type", "enter", "Type to the agent", "Give the terminal the focus; every key is then the agent's",
+            "Agent's terminal", "focus_terminal", short="type", footer=1, needs="live"),
+    Command("attach", "t", "Terminal, full screen", "The agent's terminal alone on the screen", "Agent's terminal",
+            "attach", short="full screen", footer=7, needs="live"),
+    Command("egress", "e", "Egress log, full screen", "All bottles or one, with filters and export", "Egress",
+            "egress", short="egress", footer=4),
+    Command("filter", "f", "Filter the egress log", "By decision, host:… or any text", "Egress", "filter",
+            short="filter", footer=8),
+    Command("pause", "space", "Follow or pause the egress log", "Paused, it stays where you look", "Egress", "pause",
+            short="pause", footer=9),
+    Command("approvals", "a", "Approvals", "What waits for your decision", "Bottle", "approvals", short="approvals",
+            footer=3),
+    Command("terminal-panel", "1", "Show the terminal", "Panel 1", "View", "panel('terminal')"),
+    Command("egress-panel", "2", "Show the egress log", "Panel 2", "View", "panel('egress')"),
+    Command("bottles-panel", "3", "Show the bottles", "Panel 3", "View", "panel('bottles')"),
+    Command("side-panel", "4", "Show approvals and totals", "Panel 4", "View", "panel('side')"),
+    Command("zoom", "z", "Zoom the panel", "The focused panel takes the window, or gives it back", "View", "zoom"),
+    Command("theme", "T", "Change the theme…", "Dark, light or high contrast", "View", "app.themes", "app"),
+    Command("doctor", "D", "Doctor", "What works here, what is missing, how to get it", "carboy", "app.doctor", "app"),
+    Command("settings", "comma", "Settings", "Every setting, and where it came from", "carboy", "app.settings", "app"),
+    Command("help", "question_mark", "Keys", "All keys", "carboy", "app.help", "app", short="keys", footer=20),
+    Command("palette", "colon", "Commands", "Find a command or a bottle by name", "carboy", "app.palette", "app",
+            short="commands", footer=19),
+    Command("quit", "q", "Quit", "Close this window; bottles run on", "carboy", "app.leave", "app"),
+)  # fmt: skip
+
+_GLYPHS = {
+    "comma": ",",
+    "question_mark": "?",
+    "colon": ":",
+    "slash": "/",
+    "enter": "↵",
+    "space": "space",
+    "escape": "esc",
+    "right_square_bracket": "]",
+    "up": "↑",
+    "down": "↓",
+}
+
+
+def key_label(key: str) -> str:
+    """A key as it stands on the keyboard: `question_mark` is `?`, `ctrl+right_square_bracket` is `ctrl+]`."""
+    return "+".join(_GLYPHS.get(part, part) for part in key.split("+"))
+
+
+def textual_key(key: str) -> str:
+    """A key as Textual names it, from what people write in settings: `ctrl+]`."""
+    names = {"]": "right_square_bracket", "[": "left_square_bracket", "\\": "backslash", "^": "circumflex_accent"}
+    *modifiers, last = key.strip().lower().split("+") if key.strip() else [""]
+    return "+".join([*modifiers, names.get(last, last)])
+
+
+def command(identity: str) -> Command:
+    """The command of that id."""
+    return next(item for item in COMMANDS if item.id == identity)
+
+
+def scoped(*scopes: Scope) -> tuple[Command, ...]:
+    """The commands of these scopes, in the table's order."""
+    return tuple(item for item in COMMANDS if item.scope in scopes)
+
+
+def footer(*scopes: Scope) -> tuple[Command, ...]:
+    """What the key bar shows, in its order."""
+    return tuple(sorted((item for item in scoped(*scopes) if item.footer), key=lambda item: item.footer))
