@@ -5,11 +5,13 @@ A provider is data and pure functions; it starts nothing itself. Another one can
 """
 
 from abc import ABC, abstractmethod
+from collections.abc import Collection, Iterable
 from dataclasses import dataclass, field
 
 from app.backends.base import Command, FileIn, Mount
 from app.core.schema import Manifest
-from sidecar.contract import Route
+from app.errors import ConfigError
+from sidecar.contract import HeaderScheme, Route, RouteAuth
 
 
 @dataclass(frozen=True)
@@ -19,6 +21,16 @@ class Found:
     program: str
     version: str
     mounts: tuple[Mount, ...] = ()
+    leading: tuple[str, ...] = ()
+    """Arguments before all others, where `program` is the interpreter of a script."""
+    host_path: str = ""
+    """Where it was found, for `doctor` and the preflight."""
+    warnings: tuple[str, ...] = ()
+    """Truths to show before a launch: a version that was never tried …"""
+
+    @property
+    def argv(self) -> tuple[str, ...]:
+        return (self.program, *self.leading)
 
 
 @dataclass(frozen=True)
@@ -26,7 +38,8 @@ class Credential:
     """A secret this agent works with: where the placeholder shows in the bottle, and the slot the real one goes to.
 
     `env` is the variable that holds the placeholder; `shape` is a prefix that the CLI expects of the value
-    (`sk-ant-api03-`), so that the placeholder looks like one.
+    (`sk-ant-api03-`), so that the placeholder looks like one. Credentials of the same host are alternatives: `pick`
+    takes the first whose secret exists. `scheme` is that of a route's `auth`, or `header` for the value as it is.
     """
 
     token_ref: str
@@ -36,6 +49,13 @@ class Credential:
     scheme: str = "header"
     shape: str = ""
     required: bool = True
+
+    @property
+    def auth(self) -> RouteAuth:
+        """The `auth` of the route that injects this credential."""
+        if self.scheme == "header":
+            return RouteAuth(scheme=HeaderScheme(header=self.header), token_ref=self.token_ref)
+        return RouteAuth.model_validate({"scheme": self.scheme, "token_ref": self.token_ref})
 
 
 @dataclass(frozen=True)
@@ -57,6 +77,8 @@ class LaunchContext:
     """The agent's uid as it sees it."""
     rows: int = 24
     cols: int = 80
+    command: tuple[str, ...] = ()
+    """What the operator wrote after `--`: run instead of the agent's own command line."""
 
 
 @dataclass(frozen=True)
@@ -75,6 +97,20 @@ class Provider(ABC):
     title: str
     tested_versions: str = ""
     install_hint: str = ""
+    settings_keys: frozenset[str] = frozenset()
+    """Keys of `agent_provider.settings` that only this provider understands."""
+
+    def check(self, manifest: Manifest) -> None:
+        """Refuse settings that this provider does not know, before anything is started."""
+        unknown = sorted(set(manifest.bottle.agent_provider.settings.model_extra or {}) - self.settings_keys)
+        if unknown:
+            known = ", ".join(sorted({"startup_args", "model"} | self.settings_keys))
+            raise ConfigError(
+                f"the provider {self.name} knows no setting {unknown[0]!r}",
+                f"Known: {known}",
+                file=manifest.provenance.get("agent_provider.settings", ""),
+                key=f"agent_provider.settings.{unknown[0]}",
+            )
 
     @abstractmethod
     def find(self, environ: dict[str, str]) -> Found:
@@ -85,11 +121,17 @@ class Provider(ABC):
 
     @abstractmethod
     def credentials(self, manifest: Manifest) -> tuple[Credential, ...]:
-        """The secrets it works with, by name; alternatives are chosen by `agent_provider.auth_token`."""
+        """The secrets it works with, by name, in order of preference; `agent_provider.auth_token` leaves only its own.
+
+        Several for one host are alternatives: `pick` chooses by what exists.
+        """
 
     @abstractmethod
     def routes(self, manifest: Manifest) -> tuple[Route, ...]:
-        """Its own egress routes. They win over a manifest route for the same host, and default to `redact`."""
+        """Its own egress routes. They win over a manifest route for the same host, and default to `redact`.
+
+        They carry no `auth` yet: `with_auth` adds that of the credentials which were picked.
+        """
 
     @abstractmethod
     def prepare(self, context: LaunchContext) -> Prepared:
@@ -98,3 +140,34 @@ class Provider(ABC):
     def skills_folder(self, home: str) -> str | None:
         """Where skills go inside the bottle; None if it knows none."""
         return None
+
+
+@dataclass(frozen=True)
+class Picked:
+    """The credentials of one launch, and the needs that nothing satisfies: the alternatives of each, by name."""
+
+    chosen: tuple[Credential, ...] = ()
+    missing: tuple[tuple[str, ...], ...] = ()
+
+
+def pick(credentials: Iterable[Credential], available: Collection[str]) -> Picked:
+    """For each host the first credential whose `token_ref` is in `available`. Pure."""
+    by_host: dict[str, list[Credential]] = {}
+    for credential in credentials:
+        by_host.setdefault(credential.host, []).append(credential)
+    chosen, missing = list[Credential](), list[tuple[str, ...]]()
+    for alternatives in by_host.values():
+        first = next((one for one in alternatives if one.token_ref in available), None)
+        if first is not None:
+            chosen.append(first)
+        elif any(one.required for one in alternatives):
+            missing.append(tuple(one.token_ref for one in alternatives))
+    return Picked(tuple(chosen), tuple(missing))
+
+
+def with_auth(routes: Iterable[Route], chosen: Iterable[Credential]) -> tuple[Route, ...]:
+    """`routes`, each with the `auth` of the chosen credential for its host. Pure."""
+    auths = {credential.host: credential.auth for credential in chosen}
+    return tuple(
+        route.model_copy(update={"auth": auths[route.host]}) if route.host in auths else route for route in routes
+    )
