@@ -1,0 +1,88 @@
+"""Reading and writing small files of ours: bounded reads that never hang, writes that are whole or not there.
+
+It knows nothing of what is in the files, and must never follow a project's symbolic links unless it is told to.
+"""
+
+import os
+import secrets
+import stat
+from pathlib import Path
+
+
+class TooLarge(OSError):
+    """A file is larger than what its reader takes."""
+
+
+class NotAFile(OSError):
+    """A folder, device, pipe or socket lies where a file is expected."""
+
+
+def atomic_write(path: Path, data: bytes, mode: int = 0o600) -> None:
+    """Replace `path` with `data`: a reader, or a power cut, sees the old file or the new one, nothing between.
+
+    The folder must exist. A symbolic link at `path` is followed once, so that a linked dotfile stays a link.
+    """
+    target = Path(os.path.realpath(path))
+    temporary = target.parent / f".{target.name[:100]}.{secrets.token_hex(6)}.tmp"
+    descriptor = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC, mode)
+    try:
+        _fill(descriptor, data, mode)
+        os.replace(temporary, target)
+    except BaseException:
+        temporary.unlink(missing_ok=True)
+        raise
+    sync_folder(target.parent)
+
+
+def create(path: Path, data: bytes, mode: int = 0o600) -> bool:
+    """As `atomic_write`, but never replaces: False if something, even a dangling link, has that name already."""
+    temporary = path.parent / f".{path.name[:100]}.{secrets.token_hex(6)}.tmp"
+    descriptor = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC, mode)
+    try:
+        _fill(descriptor, data, mode)
+        os.link(temporary, path, follow_symlinks=False)
+    except FileExistsError:
+        return False
+    finally:
+        temporary.unlink(missing_ok=True)
+    sync_folder(path.parent)
+    return True
+
+
+def sync_folder(path: Path) -> None:
+    """Make renames in this folder last over a power cut. Some file systems cannot; that is no error."""
+    descriptor = os.open(path, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+    try:
+        os.fsync(descriptor)
+    except OSError:
+        pass
+    finally:
+        os.close(descriptor)
+
+
+def read_bounded(path: Path | str, limit: int, *, folder: int | None = None, follow: bool = True) -> bytes:
+    """The bytes of a regular file. Raises NotAFile, TooLarge, or the OSError of opening it.
+
+    `folder` is a descriptor that `path` is relative to. With `follow=False` a link as the last part is an error;
+    O_NONBLOCK keeps a named pipe from hanging the reader.
+    """
+    flags = os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK | os.O_NOCTTY | (0 if follow else os.O_NOFOLLOW)
+    descriptor = os.open(path, flags, dir_fd=folder)
+    with open(descriptor, "rb") as file:
+        info = os.fstat(descriptor)
+        if not stat.S_ISREG(info.st_mode):
+            raise NotAFile(f"{path} is not a regular file")
+        if info.st_size > limit:
+            raise TooLarge(f"{path} is larger than {limit} bytes")
+        data = file.read(limit + 1)  # it may have grown since
+    if len(data) > limit:
+        raise TooLarge(f"{path} is larger than {limit} bytes")
+    return data
+
+
+def _fill(descriptor: int, data: bytes, mode: int) -> None:
+    with open(descriptor, "wb") as file:
+        os.fchmod(descriptor, mode)  # whatever the umask says
+        file.write(data)
+        file.flush()
+        os.fsync(descriptor)
