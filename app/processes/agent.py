@@ -1,0 +1,165 @@
+"""The agent's program inside a finished sandbox, seen from the holder: its terminal, its transcript, its end.
+
+When the program ends, whatever it left running in the sandbox is killed and `exit.json` is written before anyone is
+told. Knows no channel and no protocol.
+"""
+
+import asyncio
+import contextlib
+import json
+import logging
+import os
+import signal
+import socket
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from app.backends.base import Command, Exit
+from app.files import atomic_write
+from app.processes.relay import RawReplay, Relay, Replay
+from app.tasks import spawn
+from app.terminal.emulator import Emulator
+from app.terminal.recorder import Recorder
+
+if TYPE_CHECKING:
+    from app.backends.local.sandbox import Sandbox
+
+log = logging.getLogger(__name__)
+
+DRAIN_SECONDS = 0.5
+"""Output that a program wrote just before its end is waited for this long when something it left behind still holds
+the terminal."""
+ACTIVITY_SECONDS = 1.0
+"""The holder tells of output at most this often (docs/architecture.md)."""
+
+type Notify = Callable[[str, dict[str, Any]], None]
+
+
+class Agent:
+    """The one program a session is about. Made by `start`; `exit` is set once it has ended."""
+
+    def __init__(self, sandbox: "Sandbox", command: Command, state: Path, notify: Notify) -> None:
+        self._loop = asyncio.get_running_loop()
+        self._sandbox = sandbox
+        self._state = state
+        self._notify = notify
+        self._told_title = ""
+        self._activity: asyncio.TimerHandle | None = None
+        self._drained = asyncio.Event()
+        self._ended = asyncio.Event()
+        self.exit: Exit | None = None
+        self.reason = ""
+        self._recorder = _recorder(state / "transcript.cast", command)
+        child = sandbox.spawn(command)
+        self.pid = child.pid
+        self._pidfd = child.pidfd
+        self._emulator = Emulator(command.cols, command.rows, self._reply) if command.tty else None
+        replay: Replay = _Screen(self._emulator, self._recorder) if self._emulator else RawReplay()
+        self.relay = Relay(
+            child.output_fd, replay, on_output=self._output, on_end=self._drained.set, tty=command.tty
+        )
+        self._loop.add_reader(self._pidfd, self._program_ended)
+
+    def attach(self, sock: socket.socket, rest: bytes, rows: int, cols: int) -> None:
+        self.relay.attach(sock, rest, rows, cols)
+
+    @property
+    def title(self) -> str:
+        """What the program calls its window; bounded and printable (the emulator sees to it)."""
+        return self._emulator.title if self._emulator else ""
+
+    async def wait(self, timeout: float) -> bool:
+        """Whether it has ended, and all about it is written, within `timeout`."""
+        with contextlib.suppress(TimeoutError):
+            await asyncio.wait_for(self._ended.wait(), timeout)
+        return self._ended.is_set()
+
+    async def stop(self, grace: float) -> None:
+        """Ask it to end; after `grace` seconds the whole sandbox is killed."""
+        self._sandbox.thaw()
+        self._signal(signal.SIGHUP)  # what a closed terminal means: shells pass it on and end
+        self._signal(signal.SIGTERM)
+        if not await self.wait(grace):
+            self._sandbox.kill()
+
+    def _signal(self, number: int) -> None:
+        with contextlib.suppress(ProcessLookupError, OSError):
+            signal.pidfd_send_signal(self._pidfd, number)
+
+    def _reply(self, data: bytes) -> None:
+        """The emulator's answer to a question of the program. Only this one answers, never a client's."""
+        self.relay.write(data)
+
+    def _output(self, data: bytes) -> None:
+        self._recorder.output(data)
+        if self._activity is None:
+            self._activity = self._loop.call_later(ACTIVITY_SECONDS, self._tell_activity)
+
+    def _tell_activity(self) -> None:
+        self._activity = None
+        self._notify("activity", {})
+        if self.title != self._told_title:
+            self._told_title = self.title
+            self._notify("title", {"text": self.title})
+
+    def _program_ended(self) -> None:
+        self._loop.remove_reader(self._pidfd)
+        spawn(self._finish(), name="agent-finish")
+
+    async def _finish(self) -> None:
+        code = _reap(self.pid)
+        os.close(self._pidfd)
+        self._sandbox.kill()  # what the program left running ends with it, and lets go of the terminal
+        with contextlib.suppress(TimeoutError):
+            await asyncio.wait_for(self._drained.wait(), DRAIN_SECONDS)
+        if self._activity is not None:
+            self._activity.cancel()
+        ended = Exit(code, time.time())
+        with contextlib.suppress(OSError):  # a full disk: it is told over the channel all the same
+            self._recorder.close()
+        _write_exit(self._state / "exit.json", ended, self.reason)
+        self.exit = ended
+        self._ended.set()
+        self.relay.finish(code)
+        self._notify("exited", {"code": ended.code, "at": ended.at, "reason": self.reason})
+
+
+class _Screen:
+    """Replay of a program with a terminal."""
+
+    def __init__(self, emulator: Emulator, recorder: Recorder) -> None:
+        self._emulator = emulator
+        self._recorder = recorder
+
+    def feed(self, data: bytes) -> None:
+        self._emulator.feed(data)
+
+    def resize(self, rows: int, cols: int) -> None:
+        self._emulator.resize(cols, rows)
+        self._recorder.resize(cols, rows)
+
+    def redraw(self) -> bytes:
+        return self._emulator.redraw()
+
+
+def _recorder(path: Path, command: Command) -> Recorder:
+    return Recorder(path, command.cols, command.rows)
+
+
+def _reap(pid: int) -> int:
+    """The program's end as a shell tells it: 128 + the signal's number where a signal ended it."""
+    try:
+        _, status = os.waitpid(pid, 0)
+    except ChildProcessError:
+        return 255
+    code = os.waitstatus_to_exitcode(status)
+    return 128 - code if code < 0 else code
+
+
+def _write_exit(path: Path, ended: Exit, reason: str) -> None:
+    try:
+        atomic_write(path, json.dumps({"code": ended.code, "at": ended.at, "reason": reason}).encode(), 0o600)
+    except OSError as error:
+        log.error("exit.json: %s", error)
