@@ -87,9 +87,7 @@ def test_x32_is_killed_and_no_call_is_not() -> None:
     assert run(program, 101, (), arch) == refuse()
 
 
-def test_numbers_agree_between_names() -> None:
-    for table in TABLES.values():
-        assert len(set(table.values())) == len(table)
+def test_known_numbers() -> None:
     assert TABLES["x86_64"]["seccomp"] == 317
     assert TABLES["aarch64"]["seccomp"] == 277
 
@@ -134,7 +132,10 @@ def test_landlock_lets_only_the_listed_through(tmp_path) -> None:
         code = 1
         try:
             libc.no_new_privileges()
-            landlock.restrict([(str(tmp_path / "in"), landlock.EVERYTHING), (str(tmp_path / "missing"), landlock.READ)])
+            ruleset = landlock.Ruleset()
+            ruleset.allow(tmp_path / "in", landlock.FULL)
+            ruleset.allow_existing([tmp_path / "missing"], landlock.READ)
+            ruleset.enforce()
             (tmp_path / "in" / "new").write_text("y")
             try:
                 (tmp_path / "out").read_text()
