@@ -10,11 +10,12 @@ from abc import ABC, abstractmethod
 from collections.abc import AsyncIterator, Callable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
 from app.core.model import BackendReport, Isolation
 from app.core.schema import Limits, Mask
 from app.errors import NotSupported
+from sidecar.secret import Secret
 
 
 @dataclass(frozen=True)
@@ -133,6 +134,9 @@ class Box(ABC):
 
     spec_slug: str
     session_id: str
+    engine: str = ""
+    notes: Callable[[str, dict[str, Any]], None] | None = None
+    """Called with what the sandbox tells by itself: `title {text}`, `activity {}`, `exited {code, at, reason}`."""
 
     @abstractmethod
     async def listener(self) -> socket.socket:
@@ -167,6 +171,14 @@ class Box(ABC):
     @abstractmethod
     async def release(self) -> None:
         """Let go of everything but the state folder: sockets, holder, namespaces. Idempotent."""
+
+    async def keep(self, values: dict[str, Secret]) -> None:
+        """Hold these in memory as long as the sandbox lives, beyond the controller: what a restarted sidecar needs."""
+        raise NotSupported(f"{type(self).__name__} cannot keep a sidecar's keys", "")
+
+    async def kept(self, name: str) -> Secret:
+        """What `keep` was given. Raises NotFound."""
+        raise NotSupported(f"{type(self).__name__} cannot keep a sidecar's keys", "")
 
     async def pause(self) -> None:
         raise NotSupported(f"{type(self).__name__} cannot pause", "Stop the bottle instead")
