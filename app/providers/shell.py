@@ -28,6 +28,7 @@ class ShellProvider(Provider):
         raise CarboyError("no shell was found below /usr/bin or /bin", self.install_hint, "provider_missing")
 
     def credentials(self, manifest: Manifest) -> tuple[Credential, ...]:
+        self.check(manifest)
         return ()
 
     def routes(self, manifest: Manifest) -> tuple[Route, ...]:
