@@ -11,9 +11,10 @@ import struct
 from collections.abc import Iterable
 from pathlib import Path
 
-from sidecar.kernel.calls import syscall
+from sidecar.kernel.libc import syscall
+from sidecar.kernel.syscalls import UnknownMachine
 
-_CREATE, _ADD, _RESTRICT = 444, 445, 446
+_CREATE, _ADD, _RESTRICT = "landlock_create_ruleset", "landlock_add_rule", "landlock_restrict_self"
 _RULE_PATH_BENEATH, _RULE_NET_PORT = 1, 2
 
 # linux/landlock.h
@@ -40,7 +41,7 @@ def abi() -> int:
     """The kernel's Landlock version; 0 where there is none (not built, not enabled, or forbidden here)."""
     try:
         return syscall(_CREATE, None, 0, 1)
-    except OSError:
+    except (OSError, UnknownMachine):
         return 0
 
 
