@@ -1,0 +1,315 @@
+"""The client's methods, one for each route of docs/architecture.md."""
+
+import contextlib
+import time
+from collections.abc import AsyncIterator, Callable
+from types import TracebackType
+from typing import Any, Literal, Self
+from urllib.parse import quote
+
+import aiohttp
+import orjson
+from pydantic import BaseModel, TypeAdapter
+
+from app.client.start import ensure
+from app.client.streams import Backoff, RemoteTerminal, event_messages, lost
+from app.core.model import (
+    BottleView,
+    Catalogue,
+    CleanupReport,
+    Doctor,
+    LaunchRequest,
+    LaunchStep,
+    Preflight,
+    Provenance,
+    Status,
+    StreamEvent,
+)
+from app.errors import CarboyError, from_dict
+from app.paths import Paths
+from sidecar.secret import REVEAL
+
+MAX_LINE = 4 * 1024 * 1024
+QUICK_SECONDS = 60.0
+"""For what the controller answers from memory or disk; launches, waits and streams have no limit."""
+
+type Connection = Literal["connected", "reconnecting"]
+
+_PROVENANCES = TypeAdapter(tuple[Provenance, ...])
+_VIEWS = TypeAdapter(list[BottleView])
+
+
+class Client:
+    """Speaks to the controller of this user. Make one with `await Client.connect()`, end it with `close()`.
+
+    `on_state` is told when the event stream is lost and when it is back.
+    """
+
+    def __init__(self, paths: Paths, *, start: bool = True) -> None:
+        self._paths = paths
+        self._start = start
+        self.on_state: Callable[[Connection], None] = lambda _: None
+        # a connection for each request: over a unix socket it costs nothing, and none can have gone stale
+        connector = aiohttp.UnixConnector(str(paths.controller_socket), force_close=True, limit=0)
+        self._http = aiohttp.ClientSession(
+            "http://controller", connector=connector, timeout=aiohttp.ClientTimeout(total=None), read_bufsize=MAX_LINE
+        )
+
+    @classmethod
+    async def connect(cls, paths: Paths | None = None, *, start: bool = True) -> Self:
+        """A client of the running controller; with `start`, one is started where none answers."""
+        found = paths or Paths.resolve()
+        await ensure(found, start=start)
+        return cls(found, start=start)
+
+    async def close(self) -> None:
+        await self._http.close()
+
+    async def __aenter__(self) -> Self:
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        await self.close()
+
+    # --- the controller itself ----------------------------------------------------------------------------------
+
+    async def status(self) -> Status:
+        return Status.model_validate_json(await self._call("GET", "/v1/status"))
+
+    async def shutdown(self, *, force: bool = False) -> None:
+        await self._call("POST", "/v1/shutdown", {"force": force}, start=False)
+
+    async def doctor(self) -> Doctor:
+        return Doctor.model_validate_json(await self._call("GET", "/v1/doctor", timeout=None))
+
+    async def cleanup(self) -> CleanupReport:
+        return CleanupReport.model_validate_json(await self._call("POST", "/v1/cleanup", timeout=None))
+
+    # --- manifests and settings ---------------------------------------------------------------------------------
+
+    async def catalogue(self, cwd: str | None = None) -> Catalogue:
+        return Catalogue.model_validate_json(await self._call("GET", "/v1/catalogue", query={"cwd": cwd}))
+
+    async def manifest(
+        self, agent: str | None = None, bottles: tuple[str, ...] | None = None, cwd: str | None = None
+    ) -> tuple[dict[str, Any], tuple[Provenance, ...]]:
+        """The resolved manifest (as JSON), and where each of its values came from."""
+        asked = {"agent": agent, "bottles": None if bottles is None else ",".join(bottles), "cwd": cwd}
+        answer = orjson.loads(await self._call("GET", "/v1/manifest", query=asked))
+        return answer["manifest"], _PROVENANCES.validate_python(answer["provenance"])
+
+    async def settings(self) -> tuple[Provenance, ...]:
+        return _PROVENANCES.validate_json(await self._call("GET", "/v1/settings"))
+
+    # --- bottles ------------------------------------------------------------------------------------------------
+
+    async def bottles(self, *, ended: bool = False) -> list[BottleView]:
+        """Bottles that live or were preserved; with `ended`, remembered sessions instead, the newest first."""
+        query = {"ended": "true"} if ended else None
+        return _VIEWS.validate_json(await self._call("GET", "/v1/bottles", query=query))
+
+    async def bottle(self, slug: str) -> BottleView:
+        return await self._view("GET", slug, "")
+
+    async def preflight(self, request: LaunchRequest) -> Preflight:
+        return Preflight.model_validate_json(await self._call("POST", "/v1/preflight", request))
+
+    async def launch(self, request: LaunchRequest) -> AsyncIterator[LaunchStep | BottleView]:
+        """Steps as they happen, then the bottle. Leaving the iteration does not stop the launch: `cancel_launch`."""
+        async with self._request("POST", "/v1/launch", request, timeout=None) as response:
+            async for line in response.content:
+                answer = orjson.loads(line)
+                if "error" in answer:
+                    raise from_dict(answer["error"])
+                if "bottle" in answer:
+                    yield BottleView.model_validate(answer["bottle"])
+                    return
+                yield LaunchStep.model_validate(answer)
+        raise lost()
+
+    async def cancel_launch(self, session_id: str) -> None:
+        """Cancel, and wait until everything that was made is undone."""
+        await self._call("DELETE", f"/v1/launch/{quote(session_id, safe='')}", timeout=None)
+
+    async def stop(self, slug: str) -> BottleView:
+        return await self._view("POST", slug, "/stop")
+
+    async def kill(self, slug: str) -> BottleView:
+        return await self._view("POST", slug, "/kill")
+
+    async def freeze(self, slug: str) -> BottleView:
+        return await self._view("POST", slug, "/freeze")
+
+    async def thaw(self, slug: str) -> BottleView:
+        return await self._view("POST", slug, "/thaw")
+
+    async def restart_sidecar(self, slug: str) -> BottleView:
+        return await self._view("POST", slug, "/restart-sidecar")
+
+    async def wait(self, slug: str) -> BottleView:
+        """Wait for the bottle's end, through restarts of the controller."""
+        while True:
+            try:
+                return await self._view("GET", slug, "/wait")
+            except CarboyError as error:
+                if error.code != "connection_lost":
+                    raise
+
+    async def routes(self, slug: str) -> list[dict[str, Any]]:
+        return orjson.loads(await self._call("GET", f"{_bottle(slug)}/routes"))
+
+    async def terminal(self, slug: str, rows: int = 24, cols: int = 80) -> RemoteTerminal:
+        """Attach to the agent's terminal."""
+        socket = await self._socket(f"{_bottle(slug)}/terminal", {"rows": rows, "cols": cols})
+        return RemoteTerminal(socket)
+
+    # --- the record ---------------------------------------------------------------------------------------------
+
+    async def log(
+        self,
+        *,
+        slug: str | None = None,
+        before: int | None = None,
+        after: int | None = None,
+        limit: int | None = None,
+        decision: str | None = None,
+        host: str | None = None,
+        text: str | None = None,
+    ) -> list[StreamEvent]:
+        asked = {
+            "slug": slug,
+            "before": before,
+            "after": after,
+            "limit": limit,
+            "decision": decision,
+            "host": host,
+            "text": text,
+        }
+        return [
+            StreamEvent.model_construct(**item)
+            for item in orjson.loads(await self._call("GET", "/v1/log", query=asked))
+        ]
+
+    async def proposals(self, *, slug: str | None = None, state: str | None = None) -> list[dict[str, Any]]:
+        return orjson.loads(await self._call("GET", "/v1/proposals", query={"slug": slug, "state": state}))
+
+    async def audit(self) -> dict[str, Any]:
+        return orjson.loads(await self._call("GET", "/v1/audit", timeout=None))
+
+    async def events(self, since: int | None = None, slug: str | None = None) -> AsyncIterator[StreamEvent]:
+        """Kept events after `since` (None: from now on), then everything live, without end.
+
+        Whatever breaks, it reconnects and resumes: no kept event is lost or comes twice. After each break it yields
+        one `lagged` event, since passing ones (bottle snapshots) may have been missed: ask for `bottles()` again.
+        """
+        seq, pause, broken = since, Backoff(), False
+        while True:
+            try:
+                if seq is None:
+                    seq = (await self.status()).last_seq
+                socket = await self._socket("/v1/events", {"since": seq, "slug": slug})
+                try:
+                    if broken:
+                        self.on_state("connected")
+                        yield StreamEvent(seq=0, at=time.time(), kind="lagged", data={"resume": seq})
+                    async for event in event_messages(socket):
+                        pause.reset()
+                        seq = max(seq, event.seq)
+                        if event.kind != "lagged":
+                            yield event
+                finally:
+                    await socket.close()
+            except CarboyError as error:
+                if error.code not in _PASSING:
+                    raise
+            broken = True
+            self.on_state("reconnecting")
+            await pause.pause()
+
+    # --- below --------------------------------------------------------------------------------------------------
+
+    async def _view(self, method: str, slug: str, action: str) -> BottleView:
+        return BottleView.model_validate_json(await self._call(method, _bottle(slug) + action, timeout=None))
+
+    async def _call(
+        self,
+        method: str,
+        path: str,
+        body: BaseModel | dict[str, Any] | None = None,
+        *,
+        query: dict[str, Any] | None = None,
+        timeout: float | None = QUICK_SECONDS,
+        start: bool | None = None,
+    ) -> bytes:
+        async with self._request(method, path, body, query=query, timeout=timeout, start=start) as response:
+            return await response.read()
+
+    @contextlib.asynccontextmanager
+    async def _request(
+        self,
+        method: str,
+        path: str,
+        body: BaseModel | dict[str, Any] | None = None,
+        *,
+        query: dict[str, Any] | None = None,
+        timeout: float | None = QUICK_SECONDS,
+        start: bool | None = None,
+    ) -> AsyncIterator[aiohttp.ClientResponse]:
+        data = orjson.dumps(body.model_dump(mode="json", context=REVEAL) if isinstance(body, BaseModel) else body or {})
+        limits = aiohttp.ClientTimeout(total=timeout)
+        try:
+            response = await self._dial(
+                lambda: self._http.request(
+                    method, path, params=_params(query), data=None if method == "GET" else data, timeout=limits
+                ),
+                start=start,
+            )
+            async with response:
+                if response.status >= 400:
+                    raise await _error(response)
+                yield response
+        except TimeoutError:
+            raise CarboyError("The controller did not answer in time", "Look at its log", "controller_silent") from None
+        except aiohttp.ClientError:
+            raise lost() from None
+
+    async def _socket(self, path: str, query: dict[str, Any]) -> aiohttp.ClientWebSocketResponse:
+        try:
+            return await self._dial(
+                lambda: self._http.ws_connect(path, params=_params(query), max_msg_size=MAX_LINE, heartbeat=30.0)
+            )
+        except aiohttp.WSServerHandshakeError:
+            # the handshake's answer carries no body to us: ask again without the upgrade for the reason
+            async with self._request("GET", path, query=query):
+                raise lost() from None
+        except aiohttp.ClientError:
+            raise lost() from None
+
+    async def _dial(self, attempt: Callable[[], Any], *, start: bool | None = None) -> Any:
+        """Make a request; where nobody listens, get a controller first. Nothing was sent then, so that it is safe."""
+        try:
+            return await attempt()
+        except aiohttp.ClientConnectorError:
+            await ensure(self._paths, start=self._start if start is None else start)
+            return await attempt()
+
+
+_PASSING = frozenset({"connection_lost", "controller_silent"})
+"""Failures after which the event stream tries again."""
+
+
+def _bottle(slug: str) -> str:
+    return f"/v1/bottles/{quote(slug, safe='')}"
+
+
+def _params(query: dict[str, Any] | None) -> dict[str, str]:
+    return {name: str(value) for name, value in (query or {}).items() if value is not None}
+
+
+async def _error(response: aiohttp.ClientResponse) -> CarboyError:
+    try:
+        return from_dict(orjson.loads(await response.read()))
+    except (orjson.JSONDecodeError, AttributeError):
+        return CarboyError(f"The controller answered {response.status}", "Are both of one version?", "bad_answer")

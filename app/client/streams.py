@@ -1,0 +1,76 @@
+"""The client's end of the long-lived connections: an agent's terminal, and the event stream that never ends."""
+
+import asyncio
+from collections.abc import AsyncIterator
+
+import aiohttp
+import orjson
+
+from app.core.model import StreamEvent
+from app.errors import CarboyError
+
+ENDED = 1000
+"""WebSocket close code (RFC 6455, 7.4.1) of a stream that came to its proper end."""
+
+
+def lost() -> CarboyError:
+    return CarboyError("The connection to the controller was lost", "It is being restored", "connection_lost")
+
+
+class RemoteTerminal:
+    """One attachment through the controller, with the methods of `app.backends.base.Terminal`. `output()` ends when the agent's terminal does, and raises CarboyError
+    `connection_lost` where only the connection went away: then attach again."""
+
+    def __init__(self, socket: aiohttp.ClientWebSocketResponse) -> None:
+        self._socket = socket
+        self._closing = False
+
+    async def output(self) -> AsyncIterator[bytes]:
+        async for message in self._socket:
+            if message.type is aiohttp.WSMsgType.BINARY:
+                yield message.data
+        if self._socket.close_code != ENDED and not self._closing:
+            raise lost()
+
+    async def write(self, data: bytes) -> None:
+        await self._send(data)
+
+    async def resize(self, rows: int, cols: int) -> None:
+        await self._send(orjson.dumps({"resize": [rows, cols]}).decode())
+
+    async def _send(self, data: bytes | str) -> None:
+        if self._socket.closed:
+            return  # the reader of `output()` has learned of it, or will at once
+        try:
+            await (self._socket.send_bytes(data) if isinstance(data, bytes) else self._socket.send_str(data))
+        except (ConnectionError, aiohttp.ClientError):
+            return
+
+    async def close(self) -> None:
+        self._closing = True
+        await self._socket.close()
+
+
+async def event_messages(socket: aiohttp.ClientWebSocketResponse) -> AsyncIterator[StreamEvent]:
+    """The events of one connection, until it ends."""
+    async for message in socket:
+        if message.type is not aiohttp.WSMsgType.TEXT:
+            continue
+        # built without validation: these come from our own controller, by the thousand
+        yield StreamEvent.model_construct(**orjson.loads(message.data))
+
+
+class Backoff:
+    """Growing pauses between attempts to reconnect, short at first: a controller is back within a second."""
+
+    FIRST, MOST = 0.05, 2.0
+
+    def __init__(self) -> None:
+        self._next = self.FIRST
+
+    def reset(self) -> None:
+        self._next = self.FIRST
+
+    async def pause(self) -> None:
+        await asyncio.sleep(self._next)
+        self._next = min(self.MOST, self._next * 2)

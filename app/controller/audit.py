@@ -1,0 +1,122 @@
+"""Writes the audit chain: who did what, to which bottle, so that a later change shows.
+
+The key lies in a 0600 file beside the database, the sealed head in another; neither is ever in the database. Rows are
+written in order, one at a time. Details hold names and reasons, never a secret's value.
+"""
+
+import asyncio
+import os
+import secrets
+import time
+from pathlib import Path
+from typing import Any
+
+from app.errors import CarboyError
+from app.files import atomic_write
+from app.paths import Paths
+from app.store.base import Store
+from app.store.chain import AuditRow, Finding, Head, next_row, open_head, seal_head, verify, verify_from
+from app.tasks import spawn
+
+KEY_BYTES = 32
+
+
+class Audit:
+    """The chain's only writer."""
+
+    def __init__(self, paths: Paths, store: Store) -> None:
+        self._key_file = paths.state / "audit.key"
+        self._head_file = paths.state / "audit.head"
+        self._store = store
+        self._key = b""
+        self._head = Head()
+        self._order = asyncio.Lock()
+        self.warning = ""
+        """What was found wrong at the start, for the status page; empty if nothing was."""
+
+    async def start(self) -> None:
+        """Read key and head, and continue where the stored chain ends.
+
+        Where that is not where it ended before, a row says so: the new head must not hide that rows were cut off.
+        """
+        self._key = await asyncio.to_thread(load_key, self._key_file)
+        head = await asyncio.to_thread(self._read_head)
+        rows = await self._rows(max(0, head.count - 1) if head else 0)
+        if rows:
+            self._head = Head(rows[-1].number, rows[-1].tag)
+        if findings := _check_end(self._key, rows, head):
+            self.warning = f"The audit trail does not hold: {findings[0].text}"
+            await self.record("audit-broken", actor="controller", found=[item.text for item in findings[:10]])
+
+    async def record(
+        self, action: str, *, slug: str = "", session_id: str = "", actor: str = "operator", **detail: Any
+    ) -> None:
+        """Add a row; on disk when this returns. Not cut short by the caller's cancellation."""
+        work = spawn(self._record(action, slug, session_id, actor, detail), name=f"audit {action}")
+        await asyncio.shield(work)
+
+    async def _record(self, action: str, slug: str, session_id: str, actor: str, detail: dict[str, Any]) -> None:
+        async with self._order:
+            row = next_row(
+                self._key,
+                self._head,
+                at=time.time(),
+                action=action,
+                actor=actor,
+                slug=slug,
+                session_id=session_id,
+                detail=detail,
+            )
+            await self._store.append_audit(row)
+            self._head = Head(row.number, row.tag)
+            await asyncio.to_thread(atomic_write, self._head_file, seal_head(self._key, self._head), 0o600)
+
+    async def verify(self) -> list[Finding]:
+        """What is wrong with the whole chain as it is stored; empty if it holds."""
+        async with self._order:
+            rows = await self._rows(0)
+            head = await asyncio.to_thread(self._read_head)
+        return await asyncio.to_thread(verify, self._key, rows, head)
+
+    async def _rows(self, after: int) -> list[AuditRow]:
+        rows: list[AuditRow] = []
+        while page := await self._store.audit(after=rows[-1].number if rows else after):
+            rows += page
+        return rows
+
+    def _read_head(self) -> Head | None:
+        try:
+            return open_head(self._key, self._head_file.read_bytes())
+        except FileNotFoundError:
+            return None
+
+
+def _check_end(key: bytes, rows: list[AuditRow], head: Head | None) -> list[Finding]:
+    """What is wrong from the recorded end on; `rows` are the stored ones from the head's own on."""
+    if head is None:
+        return verify(key, rows, None)
+    if head.count == 0:
+        return verify(key, rows, head)
+    if not rows:
+        return [Finding(head.count, f"rows up to {head.count} were cut off")]
+    if (rows[0].number, rows[0].tag) != (head.count, head.tag):
+        return [Finding(head.count, "the chain's end is not the one that was recorded")]
+    return verify_from(key, head, rows[1:])
+
+
+def load_key(path: Path) -> bytes:
+    """The chain's key, made on first use. Raises CarboyError where others could have read it."""
+    try:
+        fd = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC)
+    except FileNotFoundError:
+        key = secrets.token_bytes(KEY_BYTES)
+        atomic_write(path, key, 0o600)
+        return key
+    with os.fdopen(fd, "rb") as file:
+        info = os.fstat(fd)
+        if info.st_uid != os.geteuid() or info.st_mode & 0o077:
+            raise CarboyError(f"{path} can be read by others", f"Run: chmod 600 {path}", "audit_key")
+        key = file.read()
+    if len(key) != KEY_BYTES:
+        raise CarboyError(f"{path} is damaged", "Put it back from a backup, or move audit.* away", "audit_key")
+    return key

@@ -1,0 +1,90 @@
+"""What the server needs of the sessions, and the requests' schemas. Pure declarations."""
+
+from collections.abc import Callable
+from typing import Any, Literal, Protocol
+
+from pydantic import Field
+
+from app.backends.base import Terminal
+from app.core.model import (
+    SLUG_PATTERN,
+    BottleView,
+    CleanupReport,
+    LaunchRequest,
+    LaunchStep,
+    Preflight,
+    Snapshot,
+)
+
+
+class Bottles(Protocol):
+    """The live registry, as the server sees it (`app.controller.sessions.Sessions`)."""
+
+    def views(self) -> list[BottleView]: ...
+    async def preflight(self, request: LaunchRequest) -> Preflight: ...
+    async def launch(self, request: LaunchRequest, progress: Callable[[LaunchStep], None]) -> BottleView: ...
+    async def stop(self, slug: str) -> BottleView: ...
+    async def kill(self, slug: str) -> BottleView: ...
+    async def freeze(self, slug: str) -> BottleView: ...
+    async def thaw(self, slug: str) -> BottleView: ...
+    async def restart_sidecar(self, slug: str) -> BottleView: ...
+    async def wait(self, slug: str) -> BottleView: ...
+    async def routes(self, slug: str) -> list[dict[str, Any]]: ...
+    async def terminal(self, slug: str, rows: int, cols: int) -> Terminal: ...
+    async def cleanup(self) -> CleanupReport: ...
+
+
+class ShutdownBody(Snapshot):
+    force: bool = False
+
+
+class Size(Snapshot):
+    rows: int = Field(default=24, ge=1, le=1000)
+    cols: int = Field(default=80, ge=1, le=1000)
+
+
+class Resize(Snapshot):
+    resize: tuple[int, int]
+
+    @property
+    def size(self) -> Size:
+        return Size(rows=self.resize[0], cols=self.resize[1])
+
+
+class CatalogueQuery(Snapshot):
+    cwd: str | None = Field(default=None, max_length=4096)
+
+
+class ManifestQuery(CatalogueQuery):
+    agent: str | None = Field(default=None, max_length=63)
+    bottles: str | None = Field(default=None, max_length=4096)
+
+    @property
+    def bottle_names(self) -> tuple[str, ...] | None:
+        if self.bottles is None:
+            return None
+        return tuple(name for name in self.bottles.split(",") if name)
+
+
+class BottlesQuery(Snapshot):
+    ended: bool = False
+
+
+class LogQuery(Snapshot):
+    slug: str | None = Field(default=None, pattern=SLUG_PATTERN)
+    before: int | None = Field(default=None, ge=0)
+    after: int | None = Field(default=None, ge=0)
+    limit: int = Field(default=500, ge=1, le=5000)
+    decision: Literal["allow", "deny", "hold", "redact", "error", "blocked"] | None = None
+    host: str | None = Field(default=None, max_length=260)
+    text: str | None = Field(default=None, max_length=500)
+
+
+class EventsQuery(Snapshot):
+    since: int | None = Field(default=None, ge=0)
+    slug: str | None = Field(default=None, pattern=SLUG_PATTERN)
+
+
+class ProposalsQuery(Snapshot):
+    slug: str | None = Field(default=None, pattern=SLUG_PATTERN)
+    state: str | None = Field(default=None, max_length=32)
