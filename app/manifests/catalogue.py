@@ -1,0 +1,101 @@
+"""Everything that can be picked, as it is on disk now. A broken file is listed with its error and hides no other."""
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from app.core.lineage import check_hosts, trace
+from app.core.manifest import AgentFile, BottleFile
+from app.core.merge import TEMPLATE, fold, leaves
+from app.core.model import AgentEntry, BottleEntry, Catalogue
+from app.errors import CarboyError
+from app.manifests.folders import list_home, list_project, read_bottle, read_home_agent, read_project_agent
+from app.manifests.trust import confirmed
+from app.paths import Paths
+
+MAX_DESCRIPTION = 200
+
+
+def load_catalogue(paths: Paths, cwd: Path | None = None) -> Catalogue:
+    """The operator's agents and bottles, and the agents of the project in `cwd`, which win over equal names."""
+    bottles, agents = list_home(paths.bottles), list_home(paths.agents)
+    project = list_project(cwd) if cwd is not None else None
+    entries = {name: _agent(paths, name, str(paths.agents), "home", _home(paths)) for name in agents.names}
+    warnings = [*bottles.warnings, *agents.warnings]
+    if project is not None and cwd is not None:
+        place = str(cwd / ".carboy" / "agents")
+        entries |= {name: _agent(paths, name, place, "project", _project(cwd)) for name in project.names}
+        warnings += project.warnings
+    shelf = _Shelf(paths)
+    return Catalogue(
+        agents=tuple(entries[name] for name in sorted(entries)),
+        bottles=tuple(shelf.entry(name, bottles.names) for name in bottles.names),
+        warnings=tuple(warnings),
+    )
+
+
+Reader = Callable[[str], AgentFile | None]
+
+
+def _home(paths: Paths) -> Reader:
+    return lambda name: read_home_agent(paths, name)
+
+
+def _project(cwd: Path) -> Reader:
+    return lambda name: read_project_agent(cwd, name)
+
+
+def _agent(paths: Paths, name: str, place: str, origin: str, read: Reader) -> AgentEntry:
+    plain = AgentEntry(name=name, file=f"{place}/{name}.md", origin="project" if origin == "project" else "home")
+    try:
+        file = read(name)
+    except CarboyError as error:
+        return plain.model_copy(update={"error": error.render(), "confirmed": origin == "home"})
+    if file is None:
+        return plain.model_copy(update={"error": "the file has just gone"})
+    seen = file.digest is None or confirmed(paths, file.digest)
+    return plain.model_copy(update={"description": _description(file), "bottle": file.agent.bottle, "confirmed": seen})
+
+
+def _description(file: AgentFile) -> str:
+    given = file.agent.description
+    text = given if isinstance(given, str) else next((line for line in file.prompt.splitlines() if line.strip()), "")
+    return " ".join(text.split()).lstrip("# ")[:MAX_DESCRIPTION]
+
+
+@dataclass
+class _Shelf:
+    """All bottles of one listing; each file is read once, however many extend it."""
+
+    paths: Paths
+    _read: dict[str, BottleFile | CarboyError | None] = field(
+        default_factory=dict[str, "BottleFile | CarboyError | None"]
+    )
+
+    def entry(self, name: str, known: tuple[str, ...]) -> BottleEntry:
+        file = f"{self.paths.bottles}/{name}.md"
+        try:
+            lineage = trace((name,), self.read, known)
+            check_hosts(lineage)
+        except CarboyError as error:
+            return BottleEntry(name=name, file=file, error=error.render())
+        found = fold(leaves(part.bottle, part.name) for part in lineage.files)
+        provider = found.get(TEMPLATE)
+        return BottleEntry(
+            name=name,
+            file=file,
+            lineage=str(lineage),
+            provider=str(provider.value) if provider is not None and provider.value else None,
+            notes=lineage.files[-1].notes,
+        )
+
+    def read(self, name: str) -> BottleFile | None:
+        if name not in self._read:
+            try:
+                self._read[name] = read_bottle(self.paths, name)
+            except CarboyError as error:
+                self._read[name] = error
+        found = self._read[name]
+        if isinstance(found, CarboyError):
+            raise found
+        return found
