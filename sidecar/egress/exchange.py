@@ -1,0 +1,63 @@
+"""What the sidecar knows of one request while it lives, beside mitmproxy's flow. Holds; decides nothing."""
+
+import os
+import time
+from dataclasses import dataclass, field
+from typing import Any, cast
+
+from mitmproxy.http import HTTPFlow, Response
+
+from sidecar.contract import Route
+from sidecar.egress.refusal import Refusal
+
+_KEY = "carboy"
+
+
+def new_id() -> str:
+    """An identifier that sorts by time: 48 bits of milliseconds, 80 random ones."""
+    return f"{time.time_ns() // 1_000_000:012x}{os.urandom(10).hex()}"
+
+
+@dataclass
+class Exchange:
+    """One request and its answer. `sent` turns true right before the first byte goes upstream."""
+
+    id: str = field(default_factory=new_id)
+    started: float = field(default_factory=time.time)
+    clock: float = field(default_factory=time.perf_counter)
+    host: str = ""
+    port: int = 0
+    scheme: str = ""
+    route: Route | None = None
+    refusal: Refusal | None = None
+    local: bool = False
+    """Answered by the sidecar itself (introspection): not an egress event."""
+    sent: bool = False
+    opened: bool = False
+    """An `open` event was written: the `closed` one must follow."""
+    closed: bool = False
+    bytes_up: int = 0
+    bytes_down: int = 0
+    address: str = ""
+    detail: dict[str, Any] = field(default_factory=dict[str, Any])
+
+
+def exchange_of(flow: HTTPFlow) -> Exchange:
+    """The exchange of `flow`, made on first use."""
+    found = cast(Exchange | None, flow.metadata.get(_KEY))
+    if found is None:
+        found = flow.metadata[_KEY] = Exchange()
+    return found
+
+
+def refuse(flow: HTTPFlow, code: str, reason: str) -> None:
+    """Answer `flow` with a refusal, unless it was refused already. Must be called before it was sent."""
+    exchange = exchange_of(flow)
+    if exchange.refusal is None:
+        exchange.refusal = Refusal(code, reason, exchange.host or flow.request.host)
+        flow.response = refusal_response(exchange.refusal)
+
+
+def refusal_response(refusal: Refusal) -> Response:
+    headers = {"content-type": "application/json", "cache-control": "no-store", "x-carboy-code": refusal.code}
+    return Response.make(refusal.status, refusal.body(), headers)

@@ -1,0 +1,72 @@
+"""What a refused client is told: a stable code, the reason, and what the agent can do about it. Pure.
+
+The shape is the one whose `error.message` LLM clients show; git and curl users see the same text. Status codes: 403 for
+policy (clients retry 5xx and 429 and hang on them), 502 only where the upstream itself failed.
+"""
+
+from dataclasses import dataclass
+
+import orjson
+
+from sidecar.contract import INTERNAL_HOST
+
+MAX_TEXT = 500
+
+_ASK = f"See http://{INTERNAL_HOST}/allowlist for what is allowed; the operator can add a route. Do not retry."
+_DO: dict[str, str] = {
+    "host_not_allowed": _ASK,
+    "port_not_allowed": _ASK,
+    "method_not_allowed": _ASK,
+    "path_not_allowed": _ASK,
+    "header_not_allowed": _ASK,
+    "path_ambiguous": "Send the plain form of this path: no dot segments, encoded slashes or doubled slashes.",
+    "git_push_refused": "Push through the git remote that was set up for this project, or leave the commits in place.",
+    "git_fetch_not_allowed": "The operator can set `git: {fetch: true}` on this route. Do not retry.",
+    "names_disagree": "Use one host name for the connection, TLS and the Host header.",
+    "bad_request": "Send a well-formed HTTP/1.1 or HTTP/2 request.",
+    "not_http": "Only HTTP/1.1, HTTP/2 and WebSocket pass.",
+    "headers_too_large": "Send fewer or shorter headers.",
+    "private_address": "This name leads into a private network. The operator can set `allow_private` on the route.",
+    "body_too_large": "Send a smaller body; the operator can raise `max_body` on this route.",
+    "placeholder_misplaced": "A placeholder stands for a credential only in the header that its route owns: leave it "
+    "out of everything else.",
+    "credential_missing": "The operator has to provide this route's credential. Do not retry.",
+    "internal_error": "The proxy failed and let nothing out. Tell the operator.",
+    "spool_unavailable": "The proxy cannot record what happens, so nothing leaves. Tell the operator.",
+    "killed": "The operator or the proxy ended this request.",
+    "upstream_unreachable": "The server could not be reached. Trying again later may help.",
+    "upstream_tls": "No trusted TLS connection to the server could be made. Tell the operator.",
+    "upstream_failed": "The server broke off or sent something that is not HTTP. Trying again later may help.",
+}
+UPSTREAM = frozenset({"upstream_unreachable", "upstream_tls", "upstream_failed"})
+CODES = frozenset(_DO)
+
+
+@dataclass(frozen=True)
+class Refusal:
+    """One refusal, ready to be sent."""
+
+    code: str
+    reason: str
+    host: str = ""
+
+    @property
+    def status(self) -> int:
+        return 502 if self.code in UPSTREAM else 403
+
+    def body(self) -> bytes:
+        """The JSON that the client gets."""
+        reason, host, todo = self.reason[:MAX_TEXT], self.host[:260], _DO.get(self.code, "")
+        message = f"carboy refused this request ({self.code}): {reason}. {todo}"
+        if self.code in UPSTREAM:
+            message = f"carboy could not complete this request ({self.code}): {reason}. {todo}"
+        document = {
+            "type": "error",
+            "error": {"type": "carboy_policy", "code": self.code, "message": message},
+            "message": message,
+            "code": self.code,
+            "host": host,
+            "reason": reason,
+            "what_to_do": todo,
+        }
+        return orjson.dumps(document) + b"\n"
