@@ -74,6 +74,11 @@ class Watcher:
             self._seen |= await asyncio.to_thread(self._signature)
             self._round.set()
 
+    @property
+    def projects(self) -> tuple[Path, ...]:
+        """The projects watched, the one named last at the end."""
+        return tuple(self._projects)
+
     def _targets(self) -> list[Path]:
         """The folders whose files count, with the folders above them that may come and go."""
         own = [self._paths.agents, self._paths.bottles]
