@@ -71,7 +71,12 @@ class Board:
         self.journal: deque[Entry] = deque(maxlen=KEPT)
         self.tallies: dict[str, Tally] = {}
         self.last_seq = 0
-        self.lagged = 0
+
+    def forget(self) -> None:
+        """Start anew: the controller's numbering is another one, so its store is another one."""
+        self.journal.clear()
+        self.tallies.clear()
+        self.last_seq = 0
 
     def replace(self, views: Iterable[BottleView]) -> None:
         """Start from the controller's own list: after connecting, and after each loss of the connection."""

@@ -96,7 +96,7 @@ def sidecar(view: BottleView, now: float) -> Verdict:
         return Verdict("●", "healthy", "ok")
     if health.state == "restarting":
         wait = max(0, round(health.at + (health.next_retry or 0) - now))
-        return Verdict("▲", f"restarting, attempt {health.attempt}, in {wait} s", "asks")
+        return Verdict("▲", f"restarting, try {health.attempt}, in {wait} s", "asks")
     if health.state == "failed":
-        return Verdict("✗", f"down after {health.attempt} attempts", "refused")
+        return Verdict("✗", f"down after {health.attempt} tries", "refused")
     return Verdict("◌", "starting", "changed")

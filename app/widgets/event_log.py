@@ -94,7 +94,7 @@ class EventLog(ScrollView, can_focus=True):
         self._all: deque[Entry] = deque(maxlen=cap)
         self._shown: list[Entry] = []
         self._base = 0
-        self._pending: list[Entry] = []
+        self._waiting: list[Entry] = []
         self._open: dict[str, int] = {}
         self._scheduled = False
         self._strips: LRUCache[tuple[int, int, bool], Strip] = LRUCache(1024)
@@ -117,26 +117,26 @@ class EventLog(ScrollView, can_focus=True):
 
     def append(self, entry: Entry) -> None:
         """Take in one entry; it is drawn at the next flush."""
-        self._pending.append(entry)
-        self._schedule()
+        self._waiting.append(entry)
+        self._schedule_pending()
 
     def extend(self, entries: Iterable[Entry]) -> None:
         """Take in several entries, oldest first."""
-        self._pending.extend(entries)
-        self._schedule()
+        self._waiting.extend(entries)
+        self._schedule_pending()
 
     def replace(self, entries: Iterable[Entry]) -> None:
         """Show these entries and none of the old: another bottle was selected."""
         self._all.clear()
-        self._pending.clear()
+        self._waiting.clear()
         self._restart(entries)
 
     def show_only(self, wanted: Filter) -> None:
         """Filter what is held, and what comes."""
         self.filter = wanted
-        held = [*self._all, *self._pending]
+        held = [*self._all, *self._waiting]
         self._all.clear()
-        self._pending.clear()
+        self._waiting.clear()
         self._restart(held)
 
     def _restart(self, entries: Iterable[Entry]) -> None:
@@ -144,19 +144,19 @@ class EventLog(ScrollView, can_focus=True):
         self._strips.clear()
         self.cursor, self.following = None, True
         self._take(entries)
-        self._redraw()
+        self._draw_again()
 
-    def _schedule(self) -> None:
+    def _schedule_pending(self) -> None:
         if not self._scheduled and self.is_mounted:
             self._scheduled = True
-            self.set_timer(FLUSH, self._flush)
+            self.set_timer(FLUSH, self._take_pending)
 
-    def _flush(self) -> None:
+    def _take_pending(self) -> None:
         self._scheduled = False
-        pending, self._pending = self._pending, []
+        pending, self._waiting = self._waiting, []
         if pending:
             self._take(pending)
-            self._redraw()
+            self._draw_again()
 
     def _take(self, entries: Iterable[Entry]) -> None:
         passes, filtered = self.filter.passes, self.filter != Filter()
@@ -193,7 +193,7 @@ class EventLog(ScrollView, can_focus=True):
         if not self.following:
             self.scroll_to(y=max(0, self.scroll_offset.y - over), animate=False, immediate=True)
 
-    def _redraw(self) -> None:
+    def _draw_again(self) -> None:
         self.virtual_size = Size(self.size.width, len(self._shown))
         if self.following:
             self.scroll_end(animate=False, immediate=True, x_axis=False)
@@ -201,13 +201,13 @@ class EventLog(ScrollView, can_focus=True):
         self.post_message(self.Changed(self))
 
     def on_mount(self) -> None:
-        if self._pending:
-            self._schedule()
-        self._redraw()
+        if self._waiting:
+            self._schedule_pending()
+        self._draw_again()
 
     def on_resize(self, event: events.Resize) -> None:
         self._strips.clear()
-        self._redraw()
+        self._draw_again()
 
     def notify_style_update(self) -> None:
         self._styles.clear()
@@ -217,7 +217,7 @@ class EventLog(ScrollView, can_focus=True):
     def watch_following(self, following: bool) -> None:
         if following:
             self.cursor = None
-            self._redraw()
+            self._draw_again()
         else:
             self.post_message(self.Changed(self))
 

@@ -1,0 +1,198 @@
+"""The TUI's app: one window onto the controller. It owns the feed, the board, the theme and the way between screens;
+it holds nothing that matters, so closing it, or killing it, stops no bottle. Heavy imports wait for the first paint."""
+
+from __future__ import annotations
+
+import gc
+import time
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any, ClassVar
+
+from textual.app import App
+from textual.binding import Binding
+
+from app import themes
+from app.commands import textual_key
+from app.core.board import Board
+from app.core.journal import Entry
+from app.core.text import printable, printable_lines
+from app.feed import Connect, Feed
+from app.messages import BoardChanged, BoardReplaced, Link, LinkChanged, SettingsChanged
+from app.screens.room import Working
+
+if TYPE_CHECKING:
+    from textual.message import Message
+    from textual.notifications import Notify
+    from textual.screen import Screen
+
+    from app.client import Client
+    from app.core.model import Provenance
+
+FLUSH = 0.1
+"""Seconds from the first change to the message that tells it (style.md: flush at 10 Hz, one message a panel)."""
+TOASTS = 3
+"""Most notices alive at once (style.md: a hundred took 300 ms, most of them off the screen)."""
+YOUNG = 50_000
+"""Allocations between collections of the youngest generation: with the default the longest hiccups are the
+collector's (style.md: p99 lag 127 → 35 ms with this and a frozen start)."""
+
+
+async def connect() -> Client:
+    """The running controller's client; starts a controller where none answers."""
+    from app.client import Client
+
+    return await Client.connect()
+
+
+class CarboyApp(Working, App[None], inherit_bindings=False):
+    """`connect` and `clock` are the app's only ways out; tests hand in their own."""
+
+    CSS_PATH = "carboy.tcss"
+    TITLE = "carboy"
+    ENABLE_COMMAND_PALETTE = False
+    NOTIFICATION_TIMEOUT = 4
+    BINDINGS: ClassVar[list[Binding]] = [Binding("ctrl+c", "how_to_leave", show=False, system=True)]
+
+    def __init__(self, connect: Connect = connect, *, clock: Callable[[], float] = time.time) -> None:
+        super().__init__()
+        self.clock = clock
+        self.board = Board()
+        self.feed = Feed(connect, self.board, self)
+        self.link: Link = "connecting"
+        self.link_text = ""
+        self.proposals: tuple[dict[str, Any], ...] = ()
+        self.settings: tuple[Provenance, ...] = ()
+        self.leader = textual_key("ctrl+]")
+        self._entries: list[Entry] = []
+        self._changed: set[str] = set()
+        self._scheduled = False
+        for name in themes.PALETTES:
+            self.register_theme(themes.theme(name))
+        self.theme = themes.DEFAULT
+
+    def get_default_screen(self) -> Screen[Any]:
+        from app.screens.main import MainScreen
+
+        return MainScreen()
+
+    def on_mount(self) -> None:
+        self.call_after_refresh(self._painted)
+
+    def _painted(self) -> None:
+        """The first frame is out: now the rest may load."""
+        self.run_worker(self.feed.run(), group="feed", exit_on_error=False)
+        gc.freeze()
+        gc.set_threshold(YOUNG, 20, 50)
+
+    # --- what the feed tells ----------------------------------------------------------------------------------------
+
+    def link_changed(self, link: Link, text: str) -> None:
+        self.link, self.link_text = link, printable(text, 300)
+        self._to_screens(lambda: LinkChanged(link, self.link_text))
+
+    def board_replaced(self) -> None:
+        self._entries.clear()
+        self._changed.clear()
+        self._to_screens(BoardReplaced)
+
+    def board_changed(self, entry: Entry | None = None, *, bottles: bool = False, catalogue: bool = False) -> None:
+        if entry is not None:
+            self._entries.append(entry)
+        self._changed |= {name for name, on in (("bottles", bottles), ("catalogue", catalogue)) if on}
+        self._schedule_changes()
+
+    def proposals_changed(self, proposals: tuple[dict[str, Any], ...]) -> None:
+        self.proposals = proposals
+        self._changed.add("proposals")
+        self._schedule_changes()
+
+    def settings_read(self, settings: tuple[Provenance, ...]) -> None:
+        if settings == self.settings:
+            return
+        self.settings = settings
+        values = {item.path: item.value for item in settings}
+        self.leader = textual_key(str(values.get("leader_key") or "ctrl+]"))
+        wanted = str(values.get("theme") or themes.DEFAULT)
+        if wanted in self.available_themes:
+            self.theme = wanted
+        else:
+            self.notify(f"There is no theme {wanted!r}; known are {', '.join(themes.PALETTES)}", severity="warning")
+        self._to_screens(SettingsChanged)
+
+    def _schedule_changes(self) -> None:
+        if not self._scheduled:
+            self._scheduled = True
+            self.set_timer(FLUSH, self._tell_changes)
+
+    def _tell_changes(self) -> None:
+        self._scheduled = False
+        entries, self._entries = tuple(self._entries), []
+        changed, self._changed = self._changed, set()
+        self._to_screens(
+            lambda: BoardChanged(
+                bottles="bottles" in changed,
+                entries=entries,
+                proposals="proposals" in changed,
+                catalogue="catalogue" in changed,
+            )
+        )
+
+    def _to_screens(self, make: Callable[[], Message]) -> None:
+        for screen in self.screen_stack:
+            screen.post_message(make())
+
+    # --- notices ----------------------------------------------------------------------------------------------------
+
+    def on_notify(self, event: Notify) -> None:
+        """Keep at most `TOASTS` alive and never two alike; Textual's own handler then adds this one."""
+        new = event.notification
+        alive = [item for item in self._notifications if not item.has_expired]
+        if any((item.message, item.severity) == (new.message, new.severity) for item in alive):
+            event.prevent_default()
+            return
+        for old in alive[: max(0, len(alive) - TOASTS + 1)]:
+            self._unnotify(old, refresh=False)
+
+    def notify(self, message: str, *, title: str = "", markup: bool = False, **options: Any) -> None:
+        """A notice in a corner. Its text is never markup: it may quote a bottle."""
+        super().notify(printable_lines(message, 600), title=printable(title, 80), markup=False, **options)
+
+    # --- between screens --------------------------------------------------------------------------------------------
+
+    def action_palette(self) -> None:
+        from app.screens.palette import Palette
+
+        self.push_screen(Palette())
+
+    def action_help(self) -> None:
+        from app.screens.help import Help
+
+        self.push_screen(Help())
+
+    def action_doctor(self) -> None:
+        from app.screens.doctor import DoctorScreen
+
+        self.push_screen(DoctorScreen())
+
+    def action_settings(self) -> None:
+        from app.screens.settings import SettingsScreen
+
+        self.push_screen(SettingsScreen())
+
+    def action_themes(self) -> None:
+        from app.screens.theme_picker import ThemePicker
+
+        self.push_screen(ThemePicker())
+
+    def action_leave(self) -> None:
+        self.exit()
+
+    def action_how_to_leave(self) -> None:
+        self.notify("q closes this window; bottles run on")
+
+
+def main() -> int:
+    """Run the TUI until it is left."""
+    app = CarboyApp()
+    app.run()
+    return app.return_code or 0

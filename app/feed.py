@@ -1,0 +1,127 @@
+"""Keeps the board in step with the controller: one connection, one event stream, resumed from the last event seen,
+for as long as the app runs. It decides nothing and draws nothing; it reports through `Listener`."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import time
+from collections.abc import Awaitable, Callable
+from typing import TYPE_CHECKING, Any, Protocol
+
+from app.core.board import Board
+from app.core.journal import Entry
+from app.errors import CarboyError
+
+if TYPE_CHECKING:
+    from app.client import Client
+    from app.core.model import Provenance, StreamEvent
+    from app.messages import Link
+
+log = logging.getLogger(__name__)
+
+BACKLOG = 5_000
+"""Events asked for at the first connection: what the log and the refusals show of the time before this window."""
+RETRY = (0.2, 0.5, 1.0, 2.0, 5.0)
+"""Seconds between attempts while the controller does not answer; the last one repeats."""
+SLICE = 0.004
+"""Seconds of taking in events before other work gets its turn: a flood must not delay a key press."""
+
+Connect = Callable[[], Awaitable["Client"]]
+
+
+class Listener(Protocol):
+    """Who hears of changes. Called on the event loop; must return at once."""
+
+    def link_changed(self, link: Link, text: str) -> None: ...
+    def board_replaced(self) -> None: ...
+    def board_changed(self, entry: Entry | None = None, *, bottles: bool = False, catalogue: bool = False) -> None: ...
+    def proposals_changed(self, proposals: tuple[dict[str, Any], ...]) -> None: ...
+    def settings_read(self, settings: tuple[Provenance, ...]) -> None: ...
+
+
+class Feed:
+    """`client` is None until the first answer, and stays the last one that worked while the controller is away."""
+
+    def __init__(self, connect: Connect, board: Board, listener: Listener) -> None:
+        self.connect = connect
+        self.board = board
+        self.listener = listener
+        self.client: Client | None = None
+        self._failures = 0
+
+    async def run(self) -> None:
+        """Connect, follow, and do it again for ever; only cancellation ends it."""
+        while True:
+            text = "the controller closed the connection"
+            try:
+                client = await self._connected()
+                await self._follow(client)
+            except (CarboyError, OSError) as error:
+                text = error.render() if isinstance(error, CarboyError) else str(error)
+            except Exception as error:
+                log.exception("the event stream failed")
+                text = f"{type(error).__name__}: {error}"
+            self.listener.link_changed("lost", text)
+            await asyncio.sleep(RETRY[min(self._failures, len(RETRY) - 1)])
+            self._failures += 1
+
+    async def _connected(self) -> Client:
+        if self.client is None:
+            self.client = await self.connect()
+        client = self.client
+        client.on_state = self._state
+        status = await client.status()
+        if status.last_seq < self.board.last_seq:
+            self.board.forget()
+        self.board.replace(await client.bottles())
+        if not self.board.last_seq:
+            self.board.last_seq = max(0, status.last_seq - BACKLOG)
+        self.listener.settings_read(tuple(await client.settings()))
+        await self._proposals(client)
+        self._failures = 0
+        self.listener.link_changed("connected", "")
+        self.listener.board_replaced()
+        return client
+
+    def _state(self, state: str) -> None:
+        """The client restores a lost stream by itself; the operator should see that it is at it."""
+        if state == "connected":
+            self.listener.link_changed("connected", "")
+        else:
+            self.listener.link_changed("lost", "the connection to the controller was lost")
+
+    async def _proposals(self, client: Client) -> None:
+        self.listener.proposals_changed(tuple(dict(item) for item in await client.proposals(state="pending")))
+
+    async def _follow(self, client: Client) -> None:
+        started = time.perf_counter()
+        async for event in client.events(since=self.board.last_seq):
+            await self._take(client, event)
+            if time.perf_counter() - started > SLICE:
+                await asyncio.sleep(0)
+                started = time.perf_counter()
+
+    async def _take(self, client: Client, event: StreamEvent) -> None:
+        if event.kind in ("egress", "notice"):
+            item = self.board.record(event)
+            if item is not None:
+                self.listener.board_changed(item)
+            return
+        self.board.last_seq = max(self.board.last_seq, event.seq)
+        if event.kind == "bottle":
+            from app.core.model import BottleView
+
+            self.board.bottle(BottleView.model_validate(event.data))
+            self.listener.board_changed(bottles=True)
+        elif event.kind == "bottle_gone":
+            self.board.gone(event.slug)
+            self.listener.board_changed(bottles=True)
+        elif event.kind == "catalogue":
+            self.listener.board_changed(catalogue=True)
+        elif event.kind == "proposal":
+            await self._proposals(client)
+        elif event.kind == "lagged":
+            self.board.replace(await client.bottles())
+            await self._proposals(client)
+            self.listener.board_replaced()

@@ -1,0 +1,118 @@
+"""What the operator can do with the selected bottle, from the main screen's keys and from the palette: each asks the
+client in a worker, and asks the operator first where something would be lost."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from app.core import bottles
+from app.screens.room import Working
+
+if TYPE_CHECKING:
+    from app.core.journal import Entry
+    from app.core.model import BottleView
+
+
+class BottleActions(Working):
+    """Mixed into the main screen, which says which bottle is selected."""
+
+    @property
+    def view(self) -> BottleView | None:
+        raise NotImplementedError
+
+    def _live(self) -> BottleView | None:
+        view = self.view
+        if view is None or not bottles.live(view):
+            self.carboy.notify("There is no running bottle under the cursor", severity="warning")
+            return None
+        return view
+
+    def action_new(self) -> None:
+        from app.screens.launch.flow import start
+
+        start(self.carboy)
+
+    def action_stop(self) -> None:
+        from app.screens.confirm import Confirm
+
+        if (view := self._live()) is None:
+            return
+        question = Confirm(
+            f"Stop {bottles.name(view)}?",
+            "Stop it",
+            losses=("what the agent has not written to disk", "its open connections"),
+            kept=_kept(view),
+        )
+        self.carboy.push_screen(question, lambda yes: self._do("stop", view) if yes else None)
+
+    def action_kill(self) -> None:
+        from app.screens.confirm import Confirm
+
+        if (view := self._live()) is None:
+            return
+        question = Confirm(
+            f"Kill {bottles.name(view)} at once?",
+            "Kill it",
+            losses=("whatever the agent was doing: it gets no time to save", "its open connections"),
+            kept=_kept(view),
+        )
+        self.carboy.push_screen(question, lambda yes: self._do("kill", view) if yes else None)
+
+    def action_freeze(self) -> None:
+        if (view := self._live()) is not None:
+            self._do("thaw" if view.state == "frozen" else "freeze", view)
+
+    def action_restart_sidecar(self) -> None:
+        if (view := self._live()) is not None:
+            self._do("restart_sidecar", view)
+
+    def _do(self, verb: str, view: BottleView) -> None:
+        name = {"restart_sidecar": "restart the sidecar of"}.get(verb, verb)
+        self.work(f"{name} {bottles.name(view)}", self._done(verb, view), group=f"{verb} {view.slug}", alone=True)
+
+    async def _done(self, verb: str, view: BottleView) -> None:
+        client, slug = self.client, view.slug
+        calls = {
+            "stop": client.stop,
+            "kill": client.kill,
+            "freeze": client.freeze,
+            "thaw": client.thaw,
+            "restart_sidecar": client.restart_sidecar,
+        }
+        changed = await calls[verb](slug)
+        self.carboy.board.bottle(changed)
+        self.carboy.board_changed(bottles=True)
+        past = {"stop": "stopped", "kill": "killed", "freeze": "frozen", "thaw": "thawed"}
+        self.carboy.notify(f"{bottles.name(view)}: {past.get(verb, 'its sidecar is being restarted')}")
+
+    def action_attach(self) -> None:
+        from app.screens.attach import AttachScreen
+
+        if (view := self._live()) is not None:
+            self.carboy.push_screen(AttachScreen(view))
+
+    def action_egress(self) -> None:
+        from app.screens.egress import EgressScreen
+
+        view = self.view
+        self.carboy.push_screen(EgressScreen(view.slug if view else ""))
+
+    def action_info(self) -> None:
+        from app.screens.bottle import BottleScreen
+
+        view = self.view
+        if view is None:
+            self.carboy.notify("There is no bottle under the cursor", severity="warning")
+        else:
+            self.carboy.push_screen(BottleScreen(view))
+
+    def open_story(self, entry: Entry) -> None:
+        """One request's whole story, over the screen."""
+        from app.screens.story import Story
+
+        self.carboy.push_screen(Story(entry))
+
+
+def _kept(view: BottleView) -> tuple[str, ...]:
+    folder = "the project folder as it is" if view.workspace == "mount" else "the project folder, unchanged"
+    return (folder, "the transcript and the egress log")

@@ -1,0 +1,344 @@
+"""The main screen: bottles, the selected one's terminal and egress log, what waits and what was refused. It draws the
+app's board and asks the client for actions; layout changes with the window, and nothing is lost in a small one."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, ClassVar
+
+from textual.binding import Binding
+from textual.containers import Container, Vertical
+from textual.screen import Screen
+from textual.widgets import Static
+
+from app.commands import footer, key_label, scoped
+from app.core import bottles
+from app.core.units import count
+from app.screens.actions import BottleActions
+from app.screens.room import bindings
+from app.widgets.bottle_list import BottleList
+from app.widgets.egress_panel import EgressPanel
+from app.widgets.ink import ink, lines
+from app.widgets.key_bar import Key, KeyBar
+from app.widgets.side_panels import ApprovalsPanel, RefusalsPanel, TotalsPanel
+from app.widgets.status_bar import Overview, StatusBar
+from app.widgets.tab_strip import TabStrip
+
+if TYPE_CHECKING:
+    from textual import events
+    from textual.app import ComposeResult
+    from textual.content import Content
+    from textual.timer import Timer
+
+    from app.core.model import BottleView
+    from app.messages import BoardChanged, BoardReplaced, LinkChanged
+    from app.screens.session import Session
+    from app.widgets.event_log import EventLog
+
+PANELS = ("terminal", "egress", "bottles", "side")
+WIDE, MEDIUM, TALL = 132, 100, 36
+"""From these columns on there are three panels side by side, or two; from this height on two hold the side panels."""
+SMALLEST = (60, 15)
+"""Columns and rows below which nothing sensible can be drawn."""
+SETTLE = 0.08
+"""Seconds that the cursor rests on a bottle before its terminal is attached: running through the list attaches none."""
+
+
+class MainScreen(BottleActions, Screen[None]):
+    """`slug` is the selected bottle's, empty without one."""
+
+    BINDINGS: ClassVar[list[Binding]] = bindings(*scoped("main", "app"))
+    AUTO_FOCUS = "BottleList"
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.slug = ""
+        self.tab = "terminal"
+        self.zoomed = False
+        self._session: Session | None = None
+        self._settling: Timer | None = None
+        self._enter_when_ready = ""
+
+    def compose(self) -> ComposeResult:
+        yield StatusBar()
+        yield Static(id="banner")
+        yield TabStrip(PANELS)
+        with Container(id="body"):
+            yield BottleList(id="bottles")
+            with Vertical(id="centre"):
+                with Vertical(id="terminal"):
+                    yield Static(id="welcome")
+                yield EgressPanel(id="egress")
+            with Vertical(id="side"):
+                yield ApprovalsPanel(id="approvals", classes="panel")
+                yield RefusalsPanel(id="refusals", classes="panel")
+                yield TotalsPanel(id="totals", classes="panel")
+        yield KeyBar()
+        yield Static(id="too-small")
+
+    def on_mount(self) -> None:
+        self.query_one("#bottles").border_title = ink(("Bottles", "bold"))
+        self._arrange()
+        self._draw_all()
+        self.set_interval(1.0, self._tick)
+
+    # --- selection --------------------------------------------------------------------------------------------------
+
+    @property
+    def view(self) -> BottleView | None:
+        """The selected bottle."""
+        return self.carboy.board.views.get(self.slug)
+
+    def select(self, slug: str, *, enter: bool = False) -> None:
+        """Show a bottle, and give its terminal the keyboard once it is there."""
+        self._enter_when_ready = slug if enter else ""
+        self.query_one(BottleList).select(slug)
+        if enter and self.slug == slug:
+            self._enter()
+
+    def on_bottle_list_selected(self, event: BottleList.Selected) -> None:
+        self.slug = event.slug
+        self.query_one(EgressPanel).show(event.slug, self.carboy.board.entries(event.slug) if event.slug else ())
+        self._draw_selected()
+        if self._settling is not None:
+            self._settling.stop()
+        self._settling = self.set_timer(SETTLE, self._settle)
+
+    def _settle(self) -> None:
+        """Attach the terminal of the bottle that the cursor rests on."""
+        view = self.view
+        if self._session is not None and view is not None and self._session.view.session_id == view.session_id:
+            return
+        self.work("show the terminal", self._show_session(view), group="session", alone=True)
+
+    async def _show_session(self, view: BottleView | None) -> None:
+        from app.screens.session import Session
+
+        if self._session is not None:
+            old, self._session = self._session, None
+            await old.remove()
+        self.query_one("#welcome").display = view is None
+        if view is None:
+            return
+        self._session = Session(view)
+        await self.query_one("#terminal").mount(self._session)
+        if self._enter_when_ready == view.slug:
+            self._enter()
+
+    def _enter(self) -> None:
+        if self._session is None or self._session.view.slug != self.slug:
+            self._enter_when_ready = self.slug
+        elif self._session.focus_terminal():
+            self._enter_when_ready = ""
+            self._show_tab("terminal")
+
+    def on_bottle_list_entered(self, event: BottleList.Entered) -> None:
+        self.action_focus_terminal()
+
+    # --- what the app tells -----------------------------------------------------------------------------------------
+
+    def on_board_replaced(self, event: BoardReplaced) -> None:
+        self._draw_all()
+        self.query_one(EgressPanel).show(self.slug, self.carboy.board.entries(self.slug) if self.slug else ())
+        self._settle()
+
+    def on_board_changed(self, event: BoardChanged) -> None:
+        if event.entries:
+            self.query_one(EgressPanel).extend(event.entries)
+        if event.bottles:
+            self._draw_all()
+        else:
+            self._draw_selected()
+            self._draw_status()
+
+    def on_link_changed(self, event: LinkChanged) -> None:
+        banner = self.query_one("#banner", Static)
+        banner.display = event.link == "lost"
+        banner.update(
+            ink(("▲ reconnecting", "bold asks"), (" · bottles run on · ", "asks"), (self.carboy.link_text, "soft"))
+        )
+        self._draw_status()
+        self._draw_welcome()
+
+    # --- drawing ----------------------------------------------------------------------------------------------------
+
+    def _tick(self) -> None:
+        """Clocks move on."""
+        self.query_one(BottleList).show(self.carboy.board.ordered(), self.carboy.clock())
+        self._draw_selected()
+
+    def _draw_all(self) -> None:
+        self.query_one(BottleList).show(self.carboy.board.ordered(), self.carboy.clock())
+        self._draw_selected()
+        self._draw_status()
+        self._draw_welcome()
+
+    def _draw_selected(self) -> None:
+        view, board, now = self.view, self.carboy.board, self.carboy.clock()
+        tally = board.tally(self.slug)
+        self.query_one(TotalsPanel).show(view, tally, now)
+        self.query_one(RefusalsPanel).show(tuple(reversed(tally.refusals.values())))
+        self.query_one(ApprovalsPanel).show(self.carboy.proposals, now)
+        frame = self.query_one("#terminal")
+        frame.border_title = ink(("Terminal", "bold")) if view is None else _frame_title(view, now, frame.size.width)
+        if view is not None and self._session is not None and self._session.view.session_id == view.session_id:
+            self._session.update_view(view)
+            if self._enter_when_ready == view.slug:
+                self._enter()
+        self._draw_keys()
+
+    def _draw_status(self) -> None:
+        app = self.carboy
+        views = list(app.board.views.values())
+        allowed, refused = sum(view.allowed for view in views), sum(view.refused for view in views)
+        overview = Overview(
+            bottles=sum(map(bottles.live, views)),
+            working=sum(view.state == "running" for view in views),
+            approvals=len(app.proposals),
+            requests=f"{count(allowed + refused)} requests" if allowed or refused else "",
+            refused=refused,
+            sidecars=bottles.sidecars(views),
+            link={"connected": "", "connecting": "connecting", "lost": "reconnecting"}[app.link],
+        )
+        self.query_one(StatusBar).show(overview)
+        marks = {"side": f"⚑{len(app.proposals)}" if app.proposals else "", "bottles": str(len(views)) if views else ""}
+        self.query_one(TabStrip).show(self.tab, marks)
+
+    def _draw_welcome(self) -> None:
+        self.query_one("#welcome", Static).update(_welcome(self.carboy.link == "connected"))
+
+    def _draw_keys(self) -> None:
+        leader = key_label(self.carboy.leader)
+        if self._in_terminal():
+            self.query_one(KeyBar).show([Key(leader, "leaves the terminal"), Key("", "every other key is the agent's")])
+            return
+        view = self.view
+        live = view is not None and bottles.live(view)
+        keys = [
+            Key(key_label(item.key), item.short, f"screen.{item.action}" if item.scope == "main" else item.action)
+            for item in footer("main", "app")
+            if not item.needs or (view is not None and (live or item.needs == "bottle"))
+        ]
+        self.query_one(KeyBar).show(keys)
+
+    # --- layout -----------------------------------------------------------------------------------------------------
+
+    def on_resize(self, event: events.Resize) -> None:
+        self._arrange()
+
+    def _arrange(self) -> None:
+        width, height = self.app.size
+        small = width < SMALLEST[0] or height < SMALLEST[1]
+        tabs = self.zoomed or width < MEDIUM or height < 24
+        wide = not tabs and width >= WIDE
+        for name, on in (
+            ("-small", small),
+            ("-tabs", tabs),
+            ("-wide", wide),
+            ("-medium", not tabs and not wide),
+            ("-tall", height >= TALL),
+        ):
+            self.set_class(on, name)
+        for panel in PANELS:
+            self.set_class(self.tab == panel, f"-tab-{panel}")
+        text = f"{width}×{height} is too small: carboy needs {SMALLEST[0]}×{SMALLEST[1]}"
+        self.query_one("#too-small", Static).update(ink((text, "asks")))
+
+    def _show_tab(self, name: str) -> None:
+        self.tab = name
+        self._arrange()
+        self._draw_status()
+
+    def on_tab_strip_chosen(self, event: TabStrip.Chosen) -> None:
+        self.action_panel(event.name)
+
+    def action_panel(self, name: str) -> None:
+        """Show a panel, and move into it."""
+        self._show_tab(name)
+        if name == "terminal":
+            if self.view is not None:
+                self._enter()
+        elif name == "egress":
+            self.query_one(EgressPanel).log_view.focus()
+        else:
+            self.query_one({"bottles": "#bottles", "side": "#approvals"}[name]).focus()
+
+    def action_zoom(self) -> None:
+        """The focused panel takes the whole window, or gives it back."""
+        self.zoomed = not self.zoomed
+        if self.zoomed:
+            self.tab = next((name for name in PANELS if self._has_focus(name)), "terminal")
+        self._arrange()
+
+    def _has_focus(self, panel: str) -> bool:
+        focused = self.focused
+        return focused is not None and self.query_one(f"#{panel}") in (focused, *focused.ancestors)
+
+    def _in_terminal(self) -> bool:
+        return self._session is not None and self._session.pane is not None and self.focused is self._session.pane
+
+    # --- focus and keys ---------------------------------------------------------------------------------------------
+
+    def on_descendant_focus(self, event: events.DescendantFocus) -> None:
+        self._draw_keys()
+
+    def on_descendant_blur(self, event: events.DescendantBlur) -> None:
+        self._draw_keys()
+
+    def on_terminal_pane_leader_pressed(self, event: events.Event) -> None:
+        self.query_one(BottleList).focus()
+        if self.has_class("-tabs"):
+            self.query_one(KeyBar).focus()
+
+    def on_key(self, event: events.Key) -> None:
+        """The leader, pressed again after it left the terminal, goes back into it."""
+        if event.key == self.carboy.leader:
+            event.stop()
+            self._enter()
+
+    def on_event_log_opened(self, event: EventLog.Opened) -> None:
+        self.open_story(event.entry)
+
+    def on_refusals_panel_opened(self, event: RefusalsPanel.Opened) -> None:
+        self.open_story(event.entry)
+
+    def action_focus_terminal(self) -> None:
+        view = self.view
+        if view is None:
+            return
+        if bottles.live(view):
+            self._enter()
+        else:
+            self.notify(f"{bottles.name(view)} has ended: there is nobody to type to")
+
+    def action_filter(self) -> None:
+        self._show_tab("egress")
+        self.query_one(EgressPanel).edit_filter()
+
+    def action_pause(self) -> None:
+        self.query_one(EgressPanel).log_view.toggle_following()
+
+    def action_approvals(self) -> None:
+        self.action_panel("side")
+
+
+def _frame_title(view: BottleView, now: float, width: int) -> Content:
+    """The label first, how long it runs last; what lies between gives way."""
+    color = f"bottle-{view.color}" if view.color else "accent"
+    facts = " · ".join(part for part in (view.provider, bottles.lineage(view), bottles.where(view)) if part)
+    head = ink((bottles.title(view), f"bold {color}"))
+    tail = ink((" ─ ", "faint"), (bottles.running_time(view, now), "soft"))
+    room = max(0, width - 8 - head.cell_length - tail.cell_length)
+    middle = ink((f" ─ {facts}", "faint")).truncate(room, ellipsis=True) if room > 8 else ink()
+    return head + middle + tail
+
+
+def _welcome(connected: bool) -> Content:
+    if not connected:
+        return ink(("connecting…", "faint"))
+    rows = (
+        ("n", "starts an agent in a bottle: nothing but what you allow leaves it"),
+        (":", "finds any command"),
+        ("?", "shows the keys"),
+    )
+    head = [ink(("No bottle yet", "bold ink")), ink()]
+    return lines(head + [ink((f"{key}  ", "bold accent"), (text, "soft")) for key, text in rows])

@@ -1,0 +1,59 @@
+"""Styled text built from plain parts, never parsed: the one way in which widgets and screens make text with colours.
+Styles are the theme's names (`soft`, `ok`, `bold asks`); a name may be followed by an action for the mouse."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from textual.content import Content
+from textual.style import Style
+
+if TYPE_CHECKING:
+    from textual.events import Click
+
+_WORDS = frozenset({"bold", "dim", "italic", "underline", "reverse", "strike", "not", "on"})
+
+PRESS = "press"
+"""Key of the action in a style's meta data."""
+
+Part = str | tuple[str, str] | Content
+
+
+def style(names: str) -> str:
+    """`bold asks` as Textual writes it: `bold $asks`."""
+    return " ".join(word if word in _WORDS or word.startswith("$") else f"${word}" for word in names.split())
+
+
+def ink(*parts: Part) -> Content:
+    """Join parts, `(text, style names)` or plain text. Text is taken as it is: markup in it means nothing."""
+    return Content.assemble(*((part[0], style(part[1])) if isinstance(part, tuple) else part for part in parts))
+
+
+def pressable(action: str, *parts: Part) -> Content:
+    """Parts that run `action` when the mouse clicks them, in a widget that is `Pressable`. They keep their colours,
+    unlike Textual's own links."""
+    return ink(*parts).stylize(Style.from_meta({PRESS: action}))
+
+
+class Pressable:
+    """Mixed into a widget: runs the action of the part under the mouse."""
+
+    async def on_click(self, event: Click) -> None:
+        action = event.style.meta.get(PRESS)
+        if action:
+            event.stop()
+            await self.run_action(action)  # type: ignore[attr-defined]
+
+
+def lines(rows: list[Content]) -> Content:
+    """Rows, one a line."""
+    return Content("\n").join(rows)
+
+
+def spread(left: Content, right: Content, width: int) -> Content:
+    """`left` and `right` at the two ends of a line of `width` cells; the left one is cut where both do not fit."""
+    room = width - right.cell_length - (1 if right else 0)
+    if left.cell_length > room:
+        left = left.truncate(max(1, room), ellipsis=True)
+    gap = max(1 if right else 0, width - left.cell_length - right.cell_length)
+    return Content.assemble(left, " " * gap, right)

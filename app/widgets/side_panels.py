@@ -1,0 +1,183 @@
+"""The panels beside the terminal: what waits for a decision, what was refused, totals and posture of the selected
+bottle. Drawn from snapshots; the buttons in them are actions of the screen."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, Any
+
+from textual.content import Content
+from textual.message import Message
+from textual.widget import Widget
+from textual.widgets.option_list import Option
+
+from app.core import bottles
+from app.core.text import printable
+from app.core.units import ago, count, size
+from app.widgets.ink import Pressable, ink, lines, pressable, spread
+from app.widgets.option_list import Options
+
+if TYPE_CHECKING:
+    from textual.events import Resize
+
+    from app.core.board import Refusal, Tally
+    from app.core.journal import Entry
+    from app.core.model import BottleView
+
+
+class ApprovalsPanel(Options):
+    """Proposals of all bottles, oldest first: they are the ones that expire first."""
+
+    DEFAULT_CSS = """
+    ApprovalsPanel { height: 1fr; min-height: 5; }
+    """
+
+    def __init__(self, id: str | None = None, classes: str | None = None) -> None:
+        super().__init__(id=id, classes=classes)
+        self._items: tuple[Mapping[str, Any], ...] | None = None
+        self._now = 0.0
+
+    def on_mount(self) -> None:
+        self.show(())
+
+    def show(self, proposals: Sequence[Mapping[str, Any]], now: float = 0.0) -> None:
+        """Draw these proposals."""
+        self._now = now
+        self.set_class(bool(proposals), "-asks")
+        amount = f" {len(proposals)}" if proposals else ""
+        self.border_title = ink(("Approvals", "bold"), (amount, "bold asks"))
+        if self._items == tuple(proposals) and not proposals:
+            return
+        self._items = tuple(proposals)
+        if not proposals:
+            empty = lines(
+                [ink(("✓ Nothing waits for you", "soft")), ink(("No bottle has asked for more access.", "faint"))]
+            )
+            self.set_options([Option(empty, disabled=True)])
+            return
+        self.set_options([Option(self._card(item), id=str(item.get("id", at))) for at, item in enumerate(proposals)])
+
+    def _card(self, item: Mapping[str, Any]) -> Content:
+        def text(key: str, limit: int) -> str:
+            return printable(str(item.get(key) or ""), limit)
+
+        at = item.get("created_at") or item.get("at")
+        age = ago(self._now - at) if isinstance(at, int | float) else ""
+        head = ink(("⚑ ", "bold asks"), (text("kind", 24), "bold asks"), (" · ", "faint"), (text("slug", 24), "accent"))
+        rows = [spread(head, ink((age, "faint")), max(10, self.scrollable_content_region.width - 2))]
+        rows += [
+            ink(("  ", ""), (text(key, 120), "soft")) for key in ("title", "justification", "summary") if text(key, 1)
+        ]
+        return lines(rows)
+
+
+class RefusalsPanel(Options):
+    """What the selected bottle was refused: by host and reason, the latest first."""
+
+    DEFAULT_CSS = """
+    RefusalsPanel { height: 1fr; min-height: 4; }
+    """
+
+    class Opened(Message):
+        """The operator wants the story of the latest of these refusals."""
+
+        def __init__(self, entry: Entry) -> None:
+            super().__init__()
+            self.entry = entry
+
+    def __init__(self, id: str | None = None, classes: str | None = None) -> None:
+        super().__init__(id=id, classes=classes)
+        self._refusals: tuple[Refusal, ...] | None = None
+
+    def on_mount(self) -> None:
+        self.show(())
+
+    def show(self, refusals: Sequence[Refusal]) -> None:
+        """Draw these refusals, latest first."""
+        if tuple(refusals) == self._refusals:
+            return
+        self._refusals = tuple(refusals)
+        total = sum(item.count for item in refusals)
+        self.border_title = ink(("Refused", "bold"), (f" {count(total)}", "bold refused") if total else "")
+        self._draw()
+
+    def _draw(self) -> None:
+        held = self._refusals or ()
+        at = self.highlighted
+        if held:
+            self.set_options([Option(self._row(item)) for item in held])
+            self.highlighted = min(at, len(held) - 1) if at is not None else None
+        else:
+            self.set_options([Option(ink(("✓ Nothing was refused", "soft")), disabled=True)])
+
+    def _row(self, item: Refusal) -> Content:
+        width = max(10, self.scrollable_content_region.width - 2)
+        head = ink(("✗ ", "refused"), (printable(item.host, 80), "ink"))
+        why = printable(item.last.reason or item.code.replace("_", " "), 200)
+        return lines(
+            [
+                spread(head, ink((f"{count(item.count)}×", "soft")), width),
+                spread(ink((f"  {why}", "faint")), ink(), width),
+            ]
+        )
+
+    def on_resize(self, event: Resize) -> None:
+        if self._refusals is not None:
+            self._draw()
+
+    def on_option_list_option_selected(self, event: Options.OptionSelected) -> None:
+        event.stop()
+        if self._refusals and event.option_index < len(self._refusals):
+            self.post_message(self.Opened(self._refusals[event.option_index].last))
+
+
+class TotalsPanel(Pressable, Widget):
+    """Numbers, sidecar and posture of the selected bottle."""
+
+    DEFAULT_CSS = """
+    TotalsPanel { height: auto; padding: 0 1; }
+    """
+
+    def __init__(self, id: str | None = None, classes: str | None = None) -> None:
+        super().__init__(id=id, classes=classes)
+        self.border_title = ink(("Bottle", "bold"))
+        self._content: Content = ink(("No bottle is selected", "faint"))
+
+    def show(self, view: BottleView | None, tally: Tally, now: float) -> None:
+        """Draw one bottle's totals."""
+        content = ink(("No bottle is selected", "faint")) if view is None else self._totals(view, tally, now)
+        if not content.is_same(self._content):
+            self._content = content
+            self.refresh(layout=True)
+
+    def render(self) -> Content:
+        return self._content
+
+    def _totals(self, view: BottleView, tally: Tally, now: float) -> Content:
+        health = bottles.sidecar(view, now)
+        rows = [
+            _fact(
+                "requests",
+                ink(
+                    (f"✓ {count(view.allowed)}", "ok"),
+                    "  ",
+                    (f"✗ {count(view.refused)}", "refused" if view.refused else "faint"),
+                ),
+            ),
+            _fact("bodies", ink((f"↑ {size(tally.bytes_up)}  ↓ {size(tally.bytes_down)}", "soft"))),
+            _fact("sidecar", ink((f"{health.glyph} {health.word}", health.tone))),
+        ]
+        if bottles.live(view):
+            rows.append(_fact("", pressable("screen.restart_sidecar", ("R", "bold accent"), (" restart it", "faint"))))
+        if view.sidecar.last_error and view.sidecar.state in ("restarting", "failed"):
+            rows.append(ink((printable(view.sidecar.last_error, 200), "refused")))
+        rows.append(_fact("runs in", ink((bottles.where(view), "soft"))))
+        rows.append(_fact("sees", ink((f"{view.workspace} {printable(view.cwd, 200)}", "soft"))))
+        if view.error:
+            rows.append(ink((f"✗ {printable(view.error, 300)}", "refused")))
+        rows += [ink((f"▲ {printable(text, 300)}", "asks")) for text in view.notes]
+        return lines(rows)
+
+
+def _fact(name: str, value: Content) -> Content:
+    return ink((f"{name:<9}", "faint")) + value

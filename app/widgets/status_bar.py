@@ -1,0 +1,67 @@
+"""The line at the top: what carboy watches, what waits for the operator, whether the sidecars are well. Drawn from a
+frozen value; it asks nobody anything."""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+from textual.content import Content
+from textual.widget import Widget
+
+from app.core.journal import Verdict
+from app.widgets.ink import Pressable, ink, pressable, spread
+
+
+class Overview(NamedTuple):
+    """All that the line says. `link` is empty while the controller answers."""
+
+    bottles: int = 0
+    working: int = 0
+    approvals: int = 0
+    requests: str = ""
+    refused: int = 0
+    sidecars: Verdict = Verdict("○", "none", "quiet")
+    link: str = ""
+
+
+class StatusBar(Pressable, Widget):
+    """One line; parts that fit are shown, the most important ones last to go."""
+
+    DEFAULT_CSS = """
+    StatusBar { height: 1; background: $panel; color: $soft; padding: 0 1; dock: top; }
+    """
+
+    def __init__(self, id: str | None = None) -> None:
+        super().__init__(id=id)
+        self.overview = Overview()
+
+    def show(self, overview: Overview) -> None:
+        """Draw another value; nothing happens where it is the same."""
+        if overview != self.overview:
+            self.overview = overview
+            self.refresh()
+
+    def render(self) -> Content:
+        view, width = self.overview, self.size.width
+        brand = ink(("◖ carboy", "bold accent"))
+        noun = "bottle" if view.bottles == 1 else "bottles"
+        bottles = ink(
+            "   ", (f"{view.bottles} {noun}", "ink"), (f" · {view.working} at work", "faint") if view.working else ""
+        )
+        approvals = pressable("screen.approvals", *_approvals(view.approvals))
+        traffic = ink("   ", (view.requests, "soft"), (f" · {view.refused} refused", "refused") if view.refused else "")
+        glyph, word, tone = view.sidecars
+        right = ink(("sidecars ", "faint"), (f"{glyph} {word}", tone))
+        if view.link:
+            right = ink((f"▲ {view.link}", "bold asks"))
+        left = brand
+        for part in (bottles, ink("   ") + approvals, traffic if view.requests else ink()):
+            if left.cell_length + part.cell_length + right.cell_length + 2 <= width:
+                left = left + part
+        return spread(left, right, width)
+
+
+def _approvals(waiting: int) -> tuple[tuple[str, str], ...]:
+    if not waiting:
+        return (("⚑ nothing waits", "faint"),)
+    return ((f"⚑ {waiting} {'approval' if waiting == 1 else 'approvals'}", "bold asks"),)

@@ -1,0 +1,405 @@
+"""A client with a script instead of a controller: deterministic pictures need deterministic data and a fixed clock.
+It has `app.client.Client`'s methods; what it is asked to do it remembers, so that tests can see it."""
+
+import asyncio
+from collections.abc import AsyncIterator, Callable
+from typing import Any
+
+from app.core.model import (
+    AgentEntry,
+    BackendReport,
+    BottleEntry,
+    BottleView,
+    Catalogue,
+    CleanupReport,
+    Doctor,
+    DoctorCheck,
+    LaunchRequest,
+    LaunchStep,
+    Preflight,
+    Provenance,
+    SecretNeed,
+    SidecarHealth,
+    Status,
+    StreamEvent,
+)
+from app.errors import CarboyError, NotFound
+
+NOW = 1_767_268_887.0
+"""2026-01-01 12:01:27 UTC; tests that draw times set TZ=UTC."""
+
+
+def clock() -> float:
+    return NOW
+
+
+SCREEN = (
+    "\x1b[32m●\x1b[0m I'll read the failing test first, then look at the retry loop.\r\n\r\n"
+    "\x1b[32m●\x1b[0m \x1b[1mRead\x1b[0m(tests/test_retry.py)\r\n  \x1b[2m⎿  Read 88 lines\x1b[0m\r\n\r\n"
+    "\x1b[32m●\x1b[0m \x1b[1mBash\x1b[0m(pytest -q tests/test_retry.py)\r\n"
+    "  \x1b[2m⎿\x1b[0m  \x1b[31m1 failed\x1b[0m, 11 passed in 0.84s\r\n\r\n"
+    "\x1b[32m●\x1b[0m \x1b[1mUpdate\x1b[0m(src/retry.py)\r\n"
+    "     \x1b[2m42\x1b[0m \x1b[41m-    delay = base * attempt\x1b[0m\r\n"
+    "     \x1b[2m42\x1b[0m \x1b[42;30m+    delay = min(cap, base * 2 ** attempt)\x1b[0m\r\n\r\n"
+    "\x1b[35m✻ Thinking…\x1b[0m \x1b[2m(18s · ↓ 1.1k tokens · esc to interrupt)\x1b[0m\r\n\r\n> "
+).encode()
+
+
+def view(slug: str, **changes: Any) -> BottleView:
+    """A running bottle, with changes."""
+    base: dict[str, Any] = {
+        "slug": slug,
+        "session_id": f"s-{slug}",
+        "label": slug,
+        "agent": "developer",
+        "bottles": ("claude", "gitea"),
+        "lineage": "base -> net -> gitea",
+        "provider": "claude",
+        "backend": "local",
+        "engine": "bubblewrap",
+        "isolation": "process",
+        "state": "running",
+        "sidecar": SidecarHealth(state="healthy"),
+        "cwd": "/home/op/src/retry",
+        "created_at": NOW - 760,
+        "started_at": NOW - 751,
+        "attention": 10,
+        "last_activity": NOW - 1,
+    }
+    return BottleView(**(base | changes))
+
+
+VIEWS = (
+    view("research-2", agent="researcher", color="blue", allowed=48, refused=5),
+    view(
+        "impl-1",
+        agent="developer",
+        provider="codex",
+        color="magenta",
+        attention=95,
+        allowed=1204,
+        refused=12,
+        sidecar=SidecarHealth(state="restarting", attempt=2, next_retry=4.0, last_error="killed by SIGKILL", at=NOW),
+    ),
+    view("docs", provider="opencode", color="green", attention=20, last_activity=NOW - 190, allowed=31),
+    view("frozen-one", provider="pi", state="frozen", allowed=7, color="yellow"),
+    view(
+        "nightly",
+        provider="shell",
+        agent=None,
+        command=("make", "nightly"),
+        state="failed",
+        exit_code=2,
+        ended_at=NOW - 100,
+        attention=90,
+        color="red",
+        allowed=310,
+        refused=2,
+    ),
+)
+
+
+def egress(seq: int, slug: str, decision: str, host: str, path: str, **more: Any) -> StreamEvent:
+    """One finished request."""
+    data: dict[str, Any] = {
+        "id": f"e{seq}",
+        "at": NOW - 40 + seq,
+        "kind": "egress",
+        "request_id": f"r{seq}",
+        "phase": "closed",
+        "decision": decision,
+        "code": "ok" if decision == "allow" else "host_not_allowed",
+        "reason": "" if decision == "allow" else "not on the list",
+        "method": "GET",
+        "scheme": "https",
+        "host": host,
+        "port": 443,
+        "path": path,
+        "protocol": "HTTP/2.0",
+        "status": {"allow": 200, "deny": 403, "redact": 200}.get(decision),
+        "bytes_up": 0,
+        "bytes_down": 0,
+        "ms": 0.0,
+        "address": "203.0.113.7" if decision == "allow" else "",
+        "detail": {},
+    }
+    return StreamEvent(seq=seq, at=data["at"], kind="egress", slug=slug, data=data | more)
+
+
+def events() -> list[StreamEvent]:
+    """The journal of research-2, with one of everything."""
+    api = ("api.anthropic.com", "/v1/messages")
+    slug = "research-2"
+    return [
+        egress(1, slug, "allow", *api, method="POST", bytes_up=18200, bytes_down=1100, ms=812),
+        egress(2, slug, "deny", "pastebin.com", "/", ms=2),
+        egress(3, slug, "hold", "api.github.com", "/gists", method="POST", reason="GitHub token in body"),
+        egress(4, slug, "allow", "pypi.org", "/simple/httpx/", bytes_down=9400, ms=96),
+        egress(5, slug, "redact", *api, method="POST", reason="1 redacted", bytes_up=20100, ms=1400),
+        egress(6, slug, "deny", "hooks.example.net", "/in?x=\x1b[31m\u202egpj", reason="canary: exfiltration", ms=1),
+        egress(7, slug, "deny", "pastebin.com", "/raw/[bold]x[/bold]", ms=1),
+        StreamEvent(
+            seq=8,
+            at=NOW - 32,
+            kind="notice",
+            slug=slug,
+            data={
+                "id": "n8",
+                "at": NOW - 32,
+                "kind": "notice",
+                "level": "warning",
+                "code": "reload",
+                "text": "Bad reload; kept the last good policy",
+            },
+        ),
+        egress(
+            9, slug, "error", "pypi.org", "/simple/x/", reason="upstream answered nothing", code="upstream_unreachable"
+        ),
+        egress(10, slug, "allow", *api, method="POST", bytes_up=19000, bytes_down=640, ms=702),
+        egress(11, "impl-1", "allow", "crates.io", "/api/v1/crates", bytes_down=8800, ms=120),
+    ]
+
+
+CATALOGUE = Catalogue(
+    agents=(
+        AgentEntry(name="developer", file="agents/developer.md", origin="home", description="Implements and tests", bottle="claude"),
+        AgentEntry(name="researcher", file="agents/researcher.md", origin="home", description="Reads, never writes", bottle="claude"),
+        AgentEntry(name="broken", file="agents/broken.md", origin="home", error="agents/broken.md:3: skils: unknown key. Allowed: skills"),
+        AgentEntry(name="local-hero", file=".carboy/agents/local-hero.md", origin="project", description="The project's own", bottle="claude", confirmed=False),
+    ),
+    bottles=(
+        BottleEntry(name="base", file="bottles/base.md", lineage="base", notes="Nothing leaves"),
+        BottleEntry(name="claude", file="bottles/claude.md", lineage="base -> claude", provider="claude"),
+        BottleEntry(name="net-read", file="bottles/net-read.md", lineage="base -> net-read", notes="Package registries, read only"),
+        BottleEntry(name="torn", file="bottles/torn.md", error="bottles/torn.md:7: egress.routes[0].host: a host, not a URL"),
+    ),
+    warnings=(".carboy/bottles/ is ignored: bottles come from your home only",),
+)  # fmt: skip
+
+SETTINGS = (
+    Provenance(path="leader_key", value="ctrl+]", source="default"),
+    Provenance(path="theme", value="carboy", source="default"),
+    Provenance(path="stall_minutes", value=20, source="settings.yml"),
+)
+
+DOCTOR = Doctor(
+    checks=(
+        DoctorCheck(name="python", ok=True, text="3.13.0"),
+        DoctorCheck(name="keyring", ok=False, text="no usable keyring", fix="Install gnome-keyring, or pass secrets by environment"),
+    ),
+    backends=(
+        BackendReport(name="local", engine="bubblewrap", works=True, isolation="process", version="0.11", notes=("Landlock ABI 6",)),
+        BackendReport(name="docker", works=False, isolation="container", reason="no daemon answers", fix="Start Docker"),
+    ),
+)  # fmt: skip
+
+
+def preflight(request: LaunchRequest, **changes: Any) -> Preflight:
+    """What a launch of `request` would make."""
+    label = request.label or request.agent or "shell"
+    base: dict[str, Any] = {
+        "slug": label,
+        "label": label,
+        "agent": request.agent,
+        "bottles": request.bottles or ("claude",),
+        "lineage": "base -> " + " -> ".join(request.bottles or ("claude",)),
+        "provider": "claude",
+        "model": request.model,
+        "backend": "local",
+        "engine": "bubblewrap",
+        "isolation": "process",
+        "tried": (BackendReport(name="local", engine="bubblewrap", works=True, isolation="process"),),
+        "command": request.command or ("claude",),
+        "cwd": request.cwd,
+        "workspace": "mount",
+        "resolved": (
+            Provenance(path="supervise", value=True, source="base"),
+            Provenance(path="egress.routes", value=["api.anthropic.com"], source="claude"),
+        ),
+        "routes": ({"host": "api.anthropic.com", "ports": [443], "source": "claude"},),
+        "creates": ("state/bottles/" + label, "a sandbox (bubblewrap)", "a sidecar"),
+        "secrets": (SecretNeed(name="ANTHROPIC_API_KEY", used_by="claude", source="missing"),),
+        "warnings": ("No Landlock on this kernel",),
+    }
+    if "ANTHROPIC_API_KEY" in request.secrets:
+        base["secrets"] = (SecretNeed(name="ANTHROPIC_API_KEY", used_by="claude", source="request"),)
+    elif "problems" not in changes:
+        base["problems"] = ("The secret ANTHROPIC_API_KEY is missing",)
+    return Preflight(**(base | changes))
+
+
+class ScriptedTerminal:
+    """Shows one screen, then echoes."""
+
+    def __init__(self, client: "ScriptedClient", slug: str, size: tuple[int, int]) -> None:
+        self.client, self.slug, self.size = client, slug, size
+        self.queue: asyncio.Queue[bytes | None] = asyncio.Queue()
+        self.closed = False
+
+    async def output(self) -> AsyncIterator[bytes]:
+        yield self.client.screens.get(self.slug, SCREEN)
+        while (chunk := await self.queue.get()) is not None:
+            yield chunk
+        raise CarboyError("The connection was lost", "", "connection_lost")
+
+    async def write(self, data: bytes) -> None:
+        self.client.typed.append((self.slug, data))
+        self.queue.put_nowait(data)
+
+    async def resize(self, rows: int, cols: int) -> None:
+        self.size = (rows, cols)
+
+    async def close(self) -> None:
+        self.closed = True
+
+
+class ScriptedClient:
+    """Set its fields before a test, or call `push` and `drop` during it."""
+
+    def __init__(self, views: tuple[BottleView, ...] = VIEWS, history: list[StreamEvent] | None = None) -> None:
+        self.on_state: Callable[[str], None] = lambda _: None
+        self.by_slug = {item.slug: item for item in views}
+        self.history = events() if history is None else history
+        self.catalogue_now = CATALOGUE
+        self.settings_now = SETTINGS
+        self.proposals_now: list[dict[str, Any]] = []
+        self.screens: dict[str, bytes] = {}
+        self.typed: list[tuple[str, bytes]] = []
+        self.calls: list[tuple[Any, ...]] = []
+        self.terminals: list[ScriptedTerminal] = []
+        self.requests: list[LaunchRequest] = []
+        self.preflight_answer: Callable[[LaunchRequest], Preflight] = preflight
+        self.launch_error: CarboyError | None = None
+        self.launch_gate: asyncio.Event | None = None
+        self.fail: dict[str, Exception] = {}
+        self._queue: asyncio.Queue[StreamEvent | Exception] = asyncio.Queue()
+
+    async def connect(self) -> "ScriptedClient":
+        self._raise("connect")
+        return self
+
+    def _raise(self, name: str) -> None:
+        if name in self.fail:
+            raise self.fail[name]
+
+    def push(self, event: StreamEvent) -> None:
+        """Something happens."""
+        if event.seq:
+            self.history.append(event)
+        self._queue.put_nowait(event)
+
+    def change(self, changed: BottleView) -> None:
+        self.by_slug[changed.slug] = changed
+        self.push(StreamEvent(seq=0, at=NOW, kind="bottle", slug=changed.slug, data=changed.model_dump(mode="json")))
+
+    def drop(self, error: Exception) -> None:
+        """The event stream breaks in a way that the client does not mend itself."""
+        self._queue.put_nowait(error)
+
+    async def status(self) -> Status:
+        self._raise("status")
+        last = max((event.seq for event in self.history), default=0)
+        return Status(version="0", pid=1, started_at=NOW, last_seq=last, bottles=len(self.by_slug))
+
+    async def bottles(self, *, ended: bool = False) -> list[BottleView]:
+        return list(self.by_slug.values())
+
+    async def settings(self) -> tuple[Provenance, ...]:
+        return self.settings_now
+
+    async def proposals(self, *, slug: str | None = None, state: str | None = None) -> list[dict[str, Any]]:
+        return self.proposals_now
+
+    async def catalogue(self, cwd: str | None = None) -> Catalogue:
+        self._raise("catalogue")
+        return self.catalogue_now
+
+    async def doctor(self) -> Doctor:
+        self._raise("doctor")
+        return DOCTOR
+
+    async def cleanup(self) -> CleanupReport:
+        return CleanupReport()
+
+    async def routes(self, slug: str) -> list[dict[str, Any]]:
+        return [{"host": "api.anthropic.com", "ports": [443], "matches": [{"paths": [{"value": "/v1/messages"}]}]}]
+
+    async def log(self, *, slug: str | None = None, before: int | None = None, **_: Any) -> list[StreamEvent]:
+        return [item for item in self.history if not slug or item.slug == slug]
+
+    async def events(self, since: int | None = None, slug: str | None = None) -> AsyncIterator[StreamEvent]:
+        for event in [item for item in self.history if item.seq > (since or 0)]:
+            yield event
+        while True:
+            event = await self._queue.get()
+            if isinstance(event, Exception):
+                raise event
+            yield event
+
+    async def terminal(self, slug: str, rows: int = 24, cols: int = 80) -> ScriptedTerminal:
+        self._raise("terminal")
+        terminal = ScriptedTerminal(self, slug, (rows, cols))
+        self.terminals.append(terminal)
+        return terminal
+
+    async def _act(self, verb: str, slug: str, **changes: Any) -> BottleView:
+        self.calls.append((verb, slug))
+        self._raise(verb)
+        if slug not in self.by_slug:
+            raise NotFound(f"There is no bottle {slug}")
+        changed = self.by_slug[slug].model_copy(update=changes)
+        self.by_slug[slug] = changed
+        return changed
+
+    async def stop(self, slug: str) -> BottleView:
+        return await self._act("stop", slug, state="ended", exit_code=0, ended_at=NOW)
+
+    async def kill(self, slug: str) -> BottleView:
+        return await self._act("kill", slug, state="failed", exit_code=137, ended_at=NOW)
+
+    async def freeze(self, slug: str) -> BottleView:
+        return await self._act("freeze", slug, state="frozen")
+
+    async def thaw(self, slug: str) -> BottleView:
+        return await self._act("thaw", slug, state="running")
+
+    async def restart_sidecar(self, slug: str) -> BottleView:
+        return await self._act("restart_sidecar", slug, sidecar=SidecarHealth(state="starting"))
+
+    async def preflight(self, request: LaunchRequest) -> Preflight:
+        self.requests.append(request)
+        self._raise("preflight")
+        return self.preflight_answer(request)
+
+    async def launch(self, request: LaunchRequest) -> AsyncIterator[LaunchStep | BottleView]:
+        self.requests.append(request)
+        name = request.label or request.agent or "shell"
+        for step, ms in (("state folder", 2.0), ("sandbox", 48.0), ("sidecar", 61.0)):
+            yield LaunchStep(session_id="s-new", slug=name, step=step, state="running")
+            yield LaunchStep(session_id="s-new", slug=name, step=step, state="done", ms=ms)
+        yield LaunchStep(session_id="s-new", slug=name, step="self-test", state="running")
+        if self.launch_gate is not None:
+            await self.launch_gate.wait()
+        if self.launch_error is not None:
+            yield LaunchStep(session_id="s-new", slug=name, step="self-test", state="failed", ms=9, detail="no answer")
+            raise self.launch_error
+        yield LaunchStep(session_id="s-new", slug=name, step="self-test", state="done", ms=31.0)
+        made = view(name, agent=request.agent, color=request.color, created_at=NOW, started_at=NOW)
+        self.change(made)
+        yield made
+
+    async def cancel_launch(self, session_id: str) -> None:
+        self.calls.append(("cancel_launch", session_id))
+        self.launch_error = CarboyError("The launch was cancelled", "", "cancelled")
+        if self.launch_gate is not None:
+            self.launch_gate.set()
+
+    async def close(self) -> None:
+        return
+
+
+def app(client: ScriptedClient | None = None) -> Any:
+    """The real app on a scripted client."""
+    from app.carboy import CarboyApp
+
+    return CarboyApp((client or ScriptedClient()).connect, clock=clock)  # type: ignore[arg-type]
