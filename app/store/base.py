@@ -11,6 +11,9 @@ from typing import Any
 
 from app.core.model import BottleView, StreamEvent
 from app.store.chain import AuditRow
+from sidecar.spool import Position
+
+__all__ = ["EventQuery", "NewEvent", "Position", "ProposalRow", "Store"]
 
 
 @dataclass(frozen=True)
@@ -24,14 +27,6 @@ class NewEvent:
     payload: dict[str, Any]
     decision: str = ""
     host: str = ""
-
-
-@dataclass(frozen=True)
-class Position:
-    """How far a spool has been read: the segment's number and the byte offset in it."""
-
-    segment: int = 0
-    offset: int = 0
 
 
 @dataclass(frozen=True)

@@ -100,25 +100,28 @@ def verify(key: bytes, rows: Iterable[AuditRow], head: Head | None) -> list[Find
     Rows beyond the head are no fault: a crash between the row and the head leaves them, and only the key's owner can
     tag one.
     """
+    listed = list(rows)
+    findings = verify_from(key, Head(), listed)
+    if head is None:
+        if listed:
+            findings.append(Finding(len(listed), "the record of the chain's end is missing or was changed"))
+    elif len(listed) < head.count:
+        findings.append(Finding(len(listed), f"rows {len(listed) + 1} to {head.count} were cut off"))
+    elif head.count and listed[head.count - 1].tag != head.tag:
+        findings.append(Finding(head.count, "the chain's end is not the one that was recorded"))
+    return findings
+
+
+def verify_from(key: bytes, start: Head, rows: Iterable[AuditRow]) -> list[Finding]:
+    """What is wrong with `rows`, which follow `start`."""
     findings: list[Finding] = []
-    previous, count, tag_at_head = GENESIS, 0, GENESIS if head is not None and head.count == 0 else None
+    previous, number = start.tag, start.count
     for row in rows:
-        count += 1
-        if row.number != count:
-            findings.append(
-                Finding(row.number, f"row {count} is missing or rows were moved: found number {row.number}")
-            )
-            count = row.number
+        number += 1
+        if row.number != number:
+            findings.append(Finding(row.number, f"row {number} is missing or rows were moved: found {row.number}"))
+            number = row.number
         if not hmac.compare_digest(row.tag, row_tag(key, previous, row)):
             findings.append(Finding(row.number, f"row {row.number} was changed, or the one before it was"))
         previous = row.tag
-        if head is not None and row.number == head.count:
-            tag_at_head = row.tag
-    if head is None:
-        if count:
-            findings.append(Finding(count, "the record of the chain's end is missing or was changed"))
-    elif count < head.count:
-        findings.append(Finding(count, f"rows {count + 1} to {head.count} were cut off"))
-    elif tag_at_head != head.tag:
-        findings.append(Finding(head.count, "the chain's end is not the one that was recorded"))
     return findings

@@ -99,7 +99,7 @@ async def test_closing_ends_subscriptions(bus: Bus) -> None:
     assert [item async for item in subscription] == []
 
 
-@settings(max_examples=25, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=25, deadline=None, suppress_health_check=list(HealthCheck))
 @given(
     writers=st.lists(st.lists(st.integers(1, 40), min_size=1, max_size=8), min_size=1, max_size=4),
     readers=st.lists(st.tuples(st.integers(0, 12), st.integers(0, 60)), min_size=1, max_size=4),

@@ -1,0 +1,101 @@
+"""The command line: parse, call the client, print. Thin; the TUI and this are two clients of one controller.
+
+Commands are loaded when they are called, so that `carboy --help` imports little more than click.
+"""
+
+import importlib
+import os
+import sys
+
+import click
+
+from app import __version__
+from app.errors import CarboyError
+
+_COMMANDS: dict[str, tuple[str, str]] = {
+    "init": ("app.cli.config:init", "Create the config folder from the starter library."),
+    "start": ("app.cli.start:start", "Start an agent, or any command, in a bottle."),
+    "attach": ("app.cli.start:attach", "Show an agent's terminal, full screen."),
+    "list": ("app.cli.bottles:list_", "List running bottles, agents, bottle files or ended sessions."),
+    "info": ("app.cli.bottles:info", "Show an agent, a bottle file or a running bottle."),
+    "edit": ("app.cli.config:edit", "Edit an agent or bottle file, and check it."),
+    "settings": ("app.cli.config:settings", "Show every setting and where it comes from."),
+    "logs": ("app.cli.logs:logs", "Show what a bottle asked for and what became of it."),
+    "routes": ("app.cli.bottles:routes", "Show what a bottle may reach."),
+    "proposals": ("app.cli.bottles:proposals", "Show what waits for your decision."),
+    "stop": ("app.cli.bottles:stop", "Ask agents to end."),
+    "kill": ("app.cli.bottles:kill", "End agents at once."),
+    "freeze": ("app.cli.bottles:freeze", "Pause agents where they are."),
+    "thaw": ("app.cli.bottles:thaw", "Let frozen agents go on."),
+    "cleanup": ("app.cli.system:cleanup", "Remove what dead sessions left behind."),
+    "doctor": ("app.cli.system:doctor", "Say what works here, what is missing and how to get it."),
+    "demo": ("app.cli.system:demo", "An offline tour with a scripted agent."),
+    "audit": ("app.cli.system:audit", "Show the audit trail, and whether it holds."),
+    "serve": ("app.cli.system:serve", "Be the controller (started by itself when needed)."),
+}
+"""Name → where it lives, and its line in the help (so that help loads nothing)."""
+
+
+class _Lazy(click.Group):
+    """Loads a command when it is called."""
+
+    def list_commands(self, ctx: click.Context) -> list[str]:
+        return list(_COMMANDS)
+
+    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
+        if cmd_name not in _COMMANDS:
+            return None
+        module, name = _COMMANDS[cmd_name][0].split(":")
+        return getattr(importlib.import_module(module), name)
+
+    def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        with formatter.section("Commands"):
+            formatter.write_dl([(name, text) for name, (_, text) in _COMMANDS.items()])
+
+
+@click.group(
+    cls=_Lazy,
+    invoke_without_command=True,
+    context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100},
+)
+@click.version_option(__version__, prog_name="carboy")
+@click.pass_context
+def cli(ctx: click.Context) -> None:
+    """Run coding agents unattended, each in a bottle whose only way out is a proxy you control.
+
+    Without a command: the full-screen app. Exit codes: 0 done, 1 failed, 2 wrong usage, 3 refused, 124 timed out.
+    """
+    if ctx.invoked_subcommand is None:
+        from app.carboy import main
+
+        ctx.exit(main() or 0)
+
+
+def execute(argv: list[str]) -> int:
+    """Run one command line and return its exit code. Every failure a person can mend is one line on stderr."""
+    try:
+        result = cli.main(argv, prog_name="carboy", standalone_mode=False)
+        return result if isinstance(result, int) else 0
+    except CarboyError as error:
+        say_error(error)
+        return error.exit_code
+    except click.exceptions.Exit as end:
+        return end.exit_code
+    except click.ClickException as error:
+        error.show()
+        return error.exit_code
+    except (click.Abort, KeyboardInterrupt):
+        return 130  # 128 + SIGINT, as a shell has it
+    except BrokenPipeError:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 0
+    except TimeoutError:
+        say_error(CarboyError("It took too long", "", "timeout"))
+        return 124
+
+
+def say_error(error: CarboyError) -> None:
+    """One line on stderr."""
+    from app.core.text import printable
+
+    print(f"carboy: {printable(error.render(), 4000)}", file=sys.stderr)

@@ -1,0 +1,204 @@
+"""Commands on bottles: list, info, routes, proposals, stop, kill, freeze, thaw."""
+
+from collections.abc import Awaitable, Callable
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from app.cli.output import ago, json_option, line, note, print_json, table, with_client
+from app.core.model import LIVE, BottleView, Catalogue, Provenance
+from app.errors import CarboyError, NotFound
+
+if TYPE_CHECKING:
+    from app.client import Client
+
+_WHATS = ("active", "agents", "bottles", "archived")
+
+
+@click.command("list")
+@click.argument("what", type=click.Choice(_WHATS), default="active")
+@json_option
+def list_(what: str, as_json: bool) -> None:
+    """List bottles that run or wait to be looked at (active), agents, bottle files (bottles), or ended sessions
+    (archived)."""
+    import os
+
+    if what in ("active", "archived"):
+        views = with_client(lambda client: client.bottles(ended=what == "archived"))
+        if what == "active":
+            views = sorted(views, key=lambda view: (-view.attention, view.created_at))
+        print_json(views) if as_json else _print_views(views)
+        return
+    found = with_client(lambda client: client.catalogue(os.getcwd()))
+    entries = found.agents if what == "agents" else found.bottles
+    if as_json:
+        print_json(list(entries))
+        return
+    _print_agents(found) if what == "agents" else _print_bottle_files(found)
+    for warning in found.warnings:
+        note(f"warning: {warning}")
+
+
+def _print_views(views: list[BottleView]) -> None:
+    header = ("SLUG", "STATE", "AGENT", "PROVIDER", "BACKEND", "SIDECAR", "ALLOWED", "REFUSED", "AGE", "TITLE")
+    rows = [
+        (
+            view.slug,
+            _state(view),
+            view.agent or "",
+            view.provider,
+            f"{view.backend}/{view.engine}" if view.engine else view.backend,
+            view.sidecar.state if view.state in LIVE else "",
+            str(view.allowed),
+            str(view.refused),
+            ago(view.created_at),
+            view.title or view.error,
+        )
+        for view in views
+    ]
+    print(table(rows, header) if rows else "no bottles")
+
+
+def _state(view: BottleView) -> str:
+    return f"{view.state} ({view.exit_code})" if view.exit_code else view.state
+
+
+def _print_agents(found: Catalogue) -> None:
+    rows = [
+        (entry.name, entry.bottle or "", entry.origin, entry.error or _trust(entry.confirmed) + entry.description)
+        for entry in found.agents
+    ]
+    print(table(rows, ("AGENT", "BOTTLE", "FROM", "DESCRIPTION")) if rows else "no agents: run `carboy init`")
+
+
+def _trust(confirmed: bool) -> str:
+    return "" if confirmed else "(not confirmed yet) "
+
+
+def _print_bottle_files(found: Catalogue) -> None:
+    rows = [(entry.name, entry.provider or "", entry.error or entry.lineage) for entry in found.bottles]
+    print(table(rows, ("BOTTLE", "PROVIDER", "LINEAGE")) if rows else "no bottle files: run `carboy init`")
+
+
+@click.command()
+@click.argument("name")
+@json_option
+def info(name: str, as_json: bool) -> None:
+    """Show a running bottle, else an agent or bottle file with where each of its values comes from."""
+    import os
+
+    cwd = os.getcwd()
+
+    async def work(client: "Client") -> tuple[BottleView | None, dict[str, Any], tuple[Provenance, ...]]:
+        try:
+            return await client.bottle(name), {}, ()
+        except NotFound:
+            catalogue = await client.catalogue(cwd)
+        agent, bottles = _named(catalogue, name)
+        manifest, provenance = await client.manifest(agent, bottles, cwd)
+        return None, manifest, provenance
+
+    view, manifest, provenance = with_client(work)
+    if as_json:
+        print_json(view if view is not None else {"manifest": manifest, "provenance": list(provenance)})
+    elif view is not None:
+        _print_fields(view)
+    else:
+        print_provenance(provenance)
+
+
+def _named(catalogue: Catalogue, name: str) -> tuple[str | None, tuple[str, ...] | None]:
+    for entry in (*catalogue.agents, *catalogue.bottles):
+        if entry.name == name and entry.error:
+            raise CarboyError(entry.error, f"Mend it with: carboy edit {name}", "config")
+    if any(entry.name == name for entry in catalogue.agents):
+        return name, None
+    if any(entry.name == name for entry in catalogue.bottles):
+        return None, (name,)
+    raise NotFound(
+        f"There is no bottle, agent or bottle file {name}", "`carboy list` shows what there is", "no_such_name"
+    )
+
+
+def _print_fields(view: BottleView) -> None:
+    for key, value in view.model_dump(mode="json").items():
+        if value not in (None, "", [], {}):
+            line(f"{key + ':':14} {value}")
+
+
+def print_provenance(provenance: tuple[Provenance, ...]) -> None:
+    """`supervise: true (from base)`, one line each."""
+    for item in provenance:
+        line(f"{item.path}: {item.value} (from {item.source})")
+
+
+@click.command()
+@click.argument("slug")
+@json_option
+def routes(slug: str, as_json: bool) -> None:
+    """Show what a running bottle may reach."""
+    found = with_client(lambda client: client.routes(slug))
+    if as_json:
+        print_json(found)
+        return
+    header = ("HOST", "PORTS", "CREDENTIAL", "RULES")
+    rows = [
+        (
+            str(route.get("host", "")),
+            ",".join(str(port) for port in route.get("ports", ())),
+            str((route.get("auth") or {}).get("token_ref", "")),
+            _rules(route),
+        )
+        for route in found
+    ]
+    print(table(rows, header) if rows else "nothing: this bottle reaches no host")
+
+
+def _rules(route: dict[str, Any]) -> str:
+    parts = [
+        f"{' '.join(match.get('methods', ()))} {' '.join(path['value'] for path in match.get('paths', ()))}".strip()
+        for match in route.get("matches") or ()
+    ]
+    if (route.get("git") or {}).get("fetch"):
+        parts.append("git fetch")
+    return "; ".join(part for part in parts if part) or "any"
+
+
+@click.command()
+@json_option
+def proposals(as_json: bool) -> None:
+    """Show what waits for your decision."""
+    found = with_client(lambda client: client.proposals())
+    if as_json:
+        print_json(found)
+        return
+    rows = [(item["id"], item["slug"], item["kind"], item["state"], ago(item["created_at"])) for item in found]
+    print(table(rows, ("ID", "SLUG", "KIND", "STATE", "AGE")) if rows else "nothing is waiting")
+
+
+def _act_command(
+    name: str, past: str, text: str, act: Callable[["Client", str], Awaitable[BottleView]]
+) -> click.Command:
+    @click.command(name, help=text)
+    @click.argument("slugs", nargs=-1, required=True)
+    @json_option
+    def command(slugs: tuple[str, ...], as_json: bool) -> None:
+        async def work(client: "Client") -> list[BottleView]:
+            views: list[BottleView] = []
+            for slug in slugs:
+                views.append(await act(client, slug))
+                if not as_json:
+                    line(f"{slug}: {past}")
+            return views
+
+        views = with_client(work)
+        if as_json:
+            print_json(views if len(views) > 1 else views[0])
+
+    return command
+
+
+stop = _act_command("stop", "stopped", "Ask agents to end, and end those that do not.", lambda c, slug: c.stop(slug))
+kill = _act_command("kill", "killed", "End agents at once.", lambda c, slug: c.kill(slug))
+freeze = _act_command("freeze", "frozen", "Pause agents where they are.", lambda c, slug: c.freeze(slug))
+thaw = _act_command("thaw", "running", "Let frozen agents go on.", lambda c, slug: c.thaw(slug))

@@ -1,0 +1,90 @@
+"""`carboy logs`: the egress log as lines, of one bottle, live if asked."""
+
+import time
+from typing import TYPE_CHECKING
+
+import click
+
+from app.cli.output import json_option, line, print_json, print_json_line, with_client
+from app.core.model import StreamEvent
+
+if TYPE_CHECKING:
+    from app.client import Client
+
+_DECISIONS = ("allow", "deny", "hold", "redact", "error", "blocked")
+_BLOCKED = frozenset({"deny", "hold", "error"})
+
+
+@click.command()
+@click.argument("slug", required=False)
+@click.option("--follow", "-f", is_flag=True, help="Go on with what happens from now on.")
+@click.option("--decision", type=click.Choice(_DECISIONS), help="Only these (blocked: deny, hold and error).")
+@click.option("--host", help="Only hosts that contain this.")
+@click.option("--text", help="Only events that contain this.")
+@click.option("--limit", "-n", type=click.IntRange(0, 5000), default=200, show_default=True, help="Newest so many.")
+@json_option
+def logs(
+    slug: str | None, follow: bool, decision: str | None, host: str | None, text: str | None, limit: int, as_json: bool
+) -> None:
+    """Show what a bottle (or all of them) asked for and what became of it.
+
+    With --json and --follow: one object a line.
+    """
+
+    async def work(client: "Client") -> None:
+        if slug:
+            await client.bottle(slug)  # a clear error for a name that never was
+        found = []
+        if limit:
+            found = await client.log(slug=slug, decision=decision, host=host, text=text, limit=limit)
+        since = (await client.status()).last_seq if not found else None
+        if as_json and not follow:
+            print_json(found)
+            return
+        for event in found:
+            _print(event, as_json)
+        if not follow:
+            return
+        start = found[-1].seq if found else since
+        async for event in client.events(start, slug):
+            if event.seq and _wanted(event, decision, host, text):
+                _print(event, as_json)
+
+    with_client(work)
+
+
+def _wanted(event: StreamEvent, decision: str | None, host: str | None, text: str | None) -> bool:
+    found = event.data.get("decision", "")
+    if decision == "blocked" and found not in _BLOCKED:
+        return False
+    if decision not in (None, "blocked") and found != decision:
+        return False
+    if host and host.lower() not in str(event.data.get("host", "")).lower():
+        return False
+    return not text or text.lower() in str(event.data).lower()
+
+
+def _print(event: StreamEvent, as_json: bool) -> None:
+    print_json_line(event) if as_json else line(event_line(event))
+
+
+def event_line(event: StreamEvent) -> str:
+    """One event as people read it."""
+    clock = time.strftime("%H:%M:%S", time.localtime(event.at))
+    data = event.data
+    if event.kind != "egress":
+        return f"{clock} {event.slug:12} {event.kind:7} {data.get('level', '')} {data.get('text', '')}"
+    what = (
+        f"{data.get('method', '')} {data.get('scheme', '')}://{data.get('host', '')}{_port(data)}{data.get('path', '')}"
+    )
+    end = str(data.get("status") or data.get("code", ""))
+    if data.get("decision") != "allow":
+        end = f"{data.get('code', '')} {data.get('reason', '')}"
+    elif data.get("phase") == "open":
+        end = "open"
+    return f"{clock} {event.slug:12} {data.get('decision', ''):7} {what} {end}"
+
+
+def _port(data: dict[str, object]) -> str:
+    usual = {"https": 443, "http": 80, "wss": 443, "ws": 80}.get(str(data.get("scheme")))
+    return "" if data.get("port") in (usual, 0, None) else f":{data['port']}"

@@ -1,0 +1,102 @@
+"""How commands print: JSON with stable names for scripts, aligned text for people. All text from bottles and files
+goes through `printable`: a terminal must never get an escape sequence that somebody else wrote."""
+
+import asyncio
+import sys
+import time
+from collections.abc import Awaitable, Callable, Coroutine, Iterable, Sequence
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from app.core.text import printable
+
+if TYPE_CHECKING:
+    from app.client import Client
+
+json_option = click.option("--json", "as_json", is_flag=True, help="Print JSON with stable field names.")
+
+
+def print_json(value: Any) -> None:
+    """One object or array on stdout."""
+    import orjson
+
+    # ASCII only: a hostile string in a JSON answer must not reach a terminal either
+    text = orjson.dumps(value, default=_plain, option=orjson.OPT_INDENT_2).decode()
+    print(_ascii(text))
+
+
+def print_json_line(value: Any) -> None:
+    """One object on one line, at once."""
+    import orjson
+
+    print(_ascii(orjson.dumps(value, default=_plain).decode()), flush=True)
+
+
+def _plain(value: Any) -> Any:
+    from pydantic import BaseModel
+
+    if isinstance(value, BaseModel):
+        return value.model_dump(mode="json")
+    raise TypeError(f"not for JSON: {type(value).__name__}")
+
+
+def _ascii(text: str) -> str:
+    if text.isascii() and "\x7f" not in text:
+        return text
+    return "".join(char if " " <= char <= "~" or char == "\n" else _escape(char) for char in text)
+
+
+def _escape(char: str) -> str:
+    code = ord(char)
+    if code <= 0xFFFF:
+        return f"\\u{code:04x}"
+    code -= 0x10000
+    return f"\\u{0xD800 + (code >> 10):04x}\\u{0xDC00 + (code & 0x3FF):04x}"
+
+
+def table(rows: Iterable[Sequence[str]], header: Sequence[str]) -> str:
+    """Aligned columns. Cells are made printable and bounded here, so that no caller can forget it."""
+    lines = [tuple(header), *(tuple(printable(cell, 120) for cell in row) for row in rows)]
+    widths = [max(len(line[column]) for line in lines) for column in range(len(header))]
+    return "\n".join(
+        "  ".join(cell.ljust(width) for cell, width in zip(line, widths, strict=True)).rstrip() for line in lines
+    )
+
+
+def line(text: str) -> None:
+    """One harmless line on stdout."""
+    print(printable(text, 4000))
+
+
+def note(text: str) -> None:
+    """One harmless line on stderr: progress, warnings, prompts."""
+    print(printable(text, 4000), file=sys.stderr, flush=True)
+
+
+def ago(at: float | None) -> str:
+    """How long ago, in one unit."""
+    if at is None:
+        return ""
+    seconds = max(0, time.time() - at)
+    for unit, size in (("d", 86400), ("h", 3600), ("m", 60)):
+        if seconds >= size:
+            return f"{seconds / size:.0f}{unit}"
+    return f"{seconds:.0f}s"
+
+
+def run[T](main: Coroutine[Any, Any, T]) -> T:
+    """Run a command's coroutine."""
+    return asyncio.run(main)
+
+
+def with_client[T](work: Callable[["Client"], Awaitable[T]], *, start: bool = True) -> T:
+    """Connect (starting a controller where none runs), do `work`, disconnect."""
+
+    async def main() -> T:
+        from app.client import Client
+
+        async with await Client.connect(start=start) as client:
+            return await work(client)
+
+    return run(main())

@@ -1,0 +1,144 @@
+"""Commands on carboy itself: serve, doctor, cleanup, demo, audit."""
+
+from typing import TYPE_CHECKING
+
+import click
+
+from app.cli.output import ago, json_option, line, note, print_json, run, table, with_client
+from app.core.model import Doctor
+from app.errors import CarboyError
+
+if TYPE_CHECKING:
+    from app.client import Client
+
+
+@click.command()
+@click.option("--stop", is_flag=True, help="End the running controller; bottles run on.")
+@click.option("--force", is_flag=True, help="With --stop: even while bottles run.")
+@click.option("--detached", is_flag=True, hidden=True)
+@click.option("--ready-fd", type=int, hidden=True)
+def serve(stop: bool, force: bool, detached: bool, ready_fd: int | None) -> int:
+    """Be the controller, in the foreground. Clients start one by themselves when they need it."""
+    if stop:
+        run(_stop(force))
+        return 0
+    from app.controller import main
+
+    return main.serve(detached=detached, ready_fd=ready_fd)
+
+
+async def _stop(force: bool) -> None:
+    import asyncio
+
+    from app.client import Client
+    from app.client.start import answers
+    from app.paths import Paths
+
+    paths = Paths.resolve()
+    try:
+        client = await Client.connect(paths, start=False)
+    except CarboyError as error:
+        if error.code != "no_controller":
+            raise
+        line("no controller is running")
+        return
+    async with client:
+        await client.shutdown(force=force)
+    async with asyncio.timeout(30):
+        while await answers(paths):
+            await asyncio.sleep(0.05)
+    line("the controller has ended")
+
+
+@click.command()
+@json_option
+def doctor(as_json: bool) -> int:
+    """Say what works here, what is missing and how to get it. Exit code 1 where no backend works."""
+    found = run(_doctor())
+    if as_json:
+        print_json(found)
+    else:
+        _print_doctor(found)
+    return 0 if any(report.works for report in found.backends) else 1
+
+
+async def _doctor() -> Doctor:
+    from app.client import Client
+
+    try:
+        async with await Client.connect() as client:
+            found = await client.doctor()
+    except CarboyError as error:
+        # a controller that cannot start is the first thing a doctor must be able to tell of
+        from app.core.model import DoctorCheck
+        from app.doctor import examine
+
+        local = await examine()
+        broken = DoctorCheck(name="controller", ok=False, text=error.message, fix=error.hint)
+        return local.model_copy(update={"checks": (broken, *local.checks)})
+    from app.doctor import terminal_check
+
+    return found.model_copy(update={"checks": (*found.checks, terminal_check())})
+
+
+def _print_doctor(found: Doctor) -> None:
+    for check in found.checks:
+        line(f"{'ok ' if check.ok else 'NO '} {check.name:14} {check.text}")
+        if not check.ok and check.fix:
+            line(f"                   {check.fix}")
+    print()
+    for report in found.backends:
+        engine = f" ({report.engine}{' ' + report.version if report.version else ''})" if report.engine else ""
+        line(f"{'ok ' if report.works else 'NO '} {report.name}{engine}: isolation {report.isolation}")
+        for text in (report.reason, report.fix, *report.notes):
+            if text:
+                line(f"    {text}")
+        missing = [name for name, can in report.capabilities.items() if not can]
+        if report.works and missing:
+            line(f"    cannot: {', '.join(missing)}")
+
+
+@click.command()
+@json_option
+def cleanup(as_json: bool) -> None:
+    """Remove what dead sessions left behind. Never touches what is live or preserved."""
+    report = with_client(lambda client: client.cleanup())
+    if as_json:
+        print_json(report)
+        return
+    for removed in report.removed:
+        line(f"removed {removed}")
+    if not report.removed:
+        line("nothing to remove")
+    if report.kept:
+        note(f"kept: {', '.join(report.kept)}")
+
+
+@click.command()
+@click.option("--verify", is_flag=True, help="Only say whether it holds.")
+@json_option
+def audit(verify: bool, as_json: bool) -> int:
+    """Show the audit trail, and whether it holds. Exit code 1 where it does not."""
+    found = with_client(lambda client: client.audit())
+    if as_json:
+        print_json(found)
+    elif not verify:
+        rows = [
+            (str(row["number"]), ago(row["at"]), row["action"], row["actor"], row["slug"], str(row["detail"]))
+            for row in found["rows"]
+        ]
+        print(table(rows, ("ROW", "AGE", "ACTION", "BY", "BOTTLE", "DETAIL")) if rows else "the audit trail is empty")
+    for finding in found["findings"]:
+        note(f"the trail does not hold: {finding['text']}")
+    if verify and not found["findings"] and not as_json:
+        line(f"the trail holds: {len(found['rows'])} rows")
+    return 1 if found["findings"] else 0
+
+
+@click.command(context_settings={"ignore_unknown_options": True})
+@click.argument("arguments", nargs=-1, type=click.UNPROCESSED)
+def demo(arguments: tuple[str, ...]) -> int:
+    """An offline tour: a scripted agent in a real bottle, a pretend API, allowed and refused requests."""
+    from app.demo import main
+
+    return main(*([list(arguments)] if arguments else [])) or 0

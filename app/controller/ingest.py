@@ -1,0 +1,193 @@
+"""Brings what sidecars wrote to their spools into the store, once, and tells them when it is safe.
+
+A spool's lines are a less trusted part's word: each is validated by the wire type, a bad one is counted and skipped,
+and none ever stops the rest. Events and the position read up to are stored in one transaction; only then is the
+sidecar told (`ack`), and only then do subscribers see them.
+"""
+
+import asyncio
+import logging
+import math
+import time
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import orjson
+from pydantic import TypeAdapter
+
+from app.controller.events import Bus
+from app.store.base import NewEvent, Position
+from app.tasks import cancel_and_wait, spawn
+from sidecar.contract import EgressEvent, SpoolEvent
+from sidecar.spool import SpoolReader
+
+log = logging.getLogger(__name__)
+
+BATCH_LINES = 500
+"""Lines in one transaction: enough to share the disk flush, few enough that a live log is never late."""
+
+RETRY_SECONDS = 2.0
+"""After a failure of ours (full disk, locked database): the spool keeps everything, so waiting loses nothing."""
+
+LAST_TIME = 253402300800.0
+"""The year 10000: later times cannot be formatted."""
+
+type Ack = Callable[[Position], Awaitable[None]]
+_EVENT: TypeAdapter[Any] = TypeAdapter(SpoolEvent)
+
+
+@dataclass(frozen=True)
+class Parsed:
+    """A batch of lines as events; `bad` lines were skipped."""
+
+    events: tuple[NewEvent, ...]
+    bad: int
+
+
+def parse(lines: list[tuple[Position, bytes]]) -> Parsed:
+    """Validate lines. Pure; raises nothing whatever the lines hold."""
+    events: list[NewEvent] = []
+    bad = 0
+    for _, line in lines:
+        try:
+            events.append(new_event(_EVENT.validate_json(line)))
+        except (ValueError, TypeError, RecursionError):
+            bad += 1
+    if bad:
+        events.append(_bad_lines(bad, lines[-1][0]))
+    return Parsed(tuple(events), bad)
+
+
+def new_event(event: Any) -> NewEvent:
+    """A validated spool event as the store keeps it. Raises ValueError or TypeError for numbers that no honest sidecar
+    writes and that the store, or whoever formats them, could not take."""
+    payload = event.model_dump(mode="json")
+    if not 0 <= event.at < LAST_TIME or not math.isfinite(payload.get("ms", 0.0)):
+        raise ValueError("not a time")
+    orjson.dumps(payload)  # refuses integers beyond 64 bits and what is not text
+    if isinstance(event, EgressEvent):
+        return NewEvent(event.id, event.at, "egress", payload, event.decision, event.host)
+    return NewEvent(event.id, event.at, "notice", payload)
+
+
+def _bad_lines(count: int, at: Position) -> NewEvent:
+    # the id follows from the place, so that reading the same lines again gives the same notice
+    identity = f"unreadable-{at.segment}-{at.offset}"
+    text = f"{count} line{'s' if count > 1 else ''} of the sidecar's journal could not be read"
+    payload = {
+        "id": identity,
+        "at": time.time(),
+        "kind": "notice",
+        "level": "error",
+        "code": "spool_unreadable",
+        "text": text,
+    }
+    return NewEvent(identity, payload["at"], "notice", payload)
+
+
+class Spool:
+    """One session's spool on its way into the store."""
+
+    def __init__(self, bus: Bus, slug: str, session_id: str, folder: Path, ack: Ack) -> None:
+        self._bus = bus
+        self._slug = slug
+        self._session_id = session_id
+        self._folder = folder
+        self.ack = ack
+        self._news = asyncio.Event()
+        self._idle = asyncio.Event()
+        self._position: Position | None = None
+        self._task = spawn(self._run(), name=f"ingest {slug}")
+
+    def poke(self) -> None:
+        """There may be something new."""
+        self._idle.clear()
+        self._news.set()
+
+    async def settled(self) -> None:
+        """Wait until all that was there has been ingested."""
+        await self._idle.wait()
+
+    async def close(self) -> None:
+        await cancel_and_wait(self._task)
+
+    async def _run(self) -> None:
+        while True:
+            await self._news.wait()
+            self._news.clear()
+            try:
+                while await self._batch():
+                    pass
+            except Exception:
+                log.exception("the spool of %s could not be ingested; trying again", self._slug)
+                await asyncio.sleep(RETRY_SECONDS)
+                self._news.set()
+                continue
+            if not self._news.is_set():
+                self._idle.set()
+
+    async def _batch(self) -> bool:
+        if self._position is None:
+            self._position = await self._bus.store.position(self._session_id)
+        reader = SpoolReader(self._folder, self._position)
+        lines = await asyncio.to_thread(reader.read, BATCH_LINES)
+        if not lines:
+            return False
+        # off the loop: 500 lines take some 10 ms to validate
+        parsed = await asyncio.to_thread(parse, lines)
+        if parsed.bad:
+            log.warning("%d unreadable lines in the spool of %s", parsed.bad, self._slug)
+        position = lines[-1][0]
+        await self._bus.keep(self._slug, self._session_id, parsed.events, position)
+        self._position = position
+        try:
+            await self.ack(position)
+        except Exception as error:
+            # a sidecar that is down cannot be told; the next batch, or its restart, tells it
+            log.info("the sidecar of %s could not be told: %s", self._slug, error)
+        return len(lines) >= BATCH_LINES
+
+
+class Ingest:
+    """All spools. `watch` is called once per session (again after adoption), `poke` on each note."""
+
+    def __init__(self, bus: Bus) -> None:
+        self._bus = bus
+        self._spools: dict[str, Spool] = {}
+
+    def watch(self, slug: str, session_id: str, folder: Path, ack: Ack) -> None:
+        """Ingest this session's spool from where it stands. A second call replaces `ack`."""
+        spool = self._spools.get(session_id)
+        if spool is None:
+            spool = self._spools[session_id] = Spool(self._bus, slug, session_id, folder, ack)
+        spool.ack = ack
+        spool.poke()
+
+    def poke(self, session_id: str) -> None:
+        """A sidecar says that it spooled something."""
+        if (spool := self._spools.get(session_id)) is not None:
+            spool.poke()
+
+    async def settle(self, session_id: str, timeout: float = 10.0) -> None:
+        """Bring in what is there now and wait for it, or for `timeout` seconds."""
+        if (spool := self._spools.get(session_id)) is None:
+            return
+        spool.poke()
+        try:
+            async with asyncio.timeout(timeout):
+                await spool.settled()
+        except TimeoutError:
+            log.warning("the spool of %s did not settle within %s s", session_id, timeout)
+
+    async def forget(self, session_id: str) -> None:
+        """The session has ended: ingest the rest, then stop watching."""
+        await self.settle(session_id)
+        if (spool := self._spools.pop(session_id, None)) is not None:
+            await spool.close()
+
+    async def close(self) -> None:
+        for spool in tuple(self._spools.values()):
+            await spool.close()
+        self._spools.clear()
