@@ -5,7 +5,6 @@ be turned into input.
 """
 
 from app import __version__
-from app.terminal.modes import KNOWN, SCREENS, Modes
 from app.terminal.style import PROTECTED, Colour, Style, sgr
 
 Rgb = tuple[int, int, int]
@@ -49,16 +48,13 @@ def version() -> bytes:
     return f"\x1bP>|carboy({__version__})\x1b\\".encode()
 
 
-def private_mode(mode: int, modes: Modes, alt: bool) -> bytes:
+def private_mode(mode: int, on: bool | None) -> bytes:
     """DECRQM of a private mode: 1 on, 2 off, 0 not known here."""
-    on = alt if mode in SCREENS else mode in modes.private
-    state = 0 if mode not in KNOWN | SCREENS else 1 if on else 2
-    return f"\x1b[?{mode};{state}$y".encode()
+    return f"\x1b[?{mode};{0 if on is None else 1 if on else 2}$y".encode()
 
 
-def ansi_mode(mode: int, modes: Modes) -> bytes:
-    state = {4: modes.insert, 20: modes.newline}.get(mode)
-    return f"\x1b[{mode};{0 if state is None else 1 if state else 2}$y".encode()
+def ansi_mode(mode: int, on: bool | None) -> bytes:
+    return f"\x1b[{mode};{0 if on is None else 1 if on else 2}$y".encode()
 
 
 def setting(request: str, pen: Style, margins: tuple[int, int], cursor_style: int) -> bytes:

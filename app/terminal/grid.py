@@ -122,7 +122,7 @@ class Grid:
             if self.insert:
                 self._insert_cells(row, x, count, self.blank())
             if row.odd:
-                self._unsplit(row, x, end)
+                self._unsplit(row, x, end, pen)
             ch[x:end] = text[done : done + count]
             st[x:end] = [pen] * count
             self.dirty.add(self.y)
@@ -130,13 +130,15 @@ class Grid:
             done += count
         self.last = text[-1]
 
-    def _unsplit(self, row: Row, x: int, end: int) -> None:
+    def _unsplit(self, row: Row, x: int, end: int, style: Style) -> None:
         """Blank the halves of wide characters that writing to x … end leaves over."""
         ch = row.ch
         if x < self.cols and not ch[x] and x:
             ch[x - 1] = " "
+            row.st[x - 1] = style
         if end < self.cols and not ch[end]:
             ch[end] = " "
+            row.st[end] = style
 
     def _odd(self, char: str) -> None:
         """A character that is wide, or joins the one before it."""
@@ -167,7 +169,7 @@ class Grid:
         row, x = self.lines[self.y], self.x
         if self.insert:
             self._insert_cells(row, x, 2, self.blank())
-        self._unsplit(row, x, x + 2)
+        self._unsplit(row, x, x + 2, self.pen)
         row.ch[x : x + 2] = [char, ""]
         row.st[x : x + 2] = [self.pen] * 2
         row.odd = True
@@ -196,7 +198,7 @@ class Grid:
         row = self.lines[self.y]
         self.last = row.ch[at]
         if charset.cluster_width(row.ch[at]) == 2 and self.x == at + 1 and self.x < self.cols:
-            self._unsplit(row, self.x, self.x + 1)
+            self._unsplit(row, self.x, self.x + 1, self.pen)
             row.ch[self.x] = ""
             row.st[self.x] = row.st[at]
             self.x += 1
@@ -272,7 +274,7 @@ class Grid:
             self.move_to(0, 0)
 
     def save(self) -> None:
-        saved = Saved(self.x, self.y, self.pen, tuple(self.sets), self.shift, self.origin)
+        saved = Saved(min(self.x, self.cols - 1), self.y, self.pen, tuple(self.sets), self.shift, self.origin)
         if self.alt:
             self.saved_alt = saved
         else:
@@ -368,7 +370,7 @@ class Grid:
         if high <= low:
             return
         if row.odd:
-            self._unsplit(row, low, high)
+            self._unsplit(row, low, high, style)
         row.ch[low:high] = " " * (high - low)
         row.st[low:high] = [style] * (high - low)
         if high >= self.cols:
@@ -384,20 +386,21 @@ class Grid:
         count = min(count, cols - x)
         if row.odd and x < cols and not row.ch[x] and x:
             row.ch[x - 1] = row.ch[x] = " "
+            row.st[x - 1] = style
         row.ch[x:x] = " " * count
         row.st[x:x] = [style] * count
         split = row.odd and len(row.ch) > cols and not row.ch[cols]
         del row.ch[cols:], row.st[cols:]
         row.wrapped = False
         if split:
-            row.ch[-1] = " "
+            row.ch[-1], row.st[-1] = " ", style
 
     def delete_chars(self, count: int) -> None:
         self.settle()
         row, x, cols = self.lines[self.y], self.x, self.cols
         count = min(count, cols - x)
         if row.odd:
-            self._unsplit(row, x, x + count)
+            self._unsplit(row, x, x + count, self.blank())
         del row.ch[x : x + count], row.st[x : x + count]
         row.ch += " " * count
         row.st += [self.blank()] * count
@@ -440,11 +443,14 @@ class Grid:
         if self.alt:
             del self.lines[rows:]
             self.lines += [Row(cols) for _ in range(rows - len(self.lines))]
+            self.lines[-1].wrapped = False
         else:
             self.y += moved
         self.rows = rows
         self.top, self.bottom = 0, rows - 1
         self.x, self.y = min(self.x, cols - 1), clamp(self.y, 0, rows - 1)
+        for saved in (self.saved_main, self.saved_alt):
+            saved.x, saved.y = min(saved.x, cols - 1), clamp(saved.y, 0, rows - 1)
         self.dirty = set(range(rows))
 
     def _resize_main(self, rows: int) -> int:
@@ -462,5 +468,5 @@ class Grid:
             moved += 1
         main += [Row(self.cols) for _ in range(rows - len(main))]
         main[-1].wrapped = False
-        self.saved_main.y = clamp(self.saved_main.y + moved, 0, rows - 1)
+        self.saved_main.y += moved
         return moved

@@ -1,4 +1,4 @@
-"""Which modes the agent's program switched on: a set of DEC private modes, ANSI modes, keyboard flags. Pure.
+"""Which modes the agent's program switched on: DEC private modes, newline mode, keyboard flags. Pure.
 
 Only modes in `KNOWN` are kept, so that a hostile stream cannot grow the set. What hangs on a mode for the outside
 (keys, mouse, focus, paste) is read through the properties.
@@ -14,11 +14,12 @@ MOUSE = (MOUSE_X10, MOUSE_CLICK, MOUSE_DRAG, MOUSE_MOVE)
 """Tracking modes: at most one is on, the last one set."""
 ENCODINGS = (MOUSE_UTF8, MOUSE_SGR, MOUSE_URXVT)
 KNOWN = frozenset(
-    {APP_CURSOR, REVERSE_SCREEN, ORIGIN, AUTOWRAP, BLINK, CURSOR, APP_KEYPAD, FOCUS, ALT_SCROLL, PASTE, SYNC, CLUSTERS}
-    | {*MOUSE, *ENCODINGS}
+    {APP_CURSOR, REVERSE_SCREEN, BLINK, CURSOR, APP_KEYPAD, FOCUS, ALT_SCROLL, PASTE, SYNC} | {*MOUSE, *ENCODINGS}
 )
 SCREENS = frozenset({ALT, ALT_CLEAR, ALT_SAVE})
-DEFAULT_ON = frozenset({AUTOWRAP, CURSOR})
+GRID = frozenset({ORIGIN, AUTOWRAP, CLUSTERS})
+"""Modes that change how the screen is written; the grid itself keeps them, as its cursor save and restore needs."""
+DEFAULT_ON = frozenset({CURSOR})
 KITTY_ALL = 31
 KITTY_DEPTH = 16
 """Entries of the keyboard stack that are kept (kitty's own limit is of this order)."""
@@ -30,7 +31,6 @@ class Modes:
 
     private: set[int] = field(default_factory=lambda: set(DEFAULT_ON))
     newline: bool = False
-    insert: bool = False
     modify_other_keys: int = 0
     kitty_main: list[int] = field(default_factory=lambda: [0])
     kitty_alt: list[int] = field(default_factory=lambda: [0])

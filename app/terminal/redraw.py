@@ -16,23 +16,25 @@ def redraw(grid: Grid, state: Modes, title: str, history: int) -> bytes:
     parts = ["\x1bc"]
     past = list(grid.history)[-history:] if history > 0 else []
     parts += _lines([*(row_of(line, grid.cols, wrapped) for line, wrapped in past), *grid.main])
-    parts += _saved(grid.main, grid.saved_main, grid.cols)
+    parts += _saved(grid.saved_main)
     parts += [_kitty(state.kitty_main)]
     if grid.alt:
-        parts += ["\x1b[?47h\x1b[H", *_lines(grid.lines), *_saved(grid.lines, grid.saved_alt, grid.cols)]
+        parts += ["\x1b[?47h\x1b[H", *_lines(grid.lines), *_saved(grid.saved_alt)]
         parts += [_kitty(state.kitty_alt)]
     parts += [_tabs(grid.tabs, grid.cols), _margins(grid), _modes(state)]
     if title:
         parts.append(f"\x1b]2;{title}\x07")
     parts += _cursor(grid)
-    if 2027 in state.private:
-        parts.append("\x1b[?2027h")
-    if state.insert:
-        parts.append("\x1b[4h")
-    if 7 not in state.private:
-        parts.append("\x1b[?7l")
-    if 2026 in state.private:
-        parts.append("\x1b[?2026h")
+    parts += [
+        code
+        for on, code in (
+            (grid.clusters, "\x1b[?2027h"),
+            (grid.insert, "\x1b[4h"),
+            (not grid.autowrap, "\x1b[?7l"),
+            (state.sync, "\x1b[?2026h"),
+        )
+        if on
+    ]
     return "".join(parts).encode()
 
 
@@ -96,12 +98,12 @@ def _pen(style: Style, sets: list[str] | tuple[str, ...], shift: int) -> str:
     return out + ("\x0e" if shift else "\x0f")
 
 
-def _saved(rows: list[Row], saved: Saved, cols: int) -> list[str]:
+def _saved(saved: Saved) -> list[str]:
     if saved == Saved():
         return []
     plain = _pen(DEFAULT, ("B",) * 4, 0)
     origin = "\x1b[?6h" if saved.origin else ""
-    place = _place(rows, min(saved.x, cols - 1), saved.y, cols)
+    place = f"\x1b[{saved.y + 1};{saved.x + 1}H"
     return [origin, place, _pen(saved.pen, saved.sets, saved.shift), "\x1b7\x1b[?6l", change(saved.pen, DEFAULT), plain]
 
 
@@ -122,12 +124,8 @@ def _margins(grid: Grid) -> str:
     return f"\x1b[{grid.top + 1};{grid.bottom + 1}r"
 
 
-_LATER = frozenset({modes.ORIGIN, modes.AUTOWRAP, modes.CLUSTERS, modes.SYNC})
-"""Modes that change how the rest of the redraw would be read: set at the end."""
-
-
 def _modes(state: Modes) -> str:
-    out = "".join(f"\x1b[?{mode}h" for mode in sorted(state.private - DEFAULT_ON - _LATER))
+    out = "".join(f"\x1b[?{mode}h" for mode in sorted(state.private - DEFAULT_ON - {modes.SYNC}))
     if modes.CURSOR not in state.private:
         out += f"\x1b[?{modes.CURSOR}l"
     if state.newline:

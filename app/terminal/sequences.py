@@ -86,7 +86,7 @@ def _tab_clear(term: "Emulator", params: list[int]) -> None:
 def _ansi_mode(on: bool) -> Act:
     def act(term: "Emulator", params: list[int]) -> None:
         if 4 in params:
-            term.modes.insert = term.grid.insert = on
+            term.grid.insert = on
         if 20 in params:
             term.modes.newline = on
 
@@ -127,6 +127,20 @@ def switch_mode(term: "Emulator", mode: int, on: bool) -> None:
         term.modes.kitty_alt[:] = [0]
 
 
+def private_mode(term: "Emulator", mode: int) -> bool | None:
+    """Whether a private mode is on; None if there is no such mode here."""
+    grid = term.grid
+    if mode in modes.GRID:
+        return {modes.ORIGIN: grid.origin, modes.AUTOWRAP: grid.autowrap, modes.CLUSTERS: grid.clusters}[mode]
+    if mode in modes.SCREENS:
+        return grid.alt
+    return mode in term.modes.private if mode in modes.KNOWN else None
+
+
+def ansi_mode(term: "Emulator", mode: int) -> bool | None:
+    return {4: term.grid.insert, 20: term.modes.newline}.get(mode)
+
+
 def _protect(term: "Emulator", params: list[int]) -> None:
     pen = term.grid.pen
     on = params[0] == 1
@@ -165,10 +179,8 @@ def _when_zero(answer: Callable[[], bytes]) -> Act:
 
 def _soft_reset(term: "Emulator", _: list[int]) -> None:
     term.grid.soft_reset()
-    term.modes.insert = False
-    for mode, on in ((modes.CURSOR, True), (modes.ORIGIN, False), (modes.APP_CURSOR, False), (modes.APP_KEYPAD, False)):
+    for mode, on in ((modes.CURSOR, True), (modes.APP_CURSOR, False), (modes.APP_KEYPAD, False)):
         term.modes.switch(mode, on)
-    term.modes.switch(modes.AUTOWRAP, True)
     term.grid.autowrap = True
     term.kitty_stack[:] = [0]
 
@@ -256,8 +268,8 @@ CSI: dict[str, Act] = {
     " q": _cursor_style,
     '"q': _protect,
     "!p": _soft_reset,
-    "$p": lambda term, params: term.answer(answers.ansi_mode(params[0], term.modes)),
-    "?$p": lambda term, params: term.answer(answers.private_mode(params[0], term.modes, term.alt)),
+    "$p": lambda term, params: term.answer(answers.ansi_mode(params[0], ansi_mode(term, params[0]))),
+    "?$p": lambda term, params: term.answer(answers.private_mode(params[0], private_mode(term, params[0]))),
 }
 
 
