@@ -42,7 +42,7 @@ class ShellProvider(Provider):
             cols=context.cols,
             tty=not context.headless,
         )
-        return Prepared(command, env={"SHELL": context.found.program})
+        return Prepared(command, env={"SHELL": "/bin/sh" if context.command else context.found.program})
 
 
 def _argv(context: LaunchContext) -> tuple[str, ...]:

@@ -1,0 +1,218 @@
+"""Claude Code from npm, unmodified, in a real bottle behind a real sidecar, against a pretend Anthropic API.
+
+The vendor's side is the judge: what it saw is what left the bottle.
+"""
+
+import asyncio
+import json
+import re
+import time
+from collections.abc import Callable
+
+import pytest
+
+from app.client import Client
+from app.core.model import BottleView, LaunchRequest
+from app.demo.pretend import anthropic
+from app.demo.pretend.script import Call, Conversation, Say, Script, Turn
+from app.terminal.emulator import Emulator
+from app.terminal.rows import plain_text
+from sidecar.secret import Secret
+from tests.e2e.world import MARKER, REAL_KEY, REAL_TOKEN, World
+
+pytestmark = [pytest.mark.e2e, pytest.mark.sandbox, pytest.mark.timeout(600)]
+Worlds = Callable[[Script], World]
+SHAPE = re.compile(rb"sk-ant-[a-z0-9]+-carboy-[a-z0-9-]+")
+
+
+def writes_a_file(folder: str, bash: str = "env > env.txt; echo made-by-bash") -> Script:
+    """Writes a file, runs a command, then ends; whatever else is asked gets a short answer."""
+    turns = (
+        Turn(
+            (Say("I will write the file."), Call("Write", {"file_path": f"{folder}/hello.txt", "content": "hello\n"}))
+        ),
+        Turn((Call("Bash", {"command": bash, "description": "Look around"}),)),
+        Turn((Say("All done: the file is there."),)),
+    )
+
+    def script(talk: Conversation) -> Turn:
+        if "Write" not in talk.tools:
+            return Turn((Say("An errand"),))
+        return turns[min(talk.step, 2)]
+
+    return script
+
+
+class InProject:
+    """A script that needs the project's path, which is known only once the world is made."""
+
+    def __init__(self, make: Callable[[str], Script] = writes_a_file) -> None:
+        self._make = make
+        self.folder = ""
+
+    def __call__(self, talk: Conversation) -> Turn:
+        return self._make(self.folder)(talk)
+
+
+def a_world(worlds: Worlds, make: Callable[[str], Script] = writes_a_file) -> World:
+    script = InProject(make)
+    world = worlds(script)
+    script.folder = str(world.project)
+    return world
+
+
+def placeholder(world: World) -> bytes:
+    """The placeholder that the bottle held, from the environment that the agent wrote down."""
+    found = SHAPE.search((world.project / "env.txt").read_bytes())
+    assert found is not None
+    return found[0]
+
+
+def assert_no_credential_left(world: World, real: str) -> None:
+    guilty = [str(path) for path in world.files() if real.encode() in path.read_bytes()]
+    assert guilty == []
+
+
+def assert_no_placeholder_sent(world: World, value: bytes) -> None:
+    for seen in world.vendor.seen:
+        everything = seen.body + seen.path.encode() + seen.query.encode() + "".join(seen.headers.values()).encode()
+        assert value not in everything, f"the placeholder left in {seen.method} {seen.path}"
+
+
+def test_a_headless_turn_with_tool_calls(worlds: Worlds) -> None:
+    world = a_world(worlds)
+    ran = world.run(
+        "start", "dev", "--headless", "--prompt", "Write the file", "--cwd", str(world.project),
+        env={"ANTHROPIC_API_KEY": REAL_KEY},
+    )  # fmt: skip
+    assert ran.returncode == 0, ran.stderr + ran.stdout
+    assert "All done: the file is there." in ran.stdout
+    hello = world.project / "hello.txt"
+    assert hello.read_text() == "hello\n"
+    assert hello.stat().st_uid == world.project.stat().st_uid
+
+    turns = world.vendor.of(anthropic.HOST, "/v1/messages")
+    assert len(turns) >= 3
+    assert {seen.headers.get("x-api-key") for seen in turns} == {REAL_KEY}
+    assert all("authorization" not in seen.headers for seen in turns)
+    assert MARKER in anthropic.read(turns[-1].json()).system
+    assert "made-by-bash" in "".join(anthropic.read(turns[-1].json()).results)
+
+    environment = (world.project / "env.txt").read_bytes()
+    assert REAL_KEY.encode() not in environment
+    assert_no_placeholder_sent(world, placeholder(world))
+    assert_no_credential_left(world, REAL_KEY)
+    assert REAL_KEY not in ran.stdout + ran.stderr
+
+
+def test_a_subscription_token_goes_as_bearer(worlds: Worlds) -> None:
+    world = a_world(worlds)
+    ran = world.run(
+        "start", "dev", "--headless", "--prompt", "Write the file", "--cwd", str(world.project),
+        env={"CLAUDE_CODE_OAUTH_TOKEN": REAL_TOKEN},
+    )  # fmt: skip
+    assert ran.returncode == 0, ran.stderr + ran.stdout
+    turns = world.vendor.of(anthropic.HOST, "/v1/messages")
+    assert {seen.headers.get("authorization") for seen in turns} == {f"Bearer {REAL_TOKEN}"}
+    assert all("x-api-key" not in seen.headers for seen in turns)
+    assert_no_placeholder_sent(world, placeholder(world))
+    assert_no_credential_left(world, REAL_TOKEN)
+
+
+def test_without_a_credential_nothing_starts(worlds: Worlds) -> None:
+    world = a_world(worlds)
+    ran = world.run("start", "dev", "--headless", "--prompt", "x", "--cwd", str(world.project))
+    assert ran.returncode == 1
+    assert "ANTHROPIC_API_KEY" in ran.stderr
+    assert "CLAUDE_CODE_OAUTH_TOKEN" in ran.stderr
+    assert world.vendor.seen == []
+
+
+def test_telemetry_is_refused_without_breaking_the_agent(worlds: Worlds) -> None:
+    world = a_world(worlds)
+    ran = world.run(
+        "start", "dev", "--headless", "--label", "noisy", "--cwd", str(world.project), "--",
+        "env", "-u", "CLAUDE_CODE_DISABLE_NONESSENTIAL_TRAFFIC",
+        "/opt/carboy/claude/claude", "--dangerously-skip-permissions", "--print", "--", "Write the file",
+        env={"ANTHROPIC_API_KEY": REAL_KEY},
+    )  # fmt: skip
+    assert ran.returncode == 0, ran.stderr + ran.stdout
+    assert (world.project / "hello.txt").exists()
+    assert not [seen.path for seen in world.vendor.seen if "event_logging" in seen.path or "/eval/" in seen.path]
+    logged = world.run("logs", "noisy", "--json", "--decision", "blocked")
+    refused = [line for line in logged.stdout.splitlines() if "event_logging" in line]
+    assert refused, logged.stdout + logged.stderr
+    assert "path_not_allowed" in refused[0]
+
+
+def screen(emulator: Emulator) -> str:
+    return "\n".join(plain_text(emulator.line(row)) for row in range(emulator.rows))
+
+
+async def shows(emulator: Emulator, text: str, seconds: float = 40.0) -> None:
+    deadline = time.monotonic() + seconds
+    while text not in screen(emulator):
+        assert time.monotonic() < deadline, f"{text!r} never came:\n{screen(emulator)}"
+        await asyncio.sleep(0.05)
+
+
+async def test_an_interactive_session_shows_no_dialog_and_answers(
+    worlds: Worlds, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    world = a_world(worlds)
+    monkeypatch.setattr("os.environ", {**world.env})
+    request = LaunchRequest(
+        agent="dev", cwd=str(world.project), rows=30, cols=100, label="talk",
+        env={"ANTHROPIC_API_KEY": Secret(REAL_KEY)},
+    )  # fmt: skip
+    async with await Client.connect(world.paths) as client:
+        views = [step async for step in client.launch(request) if isinstance(step, BottleView)]
+        slug = views[0].slug
+        terminal = await client.terminal(slug, 30, 100)
+        emulator = Emulator(100, 30, lambda _: None)
+
+        async def follow() -> None:
+            async for data in terminal.output():
+                emulator.feed(data)
+
+        following = asyncio.get_running_loop().create_task(follow())
+        try:
+            await shows(emulator, "Claude Code")
+            await shows(emulator, "❯")
+            text = screen(emulator)
+            for dialog in ("Do you trust", "custom API key", "Bypass Permissions mode", "login", "failed to load"):
+                assert dialog not in text
+            await terminal.write(b"write the file please")
+            await shows(emulator, "write the file please")
+            await terminal.write(b"\r")
+            await shows(emulator, "All done: the file is there.")
+            assert (world.project / "hello.txt").read_text() == "hello\n"
+            again = await client.terminal(slug, 30, 100)
+            late = Emulator(100, 30, lambda _: None)
+            async for data in again.output():
+                late.feed(data)
+                if "All done: the file is there." in screen(late):
+                    break
+            await again.close()
+        finally:
+            following.cancel()
+            await terminal.close()
+            await client.kill(slug)
+            await client.wait(slug)
+    turns = world.vendor.of(anthropic.HOST, "/v1/messages")
+    assert {seen.headers.get("x-api-key") for seen in turns} == {REAL_KEY}
+    assert_no_credential_left(world, REAL_KEY)
+
+
+def test_the_record_of_a_turn(worlds: Worlds) -> None:
+    world = a_world(worlds)
+    ran = world.run(
+        "start", "dev", "--headless", "--label", "seen", "--prompt", "Write the file", "--cwd", str(world.project),
+        env={"ANTHROPIC_API_KEY": REAL_KEY},
+    )  # fmt: skip
+    assert ran.returncode == 0, ran.stderr
+    logged = [json.loads(line) for line in world.run("logs", "seen", "--json").stdout.splitlines()]
+    hosts = {entry["data"]["host"] for entry in logged if entry.get("kind") == "egress"}
+    assert hosts == {anthropic.HOST}
+    allowed = [entry for entry in logged if entry.get("data", {}).get("decision") == "allow"]
+    assert any(entry["data"]["path"].startswith("/v1/messages") for entry in allowed)

@@ -1,0 +1,72 @@
+"""One carboy of its own for a test: a home, a project, its controller, and the pretend vendor behind it."""
+
+import subprocess
+import sys
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from app.demo.pretend import anthropic
+from app.demo.pretend.server import PretendServer
+from app.paths import Paths
+
+ROOT = Path(__file__).resolve().parents[2]
+REAL_KEY = "sk-ant-api03-REALREALREAL-3f9a1c77d2e84b0c9d5e6f708192a3b4"
+REAL_TOKEN = "sk-ant-oat01-REALTOKEN-91b2c3d4e5f60718293a4b5c6d7e8f90"
+MARKER = "You are the tester of bottles, marker 5d1f."
+AGENT = f"---\nbottle: claude\n---\n{MARKER}\n"
+BOTTLE = "---\nagent_provider: {template: claude}\negress: {log: 2}\n---\n"
+
+
+@dataclass
+class World:
+    """One CARBOY_HOME with its own controller, a project, and the pretend vendor that its bottles reach."""
+
+    root: Path
+    project: Path
+    vendor: PretendServer
+    env: dict[str, str] = field(default_factory=dict)
+
+    @property
+    def home(self) -> Path:
+        return self.root / "home"
+
+    @property
+    def paths(self) -> Paths:
+        return Paths.resolve({"CARBOY_HOME": str(self.home)})
+
+    def write(self, ca_pem: bytes) -> None:
+        config = self.paths.config
+        for name, text in (
+            ("agents/dev.md", AGENT),
+            ("bottles/claude.md", BOTTLE),
+            ("vendor-ca.pem", ca_pem.decode()),
+            (
+                "settings.yml",
+                f"egress:\n  extra_ca: [{config}/vendor-ca.pem]\n"
+                f'  connect_to: {{"{anthropic.HOST}:443": "127.0.0.1:{self.vendor.port}"}}\n',
+            ),
+        ):
+            path = config / name
+            path.parent.mkdir(parents=True, exist_ok=True)
+            path.write_text(text)
+
+    def run(self, *arguments: str, env: dict[str, str] | None = None) -> subprocess.CompletedProcess[str]:
+        """`carboy ARGUMENTS` as a process of its own."""
+        return subprocess.run(
+            [sys.executable, "-m", "app", *arguments],
+            cwd=ROOT,
+            env={**self.env, **(env or {})},
+            stdin=subprocess.DEVNULL,
+            capture_output=True,
+            text=True,
+            check=False,
+            timeout=100,
+        )
+
+    def files(self) -> Iterator[Path]:
+        """Every file that this carboy left anywhere."""
+        return (path for path in self.root.rglob("*") if path.is_file() and not path.is_symlink())
+
+    def end(self) -> None:
+        self.run("serve", "--stop")
