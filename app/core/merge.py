@@ -129,6 +129,7 @@ def provenance_list(manifest: Manifest) -> tuple[Provenance, ...]:
     whole: dict[str, Any] = manifest.bottle.model_dump(mode="json", by_alias=True, exclude={"extends"})
     routes = [route.model_dump(mode="json", exclude_unset=True) for route in manifest.bottle.egress.routes]
     whole["egress"]["routes"] = routes
+    whole["budget"] = {name: value.model_dump(exclude_unset=True) for name, value in manifest.bottle.budget.items()}
     _display(whole, (), manifest.provenance, lines)
     return tuple(lines)
 
