@@ -89,7 +89,7 @@ class ClaudeProvider(Provider):
             if credential.token_ref in context.placeholders:
                 env[credential.env] = context.placeholders[credential.token_ref]
         command = Command(
-            argv=context.command or _argv(context),
+            argv=_argv(context),
             cwd=context.project or context.home,
             rows=context.rows,
             cols=context.cols,
@@ -130,7 +130,13 @@ def _is_oauth(manifest: Manifest, token_ref: str) -> bool:
 
 
 def _argv(context: LaunchContext) -> tuple[str, ...]:
-    """The command line. `--` ends the options, so that a task may begin with a dash."""
+    """What the operator wrote, with `claude` meaning the CLI wherever it lies; else the CLI with our options.
+
+    `--` ends the options, so that a task may begin with a dash.
+    """
+    if context.command:
+        first, *rest = context.command
+        return (*context.found.argv, *rest) if first == RECIPE.program else context.command
     settings = context.manifest.bottle.agent_provider.settings
     argv = [*context.found.argv, "--mcp-config", _mcp_file(context.home), "--strict-mcp-config"]
     if context.manifest.prompt:

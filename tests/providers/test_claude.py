@@ -114,7 +114,8 @@ def test_a_task_may_begin_with_a_dash() -> None:
 
 def test_a_command_replaces_the_command_line_only() -> None:
     prepared = CLAUDE.prepare(replace(CONTEXT, command=("claude", "mcp", "list")))
-    assert prepared.command.argv == ("claude", "mcp", "list")
+    assert prepared.command.argv == ("/opt/carboy/claude/claude", "mcp", "list")
+    assert CLAUDE.prepare(replace(CONTEXT, command=("make", "claude"))).command.argv == ("make", "claude")
     assert prepared.files
     assert prepared.env["ANTHROPIC_API_KEY"] == PLACEHOLDER
 
