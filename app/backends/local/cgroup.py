@@ -1,0 +1,117 @@
+"""Kernel-held limits for one sandbox where this process may make control groups: version 2, else version 1 as root.
+
+None of it is needed for the walls: without it memory is watched, processes are counted by rlimits.
+"""
+
+import contextlib
+import os
+import re
+from dataclasses import dataclass
+from pathlib import Path
+
+from app.core.schema import Limits
+
+_MOUNTED = Path("/sys/fs/cgroup")
+_V1 = ("memory", "pids", "cpu")
+_PERIOD = 100_000  # microseconds, the kernel's default for cpu.max
+DEFAULT_MEMORY, DEFAULT_PIDS = 4 * 1024**3, 1024  # hardening.md, limits
+
+
+@dataclass(frozen=True)
+class Cgroup:
+    """Folders of one sandbox, by controller (version 2: one folder under `unified`)."""
+
+    folders: dict[str, Path]
+
+    @classmethod
+    def make(cls, session_id: str, limits: Limits) -> "Cgroup | None":
+        """The group, limited; None where this process may not have one."""
+        name = "carboy-" + re.sub(r"[^A-Za-z0-9-]", "-", session_id)[:64]
+        with contextlib.suppress(OSError):
+            return cls._unified(name, limits) or cls._separate(name, limits)
+        return None
+
+    @classmethod
+    def _unified(cls, name: str, limits: Limits) -> "Cgroup | None":
+        controllers = _MOUNTED / "cgroup.controllers"
+        if not controllers.exists() or not {"memory", "pids"} <= set(controllers.read_text().split()):
+            return None
+        parent = _MOUNTED if os.geteuid() == 0 else _delegated()
+        if parent is None or not {"memory", "pids"} <= set((parent / "cgroup.subtree_control").read_text().split()):
+            return None
+        folder = parent / name
+        group = cls({"unified": folder})
+        folder.mkdir()
+        group._set("memory.max", str(limits.memory or DEFAULT_MEMORY))
+        group._set("memory.oom.group", "1")
+        group._set("pids.max", str(limits.pids or DEFAULT_PIDS))
+        if limits.cpus is not None:
+            group._set("cpu.max", f"{int(limits.cpus * _PERIOD)} {_PERIOD}")
+        return group
+
+    @classmethod
+    def _separate(cls, name: str, limits: Limits) -> "Cgroup | None":
+        if os.geteuid() != 0:
+            return None
+        folders: dict[str, Path] = {}
+        for controller in _V1:
+            folder = _MOUNTED / controller / name
+            with contextlib.suppress(OSError):
+                folder.mkdir()
+                folders[controller] = folder
+        group = cls(folders)
+        if "memory" not in folders:
+            group.remove()
+            return None
+        group._set("memory.limit_in_bytes", str(limits.memory or DEFAULT_MEMORY), "memory")
+        group._set("pids.max", str(limits.pids or DEFAULT_PIDS), "pids")
+        if limits.cpus is not None:
+            group._set("cpu.cfs_quota_us", str(int(limits.cpus * _PERIOD)), "cpu")
+        return group
+
+    def enter(self) -> None:
+        """Put this process, and all it will start, into the group."""
+        for folder in self.folders.values():
+            (folder / "cgroup.procs").write_text("0")
+
+    def freeze(self) -> bool:
+        """Whether the kernel froze it. Version 1's freezer is not used: what is frozen there cannot be killed."""
+        return "unified" in self.folders and self._set("cgroup.freeze", "1")
+
+    def thaw(self) -> bool:
+        return "unified" in self.folders and self._set("cgroup.freeze", "0")
+
+    def memory(self) -> int | None:
+        """Bytes in use without what the kernel can drop at once (cached files)."""
+        unified = "unified" in self.folders
+        folder = self.folders["unified" if unified else "memory"]
+        try:
+            used = int((folder / ("memory.current" if unified else "memory.usage_in_bytes")).read_text())
+            lines = (folder / "memory.stat").read_text().splitlines()
+        except (OSError, ValueError):
+            return None
+        fields = dict(line.split(" ", 1) for line in lines if " " in line)
+        cached = int(fields.get("inactive_file" if unified else "total_inactive_file", "0"))
+        return max(0, used - cached)
+
+    def remove(self) -> None:
+        """Idempotent. Its processes are dead by now."""
+        for folder in self.folders.values():
+            with contextlib.suppress(OSError):
+                folder.rmdir()
+
+    def _set(self, name: str, value: str, controller: str = "unified") -> bool:
+        try:
+            (self.folders[controller] / name).write_text(value)
+        except (OSError, KeyError):
+            return False
+        return True
+
+
+def _delegated() -> Path | None:
+    """The group above ours, where systemd gave this user one with room for groups beside us."""
+    for line in Path("/proc/self/cgroup").read_text().splitlines():
+        if line.startswith("0::"):
+            parent = (_MOUNTED / line[3:].lstrip("/")).parent
+            return parent if parent != _MOUNTED and os.access(parent / "cgroup.procs", os.W_OK) else None
+    return None

@@ -1,0 +1,155 @@
+"""Applies masks to the project, from inside, before the agent runs. Every step is by descriptor, below the project,
+past no symlink: an earlier session may have prepared the place.
+
+A folder that holds something masked is pinned by mounting it onto itself: a mountpoint cannot be renamed away and
+replaced. What is missing is covered too, or the agent could create it: an empty folder stands there meanwhile.
+"""
+
+import os
+import stat
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+
+from app.backends.local import mounts
+from app.backends.local.finish import empty_tree
+from app.backends.local.layout import PRIVATE
+from app.backends.masks import PRIVATE_COPIES
+from app.core.schema import Mask
+
+_LINKS = "/run/.links"
+_MAX_COPY = 1024 * 1024
+_OPEN_LINK = os.O_PATH | os.O_NOFOLLOW
+
+
+@dataclass
+class Cover:
+    """One project's masks being applied. `placeholders` are the project-relative empty folders in use."""
+
+    project: str
+    writable: bool
+    placeholders: list[str] = field(default_factory=list[str])
+    _pinned: set[str] = field(default_factory=set[str])
+    _root: int = -1
+
+    def apply(self, masks: tuple[Mask, ...]) -> None:
+        self._root = os.open(self.project, os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC)
+        os.mkdir(_LINKS, 0o755)
+        try:
+            for mask in sorted(masks, key=lambda mask: mask.path):
+                if mask.mode != "allow":
+                    for path in self._spellings(mask.path):
+                        self._mask(path, mask)
+        finally:
+            os.close(self._root)
+
+    def _spellings(self, path: str) -> list[str]:
+        """The path, and the same in other letter cases where the project has such: on a shared disk the operator may
+        look at it from a system that does not tell them apart."""
+        first, _, rest = path.partition("/")
+        with self._opened("", os.O_RDONLY | os.O_DIRECTORY) as folder:
+            names = [name for name in os.listdir(folder) if name != first and name.casefold() == first.casefold()]
+        return [path, *(f"{name}/{rest}" if rest else name for name in names)]
+
+    @contextmanager
+    def _opened(self, path: str, flags: int = _OPEN_LINK) -> Iterator[int]:
+        fd = mounts.open_beneath(self._root, path or ".", flags)
+        try:
+            yield fd
+        finally:
+            os.close(fd)
+
+    def _mask(self, path: str, mask: Mask) -> None:
+        parts = path.split("/")
+        for depth in range(1, len(parts) + 1):
+            here = "/".join(parts[:depth])
+            last = depth == len(parts)
+            try:
+                with self._opened(here) as fd:
+                    kind = os.fstat(fd).st_mode
+            except FileNotFoundError:
+                self._missing(here)
+                return
+            if last:
+                self._cover(here, kind, mask)
+            elif stat.S_ISDIR(kind):
+                self._pin(here)
+            else:
+                # a link, or the file that stands for a worktree's .git: it must not be pointed elsewhere
+                self._read_only(here, kind)
+                return
+
+    def _cover(self, path: str, kind: int, mask: Mask) -> None:
+        if path in self._pinned:
+            return
+        self._pinned.add(path)
+        if mask.mode == "hide" or not (stat.S_ISREG(kind) or stat.S_ISDIR(kind)):
+            self._attach(empty_tree(folder=stat.S_ISDIR(kind)), path)
+        elif mask.path in PRIVATE_COPIES and stat.S_ISREG(kind) and self.writable:
+            self._private_copy(path)
+        else:
+            self._read_only(path, kind)
+        if mask.mode == "read-only" and stat.S_ISDIR(kind) and self._is_empty(path):
+            self.placeholders.append(path)  # perhaps another session's: whoever ends last removes it
+
+    def _is_empty(self, path: str) -> bool:
+        with self._opened(path, os.O_RDONLY | os.O_DIRECTORY) as fd:
+            return not os.listdir(fd)
+
+    def _attach(self, tree: int, path: str) -> None:
+        try:
+            with self._opened(path) as fd:
+                mounts.attach_at(tree, fd)
+        finally:
+            os.close(tree)
+
+    def _pin(self, path: str) -> None:
+        if path not in self._pinned:
+            self._pinned.add(path)
+            with self._opened(path) as fd:
+                self._attach(mounts.clone_tree("", folder=fd), path)
+
+    def _read_only(self, path: str, kind: int) -> None:
+        if stat.S_ISLNK(kind):
+            self._attach(empty_tree(folder=False), path)
+            return
+        with self._opened(path) as fd:
+            tree = mounts.clone_tree("", folder=fd)
+        mounts.set_attributes(tree, mounts.ATTR_RDONLY, recursive=True)
+        self._attach(tree, path)
+
+    def _missing(self, path: str) -> None:
+        """Stand an empty folder there, and cover it. A missing `.git` becomes a private one: `git init` works, and
+        what it makes is the bottle's, not a repository that the operator's shell would look into."""
+        if not self.writable or path in self._pinned:
+            return
+        parent, _, name = path.rpartition("/")
+        with self._opened(parent, os.O_RDONLY | os.O_DIRECTORY) as folder:
+            os.mkdir(name, 0o755, dir_fd=folder)
+        self.placeholders.append(path)
+        self._pinned.add(path)
+        if path == ".git":
+            os.makedirs(f"{PRIVATE}/git", exist_ok=True)
+            self._attach(mounts.clone_tree(f"{PRIVATE}/git"), path)
+        else:
+            self._attach(empty_tree(folder=True), path)
+
+    def _private_copy(self, path: str) -> None:
+        """A copy that git can also replace by renaming. A mounted file cannot be replaced, but git follows links:
+        so what is mounted there is a *link* to the copy, which only this bottle sees."""
+        with self._opened(path, os.O_RDONLY | os.O_NONBLOCK) as fd:
+            content = os.read(fd, _MAX_COPY)
+        name = path.replace("/", "-").lstrip(".")
+        folder = os.open(PRIVATE, os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC)
+        try:
+            flags = os.O_WRONLY | os.O_CREAT | os.O_TRUNC
+            copy = mounts.open_beneath(folder, name, flags, 0o644)
+        finally:
+            os.close(folder)
+        os.write(copy, content)
+        os.close(copy)
+        link = f"{_LINKS}/{len(self._pinned)}"
+        os.symlink(f"{PRIVATE}/{name}", link)
+        tree = mounts.clone_tree(link, recursive=False, follow=False)
+        mounts.set_attributes(tree, mounts.ATTR_RDONLY)
+        self._attach(tree, path)

@@ -1,0 +1,61 @@
+"""Pivot masks: project files through which an agent could plant code that the *operator* later runs. Pure.
+
+A repository's hooks and config, agents' and editors' settings are kept from being written from inside a bottle. Build
+files (Makefile, package.json) are not: their changes are shown, not prevented.
+"""
+
+from collections.abc import Iterable
+from pathlib import PurePosixPath
+
+from app.core.schema import Mask
+from app.errors import CarboyError
+
+DEFAULT: tuple[Mask, ...] = (
+    Mask(path=".git/hooks", mode="read-only"),
+    Mask(path=".git/config", mode="read-only"),
+    Mask(path=".carboy", mode="hide"),
+    Mask(path=".claude", mode="read-only"),
+    Mask(path=".mcp.json", mode="read-only"),
+    Mask(path=".codex", mode="read-only"),
+    Mask(path=".cursor", mode="read-only"),
+    Mask(path=".gemini", mode="read-only"),
+    Mask(path=".vscode", mode="read-only"),
+    Mask(path=".idea", mode="read-only"),
+    Mask(path=".envrc", mode="read-only"),
+    Mask(path=".husky", mode="read-only"),
+)
+"""backends.md, pivot masks. A manifest's entry for the same path replaces one of these."""
+
+PRIVATE_COPIES = frozenset({".git/config"})
+"""Read-only would break `git config`: of these the bottle gets a copy of its own, to read and write."""
+
+
+def complete(own: Iterable[Mask] = ()) -> tuple[Mask, ...]:
+    """The defaults, with the manifest's own masks over them, by path. Raises CarboyError for a path that leaves the
+    project or is all of it."""
+    chosen = {mask.path: mask for mask in DEFAULT}
+    for mask in own:
+        path = _clean(mask.path)
+        chosen[path] = Mask(path=path, mode=mask.mode)
+        if mask.mode == "allow":
+            for below in [other for other in chosen if other.startswith(path + "/")]:
+                chosen[below] = Mask(path=below, mode="allow")
+    return tuple(chosen[path] for path in sorted(chosen))
+
+
+def describe(masks: Iterable[Mask]) -> list[str]:
+    """A line for each, for a preflight."""
+    texts = {"hide": "hidden", "read-only": "read-only", "allow": "open (by the manifest)"}
+    lines: list[str] = []
+    for mask in masks:
+        copied = mask.mode == "read-only" and mask.path in PRIVATE_COPIES
+        lines.append(f"{mask.path}: {'a private copy' if copied else texts[mask.mode]}")
+    return lines
+
+
+def _clean(path: str) -> str:
+    pure = PurePosixPath(path)
+    parts = [part for part in pure.parts if part != "."]
+    if pure.is_absolute() or ".." in parts or not parts or "\0" in path:
+        raise CarboyError(f"A mask is a path below the project: {path!r}", "Write it relative to the project", "mask")
+    return "/".join(parts)
