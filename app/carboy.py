@@ -12,7 +12,7 @@ from textual.app import App
 from textual.binding import Binding
 
 from app import themes
-from app.commands import textual_key
+from app.commands import command, textual_key
 from app.core.board import Board
 from app.core.journal import Entry
 from app.core.text import printable, printable_lines
@@ -27,6 +27,7 @@ if TYPE_CHECKING:
 
     from app.client import Client
     from app.core.model import Provenance
+    from app.screens.main import MainScreen
 
 FLUSH = 0.1
 """Seconds from the first change to the message that tells it (style.md: flush at 10 Hz, one message a panel)."""
@@ -183,6 +184,28 @@ class CarboyApp(Working, App[None], inherit_bindings=False):
         from app.screens.theme_picker import ThemePicker
 
         self.push_screen(ThemePicker())
+
+    def main_screen(self) -> MainScreen | None:
+        """The screen at the bottom of the stack."""
+        from app.screens.main import MainScreen
+
+        bottom = self.screen_stack[0]
+        return bottom if isinstance(bottom, MainScreen) else None
+
+    async def run_command(self, identity: str) -> None:
+        """Do what a command's key does, as if on its own screen."""
+        item = command(identity)
+        while item.scope == "main" and len(self.screen_stack) > 1:
+            await self.pop_screen()
+        await self.run_action(item.action, self if item.scope == "app" else self.screen)
+
+    async def go_to(self, slug: str, *, enter: bool = False) -> None:
+        """Back to the main screen, with this bottle selected."""
+        while len(self.screen_stack) > 1:
+            await self.pop_screen()
+        main = self.main_screen()
+        if main is not None:
+            main.select(slug, enter=enter)
 
     def action_leave(self) -> None:
         self.exit()

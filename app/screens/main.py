@@ -285,9 +285,10 @@ class MainScreen(BottleActions, Screen[None]):
         self._draw_keys()
 
     def on_terminal_pane_leader_pressed(self, event: events.Event) -> None:
-        self.query_one(BottleList).focus()
         if self.has_class("-tabs"):
-            self.query_one(KeyBar).focus()
+            self.set_focus(None)
+        else:
+            self.query_one(BottleList).focus()
 
     def on_key(self, event: events.Key) -> None:
         """The leader, pressed again after it left the terminal, goes back into it."""

@@ -28,7 +28,7 @@ class BottleList(Options):
 
     DEFAULT_CSS = """
     BottleList { height: 1fr; padding: 0; }
-    BottleList > .option-list--option { padding: 0 1; }
+    BottleList > .option-list--option { padding: 0; }
     """
     BINDINGS: ClassVar[list[Binding]] = [
         Binding("j", "cursor_down", "Down", show=False),
@@ -107,6 +107,7 @@ class BottleList(Options):
         counts = ink(
             (f"✓ {count(view.allowed)}", "faint"), (f"  ✗ {count(view.refused)}", "refused") if view.refused else ""
         )
-        rows = [head, spread(ink((f"  {provider}", "faint")), counts, width)]
-        roomy = len(self.views) * 3 <= self.scrollable_content_region.height
-        return lines([*rows, ink()] if roomy else rows)
+        rows = [ink(" ", row, " ") for row in (head, spread(ink((f"  {provider}", "faint")), counts, width))]
+        if len(self.views) * 3 <= self.scrollable_content_region.height:
+            rows.append(ink((" " * (width + 2), "on background")))
+        return lines(rows)

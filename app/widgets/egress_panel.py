@@ -43,6 +43,12 @@ class FilterField(Input):
 class EgressPanel(Vertical):
     """`slug` is the bottle shown; empty means all of them, with a column that names each line's."""
 
+    class Retitled(Message):
+        """The counts in the frame changed."""
+
+        def can_replace(self, message: Message) -> bool:
+            return isinstance(message, EgressPanel.Retitled)
+
     DEFAULT_CSS = """
     EgressPanel { background: $background; }
     EgressPanel FilterField { height: 1; border: none; background: $raised; padding: 0 1; display: none; }
@@ -85,6 +91,13 @@ class EgressPanel(Vertical):
         self.add_class("-filtering")
         self.query_one(FilterField).focus()
 
+    def toggle_word(self, word: str) -> None:
+        """Put a word into the filter, or take it out."""
+        field = self.query_one(FilterField)
+        words = field.value.split()
+        field.value = " ".join([item for item in words if item != word] if word in words else [*words, word])
+        self.set_class(bool(field.value), "-filtering")
+
     def on_input_changed(self, event: Input.Changed) -> None:
         event.stop()
         self.log_view.show_only(parse_filter(event.value, self.slug))
@@ -100,6 +113,7 @@ class EgressPanel(Vertical):
     def on_event_log_changed(self, event: EventLog.Changed) -> None:
         event.stop()
         self.retitle()
+        self.post_message(self.Retitled())
 
     def retitle(self) -> None:
         """Say in the frame what is shown, how much, and whether it follows."""

@@ -197,8 +197,14 @@ class EventLog(ScrollView, can_focus=True):
         self.virtual_size = Size(self.size.width, len(self._shown))
         if self.following:
             self.scroll_end(animate=False, immediate=True, x_axis=False)
+            self.call_after_refresh(self._to_end)
         self.refresh()
         self.post_message(self.Changed(self))
+
+    def _to_end(self) -> None:
+        """Once more after the layout: before it, the height that the end depends on may be the old one."""
+        if self.following and self.scroll_offset.y < self.max_scroll_y:
+            self.scroll_end(animate=False, immediate=True, x_axis=False)
 
     def on_mount(self) -> None:
         if self._waiting:

@@ -53,6 +53,7 @@ class Picker(Vertical):
     Picker > PickerField { border: none; height: 1; padding: 0 1; background: $raised; margin: 0 0 1 0; }
     Picker > PickerField:focus { border: none; background-tint: $background 0%; }
     Picker > Options { height: 1fr; }
+    Picker > Options > .option-list--option-highlighted { background: $cursor; }
     """
 
     class Picked(Message):

@@ -42,7 +42,7 @@ class TabStrip(Pressable, Widget):
             left, right = ("[", "]") if name == self.chosen else (" ", " ")
             parts: list[Part] = [(left, "faint"), (f"{number} ", "faint"), (name, tone)]
             if self.marks.get(name):
-                parts.append((f" {self.marks[name]}", "asks"))
+                parts.append((f" {self.marks[name]}", "faint" if self.marks[name].isdigit() else "asks"))
             tabs.append(pressable(f"choose('{name}')", *parts, (right, "faint")))
         return Content(" ").join(tabs)
 

@@ -1,0 +1,69 @@
+"""Everything about one bottle: how it came to be, what holds it, and its allowlist as the sidecar has it now."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any, cast
+
+from app.core import bottles
+from app.core.text import printable
+from app.core.units import date_and_time
+from app.screens.page import Page, fact, heading
+from app.widgets.ink import ink
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from textual.content import Content
+
+    from app.core.model import BottleView
+
+
+class BottleScreen(Page):
+    def __init__(self, view: BottleView) -> None:
+        super().__init__()
+        self.slug = view.slug
+        self.heading = bottles.title(view)
+
+    async def rows(self) -> list[Content]:
+        view = await self.client.bottle(self.slug)
+        rows = _posture(view, self.carboy.clock())
+        rows += heading("Allowlist")
+        if not bottles.live(view):
+            return [*rows, ink(("It has ended: nothing is allowed any more.", "faint"))]
+        routes = await self.client.routes(self.slug)
+        rows += [line for route in routes for line in route_lines(route)]
+        return rows if routes else [*rows, ink(("Empty: this bottle reaches nothing.", "soft"))]
+
+
+def _posture(view: BottleView, now: float) -> list[Content]:
+    mark, health = bottles.mark(view), bottles.sidecar(view, now)
+    facts: list[tuple[str, Content | str]] = [
+        ("state", ink((f"{mark.glyph} {mark.word}", mark.tone), (f"  {bottles.running_time(view, now)}", "soft"))),
+        ("agent", printable(view.agent or " ".join(view.command), 200)),
+        ("bottles", bottles.lineage(view)),
+        ("provider", printable(view.provider + (f" · {view.model}" if view.model else ""), 100)),
+        ("runs in", bottles.where(view)),
+        ("sidecar", ink((f"{health.glyph} {health.word}", health.tone))),
+        ("folder", f"{view.workspace} {printable(view.cwd, 400)}"),
+        ("started", date_and_time(view.started_at or view.created_at)),
+        ("name", printable(f"{view.slug} ({view.session_id})", 120)),
+    ]
+    rows = [fact(name, value) for name, value in facts if value]
+    rows += [fact("", ink((f"✗ {printable(view.error, 400)}", "refused")))] if view.error else []
+    return rows + [fact("", ink((f"▲ {printable(text, 400)}", "asks"))) for text in view.notes]
+
+
+def route_lines(route: Mapping[str, Any]) -> list[Content]:
+    """One route of an allowlist: host and ports, then what its requests must match."""
+    ports = ", ".join(str(port) for port in route.get("ports") or ())
+    head = ink(("✓ ", "ok"), (printable(str(route.get("host", "")), 100), "bold ink"), (f"  {ports}", "faint"))
+    if route.get("source"):
+        head = head + ink((f"  (from {printable(str(route['source']), 60)})", "faint"))
+    if route.get("auth"):
+        head = head + ink(("  with a credential that the bottle never sees", "changed"))
+    rows = [head]
+    for match in cast("list[Mapping[str, Any]]", route.get("matches") or ()):
+        methods = " ".join(str(item) for item in match.get("methods") or ()) or "any method"
+        paths = ", ".join(str(item.get("value", "")) for item in match.get("paths") or ()) or "any path"
+        rows.append(fact("", ink((printable(methods, 80), "soft"), (" ", ""), (printable(paths, 300), "soft")), 3))
+    return rows

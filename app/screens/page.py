@@ -1,0 +1,90 @@
+"""A screen that is read: a title, lines of text that scroll, the keys below. What it shows is asked for when it opens,
+and again with `r`; while that takes, and where it fails, it says so."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, ClassVar
+
+from textual.binding import Binding
+from textual.containers import VerticalScroll
+from textual.content import Content
+from textual.widgets import Static
+
+from app.screens.room import Room, explain
+from app.widgets.ink import ink, lines
+from app.widgets.key_bar import Key, KeyBar
+
+if TYPE_CHECKING:
+    from textual.app import ComposeResult
+
+
+class PageBody(VerticalScroll, can_focus=True):
+    """Scrolls with the keys of a pager, too."""
+
+    BINDINGS: ClassVar[list[Binding]] = [
+        Binding("j", "scroll_down", "Down", show=False),
+        Binding("k", "scroll_up", "Up", show=False),
+        Binding("space", "page_down", "Page down", show=False),
+        Binding("g", "scroll_home", "Top", show=False),
+        Binding("G", "scroll_end", "End", show=False),
+    ]
+
+
+class Page(Room):
+    """Subclasses set `heading` and give `rows()`."""
+
+    BINDINGS: ClassVar[list[Binding]] = [
+        Binding("r", "reload", "Ask again", show=False),
+        Binding("q", "close", "Close", show=False),
+    ]
+    AUTO_FOCUS = "PageBody"
+    DEFAULT_CSS = """
+    Page > #page-title { height: 1; padding: 0 1; background: $panel; dock: top; }
+    Page > PageBody { padding: 1 2; background: $background; }
+    Page > PageBody > Static { max-width: 120; }
+    """
+    heading = ""
+    note = ""
+    keys: ClassVar[tuple[Key, ...]] = (Key("esc", "close", "screen.close"), Key("r", "ask again", "screen.reload"))
+
+    def compose(self) -> ComposeResult:
+        yield Static(id="page-title")
+        with PageBody():
+            yield Static(id="page-text")
+        yield KeyBar(self.keys)
+
+    def on_mount(self) -> None:
+        self._draw_title()
+        self.action_reload()
+
+    def _draw_title(self) -> None:
+        title = ink(("◖ carboy  ", "bold accent"), (self.heading, "bold ink"), (f"  {self.note}", "faint"))
+        self.query_one("#page-title", Static).update(title)
+
+    def action_reload(self) -> None:
+        self.query_one("#page-text", Static).update(ink(("asking…", "faint")))
+        self.work(f"show {self.heading.lower()}", self._fill(), group="page", alone=True)
+
+    async def _fill(self) -> None:
+        self.query_one("#page-text", Static).update(lines(await self.rows()))
+        self._draw_title()
+
+    def failed(self, what: str, error: Exception) -> None:
+        self.query_one("#page-text", Static).update(
+            ink((f"✗ Could not {what}\n", "bold refused"), (explain(error), "soft"))
+        )
+
+    async def rows(self) -> list[Content]:
+        """The page's lines."""
+        raise NotImplementedError
+
+
+def heading(text: str) -> list[Content]:
+    """A section's title, with a line before it."""
+    return [ink(), ink((text, "bold accent"))]
+
+
+def fact(name: str, value: Content | str, width: int = 14) -> Content:
+    """A name and what there is to say of it."""
+    text = value if isinstance(value, Content) else ink((value, "soft"))
+    return ink((f"{name:<{width}} ", "faint")) + text

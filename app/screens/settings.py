@@ -1,0 +1,39 @@
+"""Every setting, its value, and the file it came from. Read only: settings.yml is where they are changed."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from app.core.text import printable
+from app.screens.page import Page
+from app.widgets.ink import ink
+
+if TYPE_CHECKING:
+    from textual.content import Content
+
+
+class SettingsScreen(Page):
+    heading = "Settings"
+    note = "change them in settings.yml: carboy edit settings"
+
+    async def rows(self) -> list[Content]:
+        settings = await self.client.settings()
+        width = max((len(item.path) for item in settings), default=10) + 2
+        rows: list[Content] = []
+        for item in settings:
+            default = item.source == "default"
+            name = ink((f"{printable(item.path, 80):<{width}}", "soft" if default else "bold ink"))
+            value = ink((f"{printable(shown(item.value), 200):<28} ", "soft" if default else "ok"))
+            rows.append(name + value + ink((f"({printable(item.source, 80)})", "faint")))
+        return rows
+
+
+def shown(value: object) -> str:
+    """A setting's value as a file would write it."""
+    if isinstance(value, bool):
+        return "true" if value else "false"
+    if isinstance(value, list | tuple):
+        return ", ".join(shown(item) for item in value) or "none"
+    if isinstance(value, dict):
+        return ", ".join(f"{key}: {shown(item)}" for key, item in value.items()) or "none"
+    return "not set" if value in (None, "") else str(value)
