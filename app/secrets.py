@@ -34,7 +34,7 @@ class Located:
 def locate(
     names: Iterable[str], *, typed: Mapping[str, Secret] | None = None, environment: Mapping[str, Secret] | None = None
 ) -> dict[str, Located]:
-    """Each name with its value, if there is one. Blocks (the keyring talks to another process): call it off the loop."""
+    """Each name with its value, if there is one. Blocks (the keyring is another process): call it off the loop."""
     found: dict[str, Located] = {}
     keyring = _Keyring()
     for name in names:
@@ -57,7 +57,9 @@ def store(name: str, value: Secret) -> None:
     try:
         backend.set_password(SERVICE, name, value.reveal())
     except Exception as error:  # every backend has errors of its own; their text may repeat the value
-        raise CarboyError(f"The keyring refused the secret ({type(error).__name__})", NO_KEYRING, "no_keyring") from None
+        raise CarboyError(
+            f"The keyring refused the secret ({type(error).__name__})", NO_KEYRING, "no_keyring"
+        ) from None
 
 
 def remove(name: str) -> None:

@@ -51,15 +51,13 @@ class Agent:
         self._ended = asyncio.Event()
         self.exit: Exit | None = None
         self.reason = ""
-        self._recorder = _recorder(state / "transcript.cast", command)
+        self._recorder = Recorder(state / "transcript.cast", command.cols, command.rows, time.time())
         child = sandbox.spawn(command)
         self.pid = child.pid
         self._pidfd = child.pidfd
         self._emulator = Emulator(command.cols, command.rows, self._reply) if command.tty else None
         replay: Replay = _Screen(self._emulator, self._recorder) if self._emulator else RawReplay()
-        self.relay = Relay(
-            child.output_fd, replay, on_output=self._output, on_end=self._drained.set, tty=command.tty
-        )
+        self.relay = Relay(child.output_fd, replay, on_output=self._output, on_end=self._drained.set, tty=command.tty)
         self._loop.add_reader(self._pidfd, self._program_ended)
 
     def attach(self, sock: socket.socket, rest: bytes, rows: int, cols: int) -> None:
@@ -93,7 +91,7 @@ class Agent:
         self.relay.write(data)
 
     def _output(self, data: bytes) -> None:
-        self._recorder.output(data)
+        self._recorder.output(data, time.time())
         if self._activity is None:
             self._activity = self._loop.call_later(ACTIVITY_SECONDS, self._tell_activity)
 
@@ -117,8 +115,8 @@ class Agent:
         if self._activity is not None:
             self._activity.cancel()
         ended = Exit(code, time.time())
-        with contextlib.suppress(OSError):  # a full disk: it is told over the channel all the same
-            self._recorder.close()
+        self._recorder.note(f"exit {code}", ended.at)
+        self._recorder.close()
         _write_exit(self._state / "exit.json", ended, self.reason)
         self.exit = ended
         self._ended.set()
@@ -138,14 +136,10 @@ class _Screen:
 
     def resize(self, rows: int, cols: int) -> None:
         self._emulator.resize(cols, rows)
-        self._recorder.resize(cols, rows)
+        self._recorder.resize(cols, rows, time.time())
 
     def redraw(self) -> bytes:
         return self._emulator.redraw()
-
-
-def _recorder(path: Path, command: Command) -> Recorder:
-    return Recorder(path, command.cols, command.rows)
 
 
 def _reap(pid: int) -> int:

@@ -9,13 +9,11 @@ import asyncio
 import hmac
 import logging
 import os
-import signal
 import socket
 import sys
 import time
 from collections.abc import Awaitable, Callable
 from dataclasses import asdict
-from pathlib import Path
 from typing import Any
 
 from app.backends.base import BoxSpec
@@ -153,7 +151,9 @@ class Holder:
         if self._server is not None or len(token) < 32:
             raise CarboyError("The session's socket is open already, or its token is too short", "", "holder")
         self._server = await serve(
-            str(body["socket"]), lambda given: hmac.compare_digest(given.encode(), token.reveal().encode()), self.welcome
+            str(body["socket"]),
+            lambda given: hmac.compare_digest(given.encode(), token.reveal().encode()),
+            self.welcome,
         )
         return {}
 

@@ -116,7 +116,7 @@ async def wait_end(process: ProcessId) -> None:
     """Return once the process has ended. Nothing polls where the system has pidfds."""
     fd = open_pidfd(process)
     if fd is None:
-        while same(process):  # no pidfds on this system
+        while same(process):  # noqa: ASYNC110  # no pidfds on this system: nothing but asking again
             await asyncio.sleep(0.5)
         return
     loop = asyncio.get_running_loop()

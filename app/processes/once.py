@@ -1,4 +1,4 @@
-"""One command beside the agent, without a terminal: runs it, collects its output, kills its whole group at the timeout."""
+"""One command beside the agent, without a terminal: runs it, collects its output, kills its group at the timeout."""
 
 import asyncio
 import base64
@@ -39,7 +39,7 @@ async def run_once(sandbox: "Sandbox", body: dict[str, Any]) -> dict[str, Any]:
         os.close(child.output_fd)
     await _readable(child.pidfd)
     os.close(child.pidfd)
-    _, status = os.waitpid(child.pid, 0)
+    _, status = os.waitpid(child.pid, 0)  # noqa: ASYNC222  # it has ended: nothing is waited for
     code = os.waitstatus_to_exitcode(status)
     return {
         "code": 128 - code if code < 0 else code,

@@ -69,6 +69,7 @@ class Relay:
         self._readers: set[Reader] = set()
         self._reading = False
         self._open = True
+        self._code: int | None = None
         os.set_blocking(fd, False)
         self.balance()
 
@@ -79,6 +80,8 @@ class Relay:
         self._readers.add(reader)
         reader.send(stream.OUTPUT, self._replay.redraw())
         reader.received(rest)
+        if self._code is not None:
+            reader.finish(self._code)
 
     def write(self, data: bytes) -> None:
         """Input for the program; dropped where it has no terminal or has ended."""
@@ -101,6 +104,7 @@ class Relay:
     def finish(self, code: int) -> None:
         """The program has ended: tell all readers, let go of its terminal."""
         self._end()
+        self._code = code
         for reader in list(self._readers):
             reader.finish(code)
 

@@ -64,7 +64,9 @@ class _Running:
     process: asyncio.subprocess.Process
     sock: socket.socket
     ready: asyncio.Future[int]
-    waiting: dict[int, asyncio.Future[tuple[int, int]]] = field(default_factory=dict[int, "asyncio.Future[tuple[int, int]]"])
+    waiting: dict[int, asyncio.Future[tuple[int, int]]] = field(
+        default_factory=dict[int, "asyncio.Future[tuple[int, int]]"]
+    )
     data: bytearray = field(default_factory=bytearray)
     fds: list[int] = field(default_factory=list[int])
     sending: asyncio.Lock = field(default_factory=asyncio.Lock)
@@ -127,9 +129,13 @@ class Zygote:
             await asyncio.wait_for(asyncio.shield(running.ready), READY_SECONDS)
         except TimeoutError:
             running.process.kill()
-            raise CarboyError("The process that starts bottles did not get ready", f"See {self._log_path}", "zygote") from None
+            raise CarboyError(
+                "The process that starts bottles did not get ready", f"See {self._log_path}", "zygote"
+            ) from None
         except ZygoteGone:
-            raise CarboyError("The process that starts bottles ended at once", f"See {self._log_path}", "zygote") from None
+            raise CarboyError(
+                "The process that starts bottles ended at once", f"See {self._log_path}", "zygote"
+            ) from None
         return running
 
     async def _launch(self) -> _Running:
@@ -228,7 +234,17 @@ class Zygote:
 
 def _environment() -> dict[str, str]:
     """What the zygote and so every child gets: no variable of the operator's, since any may be a credential."""
-    kept = ("PATH", "HOME", "LANG", "LC_ALL", "TZ", "TMPDIR", "VIRTUAL_ENV", "XDG_RUNTIME_DIR", "DBUS_SESSION_BUS_ADDRESS")
+    kept = (
+        "PATH",
+        "HOME",
+        "LANG",
+        "LC_ALL",
+        "TZ",
+        "TMPDIR",
+        "VIRTUAL_ENV",
+        "XDG_RUNTIME_DIR",
+        "DBUS_SESSION_BUS_ADDRESS",
+    )
     return {name: os.environ[name] for name in kept if name in os.environ} | {"PYTHONUNBUFFERED": "1"}
 
 
@@ -247,9 +263,9 @@ async def _send(sock: socket.socket, data: bytes, fds: list[int]) -> None:
         try:
             sent += socket.send_fds(sock, [data[sent:]], fds if sent == 0 else [])
         except BlockingIOError:
-            writable = loop.create_future()
-            loop.add_writer(sock, lambda: writable.done() or writable.set_result(None))
+            writable = asyncio.Event()
+            loop.add_writer(sock, writable.set)
             try:
-                await writable
+                await writable.wait()
             finally:
                 loop.remove_writer(sock)

@@ -34,6 +34,7 @@ _HEADER = struct.Struct(">I")
 def load() -> dict[str, Entry]:
     """Import what the children run. Costs half a second and 60 MB once, instead of once for each bottle."""
     import sidecar.__main__
+
     from app.processes import holder
 
     return {"sidecar": sidecar.__main__.run, "holder": holder.run}

@@ -1,0 +1,66 @@
+"""The backends as the controller uses them: how their session holders are forked and found again, and which one a
+launch takes. A backend never learns who asks; this is the piece between."""
+
+import asyncio
+from collections.abc import Callable
+
+from app.backends import select
+from app.backends.base import Backend
+from app.backends.local.backend import LocalBackend
+from app.controller.preflight import Selected
+from app.controller.record import Process
+from app.controller.session import Session
+from app.core.schema import Manifest
+from app.errors import CarboyError, NotFound
+from app.processes.spawner import Child, Zygote
+
+HOLDER_SOCKET = "holder.sock"
+LOG = "holder.log"
+
+
+class Backends:
+    """All backends of this host, by name, in the order in which `auto` tries them."""
+
+    def __init__(self, zygote: Zygote, session_of: Callable[[str], Session]) -> None:
+        self._zygote = zygote
+        self._session_of = session_of
+        self._all: dict[str, Backend] = {"local": LocalBackend(self._fork_holder, self._token)}
+        self._probing = asyncio.Lock()
+
+    def named(self, name: str) -> Backend:
+        if name not in self._all:
+            raise NotFound(f"There is no backend {name!r}", f"Known: auto, {', '.join(self._all)}", "no_backend")
+        return self._all[name]
+
+    async def select(self, wish: str | None, manifest: Manifest) -> Selected:
+        """The backend for this launch with all that was tried, or why there is none."""
+        try:
+            chosen = await select.choose(
+                tuple(self._all.values()), wish or manifest.bottle.backend, manifest.bottle.isolation
+            )
+        except CarboyError as error:
+            return None, tuple(getattr(error, "tried", ())), error
+        return chosen.backend, chosen.tried, None
+
+    async def cleanup(self, live: frozenset[str]) -> list[str]:
+        removed: list[str] = []
+        for backend in self._all.values():
+            removed += await backend.cleanup(live)
+        return removed
+
+    async def _fork_holder(self, session_id: str) -> Child:
+        """A session holder that is on record, and answers on its own socket, before it makes anything."""
+        session = self._session_of(session_id)
+        child = await self._zygote.fork("holder", f"carboy-h {session.slug}", session.state_folder / LOG)
+        try:
+            session.update(holder=Process.of(child.process))
+            socket = str(session.run_folder / HOLDER_SOCKET)
+            await child.channel.call("open", {"socket": socket, "token": session.record.holder_token}, timeout=10)
+        except BaseException:
+            child.kill()
+            child.close()
+            raise
+        return child
+
+    def _token(self, session_id: str) -> str:
+        return self._session_of(session_id).record.holder_token

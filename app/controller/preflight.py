@@ -1,0 +1,309 @@
+"""From a launch request to everything that would be made, without making anything. A dry run ends here.
+
+What stands in the way is collected, not raised, so that the operator sees all of it at once; the launch refuses with
+the first. Blocking work (files, the agent CLI's version, the keyring) runs off the loop.
+"""
+
+import asyncio
+import os
+import secrets
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from app import manifests, settings
+from app.backends import masks as pivot
+from app.backends.base import Backend, BoxSpec
+from app.controller import plan as plans
+from app.controller.plan import Plan
+from app.core import slug as slugs
+from app.core.merge import provenance_list
+from app.core.model import BackendReport, LaunchRequest, Preflight, SecretNeed, Workspace
+from app.core.schema import Manifest, Mask, Settings
+from app.errors import CarboyError
+from app.paths import Paths
+from app.providers.base import Credential, Found, Picked, Provider, pick, with_auth
+from app.providers.registry import provider as provider_named
+from app.secrets import Located, locate
+from sidecar.contract import Policy, Route
+
+type Selected = tuple[Backend | None, tuple[BackendReport, ...], CarboyError | None]
+type Select = Callable[[str | None, Manifest], Awaitable[Selected]]
+"""Chooses the backend for a request's wish and a manifest; the error says why there is none."""
+
+
+@dataclass
+class Reading:
+    """What was read for one request. Grows while the preflight goes on; frozen into a Plan at its end."""
+
+    manifest: Manifest = field(default_factory=Manifest)
+    settings: Settings = field(default_factory=Settings)
+    project: Path | None = None
+    workspace: Workspace = "mount"
+    masks: tuple[Mask, ...] = ()
+    provider: Provider | None = None
+    found: Found | None = None
+    picked: Picked = field(default_factory=Picked)
+    alternatives: tuple[Credential, ...] = ()
+    routes: tuple[Route, ...] = ()
+    provider_hosts: tuple[str, ...] = ()
+    env: plans.Environment = field(default_factory=lambda: plans.Environment({}, {}, {}, (), ()))
+    uses: dict[str, str] = field(default_factory=dict[str, str])
+    located: dict[str, Located] = field(default_factory=dict[str, Located])
+    confirm: dict[str, str] = field(default_factory=dict[str, str])
+    problems: list[CarboyError] = field(default_factory=list[CarboyError])
+    warnings: list[str] = field(default_factory=list[str])
+
+
+async def make_plan(
+    request: LaunchRequest, paths: Paths, taken: Callable[[str], bool], select: Select, *, launching: bool = False
+) -> Plan:
+    """Read everything and decide. Raises CarboyError only where nothing sensible can be shown (no such agent …).
+
+    For a launch, a project's agent must be confirmed, judged by the very bytes that are used.
+    """
+    reading = await asyncio.to_thread(_read, request, paths, request.confirm if launching else None)
+    backend, tried, refusal = await select(request.backend, reading.manifest)
+    if refusal is not None:
+        reading.problems.append(refusal)
+    slug, label, refusal = name(request, reading.manifest, taken)
+    if refusal is not None:
+        reading.problems.append(refusal)
+    report = next((one for one in tried if backend is not None and one.name == backend.name and one.works), None)
+    shown = _shown(request, paths, reading, slug, label, backend, report, tried)
+    return Plan(
+        request=request,
+        manifest=reading.manifest,
+        settings=reading.settings,
+        shown=shown,
+        problems=tuple(reading.problems),
+        provider=reading.provider,
+        found=reading.found,
+        backend=backend,
+        report=report,
+        project=reading.project,
+        policy=Policy(
+            routes=reading.routes,
+            provider_hosts=reading.provider_hosts,
+            log=reading.manifest.bottle.egress.log,
+            supervise=reading.manifest.bottle.supervise,
+        ),
+        shapes=_shapes(reading),
+        env=reading.env.plain,
+        secret_env=reading.env.secret,
+        secrets={token_ref: reading.located[token_ref] for token_ref in reading.uses},
+        masks=reading.masks,
+        notes=plans.posture(reading.settings, report),
+    )
+
+
+def name(
+    request: LaunchRequest, manifest: Manifest, taken: Callable[[str], bool]
+) -> tuple[str, str, CarboyError | None]:
+    """Slug and label (cli.md, last paragraph), and the refusal where the wanted name cannot be had."""
+    base = slugs.slugify(_base(request, manifest)) or "bottle"
+    if request.label is None:
+        slug = slugs.numbered(base, taken) if request.headless else _random(base, taken)
+        return slug, slug, None
+    label = " ".join(request.label.split())[:80]
+    slug = slugs.slugify(label)
+    if not slug:
+        return (
+            base,
+            label,
+            CarboyError(
+                "The label holds no letter or digit that a name can be made of", "Choose another label", "bad_name"
+            ),
+        )
+    if not taken(slug):
+        return slug, label, None
+    free = slugs.numbered(slug, taken)
+    if request.headless:
+        return free, label, None
+    return slug, label, CarboyError(f"The name {slug} is in use", f"{free} is free", "name_in_use")
+
+
+def _base(request: LaunchRequest, manifest: Manifest) -> str:
+    if request.agent:
+        return request.agent
+    if request.command:
+        return os.path.basename(request.command[0])
+    return manifest.bottle_names[-1] if manifest.bottle_names else "bottle"
+
+
+def _random(base: str, taken: Callable[[str], bool]) -> str:
+    while taken(slug := slugs.with_suffix(base, secrets.token_hex(2))):
+        pass
+    return slug
+
+
+# --- reading (blocking) ---------------------------------------------------------------------------------------------
+
+
+def _read(request: LaunchRequest, paths: Paths, confirmed: tuple[str, ...] | None) -> Reading:
+    reading = Reading()
+    reading.settings = settings.load_settings(paths).settings
+    cwd = Path(request.cwd)
+    reading.manifest = manifests.resolve(
+        paths,
+        agent=request.agent,
+        bottles=request.bottles,
+        cwd=cwd,
+        settings=reading.settings,
+        confirmed=confirmed,
+    )
+    bottle = reading.manifest.bottle
+    reading.warnings += reading.manifest.warnings
+    reading.workspace = request.workspace or bottle.workspace
+    with _collect(reading):
+        reading.project = None if reading.workspace == "none" else manifests.check_project(paths, cwd)
+    with _collect(reading):
+        reading.masks = pivot.complete(bottle.masks) if reading.workspace != "none" else ()
+    with _collect(reading):
+        reading.provider = provider_named(_template(reading.manifest))
+        _read_provider(reading, request)
+    if request.agent:
+        _read_confirmations(reading, request, paths, cwd)
+    if request.headless and not request.prompt and not request.command:
+        reading.problems.append(
+            CarboyError("Headless needs a task", "Give --prompt TEXT, or a command after --", "headless_task")
+        )
+    return reading
+
+
+def _template(manifest: Manifest) -> str:
+    return manifest.bottle.agent_provider.template or "shell"
+
+
+def _read_provider(reading: Reading, request: LaunchRequest) -> None:
+    provider, manifest = reading.provider, reading.manifest
+    assert provider is not None
+    provider.check(manifest)
+    with _collect(reading):
+        environ = dict(os.environ) | {name: value.reveal() for name, value in request.env.items()}
+        if not request.command or _template(manifest) != "shell":
+            reading.found = provider.find(environ)
+        else:
+            reading.found = Found(program=request.command[0], version="")
+        reading.warnings += reading.found.warnings
+    reading.alternatives = provider.credentials(manifest)
+    reading.env = plans.environment(manifest, request.env)
+    reading.problems += reading.env.problems
+    own = provider.routes(manifest)
+    routes, hosts, warnings = plans.join_routes(own, manifest)
+    reading.warnings += warnings
+    names = {one.token_ref for one in reading.alternatives} | set(plans.needed(routes, (), reading.env))
+    reading.located = locate(sorted(names), typed=request.secrets, environment=request.env)
+    available = [name for name, found in reading.located.items() if found.source != "missing"]
+    reading.picked = pick(reading.alternatives, available)
+    reading.problems += [plans.missing_secret(names, "the agent") for names in reading.picked.missing]
+    reading.routes = (*with_auth(own, reading.picked.chosen), *routes[len(own) :])
+    reading.provider_hosts = hosts
+    reading.uses = plans.needed(reading.routes, reading.picked.chosen, reading.env)
+    reading.problems += plans.secret_problems(reading.uses, reading.located, reading.env, reading.routes)
+    reading.warnings += plans.short_secrets({name: reading.located[name] for name in reading.uses})
+
+
+def _read_confirmations(reading: Reading, request: LaunchRequest, paths: Paths, cwd: Path) -> None:
+    assert request.agent is not None
+    waiting = manifests.unconfirmed(paths, request.agent, cwd)
+    reading.confirm = {found: text for found, text in waiting.items() if found not in request.confirm}
+    for text in reading.confirm.values():
+        reading.problems.append(
+            CarboyError(
+                f"{text} has not been confirmed", "Start it once without --headless and confirm it", "unconfirmed"
+            )
+        )
+
+
+class _collect:
+    """Puts a CarboyError among the problems instead of raising it."""
+
+    def __init__(self, reading: Reading) -> None:
+        self._reading = reading
+
+    def __enter__(self) -> None: ...
+
+    def __exit__(self, kind: object, error: BaseException | None, trace: object) -> bool:
+        if isinstance(error, CarboyError):
+            self._reading.problems.append(error)
+            return True
+        return False
+
+
+# --- showing --------------------------------------------------------------------------------------------------------
+
+
+def _shapes(reading: Reading) -> dict[str, str]:
+    shapes = dict.fromkeys(reading.env.secret.values(), "")
+    return shapes | {one.token_ref: one.shape for one in reading.picked.chosen}
+
+
+def _shown(
+    request: LaunchRequest,
+    paths: Paths,
+    reading: Reading,
+    slug: str,
+    label: str,
+    backend: Backend | None,
+    report: BackendReport | None,
+    tried: tuple[BackendReport, ...],
+) -> Preflight:
+    manifest = reading.manifest
+    wants = [name for name, found in reading.located.items() if found.source in ("missing", "environment")]
+    return Preflight(
+        slug=slug,
+        label=label,
+        agent=request.agent,
+        bottles=manifest.bottle_names,
+        lineage=manifest.lineage,
+        provider=_template(manifest),
+        model=request.model or manifest.bottle.agent_provider.settings.model,
+        backend=backend.name if backend else request.backend or "",
+        engine=report.engine if report else "",
+        isolation=backend.isolation if backend else "process",
+        tried=tried,
+        command=_command(request, reading),
+        cwd=request.cwd,
+        workspace=reading.workspace,
+        resolved=provenance_list(manifest),
+        routes=tuple(route.model_dump(mode="json", exclude_defaults=True) for route in reading.routes),
+        creates=_creates(paths, slug, backend, reading, manifest),
+        secrets=tuple(
+            SecretNeed(name=name, used_by=used_by, source=reading.located[name].source)
+            for name, used_by in reading.uses.items()
+        ),
+        wants_env=tuple(dict.fromkeys((*reading.env.wants, *wants))),
+        wants_prompt=dict(reading.env.prompts),
+        confirm=reading.confirm,
+        masks=tuple(pivot.describe(reading.masks)),
+        warnings=tuple(dict.fromkeys((*reading.warnings, *plans.posture(reading.settings, report)))),
+        problems=tuple(problem.render() for problem in reading.problems),
+    )
+
+
+def _command(request: LaunchRequest, reading: Reading) -> tuple[str, ...]:
+    return request.command or (reading.found.argv if reading.found else ())
+
+
+def _creates(paths: Paths, slug: str, backend: Backend | None, reading: Reading, manifest: Manifest) -> tuple[str, ...]:
+    state = paths.session_state(slug)
+    lines = [
+        f"state folder {state}",
+        f"runtime folder below {paths.run}",
+        "a certificate authority trusted in this bottle alone, its key in memory",
+        "a sidecar process, the bottle's only way out",
+    ]
+    if backend is not None:
+        spec = BoxSpec(
+            slug=slug,
+            session_id="preflight",
+            state=state,
+            run=paths.session_run("preflight"),
+            project=reading.project,
+            project_writable=reading.workspace == "mount",
+            mounts=reading.found.mounts if reading.found else (),
+            limits=manifest.bottle.limits,
+        )
+        lines += backend.plan(spec)
+    return tuple(lines)

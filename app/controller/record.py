@@ -1,0 +1,79 @@
+"""What is on disk about one session: enough for the next controller to find it again, or to clear it away.
+
+Written whole and atomically before each thing is made, so that whatever exists is on record. It holds the tokens of
+our own sockets (the folder is 0700, the file 0600) and no credential.
+"""
+
+import logging
+from pathlib import Path
+
+from pydantic import Field, ValidationError
+
+from app.core.model import BottleView, Snapshot
+from app.core.schema import Manifest
+from app.files import atomic_write, read_bounded
+from app.processes.identity import ProcessId
+from sidecar.contract import Placeholder, Policy
+
+log = logging.getLogger(__name__)
+
+FILE = "session.json"
+VERSION = 1
+MAX_BYTES = 8 * 1024 * 1024
+
+
+class Process(Snapshot):
+    """A process of ours as it is recorded."""
+
+    pid: int
+    start: str
+
+    @property
+    def identity(self) -> ProcessId:
+        return ProcessId(self.pid, self.start)
+
+    @classmethod
+    def of(cls, process: ProcessId) -> "Process":
+        return cls(pid=process.pid, start=process.start)
+
+
+class SessionRecord(Snapshot):
+    """One session. `view` is what its last controller showed."""
+
+    version: int = VERSION
+    view: BottleView
+    manifest: Manifest
+    policy: Policy
+    project: str | None
+    holder_token: str
+    control_token: str
+    holder: Process | None = None
+    sidecar: Process | None = None
+    ca_certificate: str = ""
+    placeholders: tuple[Placeholder, ...] = ()
+    canary_name: str = ""
+    secrets: dict[str, str] = Field(default_factory=dict)
+    """Names of the secrets in use and where each came from."""
+
+    def save(self, folder: Path) -> None:
+        atomic_write(folder / FILE, self.model_dump_json(by_alias=True).encode(), 0o600)
+
+
+def load(folder: Path) -> SessionRecord | None:
+    """The record in a session's state folder; None where there is none that this version can read."""
+    try:
+        return SessionRecord.model_validate_json(read_bounded(folder / FILE, MAX_BYTES, follow=False))
+    except FileNotFoundError:
+        return None
+    except (OSError, ValidationError) as error:
+        log.warning("%s cannot be read: %s", folder / FILE, type(error).__name__)
+        return None
+
+
+def all_sessions(bottles: Path) -> dict[str, SessionRecord | None]:
+    """Every session folder below `bottles`, by slug, with its record if it has a readable one."""
+    try:
+        names = sorted(entry.name for entry in bottles.iterdir() if entry.is_dir() and not entry.is_symlink())
+    except FileNotFoundError:
+        return {}
+    return {name: load(bottles / name) for name in names}

@@ -1,0 +1,110 @@
+"""One live session in the controller's memory: its record, its sandbox, its sidecar, and what clients see of it.
+
+Changes its view in one place, so that every change is saved and told. Decides nothing: transitions are
+`app.core.lifecycle`'s, steps are the launcher's, restarts the supervisor's.
+"""
+
+import asyncio
+import logging
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from app.backends.base import Box
+from app.controller.record import SessionRecord
+from app.core import health, lifecycle
+from app.core.lifecycle import Happening
+from app.core.model import LIVE, BottleView, SidecarHealth
+from app.paths import Paths
+from sidecar.secret import Secret
+
+if TYPE_CHECKING:
+    from app.controller.supervisor import Supervisor
+
+log = logging.getLogger(__name__)
+
+type OnChange = Callable[[BottleView], None]
+
+
+@dataclass(eq=False)
+class Session:
+    """`record` is replaced, never changed."""
+
+    record: SessionRecord
+    paths: Paths
+    on_change: OnChange
+    box: Box | None = None
+    supervisor: "Supervisor | None" = None
+    ca_key: Secret | None = None
+    canary: Secret | None = None
+    typed: Mapping[str, Secret] = field(default_factory=dict[str, Secret])
+    """Secrets typed in for this launch: in memory, for a restarted sidecar; gone with the controller."""
+    environment: Mapping[str, Secret] = field(default_factory=dict[str, Secret])
+    reason: str = ""
+    lock: asyncio.Lock = field(default_factory=asyncio.Lock)
+    over: asyncio.Event = field(default_factory=asyncio.Event)
+    """Set once it has ended and everything is released."""
+
+    @property
+    def view(self) -> BottleView:
+        return self.record.view
+
+    @property
+    def slug(self) -> str:
+        return self.record.view.slug
+
+    @property
+    def id(self) -> str:
+        return self.record.view.session_id
+
+    @property
+    def state_folder(self) -> Path:
+        return self.paths.session_state(self.slug)
+
+    @property
+    def run_folder(self) -> Path:
+        return self.paths.session_run(self.id)
+
+    @property
+    def spool_folder(self) -> Path:
+        return self.state_folder / "spool"
+
+    @property
+    def live(self) -> bool:
+        return self.view.state in LIVE
+
+    def update(self, *, save: bool = True, **changes: Any) -> None:
+        """Change fields of the record; save it first, so that disk is never behind the world."""
+        self.record = self.record.model_copy(update=changes)
+        if save:
+            self.record.save(self.state_folder)
+
+    def show(self, *, save: bool = True, **changes: Any) -> None:
+        """Change fields of the view, save and tell."""
+        view = self.view.model_copy(update=changes)
+        view = view.model_copy(update={"attention": health.attention(view.state, view.sidecar)})
+        if view == self.view:
+            return
+        self.record = self.record.model_copy(update={"view": view})
+        if save:
+            try:
+                self.record.save(self.state_folder)
+            except OSError as error:  # a full disk must not stop a live bottle's news
+                log.error("the record of %s cannot be saved: %s", self.slug, error)
+        self.on_change(self.view)
+
+    def happened(self, what: Happening, exit_code: int | None = None, **changes: Any) -> None:
+        """Take the transition; raises CarboyError where it is not allowed."""
+        self.show(state=lifecycle.after(self.view.state, what, exit_code), **changes)
+
+    def heard(self, note: str, body: dict[str, Any]) -> None:
+        """News from the sandbox that only the view needs."""
+        if note == "title":
+            self.show(save=False, title=str(body.get("text", ""))[:200])
+        elif note == "activity":
+            self.show(save=False, last_activity=time.time())
+
+    def sidecar_is(self, state: SidecarHealth) -> None:
+        self.show(save=False, sidecar=state)

@@ -1,0 +1,348 @@
+"""The live registry: every session of this host, found again at start, launched, steered, and let go at its end.
+
+The only place where a session's life changes. It never starts an agent outside a launch, never touches the store, and
+believes nothing that a sandbox says beyond how its agent ended.
+"""
+
+import asyncio
+import contextlib
+import logging
+import time
+from collections.abc import Awaitable, Callable
+from pathlib import Path
+from typing import Any, Protocol
+
+from app import manifests
+from app.backends.base import Backend, Box, Exit, Terminal
+from app.controller import endings, leftovers, record
+from app.controller.backends import Backends
+from app.controller.launcher import Launch, Progress
+from app.controller.plan import Plan
+from app.controller.preflight import make_plan
+from app.controller.session import OnChange, Session
+from app.controller.supervisor import Supervisor
+from app.controller.transcript import TranscriptTerminal
+from app.core.lifecycle import Happening
+from app.core.model import LIVE, BottleView, CleanupReport, LaunchRequest, Preflight
+from app.errors import CarboyError, NotFound
+from app.paths import Paths
+from app.processes.identity import kill_and_wait, same, wait_end
+from app.processes.spawner import Zygote
+from app.settings import load_settings
+from app.store.base import Position
+from app.tasks import cancel_and_wait, spawn
+from sidecar.contract import UpstreamSettings
+
+log = logging.getLogger(__name__)
+
+type Ack = Callable[[Position], Awaitable[None]]
+
+
+class Spools(Protocol):
+    """Who brings sidecars' spools into the store (`app.controller.ingest.Ingest`)."""
+
+    def watch(self, slug: str, session_id: str, folder: Path, ack: Ack) -> None: ...
+    def poke(self, session_id: str) -> None: ...
+    async def forget(self, session_id: str) -> None: ...
+
+
+class Sessions:
+    """All sessions. `adopt()` once at start, `close()` at the end; bottles run on."""
+
+    def __init__(self, paths: Paths, *, on_change: OnChange, spools: Spools, zygote: Zygote | None = None) -> None:
+        self._paths = paths
+        self._on_change = on_change
+        self._spools = spools
+        self._zygote = zygote or Zygote(paths.state)
+        self._backends = Backends(self._zygote, self._session_of)
+        self._sessions: dict[str, Session] = {}
+        self._watching: dict[str, asyncio.Task[None]] = {}
+
+    @property
+    def zygote(self) -> Zygote:
+        return self._zygote
+
+    # --- what the server asks ---------------------------------------------------------------------------------------
+
+    def views(self) -> list[BottleView]:
+        """Every known session, live and ended, loudest first, then newest."""
+        views = [session.view for session in self._sessions.values()]
+        return sorted(views, key=lambda view: (-view.attention, -view.created_at))
+
+    async def preflight(self, request: LaunchRequest) -> Preflight:
+        return (await self._plan(request)).shown
+
+    async def launch(self, request: LaunchRequest, progress: Progress) -> BottleView:
+        """Launch, or raise with everything undone. Cancelling undoes as well."""
+        plan = await self._plan(request, launching=True)
+        if plan.problems:
+            raise plan.problems[0]
+        # the name was chosen as the plan's last act, and nothing is awaited until it is taken here
+        launch = Launch(plan, self._paths, progress, self._on_change, self._supervised)
+        session = launch.session
+        self._sessions[session.slug] = session
+        for content in request.confirm:
+            await asyncio.to_thread(manifests.confirm, self._paths, content)
+        try:
+            await launch.run()
+        except BaseException:
+            await self._spools.forget(session.id)
+            self._sessions.pop(session.slug, None)
+            raise
+        self._follow(session)
+        return session.view
+
+    async def stop(self, slug: str, grace: float = 5.0) -> BottleView:
+        """Ask the agent to end; kill it after `grace` seconds. Returns once it has ended."""
+        session, box = self._running(slug)
+        session.happened(Happening.STOP)
+        await box.stop(grace)
+        await self._over(session)
+        return session.view
+
+    async def kill(self, slug: str) -> BottleView:
+        session, box = self._running(slug)
+        session.happened(Happening.STOP)
+        await box.kill()
+        await self._over(session)
+        return session.view
+
+    async def freeze(self, slug: str) -> BottleView:
+        session, box = self._running(slug)
+        async with session.lock:
+            after = session.view.state
+            if after != "running":
+                session.happened(Happening.FREEZE)  # raises with the reason
+            await box.pause()
+            session.happened(Happening.FREEZE)
+        return session.view
+
+    async def thaw(self, slug: str) -> BottleView:
+        session, box = self._running(slug)
+        async with session.lock:
+            if session.view.state != "frozen":
+                session.happened(Happening.THAW)
+            await box.unpause()
+            session.happened(Happening.THAW)
+        return session.view
+
+    async def restart_sidecar(self, slug: str) -> BottleView:
+        session, _ = self._running(slug)
+        assert session.supervisor is not None
+        await session.supervisor.restart()
+        return session.view
+
+    async def terminal(self, slug: str, rows: int, cols: int) -> Terminal:
+        """The agent's terminal; of a session that is over, its transcript."""
+        session = self._find(slug)
+        if session.box is None or not session.live:
+            return await TranscriptTerminal.open(session.state_folder / "transcript.cast")
+        held = await session.box.attach()
+        await held.resize(rows, cols)
+        return held
+
+    async def wait(self, slug: str) -> BottleView:
+        """The session's last view, once it is over."""
+        session = self._find(slug)
+        if session.live:
+            await session.over.wait()
+        return session.view
+
+    async def routes(self, slug: str) -> list[dict[str, Any]]:
+        """The live policy's routes, in the manifest's own keys."""
+        routes = self._find(slug).record.policy.routes
+        return [route.model_dump(mode="json", exclude_defaults=True) for route in routes]
+
+    def requests(self, session_id: str, *, allowed: int, refused: int, at: float) -> None:
+        """Count requests that were brought into the store."""
+        for session in self._sessions.values():
+            if session.id == session_id:
+                view = session.view
+                latest = max(at, view.last_activity or 0.0)
+                counts = {"allowed": view.allowed + allowed, "refused": view.refused + refused}
+                session.show(save=False, last_activity=latest, **counts)
+
+    # --- start and end of the controller ----------------------------------------------------------------------------
+
+    async def adopt(self) -> None:
+        """Find all sessions again: follow what runs, finish what ended meanwhile, undo what is half made."""
+        found = await asyncio.to_thread(record.all_sessions, self._paths.state / "bottles")
+        known = [kept for slug, kept in found.items() if kept is not None and kept.view.slug == slug]
+        results = await asyncio.gather(*(self._adopt_one(kept) for kept in known), return_exceptions=True)
+        for kept, result in zip(known, results, strict=True):
+            if isinstance(result, BaseException):
+                log.error("%s could not be adopted", kept.view.slug, exc_info=result)
+
+    async def cleanup(self) -> CleanupReport:
+        """Remove what interrupted launches and dead sessions left. Never what is live or preserved."""
+        removed: list[str] = []
+        found = await asyncio.to_thread(record.all_sessions, self._paths.state / "bottles")
+        for slug, kept in found.items():
+            removed += await self._clean_one(slug, kept)
+        live = frozenset(session.id for session in self._sessions.values() if session.live)
+        for folder in leftovers.stale_runs(self._paths.run, live):
+            await asyncio.to_thread(leftovers.remove_tree, folder)
+            removed.append(f"runtime folder {folder}")
+        removed += await self._backends.cleanup(live)
+        kept_slugs = tuple(sorted(self._sessions))
+        return CleanupReport(removed=tuple(removed), kept=kept_slugs)
+
+    async def close(self) -> None:
+        """Let go of everything. Agents, holders and sidecars run on; the zygote ends."""
+        await cancel_and_wait(*self._watching.values())
+        for session in self._sessions.values():
+            if session.supervisor is not None:
+                session.supervisor.let_go()
+        await self._zygote.close()
+
+    # --- inside -----------------------------------------------------------------------------------------------------
+
+    async def _plan(self, request: LaunchRequest, *, launching: bool = False) -> Plan:
+        return await make_plan(request, self._paths, self._taken, self._backends.select, launching=launching)
+
+    def _taken(self, slug: str) -> bool:
+        return slug in self._sessions or self._paths.session_state(slug).exists()
+
+    def _find(self, slug: str) -> Session:
+        session = self._sessions.get(slug)
+        if session is None:
+            raise NotFound(f"There is no bottle {slug}", "`carboy list` shows them", "no_such_bottle")
+        return session
+
+    def _running(self, slug: str) -> tuple[Session, Box]:
+        session = self._find(slug)
+        if session.box is None or session.view.state not in ("running", "frozen", "stopping"):
+            raise CarboyError(f"{slug} is {session.view.state}, not running", "", "wrong_state")
+        return session, session.box
+
+    def _session_of(self, session_id: str) -> Session:
+        return next(session for session in self._sessions.values() if session.id == session_id)
+
+    def _supervised(self, session: Session) -> Supervisor:
+        def heard(note: str, body: dict[str, Any]) -> None:
+            del body
+            if note == "spooled":
+                self._spools.poke(session.id)
+
+        async def ack(position: Position) -> None:
+            assert session.supervisor is not None
+            await session.supervisor.call("ack", {"upto": position.segment})
+
+        self._spools.watch(session.slug, session.id, session.spool_folder, ack)
+        return Supervisor(session, self._zygote, self._upstream, heard)
+
+    async def _upstream(self) -> UpstreamSettings:
+        return (await asyncio.to_thread(load_settings, self._paths)).upstream()
+
+    async def _over(self, session: Session) -> None:
+        async with asyncio.timeout(60):
+            await session.over.wait()
+
+    def _follow(self, session: Session) -> None:
+        """Watch over a running session until it ends."""
+        assert session.box is not None
+        session.box.notes = session.heard
+        self._watching[session.id] = spawn(self._until_end(session), name=f"session {session.slug}")
+
+    async def _until_end(self, session: Session) -> None:
+        """Whatever comes first: the agent's end, or the end of the process that holds it."""
+        assert session.box is not None
+        waits = [spawn(session.box.wait(), name=f"agent {session.slug}", on_error=lambda _: None)]
+        holder = session.record.holder
+        if holder is not None:
+            waits.append(spawn(wait_end(holder.identity), name=f"holder {session.slug}"))
+        try:
+            await asyncio.wait(waits, return_when=asyncio.FIRST_COMPLETED)
+        finally:
+            await cancel_and_wait(*waits)
+        ended = _result(waits[0]) or await asyncio.to_thread(endings.read_exit, session.state_folder)
+        await self._finish(session, ended)
+
+    async def _finish(self, session: Session, ended: Exit | None) -> None:
+        """Release what costs or endangers; keep what is preserved; then tell."""
+        reason = await asyncio.to_thread(endings.read_reason, session.state_folder)
+        if session.supervisor is not None:
+            await session.supervisor.stop()
+        await self._spools.forget(session.id)
+        if session.box is not None:
+            with contextlib.suppress(CarboyError, OSError, TimeoutError):
+                await session.box.release()
+        if session.record.holder is not None:
+            await kill_and_wait(session.record.holder.identity)
+        session.box = None
+        session.ca_key = session.canary = None
+        session.typed = session.environment = {}
+        await asyncio.to_thread(leftovers.remove_tree, session.run_folder)
+        happening = Happening.VANISHED if ended is None else Happening.EXITED
+        code = None if ended is None else ended.code
+        if code == 0:
+            await asyncio.to_thread(leftovers.strip, session.state_folder)
+        at = time.time() if ended is None else ended.at
+        error = reason or ("" if ended is not None else "its session holder was killed")
+        session.happened(happening, code, ended_at=at, exit_code=code, error=error)
+        self._watching.pop(session.id, None)
+        session.over.set()
+
+    async def _adopt_one(self, kept: record.SessionRecord) -> None:
+        session = Session(record=kept, paths=self._paths, on_change=self._on_change)
+        if kept.view.state not in LIVE:
+            session.over.set()
+            self._sessions[session.slug] = session
+            return
+        if kept.view.state == "launching":
+            await self._undo_launch(session)
+            return
+        self._sessions[session.slug] = session
+        session.supervisor = self._supervised(session)
+        session.box = await self._dial(session)
+        if session.box is None:
+            await self._finish(session, await asyncio.to_thread(endings.read_exit, session.state_folder))
+            return
+        await session.supervisor.adopt()
+        self._follow(session)
+
+    async def _dial(self, session: Session) -> Box | None:
+        holder = session.record.holder
+        if holder is None or not same(holder.identity):
+            return None
+        backend: Backend = self._backends.named(session.view.backend)
+        try:
+            return await backend.adopt(session.slug, session.id, session.state_folder, session.run_folder)
+        except (CarboyError, OSError, TimeoutError) as error:
+            log.warning("the sandbox of %s does not answer: %s", session.slug, error)
+            return None
+
+    async def _undo_launch(self, session: Session) -> None:
+        """A launch that its controller never finished: nothing of it may stay."""
+        for process in (session.record.sidecar, session.record.holder):
+            if process is not None:
+                await kill_and_wait(process.identity)
+        await asyncio.to_thread(leftovers.remove_tree, session.run_folder)
+        await asyncio.to_thread(leftovers.remove_tree, session.state_folder)
+
+    async def _clean_one(self, slug: str, kept: record.SessionRecord | None) -> list[str]:
+        if slug in self._sessions:
+            session = self._sessions[slug]
+            return [] if session.live else await self._clean_processes(session)
+        folder = self._paths.session_state(slug)
+        if kept is not None and kept.view.state == "launching":
+            await self._undo_launch(Session(record=kept, paths=self._paths, on_change=self._on_change))
+            return [f"the unfinished launch {slug}"]
+        if kept is None and not (folder / record.FILE).exists() and not (folder / "home").exists():
+            await asyncio.to_thread(leftovers.remove_tree, folder)
+            return [f"the empty session folder {slug}"]
+        return []
+
+    async def _clean_processes(self, session: Session) -> list[str]:
+        removed: list[str] = []
+        for name, process in (("sidecar", session.record.sidecar), ("session holder", session.record.holder)):
+            if process is not None and same(process.identity):
+                await kill_and_wait(process.identity)
+                removed.append(f"the {name} of {session.slug}")
+        return removed
+
+
+def _result(task: asyncio.Task[Any]) -> Exit | None:
+    if not task.done() or task.cancelled() or task.exception() is not None:
+        return None
+    return task.result()

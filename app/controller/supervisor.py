@@ -1,0 +1,274 @@
+"""Keeps one bottle's sidecar alive: starts it, watches it, restarts it on a schedule, gives it up.
+
+While it is down nobody accepts on the bottle's listener, which the session holder keeps, so nothing leaves. The
+policy, placeholders, canary and authority stay the same over a restart; the secrets are read again. Nothing polls.
+"""
+
+import asyncio
+import contextlib
+import logging
+import os
+import time
+from collections.abc import Awaitable, Callable
+from pathlib import Path
+from typing import Any
+
+from app import secrets
+from app.backends.base import Box
+from app.controller.record import Process
+from app.controller.session import Session
+from app.core.health import Restarts
+from app.core.model import SidecarHealth
+from app.errors import CarboyError
+from app.processes.identity import ProcessId, kill_and_wait, same, wait_end
+from app.processes.spawner import Zygote
+from app.tasks import cancel_and_wait, spawn
+from sidecar.contract import SidecarConfig, UpstreamSettings
+from sidecar.control import Channel, ChannelClosed, RemoteError, connect
+from sidecar.secret import REVEAL
+
+log = logging.getLogger(__name__)
+
+READY_SECONDS = 30.0
+STOP_SECONDS = 3.0
+"""A sidecar ends its connections and flushes its spool in this time, or is killed."""
+CONTROL_SOCKET = "control.sock"
+LOG = "sidecar.log"
+
+type Upstream = Callable[[], Awaitable[UpstreamSettings]]
+type Notes = Callable[[str, dict[str, Any]], None]
+
+
+class Supervisor:
+    """One sidecar. `start` or `adopt`, then it is watched until `stop`."""
+
+    def __init__(self, session: Session, zygote: Zygote, upstream: Upstream, notes: Notes) -> None:
+        self._session = session
+        self._zygote = zygote
+        self._upstream = upstream
+        self._notes = notes
+        self._channel: Channel | None = None
+        self._restarts = Restarts()
+        self._now = asyncio.Event()
+        self._watching: asyncio.Task[None] | None = None
+        self._pids: list[ProcessId] = []
+
+    # --- what the launcher and the sessions call --------------------------------------------------------------------
+
+    async def start(self, box: Box | None = None) -> None:
+        """Fork and configure it; with a `box`, on that box's listener. Raises with the last line of its log."""
+        process = await self._launch(box)
+        self._healthy()
+        self._watch(process)
+
+    async def listen(self, box: Box) -> None:
+        """Let it accept on the box's listener."""
+        listener = await box.listener()
+        with listener:
+            await self.call("listen", {}, [listener.fileno()])
+
+    async def adopt(self) -> None:
+        """Find the one that a former controller started; start another where it is gone."""
+        recorded = self._session.record.sidecar
+        process = recorded.identity if recorded is not None else None
+        if process is not None and same(process) and await self._dial():
+            self._healthy()
+            self._watch(process)
+            return
+        if process is not None:
+            await kill_and_wait(process)
+        self._watching = spawn(self._restart("it ended while no controller was there"), name=self._name)
+
+    async def restart(self) -> None:
+        """Now, by the operator's wish: a fresh one, with all attempts ahead."""
+        self._restarts = Restarts()
+        process = self._session.record.sidecar
+        if self._watching is None:
+            raise CarboyError("This bottle has no sidecar to restart", "", "wrong_state")
+        self._now.set()
+        if process is not None and same(process.identity):
+            await self._end(process.identity)
+
+    async def stop(self) -> None:
+        """For good."""
+        await cancel_and_wait(self._watching)
+        self._watching = None
+        process = self._session.record.sidecar
+        if process is not None:
+            await self._end(process.identity)
+        self.let_go()
+
+    def let_go(self) -> None:
+        """Stop watching; it lives on."""
+        if self._watching is not None:
+            self._watching.cancel()
+            self._watching = None
+        if self._channel is not None:
+            self._channel.close()
+            self._channel = None
+
+    async def call(self, op: str, body: dict[str, Any], fds: list[int] | None = None) -> dict[str, Any]:
+        """Ask the sidecar. Raises CarboyError where it is down or refuses."""
+        if self._channel is None or self._channel.closed:
+            raise CarboyError("The sidecar of this bottle is not running", "It is restarted by itself", "sidecar_down")
+        try:
+            answer, _ = await self._channel.call(op, body, fds or (), timeout=READY_SECONDS)
+        except (ChannelClosed, RemoteError, TimeoutError) as error:
+            raise CarboyError(f"The sidecar did not do it: {_said(error)}", f"See {self._log}", "sidecar") from None
+        return answer
+
+    # --- starting ---------------------------------------------------------------------------------------------------
+
+    @property
+    def _name(self) -> str:
+        return f"sidecar {self._session.slug}"
+
+    @property
+    def _log(self) -> Path:
+        return self._session.state_folder / LOG
+
+    async def _launch(self, box: Box | None) -> ProcessId:
+        session = self._session
+        child = await self._zygote.fork("sidecar", f"carboy-s {session.slug}", self._log)
+        try:
+            # on record before it knows anything: an unconfigured one ends with its channel
+            session.update(sidecar=Process.of(child.process))
+            await self._configure(child.channel, box)
+        except BaseException as error:
+            child.kill()
+            child.close()
+            if isinstance(error, ChannelClosed | RemoteError | TimeoutError):
+                raise CarboyError(
+                    f"The sidecar did not start: {last_line(self._log) or _said(error)}", f"See {self._log}", "sidecar"
+                ) from None
+            raise
+        self._channel = child.channel
+        child.channel.notes = self._notes
+        os.close(child.pidfd)
+        return child.process
+
+    async def _configure(self, channel: Channel, box: Box | None) -> None:
+        config = await self._config()
+        spool = os.open(self._session.spool_folder, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC | os.O_NOFOLLOW)
+        fds = [spool]
+        try:
+            if box is not None:
+                fds.append((await box.listener()).detach())
+            await channel.call("configure", config.model_dump(mode="json", context=REVEAL), fds, timeout=READY_SECONDS)
+        finally:
+            for fd in fds:
+                os.close(fd)
+
+    async def _config(self) -> SidecarConfig:
+        session, record = self._session, self._session.record
+        if session.ca_key is None or session.canary is None:
+            assert session.box is not None
+            session.ca_key = await session.box.kept("ca_key")
+            session.canary = await session.box.kept("canary")
+        located = await asyncio.to_thread(
+            secrets.locate, record.secrets, typed=session.typed, environment=session.environment
+        )
+        return SidecarConfig(
+            slug=session.slug,
+            session_id=session.id,
+            policy=record.policy,
+            upstream=await self._upstream(),
+            ca_cert_pem=record.ca_certificate,
+            ca_key_pem=session.ca_key,
+            secrets={name: found.value for name, found in located.items() if found.value is not None},
+            placeholders=record.placeholders,
+            canary_name=record.canary_name,
+            canary=session.canary,
+            control_socket=str(session.run_folder / CONTROL_SOCKET),
+            control_token=secrets.Secret(record.control_token),
+            spool_dir=str(session.spool_folder),
+        )
+
+    async def _dial(self) -> bool:
+        path = self._session.run_folder / CONTROL_SOCKET
+        try:
+            self._channel = await connect(path, self._session.record.control_token, notes=self._notes)
+        except (OSError, TimeoutError, ChannelClosed, RemoteError):
+            return False
+        return True
+
+    # --- watching ---------------------------------------------------------------------------------------------------
+
+    def _watch(self, process: ProcessId) -> None:
+        self._watching = spawn(self._watch_on(process), name=self._name, on_error=self._broken)
+
+    async def _watch_on(self, process: ProcessId) -> None:
+        await wait_end(process)
+        code = self._zygote.exit_codes.get(process.pid)
+        await self._restart(last_line(self._log) or ending(code))
+
+    async def _restart(self, error: str) -> None:
+        """Until one runs again; then watch that one."""
+        while True:
+            self._drop_channel()
+            self._restarts = self._restarts.down(time.monotonic())
+            await self._wait_turn(error)
+            try:
+                process = await self._launch(self._session.box)
+            except (CarboyError, OSError) as failure:
+                error = str(failure)
+                continue
+            self._healthy()
+            await wait_end(process)
+            error = last_line(self._log) or ending(self._zygote.exit_codes.get(process.pid))
+
+    async def _wait_turn(self, error: str) -> None:
+        health = self._restarts.health(time.time(), error)
+        if self._now.is_set():  # the operator ended it to have another one
+            self._restarts = Restarts()
+        else:
+            self._session.sidecar_is(health)
+            with contextlib.suppress(TimeoutError):
+                async with asyncio.timeout(health.next_retry):
+                    await self._now.wait()
+                    self._restarts = Restarts()
+        self._now.clear()
+
+    def _healthy(self) -> None:
+        self._restarts = self._restarts.up(time.monotonic())
+        self._session.sidecar_is(SidecarHealth(state="healthy", attempt=self._restarts.attempt, at=time.time()))
+        self._notes("spooled", {})  # whatever the former one left is read as well
+
+    def _drop_channel(self) -> None:
+        if self._channel is not None:
+            self._channel.close()
+            self._channel = None
+
+    def _broken(self, error: BaseException) -> None:
+        log.error("the watch over %s failed", self._name, exc_info=error)
+        self._session.sidecar_is(SidecarHealth(state="failed", last_error="carboy's own fault", at=time.time()))
+
+    async def _end(self, process: ProcessId) -> None:
+        if self._channel is not None and not self._channel.closed:
+            with contextlib.suppress(ChannelClosed, RemoteError, TimeoutError):
+                await self._channel.call("stop", {}, timeout=STOP_SECONDS)
+                async with asyncio.timeout(STOP_SECONDS):
+                    await wait_end(process)
+        await kill_and_wait(process)
+
+
+def last_line(path: Path) -> str:
+    """The last line of a process's log, bounded: what it said before it ended."""
+    try:
+        with path.open("rb") as file:
+            file.seek(0, os.SEEK_END)
+            file.seek(max(0, file.tell() - 4096))
+            lines = file.read().decode(errors="replace").split("\n")
+    except OSError:
+        return ""
+    return next((line.strip()[:300] for line in reversed(lines) if line.strip()), "")
+
+
+def ending(code: int | None) -> str:
+    if code is None:
+        return "it ended"
+    return f"killed by signal {-code}" if code < 0 else f"it ended with code {code}"
+
+
+def _said(error: BaseException) -> str:
+    return str(error) or type(error).__name__
