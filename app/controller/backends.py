@@ -10,6 +10,7 @@ from app.backends.local.backend import LocalBackend
 from app.controller.preflight import Selected
 from app.controller.record import Process
 from app.controller.session import Session
+from app.core.model import BackendReport
 from app.core.schema import Manifest
 from app.errors import CarboyError, NotFound
 from app.processes.spawner import Child, Zygote
@@ -41,6 +42,10 @@ class Backends:
         except CarboyError as error:
             return None, tuple(getattr(error, "tried", ())), error
         return chosen.backend, chosen.tried, None
+
+    async def reports(self) -> tuple[BackendReport, ...]:
+        """What each backend finds when it really tries, side by side."""
+        return tuple(await asyncio.gather(*(backend.probe() for backend in self._all.values())))
 
     async def cleanup(self, live: frozenset[str]) -> list[str]:
         removed: list[str] = []

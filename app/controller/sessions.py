@@ -23,7 +23,7 @@ from app.controller.session import OnChange, Session
 from app.controller.supervisor import Supervisor
 from app.controller.transcript import TranscriptTerminal
 from app.core.lifecycle import Happening
-from app.core.model import LIVE, BottleView, CleanupReport, LaunchRequest, Preflight
+from app.core.model import LIVE, BackendReport, BottleView, CleanupReport, LaunchRequest, Preflight
 from app.errors import CarboyError, NotFound
 from app.paths import Paths
 from app.processes.identity import kill_and_wait, same, wait_end
@@ -152,6 +152,10 @@ class Sessions:
         """The live policy's routes, in the manifest's own keys."""
         routes = self._find(slug).record.policy.routes
         return [route.model_dump(mode="json", exclude_defaults=True) for route in routes]
+
+    async def reports(self) -> tuple[BackendReport, ...]:
+        """What each backend finds when it really tries (the doctor asks)."""
+        return await self._backends.reports()
 
     def requests(self, session_id: str, *, allowed: int, refused: int, at: float) -> None:
         """Count requests that were brought into the store."""
