@@ -142,6 +142,8 @@ class Grid:
 
     def _odd(self, char: str) -> None:
         """A character that is wide, or joins the one before it."""
+        if char in charset.BIDI:
+            return
         cells = charset.width(char)
         if self.clusters:
             if self.x and charset.joins(self._before(), char):

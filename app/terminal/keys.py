@@ -33,7 +33,7 @@ CURSOR_KEYS = {"up": "A", "down": "B", "right": "C", "left": "D", "end": "F", "h
 """`CSI x`, or `SS3 x` in cursor key mode, or `CSI 1 ; mods x`."""
 _TILDE_NUMBERS = (2, 3, 5, 6, 15, 17, 18, 19, 20, 21, 23, 24, 25, 26, 28, 29, 31, 32, 33, 34)
 TILDE_KEYS = dict(
-    zip(("insert", "delete", "pageup", "pagedown", *(f"f{key}" for key in range(5, 21))), _TILDE_NUMBERS, strict=True)
+    zip(("insert", "delete", "pageup", "pagedown", *map("f{}".format, range(5, 21))), _TILDE_NUMBERS, strict=True)
 )
 """`CSI n ~`, or `CSI n ; mods ~` (xterm control sequences, PC-style function keys)."""
 FUNCTION_KEYS = {"f1": "P", "f2": "Q", "f3": "R", "f4": "S"}
