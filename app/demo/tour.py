@@ -5,8 +5,10 @@ Whatever happens, it ends the bottles and the controller that it started, and re
 
 import asyncio
 import contextlib
+import fcntl
 import os
 import re
+import signal
 import sys
 from collections.abc import Iterator
 from typing import TYPE_CHECKING
@@ -35,7 +37,7 @@ def run(*, headless: bool) -> int:
     """The whole tour; the exit code."""
     made = pretended((MODEL_HOST, INDEX_HOST))
     server = PretendServer(story.script(delay=0.0 if headless else TYPING_SPEED), tls=made.tls)
-    with demo_home() as home, in_thread(server), _environment(home):
+    with _ended_properly(), demo_home() as home, in_thread(server), _environment(home):
         home.write(server.port, made.ca_pem)
         try:
             if headless:
@@ -46,6 +48,21 @@ def run(*, headless: bool) -> int:
             return tui()
         finally:
             asyncio.run(_end(home))
+
+
+@contextlib.contextmanager
+def _ended_properly() -> Iterator[None]:
+    """A closed terminal or a polite kill ends the demo like any other way of leaving: with everything cleared away."""
+
+    def leave(number: int, _: object) -> None:
+        sys.exit(128 + number)
+
+    before = {number: signal.signal(number, leave) for number in (signal.SIGTERM, signal.SIGHUP)}
+    try:
+        yield
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
 
 
 @contextlib.contextmanager
@@ -146,7 +163,7 @@ async def _end(home: DemoHome) -> None:
     """Kill what still runs and end the demo's controller. Errors are passed over: there may be nothing left."""
     from app.client import Client
 
-    with contextlib.suppress(CarboyError):
+    with contextlib.suppress(CarboyError, FileNotFoundError):
         async with await Client.connect(home.paths, start=False) as client:
             for view in await client.bottles():
                 if view.state in LIVE:
@@ -154,3 +171,17 @@ async def _end(home: DemoHome) -> None:
                     await client.wait(view.slug)
             await client.cleanup()
             await client.shutdown(force=True)
+        await _controller_gone(home)
+
+
+async def _controller_gone(home: DemoHome) -> None:
+    """Wait until the controller's lock is free: it must not write into a folder that is being removed."""
+    deadline = asyncio.get_running_loop().time() + SETTLE
+    with (home.paths.state / "controller.lock").open("rb") as lock:
+        while asyncio.get_running_loop().time() < deadline:
+            try:
+                fcntl.flock(lock, fcntl.LOCK_SH | fcntl.LOCK_NB)
+            except BlockingIOError:
+                await asyncio.sleep(0.05)
+            else:
+                return
