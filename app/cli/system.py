@@ -9,7 +9,7 @@ from app.core.model import Doctor
 from app.errors import CarboyError
 
 if TYPE_CHECKING:
-    from app.client import Client
+    pass
 
 
 @click.command()

@@ -18,6 +18,7 @@ import orjson
 from pydantic import TypeAdapter
 
 from app.controller.events import Bus
+from app.core.model import StreamEvent
 from app.store.base import NewEvent, Position
 from app.tasks import cancel_and_wait, spawn
 from sidecar.contract import EgressEvent, SpoolEvent
@@ -87,11 +88,39 @@ def _bad_lines(count: int, at: Position) -> NewEvent:
     return NewEvent(identity, payload["at"], "notice", payload)
 
 
+@dataclass(frozen=True)
+class Tally:
+    """Ended requests of one session, as the store holds them; `at` is the last one's time."""
+
+    allowed: int = 0
+    refused: int = 0
+    at: float = 0.0
+
+    @classmethod
+    def of(cls, counts: dict[str, int]) -> "Tally":
+        return cls(sum(counts.get(name, 0) for name in _ALLOWED), sum(counts.get(name, 0) for name in _REFUSED))
+
+    def plus(self, events: list[StreamEvent]) -> "Tally":
+        """With these, which were just kept."""
+        closed = [item for item in events if item.kind == "egress" and item.data.get("phase") == "closed"]
+        return Tally(
+            self.allowed + sum(item.data["decision"] in _ALLOWED for item in closed),
+            self.refused + sum(item.data["decision"] in _REFUSED for item in closed),
+            max([self.at, *(item.at for item in closed)]),
+        )
+
+
+_ALLOWED, _REFUSED = ("allow", "redact"), ("deny", "hold")
+type Counted = Callable[[str, Tally], None]
+
+
 class Spool:
     """One session's spool on its way into the store."""
 
-    def __init__(self, bus: Bus, slug: str, session_id: str, folder: Path, ack: Ack) -> None:
+    def __init__(self, bus: Bus, slug: str, session_id: str, folder: Path, ack: Ack, counted: Counted) -> None:
         self._bus = bus
+        self._counted = counted
+        self._tally = Tally()
         self._slug = slug
         self._session_id = session_id
         self._folder = folder
@@ -131,6 +160,8 @@ class Spool:
     async def _batch(self) -> bool:
         if self._position is None:
             self._position = await self._bus.store.position(self._session_id)
+            self._tally = Tally.of(await self._bus.store.counts(self._session_id))
+            self._counted(self._session_id, self._tally)
         reader = SpoolReader(self._folder, self._position)
         lines = await asyncio.to_thread(reader.read, BATCH_LINES)
         if not lines:
@@ -140,7 +171,9 @@ class Spool:
         if parsed.bad:
             log.warning("%d unreadable lines in the spool of %s", parsed.bad, self._slug)
         position = lines[-1][0]
-        await self._bus.keep(self._slug, self._session_id, parsed.events, position)
+        kept = await self._bus.keep(self._slug, self._session_id, parsed.events, position)
+        self._tally = self._tally.plus(kept)
+        self._counted(self._session_id, self._tally)
         self._position = position
         try:
             await self.ack(position)
@@ -156,12 +189,16 @@ class Ingest:
     def __init__(self, bus: Bus) -> None:
         self._bus = bus
         self._spools: dict[str, Spool] = {}
+        self.counted: Counted = lambda *_: None
+        """Told how many requests of a session there are, whenever that has changed."""
 
     def watch(self, slug: str, session_id: str, folder: Path, ack: Ack) -> None:
         """Ingest this session's spool from where it stands. A second call replaces `ack`."""
         spool = self._spools.get(session_id)
         if spool is None:
-            spool = self._spools[session_id] = Spool(self._bus, slug, session_id, folder, ack)
+            spool = self._spools[session_id] = Spool(
+                self._bus, slug, session_id, folder, ack, lambda *news: self.counted(*news)
+            )
         spool.ack = ack
         spool.poke()
 

@@ -38,15 +38,15 @@ class Activity:
 
     def __init__(self, changed: Callable[[], None] = lambda: None) -> None:
         self.open = 0
-        self._changed = changed
+        self.changed = changed
 
     def __enter__(self) -> None:
         self.open += 1
-        self._changed()
+        self.changed()
 
     def __exit__(self, *_: object) -> None:
         self.open -= 1
-        self._changed()
+        self.changed()
 
 
 ACTIVITY: web.AppKey[Activity] = web.AppKey("activity", Activity)

@@ -1,0 +1,243 @@
+"""What `carboy start` does between the flags and the agent's end: preflight, questions, launch, then terminal or text.
+
+Questions go to stderr and are read from the terminal; nothing secret is echoed or printed. With --headless nothing is
+ever asked: what is missing is an error.
+"""
+
+import asyncio
+import contextlib
+import getpass
+import os
+import signal
+import sys
+from collections.abc import AsyncIterator
+from typing import TYPE_CHECKING, Any
+
+from app.cli.output import line, note, print_json
+from app.cli.plain import PlainText
+from app.core.model import LIVE, BottleView, LaunchRequest, Preflight
+from app.errors import CarboyError, Refused
+from app.tasks import cancel_and_wait, spawn
+from sidecar.secret import Secret
+
+if TYPE_CHECKING:
+    from app.client import Client
+
+ASKING = 3
+"""Rounds of preflight and questions: answers can only make further questions in one more round."""
+
+
+async def start(request: LaunchRequest, *, dry_run: bool, detach: bool, as_json: bool) -> int:
+    """Carry out one `carboy start`; the exit code."""
+    from app.client import Client
+
+    async with await Client.connect() as client:
+        request, plan = await _prepare(client, request, ask=not request.headless and not dry_run)
+        if dry_run:
+            print_json(plan) if as_json else _print_plan(plan)
+            return 1 if plan.problems else 0
+        view = await _launch(client, request, quiet=as_json)
+        if detach:
+            print_json(view) if as_json else line(view.slug)
+            return 0
+        if request.headless:
+            return await _follow(client, view.slug, as_json=as_json)
+    code = await attach(view.slug)
+    if code is None:
+        note(f"{view.slug} runs on: carboy attach {view.slug}")
+    return code or 0
+
+
+# --- before the launch ------------------------------------------------------------------------------------------
+
+
+async def _prepare(client: "Client", request: LaunchRequest, *, ask: bool) -> tuple[LaunchRequest, Preflight]:
+    """The request with everything it needs, and what it would make."""
+    plan = await client.preflight(request)
+    for _ in range(ASKING):
+        filled = _from_environment(request, plan)
+        if ask and filled == request:
+            filled = await asyncio.to_thread(_ask, request, plan)
+        if filled == request:
+            break
+        request = filled
+        plan = await client.preflight(request)
+    for warning in plan.warnings:
+        note(f"warning: {warning}")
+    return request, plan
+
+
+def _from_environment(request: LaunchRequest, plan: Preflight) -> LaunchRequest:
+    """Hand over the variables that were asked for by name, no others."""
+    wanted = {*plan.wants_env, *(need.name for need in plan.secrets if need.source == "missing")}
+    found = {name: Secret(os.environ[name]) for name in wanted if os.environ.get(name) and name not in request.env}
+    return request.model_copy(update={"env": {**request.env, **found}}) if found else request
+
+
+def _ask(request: LaunchRequest, plan: Preflight) -> LaunchRequest:
+    """Ask for what is missing. Runs on a thread: it waits for a person."""
+    questions = {name: text for name, text in plan.wants_prompt.items() if name not in request.secrets}
+    for need in plan.secrets:
+        if need.source == "missing" and need.name not in request.secrets:
+            questions.setdefault(need.name, f"{need.name} (for {need.used_by})")
+    typed = {name: Secret(_hidden(text)) for name, text in questions.items()}
+    confirmed = [content for content in plan.confirm if content not in request.confirm]
+    for content in confirmed:
+        _confirm(plan.confirm[content])
+    if not typed and not confirmed:
+        return request
+    update = {"secrets": {**request.secrets, **typed}, "confirm": (*request.confirm, *confirmed)}
+    return request.model_copy(update=update)
+
+
+def _hidden(question: str) -> str:
+    from app.core.text import printable
+
+    try:
+        value = getpass.getpass(f"{printable(question, 300)}: ", stream=sys.stderr)
+    except EOFError:
+        value = ""
+    if not value:
+        raise CarboyError("Nothing was typed", "Store the secret in the keyring, or try again", "secret_missing")
+    return value
+
+
+def _confirm(what: str) -> None:
+    note(f"This project brings {what}.")
+    print("Let it run here? [y/N] ", end="", file=sys.stderr, flush=True)
+    if sys.stdin.readline().strip().lower() not in ("y", "yes"):
+        raise Refused("Not confirmed, so not started", "", "agent_not_confirmed")
+
+
+def _print_plan(plan: Preflight) -> None:
+    from app.cli.bottles import print_provenance
+
+    line(f"{plan.slug}: {plan.agent or ' '.join(plan.command)} in {plan.lineage or 'no bottle'}")
+    engine = f"/{plan.engine}" if plan.engine else ""
+    line(f"backend {plan.backend}{engine}, isolation {plan.isolation}, workspace {plan.workspace} of {plan.cwd}")
+    line(f"command: {' '.join(plan.command)}")
+    for report in plan.tried:
+        if not report.works:
+            line(f"passed over {report.name}: {report.reason}")
+    sections: tuple[tuple[str, Any], ...] = (
+        ("would make", plan.creates),
+        ("may reach", [route.get("host", "") for route in plan.routes]),
+        ("secrets", [f"{need.name} for {need.used_by}: {need.source}" for need in plan.secrets]),
+        ("hidden from it", plan.masks),
+        ("to confirm", plan.confirm.values()),
+    )
+    for title, items in sections:
+        if items:
+            line(f"{title}:")
+            for item in items:
+                line(f"  {item}")
+    line("resolved:")
+    print_provenance(plan.resolved)
+    for problem in plan.problems:
+        note(f"would be refused: {problem}")
+
+
+# --- the launch -------------------------------------------------------------------------------------------------
+
+
+async def _launch(client: "Client", request: LaunchRequest, *, quiet: bool) -> BottleView:
+    """Launch and show the steps; a ctrl+c undoes it."""
+    session_id = ""
+    try:
+        async for item in client.launch(request):
+            if isinstance(item, BottleView):
+                return item
+            session_id = item.session_id
+            if not quiet and item.state != "running":
+                took = f" {item.ms:.0f} ms" if item.ms is not None else ""
+                note(f"  {item.step}: {item.state}{took} {item.detail}".rstrip())
+    except asyncio.CancelledError:
+        if session_id:
+            note("cancelled: undoing")
+            with contextlib.suppress(CarboyError):
+                await asyncio.shield(client.cancel_launch(session_id))
+        raise
+    raise CarboyError("The launch ended without an answer", "", "bad_answer")
+
+
+# --- after it ---------------------------------------------------------------------------------------------------
+
+
+async def _follow(client: "Client", slug: str, *, as_json: bool) -> int:
+    """Print a headless agent's output until it ends; its exit code. A ctrl+c stops the agent."""
+    # with --json stdout carries one object, the bottle as it ended
+    printing = spawn(_print_output(client, slug, sys.stderr if as_json else sys.stdout), name="output")
+    loop = asyncio.get_running_loop()
+    stopping: list[asyncio.Task[Any]] = []
+
+    def interrupted() -> None:
+        if stopping:
+            printing.cancel()
+        else:
+            note(f"stopping {slug}")
+            stopping.append(spawn(client.stop(slug), name="stop", on_error=lambda _: None))
+
+    for number in (signal.SIGINT, signal.SIGTERM):
+        loop.add_signal_handler(number, interrupted)
+    try:
+        await printing
+        view = await client.wait(slug)
+    finally:
+        await cancel_and_wait(printing)
+    if as_json:
+        print_json(view)
+    elif view.error:
+        note(f"{slug}: {view.error}")
+    return _exit_code(view)
+
+
+def _exit_code(view: BottleView) -> int:
+    return 1 if view.exit_code is None else view.exit_code
+
+
+async def _print_output(client: "Client", slug: str, stream: Any) -> None:
+    plain = PlainText()
+    async for data in _output(client, slug):
+        stream.write(plain.feed(data))
+        stream.flush()
+    stream.write(plain.finish())
+    stream.flush()
+
+
+async def _output(client: "Client", slug: str) -> AsyncIterator[bytes]:
+    """All output of the agent, through restarts of the controller: what was printed already is skipped then."""
+    printed = 0
+    while True:
+        terminal = await client.terminal(slug)
+        skip = printed
+        try:
+            async for data in terminal.output():
+                rest = data[skip:]
+                skip = max(0, skip - len(data))
+                printed += len(rest)
+                if rest:
+                    yield rest
+            return
+        except CarboyError as error:
+            if error.code != "connection_lost":
+                raise
+        finally:
+            await terminal.close()
+
+
+async def attach(slug: str) -> int | None:
+    """The agent's terminal, full screen. Its exit code, or None where it runs on."""
+    from app.attach import AttachApp
+    from app.client import Client
+
+    async with await Client.connect() as client:
+        view = await client.bottle(slug)
+
+        async def connect(rows: int, cols: int) -> Any:
+            return await client.terminal(view.slug, rows, cols)
+
+        await AttachApp(connect).run_async()
+        view = await client.bottle(slug)
+        if view.state in LIVE:
+            return None
+        return _exit_code(view)

@@ -1,0 +1,112 @@
+"""`carboy start` and `carboy attach`: from flags to a running agent, and to its terminal or its output."""
+
+import os
+import sys
+from typing import Any
+
+import click
+
+from app.cli.output import json_option, note, print_json, run
+from app.core.model import COLORS
+
+_WORKSPACES = ("mount", "read-only", "copy", "none")
+
+
+class _WithCommand(click.Command):
+    """Takes everything after `--` as the command to run, untouched."""
+
+    def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
+        if "--" in args:
+            at = args.index("--")
+            args, ctx.meta["command"] = args[:at], tuple(args[at + 1 :])
+        return super().parse_args(ctx, args)
+
+
+def _budgets(ctx: click.Context, param: click.Parameter, value: tuple[str, ...]) -> dict[str, str]:
+    found: dict[str, str] = {}
+    for item in value:
+        provider, equals, amount = item.partition("=")
+        if not (provider and equals and amount):
+            raise click.BadParameter(f"{item!r}: write PROVIDER=AMOUNT, such as claude=500k", ctx, param)
+        found[provider] = amount
+    return found
+
+
+@click.command(cls=_WithCommand, options_metavar="[OPTIONS]", epilog="Everything after -- is run instead of an agent.")
+@click.argument("agent", required=False)
+@click.option("--bottle", "-b", "bottles", multiple=True, help="A bottle file; more than one are merged in order.")
+@click.option("--backend", help="auto, or a backend by name (CARBOY_BACKEND).")
+@click.option("--label", help="Its name; the slug is made of it.")
+@click.option("--color", type=click.Choice(COLORS))
+@click.option("--model", help="The agent's model.")
+@click.option("--budget", multiple=True, callback=_budgets, help="PROVIDER=AMOUNT for this launch.")
+@click.option("--cwd", type=click.Path(file_okay=False), help="The project folder (else the present one).")
+@click.option("--workspace", type=click.Choice(_WORKSPACES), help="How the bottle sees the project.")
+@click.option("--prompt", help="The task.")
+@click.option("--headless", is_flag=True, help="Without a terminal; never asks anything.")
+@click.option("--learn", is_flag=True, help="Record what is refused, for `carboy learn`.")
+@click.option("--detach", "-d", is_flag=True, help="Leave it running and print its name.")
+@click.option("--dry-run", is_flag=True, help="Show what would be made, and make nothing (CARBOY_DRY_RUN).")
+@json_option
+@click.pass_context
+def start(
+    ctx: click.Context,
+    agent: str | None,
+    budget: dict[str, str],
+    cwd: str | None,
+    detach: bool,
+    dry_run: bool,
+    as_json: bool,
+    **fields: Any,
+) -> int:
+    """Start an agent, or any command after --, in a bottle.
+
+    Without --detach it ends with the agent's own exit code. With --headless the agent's output is printed as text.
+    """
+    from app.cli import launching
+    from app.core.model import LaunchRequest
+
+    command = ctx.meta.get("command", ())
+    if not agent and not command:
+        raise click.UsageError("Name an agent, or give a command after --")
+    headless = fields["headless"]
+    if headless and not (fields["prompt"] or command):
+        raise click.UsageError("--headless needs --prompt or a command")
+    dry_run = dry_run or os.environ.get("CARBOY_DRY_RUN", "") not in ("", "0")
+    interactive = not (headless or detach or dry_run)
+    if interactive and not (sys.stdin.isatty() and sys.stdout.isatty()):
+        raise click.UsageError("This is not a terminal: use --headless or --detach")
+    rows, cols = _size()
+    fields["bottles"] = fields["bottles"] or None
+    fields["backend"] = fields["backend"] or os.environ.get("CARBOY_BACKEND") or None
+    where = os.path.abspath(cwd or os.getcwd())
+    request = LaunchRequest(agent=agent, command=command, budget=budget, cwd=where, rows=rows, cols=cols, **fields)
+    return run(launching.start(request, dry_run=dry_run, detach=detach, as_json=as_json))
+
+
+def _size() -> tuple[int, int]:
+    try:
+        size = os.get_terminal_size()
+    except OSError:
+        return 24, 80
+    return max(1, min(size.lines, 1000)), max(1, min(size.columns, 1000))
+
+
+@click.command()
+@click.argument("slug")
+@json_option
+def attach(slug: str, as_json: bool) -> int:
+    """Show an agent's terminal, full screen. Leave with the leader key, then d; the agent runs on."""
+    from app.cli import launching
+
+    if as_json:
+        from app.cli.output import with_client
+
+        print_json(with_client(lambda client: client.bottle(slug)))
+        return 0
+    if not (sys.stdin.isatty() and sys.stdout.isatty()):
+        raise click.UsageError("This is not a terminal: `carboy logs` shows what the bottle does")
+    code = run(launching.attach(slug))
+    if code is None:
+        note(f"{slug} runs on")
+    return code or 0

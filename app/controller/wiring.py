@@ -1,0 +1,129 @@
+"""Builds the controller's parts in order and takes them down in reverse: store, bus, audit, ingestion, sessions,
+watcher, API. Decides nothing; `main` runs it."""
+
+import asyncio
+import logging
+import time
+from collections.abc import Callable
+from contextlib import AsyncExitStack
+from dataclasses import dataclass
+
+from app.controller.api import Parts
+from app.controller.audit import Audit
+from app.controller.doctor_api import diagnose
+from app.controller.events import Bus
+from app.controller.history import History
+from app.controller.ingest import Ingest, Tally
+from app.controller.server import Activity, Server
+from app.controller.sessions import Sessions
+from app.controller.watcher import Watcher
+from app.core.model import LIVE, Catalogue, StreamEvent
+from app.core.schema import Settings
+from app.errors import CarboyError
+from app.paths import Paths, private_folder
+from app.processes.spawner import Zygote
+from app.settings import load_settings
+from app.store.sqlite import SqliteStore
+from app.tasks import cancel_and_wait, spawn
+
+log = logging.getLogger(__name__)
+
+
+@dataclass
+class Wired:
+    """What `main` needs of it."""
+
+    server: Server
+    sessions: Sessions
+    activity: Activity
+    history: History
+    idle_seconds: float
+
+    def busy(self) -> bool:
+        """Whether somebody or something needs this controller."""
+        live = any(view.state in LIVE for view in self.sessions.views())
+        return live or self.activity.open > 0 or self.server.launching > 0
+
+    def on_activity(self, call: Callable[[], None]) -> None:
+        self.activity.changed = call
+        self.history.on_change = call
+
+
+async def wire(paths: Paths, stack: AsyncExitStack, stop: Callable[[], None]) -> Wired:
+    """Everything, ready but for the API's socket. `stack` takes it down again, the last part first."""
+    private_folder(paths.state)
+    private_folder(paths.run)
+    warnings: list[str] = []
+    settings = await _settings(paths, warnings)
+    store = SqliteStore(paths.database)
+    await store.open()
+    stack.push_async_callback(store.close)
+    bus = Bus(store)
+    await bus.start()
+    audit = Audit(paths, store)
+    await audit.start()
+    history = History(bus, store)
+    stack.push_async_callback(history.close)
+    ingest = Ingest(bus)
+    stack.push_async_callback(ingest.close)
+    sessions = Sessions(paths, on_change=history.changed, spools=ingest, zygote=Zygote(paths.state))
+    stack.push_async_callback(sessions.close)
+    ingest.counted = lambda session_id, tally: _count(sessions, session_id, tally)
+    await _find_again(sessions, audit)
+    await _watch(paths, bus, stack, warnings)
+    activity = Activity()
+    parts = Parts(paths, store, bus, audit, sessions, lambda: diagnose(sessions.reports), stop, warnings=warnings)
+    server = Server(parts, paths.controller_socket, activity)
+    stack.push_async_callback(server.close)
+    # its half second of imports passes while the client shows its first screens
+    warming = spawn(sessions.zygote.start(), name="zygote", on_error=_zygote_failed)
+    stack.push_async_callback(cancel_and_wait, warming)
+    return Wired(server, sessions, activity, history, settings.idle_exit_minutes * 60)
+
+
+async def _settings(paths: Paths, warnings: list[str]) -> Settings:
+    """A broken settings file must not lock its owner out: defaults, and a warning that every client shows."""
+    try:
+        return (await asyncio.to_thread(load_settings, paths)).settings
+    except CarboyError as error:
+        warnings.append(error.render())
+        return Settings()
+
+
+async def _find_again(sessions: Sessions, audit: Audit) -> None:
+    """Adopt what lives, clear away what is dead."""
+    await sessions.adopt()
+    try:
+        report = await sessions.cleanup()
+    except (CarboyError, OSError):
+        log.exception("cleaning up at the start failed")
+        return
+    if report.removed:
+        log.info("removed: %s", "; ".join(report.removed))
+        await audit.record("cleanup", actor="controller", removed=list(report.removed))
+
+
+async def _watch(paths: Paths, bus: Bus, stack: AsyncExitStack, warnings: list[str]) -> None:
+    def changed(catalogue: Catalogue) -> None:
+        data = catalogue.model_dump(mode="json")
+        bus.pass_on(StreamEvent(seq=0, at=time.time(), kind="catalogue", data=data))
+
+    watcher = Watcher(paths, changed)
+    try:
+        await watcher.start()
+    except (CarboyError, OSError) as error:
+        warnings.append(f"Changes of manifests are not noticed: {error}")
+        return
+    stack.push_async_callback(watcher.stop)
+
+
+def _count(sessions: Sessions, session_id: str, tally: Tally) -> None:
+    """Bring a bottle's counters to what the store holds."""
+    for view in sessions.views():
+        if view.session_id == session_id:
+            allowed, refused = tally.allowed - view.allowed, tally.refused - view.refused
+            sessions.requests(session_id, allowed=allowed, refused=refused, at=tally.at)
+
+
+def _zygote_failed(error: BaseException) -> None:
+    log.warning("the zygote did not start ahead of time: %s", error)
