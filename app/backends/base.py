@@ -151,7 +151,7 @@ class Box(ABC):
         """Run the agent. Once only."""
 
     @abstractmethod
-    async def attach(self) -> Terminal: ...
+    async def attach(self, rows: int = 24, cols: int = 80) -> Terminal: ...
 
     @abstractmethod
     async def wait(self) -> Exit:

@@ -12,6 +12,7 @@ from pathlib import Path
 from app.core.schema import Limits
 
 _MOUNTED = Path("/sys/fs/cgroup")
+_PREFIX = "carboy-"
 _V1 = ("memory", "pids", "cpu")
 _PERIOD = 100_000  # microseconds, the kernel's default for cpu.max
 DEFAULT_MEMORY, DEFAULT_PIDS = 4 * 1024**3, 1024  # hardening.md, limits
@@ -26,7 +27,7 @@ class Cgroup:
     @classmethod
     def make(cls, session_id: str, limits: Limits) -> "Cgroup | None":
         """The group, limited; None where this process may not have one."""
-        name = "carboy-" + re.sub(r"[^A-Za-z0-9-]", "-", session_id)[:64]
+        name = _name(session_id)
         with contextlib.suppress(OSError):
             return cls._unified(name, limits) or cls._separate(name, limits)
         return None
@@ -106,6 +107,20 @@ class Cgroup:
         except (OSError, KeyError):
             return False
         return True
+
+
+def stale(live: frozenset[str]) -> list[Path]:
+    """Groups of ours on this host that belong to no live session."""
+    parents = {_MOUNTED, *(_MOUNTED / name for name in _V1)}
+    delegated = _delegated()
+    if delegated is not None:
+        parents.add(delegated)
+    names = {_name(session) for session in live}
+    return [folder for parent in parents for folder in sorted(parent.glob(_PREFIX + "*")) if folder.name not in names]
+
+
+def _name(session_id: str) -> str:
+    return _PREFIX + re.sub(r"[^A-Za-z0-9-]", "-", session_id)[:64]
 
 
 def _delegated() -> Path | None:

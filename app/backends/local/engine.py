@@ -18,8 +18,9 @@ from app.backends.local.layout import Layout
 from app.backends.local.stage import stage
 from app.errors import CarboyError
 
-KEEPER = ("/bin/sh", "-c", "trap '' CHLD; exec cat")
-"""Process 1 inside. As such it cannot be signalled from inside; with SIGCHLD ignored the kernel buries orphans."""
+KEEPER = ("/usr/bin/env", "--ignore-signal=CHLD", "cat")
+"""Process 1 inside. As such it cannot be signalled from inside; with SIGCHLD ignored the kernel buries orphans.
+Not by a shell's `trap`: dash keeps SIGCHLD for itself, and the dead would fill the process limit."""
 START_SECONDS = 20.0
 """A sandbox stands after some 20 ms; a machine under heavy load may take seconds."""
 _MAX_MESSAGE = 4000

@@ -18,6 +18,7 @@ HIDDEN_PROC = (
     "acpi", "asound", "scsi", "sysvipc",
 )  # fmt: skip
 """As container engines hide them: they speak of the host's kernel and hardware, or of other users' keys."""
+READ_ONLY_PROC = ("sys", "sysrq-trigger", "irq", "bus", "fs")
 BACKLOG = 512
 _EMPTY = "/run/.empty"
 
@@ -27,6 +28,9 @@ def finish() -> None:
     for name in HIDDEN_PROC:
         with contextlib.suppress(FileNotFoundError):
             hide(f"/proc/{name}")
+    for name in READ_ONLY_PROC:
+        with contextlib.suppress(FileNotFoundError):
+            close(f"/proc/{name}")
     for path in ("/dev", "/run", "/"):
         mounts.set_attributes(path, mounts.ATTR_RDONLY)
 
@@ -51,6 +55,16 @@ def hide(path: str) -> None:
         os.close(tree)
 
 
+def close(path: str) -> None:
+    """Make what is there read-only, whoever asks."""
+    tree = mounts.clone_tree(path)
+    mounts.set_attributes(tree, mounts.ATTR_RDONLY, recursive=True)
+    try:
+        mounts.attach(tree, path)
+    finally:
+        os.close(tree)
+
+
 def write_files(files: tuple[FileIn, ...]) -> None:
     """Place files in the sandbox's own root. Nothing of the agent has run: what lies there is ours."""
     for file in files:
@@ -67,7 +81,7 @@ def open_parents(targets: Iterable[str]) -> None:
     root = os.stat("/").st_dev
     for parent in {parent for target in targets for parent in Path(target).parents}:
         if os.stat(parent).st_dev == root:
-            os.chmod(parent, 0o755)
+            os.chmod(parent, 0o755)  # noqa: S103 - as on any system
 
 
 def listen(port: int) -> socket.socket:

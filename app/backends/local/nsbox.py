@@ -27,7 +27,6 @@ _ALL = (
 )  # fmt: skip
 _ROOT, _OLD = "/newroot", "/oldroot"
 _DEVICES = ("null", "zero", "full", "random", "urandom", "tty")
-_READ_ONLY_PROC = ("sys", "sysrq-trigger", "irq", "bus")
 _UP_RUNNING = 0x1 | 0x40  # linux/if.h
 _SET_FLAGS = 0x8914  # SIOCSIFFLAGS
 
@@ -97,10 +96,6 @@ def _processes() -> None:
     mounts.mount("proc", f"{_ROOT}/proc", "proc", mounts.NOSUID | mounts.NODEV | mounts.NOEXEC)
     # the number of further user namespaces: one, for ours. Set before /proc/sys is closed
     Path(f"{_ROOT}/proc/sys/user/max_user_namespaces").write_text("1")
-    for name in _READ_ONLY_PROC:
-        path = f"{_ROOT}/proc/{name}"
-        if os.path.exists(path):
-            _bind_at(path, path, mounts.ATTR_RDONLY | mounts.ATTR_NOSUID | mounts.ATTR_NODEV | mounts.ATTR_NOEXEC)
 
 
 def _devices() -> None:
