@@ -68,13 +68,16 @@ def read_bounded(path: Path | str, limit: int, *, folder: int | None = None, fol
     """
     flags = os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK | os.O_NOCTTY | (0 if follow else os.O_NOFOLLOW)
     descriptor = os.open(path, flags, dir_fd=folder)
-    with open(descriptor, "rb") as file:
+    try:
         info = os.fstat(descriptor)
         if not stat.S_ISREG(info.st_mode):
             raise NotAFile(f"{path} is not a regular file")
         if info.st_size > limit:
             raise TooLarge(f"{path} is larger than {limit} bytes")
-        data = file.read(limit + 1)  # it may have grown since
+        with open(descriptor, "rb", closefd=False) as file:
+            data = file.read(limit + 1)  # it may have grown since
+    finally:
+        os.close(descriptor)
     if len(data) > limit:
         raise TooLarge(f"{path} is larger than {limit} bytes")
     return data

@@ -1,5 +1,7 @@
 """settings.yml: read, checked, and shown with where each value came from. Host-level; a project has no say in it."""
 
+import os
+import re
 import ssl
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -20,6 +22,8 @@ MAX_SETTINGS = 64 * 1024
 MAX_CA = 4 * 1024 * 1024
 """A whole system's bundle has about 250 KB."""
 SOURCE = "settings.yml"
+_CERTIFICATE = re.compile(r"-----BEGIN CERTIFICATE-----[A-Za-z0-9+/=\s]+-----END CERTIFICATE-----")
+"""Comments between the blocks, in whatever alphabet, stay behind."""
 
 
 @dataclass(frozen=True)
@@ -61,20 +65,21 @@ def _read_ca(name: str, document: Document, index: int, file: str) -> str:
     def fault(message: str, hint: str) -> ConfigError:
         return ConfigError(message, hint, file=file, line=document.line(path), key=show(path, document.value))
 
-    place = Path(name).expanduser()
+    place = Path(os.path.expanduser(name))
     if not place.is_absolute():
         raise fault(f"{name} is not an absolute path", "Write the whole path: /etc/ssl/company.pem")
     try:
-        text = read_bounded(place, MAX_CA).decode("ascii", "replace")
+        text = read_bounded(place, MAX_CA).decode("utf-8", "replace")
     except OSError as error:
         raise fault(f"{name} cannot be read: {error.strerror or error}", "Check the path and permissions") from None
     if "PRIVATE KEY-----" in text:
         raise fault(f"{name} contains a private key", "Name a file with the certificate alone")
+    certificates = "".join(f"{block}\n" for block in _CERTIFICATE.findall(text))
     try:
-        ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT).load_verify_locations(cadata=text)
+        ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT).load_verify_locations(cadata=certificates)
     except (ssl.SSLError, ValueError):
         raise fault(f"{name} holds no PEM certificate", "Convert it: openssl x509 -in FILE -out FILE.pem") from None
-    return text
+    return certificates
 
 
 def _lines(settings: Settings, document: Document) -> list[Provenance]:

@@ -107,7 +107,7 @@ def _with_dockerfile(parsed: BottleFile, folder: Path) -> BottleFile:
     provider = parsed.bottle.agent_provider
     if provider.dockerfile is None:
         return parsed
-    file = folder / Path(provider.dockerfile).expanduser()
+    file = folder / os.path.expanduser(provider.dockerfile)
     if not file.is_file():
         hint = "Correct the path: it is absolute, begins with ~, or counts from the bottle file's folder"
         raise parsed.fault(f"there is no Dockerfile at {file}", hint, ("agent_provider", "dockerfile"))

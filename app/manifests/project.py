@@ -35,7 +35,7 @@ def _refuse_own(paths: Paths, real: Path) -> None:
     for what, folder in (("config", paths.config), ("state", paths.state), ("runtime", paths.run)):
         ours = Path(os.path.realpath(folder))
         if ours.is_relative_to(real) or real.is_relative_to(ours):
-            relation = "contains" if ours.is_relative_to(real) else "lies in"
+            relation = "lies in" if real.is_relative_to(ours) else "contains"
             message = f"{real} cannot be a project: it {relation} carboy's {what} folder {ours}"
             raise Refused(message, _HINT, "project_is_ours")
     home = Path(os.path.realpath(Path.home()))

@@ -130,8 +130,9 @@ def test_depth_is_bounded_but_enough() -> None:
 @settings(deadline=None, max_examples=400)
 @given(st.text(alphabet=st.sampled_from("ab:-?&*!|>'\"[]{},#%@ \n\t<~0.eé\x00\x85\ufeff"), max_size=60))
 def test_nothing_but_faults_is_raised(text: str) -> None:
+    found: YamlFault | None = None
     try:
         parse(text)
     except YamlFault as fault:
-        assert fault.hint
-        assert fault.message.isprintable()
+        found = fault
+    assert found is None or (found.hint and found.message.isprintable())

@@ -62,9 +62,7 @@ async def test_a_replaced_folder_is_seen(seen: tuple[Watcher, list[Catalogue]], 
     await until(lambda: names(found) == {"new"})
 
 
-async def test_a_project_added_while_running(
-    seen: tuple[Watcher, list[Catalogue]], tmp_path: Path
-) -> None:
+async def test_a_project_added_while_running(seen: tuple[Watcher, list[Catalogue]], tmp_path: Path) -> None:
     watcher, found = seen
     await watcher.add_project(tmp_path)
     assert not found
