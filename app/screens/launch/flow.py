@@ -1,0 +1,65 @@
+"""The launch's thread: the draft, the steps in their order, and the request that they make. Screens change the draft
+through here, so each of them sees what the others did."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from app.core.draft import Draft
+
+if TYPE_CHECKING:
+    from app.carboy import CarboyApp
+    from app.core.model import Catalogue, LaunchRequest, Preflight
+
+STEPS = ("agent", "bottles", "task", "preflight", "start")
+
+
+class Flow:
+    """One launch being put together. Typed secrets live here, in memory, until it ends."""
+
+    def __init__(self, app: CarboyApp) -> None:
+        self.app = app
+        self.draft = Draft(cwd=str(Path.cwd()))
+        self.catalogue: Catalogue | None = None
+        self.typed: dict[str, str] = {}
+        self.rows, self.cols = 24, 80
+        self.name_error = ""
+
+    def request(self, preflight: Preflight | None = None) -> LaunchRequest:
+        """The draft as the controller takes it. What the preflight asked for by name comes from this environment."""
+        from app.core.model import LaunchRequest
+        from sidecar.secret import Secret
+
+        draft = self.draft
+        wanted = preflight.wants_env if preflight else ()
+        return LaunchRequest.model_validate(
+            {
+                "agent": draft.agent,
+                "command": draft.command,
+                "bottles": draft.bottles,
+                "label": draft.label.strip() or None,
+                "color": draft.color or None,
+                "backend": draft.backend or None,
+                "model": draft.model.strip() or None,
+                "cwd": draft.cwd,
+                "prompt": draft.prompt.strip() or None,
+                "rows": self.rows,
+                "cols": self.cols,
+                "env": {name: Secret(os.environ[name]) for name in wanted if name in os.environ},
+                "secrets": {name: Secret(value) for name, value in self.typed.items() if value},
+                "confirm": tuple(sorted(draft.confirmed)),
+            }
+        )
+
+    def forget(self) -> None:
+        """Drop what was typed in secret."""
+        self.typed.clear()
+
+
+def start(app: CarboyApp) -> None:
+    """Open the first step."""
+    from app.screens.launch.agent import AgentStep
+
+    app.push_screen(AgentStep(Flow(app)))

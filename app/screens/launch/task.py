@@ -1,0 +1,130 @@
+"""Step 3: what to do, and under what name. A name in use is asked for again, saying so; all of it may stay empty."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import TYPE_CHECKING, ClassVar
+
+from textual.binding import Binding
+from textual.containers import VerticalScroll
+from textual.widgets import Input, Static, TextArea
+
+from app.core.draft import label_problem
+from app.screens.launch.step import Step
+from app.widgets.ink import ink
+from app.widgets.key_bar import Key
+from app.widgets.option_strip import OptionStrip
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+    from textual.widget import Widget
+
+COLORS = ("none", "red", "green", "yellow", "blue", "magenta")
+BACKENDS = ("auto", "local", "docker")
+
+
+class Task(TextArea):
+    """Tab and escape belong to the step."""
+
+    BINDINGS: ClassVar[list[Binding]] = []
+
+    def __init__(self, text: str) -> None:
+        super().__init__(
+            text, id="task", classes="panel", tab_behavior="focus", soft_wrap=True, show_line_numbers=False
+        )
+
+
+class TaskStep(Step):
+    step = "task"
+    keys: ClassVar[tuple[Key, ...]] = (
+        Key("tab", "next field"),
+        Key("← →", "choose"),
+        Key("ctrl+s", "preflight", "screen.next"),
+        Key("↵", "preflight"),
+    )
+    BINDINGS: ClassVar[list[Binding]] = [
+        Binding("ctrl+s,ctrl+enter", "next", "Preflight", show=False),
+    ]
+    AUTO_FOCUS = "#task"
+    DEFAULT_CSS = """
+    TaskStep VerticalScroll { height: 1fr; }
+    TaskStep #task { height: 8; background: $background; }
+    TaskStep .field { height: 1; color: $faint; margin-top: 1; }
+    TaskStep Input { height: 1; border: none; background: $raised; padding: 0 1; }
+    TaskStep Input:focus { border: none; background: $cursor; background-tint: $background 0%; }
+    TaskStep .what { height: auto; color: $soft; margin-bottom: 1; }
+    """
+
+    def body(self) -> Iterable[Widget]:
+        draft = self.flow.draft
+        order = " + ".join(draft.chosen)
+        what = Static(
+            ink((draft.what, "bold ink"), (f" in {order}", "soft"), (f"   {draft.cwd}", "faint")), classes="what"
+        )
+        task = Task(draft.prompt)
+        task.border_title = ink(("Task", "bold"), (" optional: the first thing that the agent is told", "faint"))
+        colors = OptionStrip(COLORS, tones={name: f"bottle-{name}" for name in COLORS[1:]}, id="color")
+        colors.choose(draft.color or "none")
+        backends = OptionStrip(BACKENDS, id="backend")
+        backends.choose(draft.backend or "auto")
+        yield VerticalScroll(
+            what,
+            task,
+            Static("Name", classes="field"),
+            Input(draft.label, placeholder="from the agent's name", id="label", compact=True),
+            Static("Colour", classes="field"),
+            colors,
+            Static("Model", classes="field"),
+            Input(draft.model, placeholder="the provider's default", id="model", compact=True),
+            Static("Backend", classes="field"),
+            backends,
+            can_focus=False,
+        )
+
+    def on_mount(self) -> None:
+        self._complain_of_name()
+
+    def on_screen_resume(self) -> None:
+        self._complain_of_name()
+
+    def _complain_of_name(self) -> None:
+        """Ask for the name again where a later step found it taken."""
+        if self.flow.name_error:
+            self.complain(self.flow.name_error)
+            self.flow.name_error = ""
+            self.query_one("#label", Input).focus()
+
+    def _collect(self) -> None:
+        color, backend = self.query_one("#color", OptionStrip).value, self.query_one("#backend", OptionStrip).value
+        self.flow.draft = replace(
+            self.flow.draft,
+            prompt=self.query_one("#task", TextArea).text,
+            label=self.query_one("#label", Input).value,
+            model=self.query_one("#model", Input).value,
+            color="" if color == "none" else color,
+            backend="" if backend == "auto" else backend,
+        )
+
+    def on_input_changed(self, event: Input.Changed) -> None:
+        if event.input.id == "label":
+            self.complain(label_problem(event.value, self.carboy.board.views))
+
+    def on_input_submitted(self, event: Input.Submitted) -> None:
+        self.action_next()
+
+    def action_next(self) -> None:
+        from app.screens.launch.preflight import PreflightStep
+
+        self._collect()
+        problem = label_problem(self.flow.draft.label, self.carboy.board.views)
+        if problem:
+            self.complain(problem)
+            self.query_one("#label", Input).focus()
+            return
+        self.complain("")
+        self.app.push_screen(PreflightStep(self.flow))
+
+    def action_close(self) -> None:
+        self._collect()
+        super().action_close()
