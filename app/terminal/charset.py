@@ -26,7 +26,7 @@ SPECIAL = re.compile(f"[^{PLAIN}]")
 PIECES = re.compile(f"[{PLAIN}]+|[^{PLAIN}]")
 
 BIDI = frozenset("\u061c\u200e\u200f\u202a\u202b\u202c\u202d\u202e\u2066\u2067\u2068\u2069")
-"""Direction controls: dropped, since on a host terminal that honours them they would reorder what surrounds the pane."""
+"""Direction controls: dropped, since a host terminal that honours them would reorder what surrounds the pane."""
 ZWJ = "\u200d"
 EMOJI_STYLE = "\ufe0f"
 MAX_CLUSTER = 16

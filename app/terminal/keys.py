@@ -32,7 +32,7 @@ MODIFIERS = {"shift": 1, "alt": 2, "ctrl": 4, "super": 8, "hyper": 16, "meta": 3
 CURSOR_KEYS = {"up": "A", "down": "B", "right": "C", "left": "D", "end": "F", "home": "H"}
 """`CSI x`, or `SS3 x` in cursor key mode, or `CSI 1 ; mods x`."""
 _TILDE_NUMBERS = (2, 3, 5, 6, 15, 17, 18, 19, 20, 21, 23, 24, 25, 26, 28, 29, 31, 32, 33, 34)
-TILDE_KEYS = dict(
+TILDE_KEYS: dict[str, int] = dict(
     zip(("insert", "delete", "pageup", "pagedown", *map("f{}".format, range(5, 21))), _TILDE_NUMBERS, strict=True)
 )
 """`CSI n ~`, or `CSI n ; mods ~` (xterm control sequences, PC-style function keys)."""
@@ -46,7 +46,7 @@ _NAMES = (
     "percent_sign ampersand asterisk colon left_parenthesis right_parenthesis less_than_sign greater_than_sign "
     "left_curly_bracket right_curly_bracket vertical_line tilde quotation_mark"
 )
-NAMES = dict(zip(_NAMES.split(), "@[\\]^_/-+,.;'`=?!#$%&*:()<>{}|~\"", strict=True))
+NAMES: dict[str, str] = dict(zip(_NAMES.split(), "@[\\]^_/-+,.;'`=?!#$%&*:()<>{}|~\"", strict=True))
 """Textual's names of punctuation, where they come with a modifier (without one the character comes along)."""
 CONTROL = {**{chr(code): chr(code & 31) for code in range(64, 128)}, " ": "\x00", "2": "\x00", "3": ESC, "4": "\x1c"}
 CONTROL |= {"5": "\x1d", "6": "\x1e", "7": "\x1f", "8": "\x7f", "/": "\x1f", "?": "\x7f", "-": "\x1f"}

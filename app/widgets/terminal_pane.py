@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, ClassVar
 
 from rich.segment import Segment
 from rich.style import Style as RichStyle
-from textual.binding import Binding
+from textual.binding import BindingType
 from textual.geometry import Region
 from textual.message import Message
 from textual.reactive import reactive
@@ -51,7 +51,7 @@ class TerminalPane(Widget, can_focus=True, inherit_bindings=False):
     """One agent's terminal. `browsing` gives the keys to the history instead of the agent until it is left."""
 
     ALLOW_SELECT = False
-    BINDINGS: ClassVar[list[Binding]] = []
+    BINDINGS: ClassVar[list[BindingType]] = []
     COMPONENT_CLASSES: ClassVar[set[str]] = {"terminal-pane--selection", "terminal-pane--note"}
     DEFAULT_CSS = """
     TerminalPane {
@@ -117,6 +117,7 @@ class TerminalPane(Widget, can_focus=True, inherit_bindings=False):
         self._title = ""
         self._ending = ""
         self._drag: Place | None = None
+        self._gone = False
 
     # what the agent printed
 
@@ -128,6 +129,8 @@ class TerminalPane(Widget, can_focus=True, inherit_bindings=False):
                     self._room.clear()
                     self._schedule()
                     await self._room.wait()
+                if self._gone:
+                    return
                 began = perf_counter()
                 self.term.feed(data[at : at + SLICE])
                 self._spent += perf_counter() - began
@@ -196,6 +199,7 @@ class TerminalPane(Widget, can_focus=True, inherit_bindings=False):
         if self._frame is not None:
             self._frame.cancel()
         self._frame = None
+        self._gone = True
         self._room.set()
 
     def on_resize(self, event: events.Resize) -> None:
@@ -245,7 +249,7 @@ class TerminalPane(Widget, can_focus=True, inherit_bindings=False):
         if self._ending and y == self.size.height - 1:
             return self._ending
         if y == 0 and (self.view.offset or self.browsing):
-            return f" {self.view.offset} lines back · esc returns "
+            return f" {self.view.offset} lines back · {'esc' if self.browsing else 'any key'} returns "
         return ""
 
     # keys
