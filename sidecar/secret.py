@@ -43,6 +43,9 @@ class Secret:
 
     __hash__ = None  # type: ignore[assignment]  # a hash of a secret is a way to test guesses
 
+    def __deepcopy__(self, memo: dict[int, Any]) -> "Secret":
+        return self  # immutable; pydantic copies defaults
+
     def __reduce__(self) -> NoReturn:
         raise TypeError("a Secret is never pickled")
 

@@ -41,7 +41,7 @@ def segments(names: list[str]) -> list[int]:
 class SpoolWriter:
     """Appends events below the folder behind `folder_fd`, which it owns. `on_written(segment, offset)` follows each."""
 
-    def __init__(self, folder_fd: int, on_written: Callable[[int, int], None] = lambda *_: None) -> None:
+    def __init__(self, folder_fd: int, on_written: Callable[[int, int], None] | None = None) -> None:
         self._folder = folder_fd
         self._on_written = on_written
         self._fd = -1
@@ -59,6 +59,11 @@ class SpoolWriter:
     def failing(self) -> bool:
         """True while events wait in memory since the disk did not take them."""
         return bool(self._waiting)
+
+    @property
+    def offset(self) -> int:
+        """The end of the present segment."""
+        return self._offset
 
     def ready(self) -> bool:
         """True if what happens next can be recorded; tries again what waited. Cheap enough for every request."""
@@ -116,7 +121,8 @@ class SpoolWriter:
         except OSError:
             self._room = False
             return
-        self._on_written(self.segment, self._offset)
+        if self._on_written is not None:
+            self._on_written(self.segment, self._offset)
 
     def _next_segment(self) -> None:
         flags = os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC | os.O_NOFOLLOW

@@ -3,14 +3,22 @@
 import os
 import time
 from dataclasses import dataclass, field
-from typing import Any, cast
+from typing import Any, Protocol, cast
 
 from mitmproxy.http import HTTPFlow, Response
 
 from sidecar.contract import Route
+from sidecar.egress.reach import Destination
 from sidecar.egress.refusal import Refusal
 
 _KEY = "carboy"
+
+
+class EdgeState(Protocol):
+    """What addons may know of the connection a request came on."""
+
+    destinations: dict[tuple[str, int], Destination]
+    addresses: dict[str, str]
 
 
 def new_id() -> str:
@@ -38,8 +46,17 @@ class Exchange:
     closed: bool = False
     bytes_up: int = 0
     bytes_down: int = 0
+    messages_up: int = 0
+    messages_down: int = 0
+    """WebSocket messages."""
+    buffered: int = 0
+    """Bytes of the request's body that are held in memory."""
     address: str = ""
+    mapped: bool = False
+    """Its origin is an exact `connect_to` entry of the host's settings."""
     detail: dict[str, Any] = field(default_factory=dict[str, Any])
+    edge: "EdgeState | None" = None
+    """The connection that it came on."""
 
 
 def exchange_of(flow: HTTPFlow) -> Exchange:

@@ -31,6 +31,7 @@ _DO: dict[str, str] = {
     "placeholder_misplaced": "A placeholder stands for a credential only in the header that its route owns: leave it "
     "out of everything else.",
     "credential_missing": "The operator has to provide this route's credential. Do not retry.",
+    "credential_plaintext": "Use https for this host.",
     "internal_error": "The proxy failed and let nothing out. Tell the operator.",
     "spool_unavailable": "The proxy cannot record what happens, so nothing leaves. Tell the operator.",
     "killed": "The operator or the proxy ended this request.",

@@ -1,0 +1,128 @@
+"""Locks this process in, in two steps: `isolate()` before it holds a secret, `lock_down()` once it knows its files.
+
+Each piece is tried on its own. What is missing is said in the returned list, never fatal: on an older kernel the rest
+still holds, and the operator sees what does not.
+"""
+
+import contextlib
+import ctypes
+import errno
+import os
+import resource
+import socket
+import sys
+from collections.abc import Callable, Iterable
+from pathlib import Path
+
+from sidecar.kernel import landlock, libc, seccomp
+from sidecar.kernel.seccomp import Argument, Filter, Rule
+from sidecar.kernel.syscalls import UnknownMachine
+
+_CLONE_NEWUSER = 0x10000000
+_CLONE_THREAD = 0x00010000  # include/uapi/linux/sched.h
+MAX_FILES = 4096
+"""Descriptors: 512 connections with a few upstreams each."""
+
+_NEVER = (
+    # other processes
+    *("ptrace", "process_vm_readv", "process_vm_writev", "process_madvise", "process_mrelease", "kcmp"),
+    *("pidfd_getfd", "pidfd_open", "pidfd_send_signal", "kill", "tkill", "rt_sigqueueinfo", "rt_tgsigqueueinfo"),
+    *("execve", "execveat", "fork", "vfork", "personality"),
+    # namespaces and mounts
+    *("mount", "umount2", "pivot_root", "chroot", "unshare", "setns", "open_tree", "move_mount", "fsopen"),
+    *("fsconfig", "fsmount", "fspick", "mount_setattr", "swapon", "swapoff", "quotactl", "quotactl_fd"),
+    # the kernel itself
+    *("bpf", "perf_event_open", "userfaultfd", "keyctl", "add_key", "request_key", "kexec_load"),
+    *("kexec_file_load", "init_module", "finit_module"),
+    *("delete_module", "reboot", "syslog", "acct", "settimeofday", "clock_settime", "clock_adjtime", "adjtimex"),
+    *("iopl", "ioperm", "modify_ldt", "lookup_dcookie", "vmsplice", "fanotify_init", "name_to_handle_at"),
+    *("open_by_handle_at", "memfd_secret", "mknod", "mknodat"),
+)
+
+_MISSING = ("clone3", "io_uring_setup", "io_uring_enter", "io_uring_register")
+"""Answered as by a kernel without them: glibc and libuv fall back to clone and epoll."""
+
+
+def isolate() -> list[str]:
+    """No new privileges, own user namespace without capabilities, no core dumps, unreadable to other processes, and
+    only the system calls a proxy needs. Before the event loop: libuv must find no io_uring rather than lose it."""
+    resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
+    _, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    files = MAX_FILES if hard == resource.RLIM_INFINITY else min(MAX_FILES, hard)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (files, files))
+    if not sys.platform.startswith("linux"):
+        return ["confinement: Linux only"]
+    steps: list[tuple[str, Callable[[], None]]] = [
+        ("no new privileges", libc.no_new_privileges),
+        ("user namespace", _own_user_namespace),
+        ("capabilities", libc.drop_capabilities),
+        ("not dumpable", lambda: libc.set_dumpable(False)),
+        ("seccomp", _restrict_calls),
+    ]
+    return _try(steps)
+
+
+def lock_down(spool_fd: int, control_folder: str | None) -> list[str]:
+    """Landlock: from here on no file is reached but the libraries, the resolver's and our own two folders."""
+    if not sys.platform.startswith("linux"):
+        return []
+    _warm_up()
+    return _try([("Landlock", lambda: _restrict_files(spool_fd, control_folder))])
+
+
+def _try(steps: Iterable[tuple[str, Callable[[], None]]]) -> list[str]:
+    missing: list[str] = []
+    for name, step in steps:
+        try:
+            step()
+        except (OSError, UnknownMachine) as error:
+            missing.append(f"{name}: {getattr(error, 'strerror', None) or error}")
+    return missing
+
+
+def _own_user_namespace() -> None:
+    """A user namespace in which we are still ourselves: the capabilities that could be won are its own, and dropped."""
+    uid, gid = os.geteuid(), os.getegid()
+    # the maps of a process that is not dumpable belong to root, so that its user could not write them
+    libc.set_dumpable(True)
+    libc.syscall("unshare", _CLONE_NEWUSER)
+    with contextlib.suppress(OSError):
+        Path("/proc/self/setgroups").write_text("deny")
+    Path("/proc/self/uid_map").write_text(f"{uid} {uid} 1")
+    Path("/proc/self/gid_map").write_text(f"{gid} {gid} 1")
+
+
+def _warm_up() -> None:
+    """Let glibc load what it opens at the first look-up only, and ctypes its closures."""
+    with contextlib.suppress(OSError):
+        socket.getaddrinfo("localhost", 80, type=socket.SOCK_STREAM)
+    ctypes.CFUNCTYPE(None)(lambda: None)
+
+
+def _restrict_files(spool_fd: int, control_folder: str | None) -> None:
+    rules = landlock.Ruleset(net=landlock.BIND_TCP, scoped=landlock.SCOPE_ABSTRACT_UNIX | landlock.SCOPE_SIGNAL)
+    roots = {sys.prefix, sys.base_prefix, *(entry for entry in sys.path if entry)}
+    rules.allow_existing(roots, landlock.READ)
+    rules.allow_existing(("/usr/lib", "/usr/lib64", "/lib", "/lib64", "/usr/share/zoneinfo"), landlock.READ)
+    names = ("resolv.conf", "hosts", "nsswitch.conf", "host.conf", "gai.conf", "services", "ssl", "pki", "localtime")
+    rules.allow_existing((f"/etc/{name}" for name in (*names, "ld.so.cache", "ca-certificates")), landlock.READ)
+    # where /etc/resolv.conf leads with systemd-resolved, NetworkManager and resolvconf
+    rules.allow_existing(("/run/systemd/resolve", "/run/NetworkManager", "/run/resolvconf"), landlock.READ)
+    rules.allow_existing(("/dev/null", "/dev/urandom", "/proc/self"), landlock.READ | landlock.WRITE_FILE)
+    rules.allow_fd(spool_fd, landlock.READ_WRITE)
+    if control_folder:
+        rules.allow(control_folder, landlock.READ_WRITE)
+    rules.enforce()
+
+
+def _restrict_calls() -> None:
+    me = os.getpid()
+    refuse = seccomp.refuse(errno.EPERM)
+    rules = (
+        # threads only, never a process
+        Rule("clone", (((Argument(0, mask=_CLONE_THREAD),), seccomp.ALLOW),), refuse),
+        Rule("tgkill", (((Argument(0, values=(me,)),), seccomp.ALLOW),), refuse),
+        # unix, IPv4, IPv6 and netlink (getaddrinfo lists our addresses with it)
+        Rule("socket", (((Argument(0, values=(1, 2, 10, 16)),), seccomp.ALLOW),), refuse),
+    )
+    seccomp.install(Filter(denied=_NEVER, missing=_MISSING, rules=rules).assemble(), all_threads=True)

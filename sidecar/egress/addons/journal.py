@@ -1,0 +1,225 @@
+"""Writes down what happened to each request, counts what passes, and keeps responses streaming.
+
+Paths are redacted before they are written: values of queries, and every known credential. A flood of the same refusal
+becomes one line with a count, so that a bottle cannot fill the disk with its own rejections.
+"""
+
+# mitmproxy's headers are typed in part only
+# pyright: reportUnknownMemberType=false, reportUnknownArgumentType=false, reportUnknownVariableType=false
+
+import asyncio
+import re
+import time
+from collections.abc import Callable
+from typing import Any
+
+from mitmproxy.http import HTTPFlow
+
+from sidecar.contract import EgressEvent, NoticeEvent
+from sidecar.egress.exchange import Exchange, exchange_of, new_id
+from sidecar.egress.state import State
+
+FLOOD_SECONDS = 1.0
+MAX_FLOODS = 256
+"""Kinds of refusal being counted at once; beyond that, hosts are no longer told apart."""
+_LONG_BODY = 1024 * 1024
+_UNSAFE = re.compile(r"[^ -~]")
+_VALUE = re.compile(r"(?<==)[^&]+")
+_MASK = "*"
+
+
+def printable(text: str, limit: int) -> str:
+    """`text` with everything but printable ASCII escaped, and cut to `limit`."""
+    cut = text[: limit * 2]
+    safe = _UNSAFE.sub(lambda match: match[0].encode("unicode_escape").decode(), cut)
+    return safe if len(safe) <= limit else safe[: limit - 1] + "…"
+
+
+class Journal:
+    """Also the guard's recorder."""
+
+    def __init__(self, state: State) -> None:
+        self._state = state
+        self._floods: dict[tuple[str, str], list[Any]] = {}
+        self._timer: asyncio.TimerHandle | None = None
+        self.allowed = 0
+        self.refused = 0
+
+    # --- hooks -------------------------------------------------------------------------------------------------------
+
+    def responseheaders(self, flow: HTTPFlow) -> None:
+        assert flow.response is not None
+        exchange = exchange_of(flow)
+        flow.response.headers.pop("alt-svc", None)
+        if not exchange.sent:
+            return
+        flow.response.stream = _counter(exchange)
+        if exchange.edge is not None:
+            exchange.address = exchange.edge.addresses.get(flow.server_conn.id, "")
+        if _goes_on(flow):
+            exchange.opened = True
+            self._write(self._event(flow, exchange, "open", "allow", "ok", ""))
+
+    def response(self, flow: HTTPFlow) -> None:
+        if flow.websocket is None:
+            self._finish(flow)
+
+    def websocket_end(self, flow: HTTPFlow) -> None:
+        self._finish(flow)
+
+    def error(self, flow: HTTPFlow) -> None:
+        self._finish(flow)
+
+    def http_connect_error(self, flow: HTTPFlow) -> None:
+        self._finish(flow)
+
+    # --- from outside the hooks --------------------------------------------------------------------------------------
+
+    def killed(self, flow: HTTPFlow, reason: str) -> None:
+        """The connection was ended with this flow on it."""
+        gone = reason == "the client is gone"
+        self._close(flow, "allow" if gone else "error", "client_closed" if gone else "killed", reason)
+
+    def failed(self, where: str, flow: HTTPFlow | None) -> None:
+        self.notice("error", "internal_error", f"a check failed in {where}; what it was about did not pass")
+
+    def notice(self, level: str, code: str, text: str) -> None:
+        event = NoticeEvent.model_validate(
+            {"id": new_id(), "at": time.time(), "level": level, "code": code, "text": printable(text, 1000)}
+        )
+        self._write(event.model_dump(mode="json"))
+
+    def flush(self) -> None:
+        """Write the counts of floods that are over."""
+        self._timer = None
+        floods, self._floods = self._floods, {}
+        for event, count in floods.values():
+            if count:
+                event.update(id=new_id(), request_id=new_id(), at=time.time())
+                event["detail"] = {**event["detail"], "count": count}
+                self._state.spool.write(event)
+
+    # --- how ---------------------------------------------------------------------------------------------------------
+
+    def _finish(self, flow: HTTPFlow) -> None:
+        exchange = exchange_of(flow)
+        if exchange.refusal is not None:
+            decision = (
+                "error" if exchange.refusal.status == 502 or exchange.refusal.code == "internal_error" else "deny"
+            )
+            self._close(flow, decision, exchange.refusal.code, exchange.refusal.reason)
+        elif flow.error is None:
+            self._close(flow, "allow", "ok", "")
+        elif not exchange.sent:
+            self._close(flow, "deny", "bad_request", flow.error.msg)
+        else:
+            self._close(flow, *_why_ended(flow.error.msg))
+
+    def _close(self, flow: HTTPFlow, decision: str, code: str, reason: str) -> None:
+        exchange = exchange_of(flow)
+        if exchange.closed:
+            return
+        exchange.closed = True
+        if exchange.local:
+            return
+        event = self._event(flow, exchange, "closed", decision, code, reason)
+        if decision == "deny":
+            self.refused += 1
+            self._write_refusal(event)
+        else:
+            self.allowed += decision == "allow"
+            self._write(event)
+
+    def _event(
+        self, flow: HTTPFlow, exchange: Exchange, phase: str, decision: str, code: str, reason: str
+    ) -> dict[str, Any]:
+        request = flow.request
+        detail = dict(exchange.detail)
+        if flow.websocket is not None:
+            detail.update(messages_up=exchange.messages_up, messages_down=exchange.messages_down)
+        return {
+            "id": new_id(),
+            "at": time.time(),
+            "kind": "egress",
+            "request_id": exchange.id,
+            "phase": phase,
+            "decision": decision,
+            "code": code[:64],
+            "reason": printable(self._redact(reason), 500),
+            "method": printable(request.method, 32),
+            "scheme": printable(exchange.scheme or request.scheme, 16),
+            "host": printable(exchange.host or request.host, 260),
+            "port": exchange.port,
+            "path": self.path(request.data.path.decode("latin-1")),
+            "protocol": "websocket" if flow.websocket is not None else request.http_version,
+            "status": flow.response.status_code if flow.response is not None else None,
+            "bytes_up": exchange.bytes_up,
+            "bytes_down": exchange.bytes_down,
+            "ms": round((time.perf_counter() - exchange.clock) * 1000, 3),
+            "address": exchange.address,
+            "detail": detail,
+        }
+
+    def path(self, target: str) -> str:
+        """The target as it may be kept: values of the query masked, credentials gone, bounded."""
+        path, mark, query = target[:4096].partition("?")
+        return printable(self._redact(path) + mark + self._redact(_VALUE.sub(_MASK, query)), 1024)
+
+    def _redact(self, text: str) -> str:
+        for secret in self._state.secrets.values():
+            if secret and secret.reveal() in text:
+                text = text.replace(secret.reveal(), "[secret]")
+        for placeholder in self._state.placeholders:
+            text = text.replace(placeholder.value, "[placeholder]")
+        return text
+
+    def _write_refusal(self, event: dict[str, Any]) -> None:
+        key = (event["host"], event["code"])
+        if key not in self._floods and len(self._floods) >= MAX_FLOODS:
+            key = ("", event["code"])
+        if key in self._floods:
+            flood = self._floods[key]
+            flood[0] = event
+            flood[1] += 1
+            return
+        self._floods[key] = [event, 0]
+        if self._timer is None:
+            self._timer = asyncio.get_running_loop().call_later(FLOOD_SECONDS, self.flush)
+        self._write(dict(event))
+
+    def _write(self, event: dict[str, Any]) -> None:
+        self._state.spool.write(event)
+
+
+def _counter(exchange: Exchange) -> Callable[[bytes], bytes]:
+    """The stream callable of every response: it passes on what comes, at once."""
+
+    def count(data: bytes) -> bytes:
+        exchange.bytes_down += len(data)
+        return data
+
+    return count
+
+
+def _goes_on(flow: HTTPFlow) -> bool:
+    """True where the response may take a while, so that its start is worth an event of its own."""
+    response = flow.response
+    assert response is not None
+    if response.status_code == 101 or response.headers.get("content-type", "").startswith("text/event-stream"):
+        return True
+    length = response.headers.get("content-length", "")
+    return length.isdigit() and int(length) > _LONG_BODY
+
+
+def _why_ended(message: str) -> tuple[str, str, str]:
+    """Decision, code and reason of a flow that broke after it was sent."""
+    if "killed" in message.lower():
+        return "error", "killed", "ended by the proxy"
+    if "client" in message.lower() and "reset" not in message.lower():
+        return "allow", "client_closed", "the client went away"
+    return "error", "upstream_failed", message.partition(":")[0]
+
+
+def validate(event: dict[str, Any]) -> EgressEvent:
+    """For tests and readers: what is written is what the contract says."""
+    return EgressEvent.model_validate(event)

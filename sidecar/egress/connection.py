@@ -1,0 +1,306 @@
+"""One connection of the agent: mitmproxy's layers on asyncio streams, our hooks, our dialler, our limits.
+
+mitmproxy starts a task for each hook and hides what a hook raises. Here hooks run in line, through the guard, and a
+fault anywhere in the layers ends the connection with everything on it: nothing is sent after a fault.
+"""
+
+# pyright: reportUnknownMemberType=false, reportUnknownArgumentType=false, reportUnknownVariableType=false
+
+import asyncio
+import logging
+import time
+from collections import deque
+from collections.abc import Coroutine
+from contextlib import contextmanager
+from typing import Any, cast
+
+from mitmproxy.connection import ConnectionState, Server
+from mitmproxy.http import HTTPFlow
+from mitmproxy.proxy import commands, events, layer, mode_specs
+from mitmproxy.proxy.context import Context
+from mitmproxy.proxy.layers.http import HTTPMode
+from mitmproxy.proxy.server import ConnectionIO, LiveConnectionHandler
+from mitmproxy.tls import TlsData
+
+from sidecar.egress import layers
+from sidecar.egress.exchange import exchange_of
+from sidecar.egress.proxy_types import Engine, Origin
+from sidecar.egress.reach import Destination, Unreachable
+from sidecar.tasks import spawn
+
+log = logging.getLogger(__name__)
+
+REGULAR = mode_specs.ProxyMode.parse("regular")
+IDLE_SECONDS = 300.0
+"""Without a request under way: clients keep pooled connections for 5 minutes at most (undici 4 s, Go 90 s)."""
+HEAD_SECONDS = 60.0
+"""From accepting to the first request's head."""
+STALLED_SECONDS = 1800.0
+"""With a request under way and no byte either way: a model may think for minutes, not for half an hour."""
+MAX_WAITING = 8 * 1024 * 1024
+"""Bytes that one HTTP/2 client's flow control may make us hold before we stop reading from upstreams."""
+
+
+class Watch:
+    """Ends a connection on which nothing happens. In place of mitmproxy's watchdog, which knows one limit only."""
+
+    def __init__(self, edge: "Edge") -> None:
+        self._edge = edge
+        self._last = time.monotonic()
+        self._timer: asyncio.TimerHandle | None = None
+
+    def register_activity(self) -> None:
+        self._last = time.monotonic()
+
+    @contextmanager
+    def disarm(self) -> Any:
+        yield
+
+    async def watch(self) -> None:
+        loop = asyncio.get_running_loop()
+        self._timer = loop.call_later(HEAD_SECONDS, self._look)
+
+    def stop(self) -> None:
+        if self._timer is not None:
+            self._timer.cancel()
+
+    def _look(self) -> None:
+        limit = self._edge.patience()
+        left = self._last + limit - time.monotonic()
+        if left <= 0:
+            self._edge.end("nothing happened for too long")
+        else:
+            self._timer = asyncio.get_running_loop().call_later(max(left, 1.0), self._look)
+
+
+class Edge(LiveConnectionHandler):
+    """An accepted connection and all upstream connections that it leads to."""
+
+    def __init__(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter, engine: Engine) -> None:
+        super().__init__(reader, writer, cast(Any, engine.options), REGULAR)
+        self.engine = engine
+        self.front: layers.Front2 | None = None
+        self.live: dict[str, HTTPFlow] = {}
+        self.seen = False
+        self.destinations: dict[Origin, Destination] = {}
+        self.addresses: dict[str, str] = {}
+        self._events: deque[events.Event] = deque()
+        self._busy = False
+        self._dead = False
+        self._moved = asyncio.Event()
+        self._tasks: set[asyncio.Task[None]] = set()
+        self._watch = Watch(self)
+        self.timeout_watchdog = cast(Any, self._watch)
+        setattr(self.client, "edge", self)  # noqa: B010  (read by layers.edge_of)
+        self.layer = layers.Http(Context(self.client, cast(Any, engine.options)), HTTPMode.regular)
+
+    # --- what the rest of the sidecar asks ----------------------------------------------------------------------------
+
+    def room_for(self, size: int) -> bool:
+        return self.engine.room_for(size)
+
+    def patience(self) -> float:
+        """How long nothing may happen."""
+        if self.live:
+            return STALLED_SECONDS
+        return IDLE_SECONDS if self.seen else HEAD_SECONDS
+
+    def end(self, reason: str) -> None:
+        """Close this connection and all behind it; what was under way is recorded as killed."""
+        if self._dead:
+            return
+        self._dead = True
+        log.info("connection ended: %s", reason)
+        self._watch.stop()
+        for flow in list(self.live.values()):
+            self.engine.killed(flow, reason)
+        self.live.clear()
+        for io in list(self.transports.values()):
+            if io.writer is not None:
+                cast(asyncio.StreamWriter, io.writer).transport.abort()
+            if io.handler is not None:
+                io.handler.cancel("ended")
+        for task in list(self._tasks):
+            task.cancel()
+
+    # --- events in, commands out --------------------------------------------------------------------------------------
+
+    async def handle_client(self) -> None:
+        try:
+            await super().handle_client()
+        finally:
+            self._watch.stop()
+            self._moved.set()
+            for flow in list(self.live.values()):
+                self.engine.killed(flow, "the client is gone")
+            self.live.clear()
+
+    async def server_event(self, event: events.Event) -> None:
+        self._take(event)
+
+    def _take(self, event: events.Event) -> None:
+        self._events.append(event)
+        if self._busy or self._dead:
+            return
+        self._busy = True
+        self._watch.register_activity()
+        try:
+            while self._events and not self._dead:
+                for command in self.layer.handle_event(self._events.popleft()):
+                    self._obey(command)
+                    if self._dead:
+                        return
+        except Exception as error:
+            self.engine.guard.failed("connection", None, error)
+            self.end("a fault in the proxy")
+        finally:
+            self._busy = False
+            self._moved.set()
+
+    def _obey(self, command: commands.Command) -> None:
+        if isinstance(command, commands.SendData):
+            io = self.transports.get(command.connection)
+            if io is not None and io.writer is not None and not io.writer.is_closing():
+                io.writer.write(command.data)
+        elif isinstance(command, commands.StartHook):
+            self._hook(command)
+        elif isinstance(command, commands.OpenConnection):
+            server = command.connection
+            task = spawn(self.open_connection(command), name="upstream")
+            self.transports[server] = ConnectionIO(handler=task)
+        elif isinstance(command, commands.RequestWakeup):
+            task = spawn(self.wakeup(command), name="wakeup")
+            self.wakeup_timer.add(task)
+            task.add_done_callback(self.wakeup_timer.discard)
+        elif isinstance(command, commands.CloseTcpConnection):
+            self._close(command, command.half_close)
+        elif isinstance(command, commands.CloseConnection):
+            self._close(command, False)
+        elif isinstance(command, commands.Log):
+            log.debug("engine: %s", command.message[:200])
+        else:
+            raise TypeError(f"an unknown command: {type(command).__name__}")
+
+    def _close(self, command: commands.CloseConnection, half: bool) -> None:
+        if command.connection in self.transports:
+            self.close_connection(command.connection, half)
+
+    def _hook(self, command: commands.StartHook) -> None:
+        waiting = self._run_hook(command)
+        if waiting is not None:
+            task = spawn(self._finish(command, waiting), name=f"hook-{command.name}")
+            self._tasks.add(task)
+            task.add_done_callback(self._tasks.discard)
+        elif command.blocking:
+            self._events.append(events.HookCompleted(command))
+
+    async def _finish(self, command: commands.StartHook, waiting: Coroutine[Any, Any, None]) -> None:
+        await waiting
+        if command.blocking:
+            self._take(events.HookCompleted(command))
+
+    async def handle_hook(self, hook: commands.StartHook) -> None:
+        """mitmproxy's own way in (connected, disconnected): the same as for hooks from the layers."""
+        waiting = self._run_hook(hook)
+        if waiting is not None:
+            await waiting
+
+    def _run_hook(self, hook: commands.StartHook) -> Coroutine[Any, Any, None] | None:
+        (data,) = hook.args()
+        if isinstance(data, HTTPFlow):
+            return self._flow_hook(hook, data)
+        try:
+            if isinstance(data, layer.NextLayer):
+                layers.choose(data)
+            elif isinstance(data, TlsData):
+                self._tls(hook.name, data)
+        except Exception as error:
+            self.engine.guard.failed(hook.name, data, error)
+            if isinstance(data, layer.NextLayer):
+                data.layer = layers.closed(data.context)
+        return self.engine.guard.run(hook)
+
+    def _flow_hook(self, hook: commands.StartHook, flow: HTTPFlow) -> Coroutine[Any, Any, None] | None:
+        if hook.name == "requestheaders":
+            self.seen = True
+            self.live[flow.id] = flow
+            exchange_of(flow).edge = self
+        waiting = self.engine.guard.run(hook)
+        if hook.name in ("error", "websocket_end") or (hook.name == "response" and flow.websocket is None):
+            self.live.pop(flow.id, None)
+            self.engine.done(flow)
+        return waiting
+
+    def _tls(self, name: str, data: TlsData) -> None:
+        """Give mitmproxy the OpenSSL object that it asks for. Without one it closes the connection."""
+        if name == "tls_start_client":
+            target = data.context.server.address
+            data.ssl_conn = self.engine.leaf(self.client.sni, target[0] if target else None)
+        elif name == "tls_start_server":
+            server = cast(Server, data.conn)
+            assert server.address is not None
+            offers = tuple(offer for offer in self.client.alpn_offers if offer in (b"h2", b"http/1.1"))
+            server.sni = server.address[0]
+            server.alpn_offers = offers
+            data.ssl_conn = self.engine.upstreams.connection(server.address[0], offers)
+
+    # --- upstream connections -----------------------------------------------------------------------------------------
+
+    async def open_connection(self, command: commands.OpenConnection) -> None:
+        server = command.connection
+        try:
+            (reader, writer), address = await self._dial(server.address)
+        except Unreachable as error:
+            server.error = f"{layers.DIAL}{error.code}:{error.reason}"
+        except Exception as error:
+            self.engine.guard.failed("dial", None, error)
+            server.error = f"{layers.DIAL}upstream_unreachable:the connection failed"
+        else:
+            await self._serve_upstream(command, server, reader, writer, address)
+            return
+        self.transports.pop(server, None)
+        self._take(events.OpenConnectionCompleted(command, server.error))
+
+    async def _dial(self, address: tuple[str, int] | None) -> Any:
+        destination = self.destinations.get((address[0], address[1])) if address else None
+        if destination is None:
+            raise Unreachable("upstream_unreachable", "nothing was checked for this address")
+        return await self.engine.reach.open(destination)
+
+    async def _serve_upstream(
+        self,
+        command: commands.OpenConnection,
+        server: Server,
+        reader: asyncio.StreamReader,
+        writer: asyncio.StreamWriter,
+        address: str,
+    ) -> None:
+        if self._dead:
+            writer.transport.abort()
+            self.transports.pop(server, None)
+            return
+        server.timestamp_start = server.timestamp_tcp_setup = time.time()
+        server.state = ConnectionState.OPEN
+        server.peername = writer.get_extra_info("peername")
+        server.sockname = writer.get_extra_info("sockname")
+        self.addresses[server.id] = address
+        self.transports[server] = ConnectionIO(handler=asyncio.current_task(), reader=reader, writer=writer)
+        self._take(events.OpenConnectionCompleted(command, None))
+        try:
+            await self.handle_connection(server)
+        finally:
+            server.timestamp_end = time.time()
+            self.addresses.pop(server.id, None)
+
+    async def drain_writers(self) -> None:
+        """Hold a sender back until its receivers follow, on the sockets and in HTTP/2's windows."""
+        await super().drain_writers()
+        client = self.transports.get(self.client)
+        if client is not None and asyncio.current_task() is client.handler:
+            return
+        while self.front is not None and not self._dead and self.front.waiting_bytes() > MAX_WAITING:
+            self._moved.clear()
+            await self._moved.wait()
+
+    def log(self, message: str, level: int = logging.INFO, exc_info: Any = None) -> None:
+        log.debug("engine: %s", message[:200])

@@ -1,0 +1,313 @@
+"""mitmproxy's HTTP layers with our edges: no request body past its cap, failures as JSON, bounded heads, streams that
+cannot fail open, WebSocket relayed as it comes. Importing this module puts them in place of mitmproxy's own.
+
+The layers are generators without I/O: what they yield, `connection.py` does. Nothing here decides on policy.
+"""
+
+# mitmproxy, h2 and wsproto are typed in part only
+# pyright: reportUnknownMemberType=false, reportUnknownArgumentType=false, reportUnknownVariableType=false
+# pyright: reportUnknownParameterType=false, reportMissingTypeArgument=false, reportPrivateImportUsage=false, reportPrivateUsage=false
+
+import re
+import time
+from collections.abc import Generator
+from typing import Any, Protocol, cast
+
+import h2.connection
+from mitmproxy import flow as mflow
+from mitmproxy.connection import Connection, ConnectionState
+from mitmproxy.net.http import http1
+from mitmproxy.net.http.validate import validate_headers
+from mitmproxy.net.tls import starts_like_tls_record
+from mitmproxy.proxy import commands, context, events, layer
+from mitmproxy.proxy.layers import http as engine
+from mitmproxy.proxy.layers.http import _http1, _http2
+from mitmproxy.proxy.layers.http._base import ReceiveHttp
+from mitmproxy.proxy.layers.http._events import (
+    ErrorCode,
+    RequestData,
+    RequestProtocolError,
+    ResponseProtocolError,
+)
+from mitmproxy.proxy.layers.http._hooks import HttpErrorHook
+from mitmproxy.proxy.layers.tls import ClientTLSLayer
+
+from sidecar.egress.exchange import Exchange, exchange_of, refusal_response, refuse
+from sidecar.egress.refusal import Refusal
+from sidecar.egress.websocket import Relay
+
+MAX_HEAD = 256 * 1024
+"""Bytes of a request's or response's head. The largest real ones (cookies, CSP) stay below 100 KiB."""
+MAX_DISCARD = 1024 * 1024 * 1024
+"""A refused request's body is read and dropped, so that the client gets to read its answer; not for ever."""
+MAX_KEPT_CONNECTIONS = 32
+DIAL = "dial:"
+"""Marks an error text as `dial:<code>:<reason>` from our own dialler; any other comes from TLS."""
+_METHOD = re.compile(rb"[!#$%&'*+.^_`|~0-9A-Za-z-]{1,32} ")
+_TOKEN = re.compile(rb"[!#$%&'*+.^_`|~0-9A-Za-z-]*")
+
+type Commands = Generator[commands.Command, Any]
+
+
+class EdgeConnection(Protocol):
+    """What layers need of the connection they belong to (`connection.py`)."""
+
+    front: "Front2 | None"
+
+    def room_for(self, size: int) -> bool: ...
+
+
+def edge_of(ctx: context.Context) -> EdgeConnection:
+    return cast(EdgeConnection, getattr(ctx.client, "edge"))  # noqa: B009  (set by our connection, unknown to the type)
+
+
+def error_response(status: int, message: str = "") -> bytes:
+    """The whole answer to what is no proper request, in the shape of all our refusals."""
+    code = {502: "upstream_failed", 413: "body_too_large", 431: "headers_too_large"}.get(status, "bad_request")
+    response = refusal_response(Refusal(code, message))
+    response.status_code = status
+    response.headers["connection"] = "close"
+    return http1.assemble_response(response)
+
+
+class Stream(engine.HttpStream):
+    """One request and its response."""
+
+    @property
+    def exchange(self) -> Exchange:
+        return exchange_of(self.flow)
+
+    def state_consume_request_body(self, event: events.Event) -> Commands:
+        if isinstance(event, RequestData):
+            yield from self._take_body(event.data)
+        else:
+            yield from super().state_consume_request_body(event)
+
+    def _take_body(self, data: bytes) -> Commands:
+        exchange = self.exchange
+        exchange.bytes_up += len(data)
+        if self.flow.response is not None:
+            if exchange.bytes_up > MAX_DISCARD:
+                yield from self.cut("the body of a refused request does not end")
+            return
+        limit = exchange.route.max_body if exchange.route is not None else 64 * 1024
+        if exchange.bytes_up > limit or not edge_of(self.context).room_for(len(data)):
+            self.request_body_buf.clear()
+            refuse(self.flow, "body_too_large", f"a body larger than {limit} bytes cannot be inspected")
+            return
+        exchange.buffered += len(data)
+        self.request_body_buf += data
+
+    def check_body_size(self, request: bool) -> Generator[commands.Command, Any, bool]:
+        yield from ()
+        return False
+
+    def make_server_connection(self) -> Generator[commands.Command, Any, bool]:
+        request = self.flow.request
+        wanted = engine.GetHttpConnection((request.host, request.port), request.scheme == "https", None, "tcp")
+        connection, error = yield wanted
+        if error:
+            yield from self._upstream_failed(*_read_error(error))
+            return False
+        self.context.server = self.flow.server_conn = connection
+        self.exchange.sent = True
+        return True
+
+    def check_invalid(self, request: bool) -> Generator[commands.Command, Any, bool]:
+        if request:
+            return (yield from super().check_invalid(True))
+        assert self.flow.response is not None
+        try:
+            validate_headers(self.flow.response)
+        except ValueError:
+            yield commands.CloseConnection(self.flow.server_conn)
+            yield from self._upstream_failed("upstream_failed", "the server sent invalid headers")
+            return True
+        return False
+
+    def check_killed(self, emit_error_hook: bool) -> Generator[commands.Command, Any, bool]:
+        killed = yield from super().check_killed(emit_error_hook)
+        if killed and self.exchange.sent:
+            yield engine.SendHttp(RequestProtocolError(self.stream_id, "killed", ErrorCode.CANCEL), self.context.server)
+        return killed
+
+    def handle_protocol_error(self, event: RequestProtocolError | ResponseProtocolError) -> Commands:
+        before_headers = self.server_state == self.state_wait_for_response_headers
+        if isinstance(event, ResponseProtocolError) and before_headers and self.client_state == self.state_done:
+            yield from self._upstream_failed("upstream_failed", event.message.partition(":")[0])
+        else:
+            yield from super().handle_protocol_error(event)
+
+    def state_stream_response_body(self, event: events.Event) -> Commands:
+        try:
+            yield from super().state_stream_response_body(event)
+        except Exception:
+            yield from self.cut("a check of the response failed")
+
+    def flow_done(self) -> Commands:
+        if self.flow.websocket is None:
+            yield from super().flow_done()
+            return
+        self.child_layer = Relay(self.context, self.flow)
+        self._handle_event = self.passthrough
+        yield from self.child_layer.handle_event(events.Start())
+        yield engine.SendHttp(engine.ResponseEndOfMessage(self.stream_id), self.context.client)
+
+    def cut(self, reason: str) -> Commands:
+        """Kill this flow on both sides, in the middle of whatever it was doing."""
+        self.flow.error = mflow.Error(mflow.Error.KILLED_MESSAGE)
+        yield HttpErrorHook(self.flow)
+        if self.exchange.sent:
+            yield engine.SendHttp(RequestProtocolError(self.stream_id, reason, ErrorCode.CANCEL), self.context.server)
+        yield engine.SendHttp(ResponseProtocolError(self.stream_id, reason, ErrorCode.KILL), self.context.client)
+        self.client_state = self.server_state = self.state_errored
+        self.flow.live = False
+        yield engine.DropStream(self.stream_id)
+
+    def _upstream_failed(self, code: str, reason: str) -> Commands:
+        """Tell the client, in our words, that the upstream did not answer."""
+        exchange = self.exchange
+        exchange.refusal = Refusal(code, reason, exchange.host)
+        self.flow.response = refusal_response(exchange.refusal)
+        self.flow.response.timestamp_start = time.time()
+        yield from self.send_response()
+
+
+def _read_error(error: str) -> tuple[str, str]:
+    if error.startswith(DIAL):
+        _, code, reason = error.split(":", 2)
+        return code, reason
+    return "upstream_tls", error[:300]
+
+
+class Http(engine.HttpLayer):
+    """All streams of one client connection; forgets upstream connections that are long closed."""
+
+    def make_stream(self, stream_id: int) -> Commands:
+        if len(self.connections) > MAX_KEPT_CONNECTIONS:
+            self._forget_closed()
+        yield from super().make_stream(stream_id)
+
+    def _forget_closed(self) -> None:
+        busy = {id(command_layer) for command_layer in self.command_sources.values()}
+        for connection, child in list(self.connections.items()):
+            over = connection.state is ConnectionState.CLOSED and connection.timestamp_end is not None
+            waiting = connection in self.waiting_for_establishment or id(child) in busy
+            if over and not waiting and connection is not self.context.client:
+                del self.connections[connection]
+
+    def _handle_event(self, event: events.Event) -> Commands:
+        if isinstance(event, events.ConnectionEvent) and event.connection not in self.connections:
+            known = event.connection == self.context.server
+            if not known:
+                return
+        yield from super()._handle_event(event)
+
+
+def _head_too_large(data: bytes | bytearray) -> bool:
+    return len(data) > MAX_HEAD and data.find(b"\r\n\r\n", 0, MAX_HEAD) < 0
+
+
+class Front1(_http1.Http1Server):
+    """HTTP/1 towards the agent."""
+
+    def read_headers(self, event: events.ConnectionEvent) -> Commands:
+        if isinstance(event, events.DataReceived) and len(self.buf) > MAX_HEAD and _head_too_large(bytes(self.buf)):
+            yield commands.SendData(self.conn, error_response(431, f"a head larger than {MAX_HEAD} bytes"))
+            yield commands.CloseConnection(self.conn)
+            self.state = self.done
+            return
+        yield from super().read_headers(event)
+
+
+class Front2(_http2.Http2Server):
+    """HTTP/2 towards the agent."""
+
+    def __init__(self, ctx: context.Context) -> None:
+        super().__init__(ctx)
+        edge_of(ctx).front = self
+
+    def waiting_bytes(self) -> int:
+        """Response bytes that the client's flow control holds back."""
+        buffers = self.h2_conn.stream_buffers
+        return sum(len(item.data) for queue in buffers.values() for item in queue)
+
+    def _handle_event(self, event: events.Event) -> Commands:
+        status = event.code.http_status_code() if isinstance(event, ResponseProtocolError) else None
+        if isinstance(event, ResponseProtocolError) and status is not None and self._may_answer(event.stream_id):
+            response = refusal_response(Refusal("upstream_failed" if status == 502 else "bad_request", event.message))
+            content = response.raw_content or b""
+            headers = [(b":status", b"%d" % status), (b"content-type", b"application/json")]
+            self.h2_conn.send_headers(event.stream_id, headers)
+            self.h2_conn.send_data(event.stream_id, content, end_stream=True)
+            yield commands.SendData(self.conn, self.h2_conn.data_to_send())
+        else:
+            yield from super()._handle_event(event)
+
+    def _may_answer(self, stream_id: int) -> bool:
+        if not self.is_open_for_us(stream_id):
+            return False
+        stream = cast(h2.connection.H2Connection, self.h2_conn).streams[stream_id]
+        return not stream.state_machine.headers_sent
+
+
+class Back1(_http1.Http1Client):
+    """HTTP/1 towards the upstream."""
+
+    def read_headers(self, event: events.ConnectionEvent) -> Commands:
+        large = isinstance(event, events.DataReceived) and len(self.buf) > MAX_HEAD and self.stream_id is not None
+        if large and _head_too_large(bytes(self.buf)):
+            assert self.stream_id is not None
+            yield commands.CloseConnection(self.conn)
+            yield ReceiveHttp(
+                ResponseProtocolError(
+                    self.stream_id, "the server sent too large headers", ErrorCode.GENERIC_SERVER_ERROR
+                )
+            )
+            return
+        yield from super().read_headers(event)
+
+
+class Closed(layer.Layer):
+    """What neither HTTP nor TLS gets."""
+
+    def _handle_event(self, event: events.Event) -> Commands:
+        if isinstance(event, events.Start):
+            yield commands.CloseConnection(self.context.client)
+
+
+def choose(asked: layer.NextLayer) -> None:
+    """Set what follows a CONNECT or a TLS handshake: TLS, HTTP, or nothing."""
+    ctx, data = asked.context, asked.data_client()
+    if ctx.client.tls:
+        if ctx.client.alpn in (b"h2", b"http/1.1") or _METHOD.match(data):
+            asked.layer = Http(ctx, engine.HTTPMode.transparent)
+            return
+    elif len(data) < 3:
+        return
+    elif starts_like_tls_record(data):
+        ctx.server.tls = True
+        asked.layer = ClientTLSLayer(ctx)
+        return
+    elif _METHOD.match(data):
+        asked.layer = Http(ctx, engine.HTTPMode.transparent)
+        return
+    if len(data) > 32 or not _TOKEN.fullmatch(data):
+        asked.layer = Closed(ctx)
+
+
+def closed(ctx: context.Context) -> layer.Layer:
+    return Closed(ctx)
+
+
+def upstream_of(layers: Http) -> list[Connection]:
+    return [connection for connection in layers.connections if connection is not layers.context.client]
+
+
+# mitmproxy makes these by their module's names; there is no other seam (12.2: mitmproxy/proxy/layers/http/__init__.py)
+_seams: Any = engine
+_seams.HttpStream = Stream
+_seams.Http1Server = Front1
+_seams.Http2Server = Front2
+_seams.Http1Client = Back1
+cast(Any, _http1).make_error_response = error_response

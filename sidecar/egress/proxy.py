@@ -1,0 +1,157 @@
+"""The egress proxy of one bottle: accepts on the listening socket it was given, keeps the connections, swaps policy and
+credentials. One a process, since mitmproxy's layers are wired once.
+"""
+
+# pyright: reportUnknownMemberType=false
+
+import asyncio
+import logging
+import socket
+from collections.abc import Sequence
+
+from mitmproxy.http import HTTPFlow
+from OpenSSL import SSL
+
+from sidecar.contract import Policy, SidecarConfig
+from sidecar.egress.addons.credentials import Inject, Placeholders
+from sidecar.egress.addons.dial import Dial
+from sidecar.egress.addons.gate import Gate
+from sidecar.egress.addons.introspect import Introspect
+from sidecar.egress.addons.journal import Journal
+from sidecar.egress.connection import Edge
+from sidecar.egress.exchange import exchange_of
+from sidecar.egress.names import canonical_host
+from sidecar.egress.policy import CompiledPolicy
+from sidecar.egress.proxy_types import EngineOptions
+from sidecar.egress.reach import READ_LIMIT, Reach
+from sidecar.egress.state import State
+from sidecar.egress.tls import Leaves, Upstreams
+from sidecar.guard import HOOK_SECONDS, Guard
+from sidecar.secret import Secret
+from sidecar.spool import SpoolWriter
+
+log = logging.getLogger(__name__)
+
+MAX_CONNECTIONS = 512
+"""From one bottle. Clients keep six to a host at most; a build with many tools stays below a hundred."""
+MAX_BUFFERED = 512 * 1024 * 1024
+"""Request bodies held in memory, of all connections together: eight of the largest."""
+
+
+class Proxy:
+    """Raises ValueError where the configuration cannot be used."""
+
+    def __init__(
+        self,
+        config: SidecarConfig,
+        spool: SpoolWriter,
+        *,
+        more_addons: Sequence[object] = (),
+        hook_seconds: float = HOOK_SECONDS,
+    ) -> None:
+        self.options = EngineOptions()
+        self.state = State(
+            config.slug, CompiledPolicy.compile(config.policy), spool, dict(config.secrets), config.placeholders
+        )
+        self.journal = Journal(self.state)
+        self.reach = Reach(config.upstream)
+        self.upstreams = Upstreams(config.upstream.extra_ca)
+        self._leaves = Leaves(config.ca_cert_pem, config.ca_key_pem)
+        addons = [
+            Introspect(self.state),
+            Gate(self.state),
+            Placeholders(self.state),
+            *more_addons,
+            Dial(self.reach),
+            Inject(self.state),
+            self.journal,
+        ]
+        self.guard = Guard(addons, self.journal, hook_seconds=hook_seconds)
+        self.edges: set[Edge] = set()
+        self._buffered = 0
+        self._server: asyncio.Server | None = None
+
+    # --- what the control channel does ------------------------------------------------------------------------------
+
+    async def listen(self, sock: socket.socket) -> None:
+        """Accept on `sock` from now on, and no longer on the one before; connections go on."""
+        before = self._server
+        sock.setblocking(False)
+        self._server = await asyncio.start_server(self._accepted, sock=sock, limit=READ_LIMIT)
+        if before is not None:
+            before.close()
+
+    def set_policy(self, policy: Policy) -> None:
+        """Put `policy` in force and close what it no longer allows. A bad one raises ValueError and changes nothing."""
+        try:
+            compiled = CompiledPolicy.compile(policy)
+        except ValueError as error:
+            self.journal.notice("error", "policy_rejected", f"a new policy is not usable, the last one stays: {error}")
+            raise
+        self.state.policy = compiled
+        for edge in list(self.edges):
+            if not all(compiled.reaches(host, port) for host, port in edge.destinations):
+                edge.end("its route was removed")
+
+    def set_secrets(self, secrets: dict[str, Secret]) -> None:
+        self.state.secrets = dict(secrets)
+
+    def health(self) -> dict[str, object]:
+        return {
+            "connections": len(self.edges),
+            "live": sum(len(edge.live) for edge in self.edges),
+            "policy": self.state.policy.policy.version,
+            "listening": self._server is not None and self._server.is_serving(),
+            "spool": {"segment": self.state.spool.segment, "lost": self.state.spool.lost},
+            "recording": self.state.spool.ready(),
+            "allowed": self.journal.allowed,
+            "refused": self.journal.refused,
+        }
+
+    async def close(self) -> None:
+        if self._server is not None:
+            self._server.close()
+        for edge in list(self.edges):
+            edge.end("the sidecar stops")
+        self.journal.flush()
+
+    # --- what connections ask (proxy_types.Engine) --------------------------------------------------------------------
+
+    def leaf(self, sni: str | None, target: str | None) -> SSL.Connection:
+        """TLS towards an agent that asked for `sni` on a connection to `target`."""
+        name = (canonical_host(sni) if sni else None) or target
+        if not name:
+            raise ValueError("no name to make a certificate for")
+        return self._leaves.connection(name)
+
+    def room_for(self, size: int) -> bool:
+        if self._buffered + size > MAX_BUFFERED:
+            return False
+        self._buffered += size
+        return True
+
+    def done(self, flow: HTTPFlow) -> None:
+        exchange = exchange_of(flow)
+        self._buffered -= exchange.buffered
+        exchange.buffered = 0
+
+    def killed(self, flow: HTTPFlow, reason: str) -> None:
+        self.journal.killed(flow, reason)
+        self.done(flow)
+
+    async def _accepted(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        if len(self.edges) >= MAX_CONNECTIONS:
+            writer.transport.abort()
+            return
+        edge = Edge(reader, writer, self)
+        self.edges.add(edge)
+        try:
+            await edge.handle_client()
+        except asyncio.CancelledError:
+            pass
+        except Exception as error:
+            self.guard.failed("connection", None, error)
+            edge.end("a fault in the proxy")
+        finally:
+            self.edges.discard(edge)
+            writer.close()

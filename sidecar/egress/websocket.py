@@ -1,0 +1,98 @@
+"""WebSocket, relayed frame by frame as it comes: parsed on both sides, never collected into messages.
+
+Extensions were not offered upstream (the gate removes them), so frames are plain. What is no WebSocket ends the
+connection.
+"""
+
+# mitmproxy, h2 and wsproto are typed in part only
+# pyright: reportUnknownMemberType=false, reportUnknownArgumentType=false, reportUnknownVariableType=false
+# pyright: reportUnknownParameterType=false, reportMissingTypeArgument=false, reportPrivateImportUsage=false
+
+from collections.abc import Generator
+from typing import Any
+
+import wsproto
+from mitmproxy import flow as mflow
+from mitmproxy.http import HTTPFlow
+from mitmproxy.proxy import commands, context, events, layer
+from mitmproxy.proxy.layers.websocket import WebsocketEndHook, WebsocketStartHook
+from wsproto.events import BytesMessage, CloseConnection, Message, Ping, Pong, TextMessage
+from wsproto.utilities import LocalProtocolError, RemoteProtocolError
+
+from sidecar.egress.exchange import exchange_of
+
+type Commands = Generator[commands.Command, Any]
+
+
+class Relay(layer.Layer):
+    """Both ends of one WebSocket."""
+
+    def __init__(self, ctx: context.Context, flow: HTTPFlow) -> None:
+        super().__init__(ctx)
+        self.flow = flow
+        self._client = wsproto.Connection(wsproto.ConnectionType.SERVER)
+        self._server = wsproto.Connection(wsproto.ConnectionType.CLIENT)
+        self._over = False
+
+    def _handle_event(self, event: events.Event) -> Commands:
+        if isinstance(event, events.Start):
+            yield WebsocketStartHook(self.flow)
+            if self.flow.error is not None:
+                yield from self._end()
+        elif isinstance(event, (events.DataReceived, events.ConnectionClosed)) and not self._over:
+            from_client = event.connection == self.context.client
+            try:
+                yield from self._relay(event, from_client)
+            except (RemoteProtocolError, LocalProtocolError):
+                yield from self._end()
+            except Exception:
+                self.flow.error = mflow.Error(mflow.Error.KILLED_MESSAGE)
+                yield from self._end()
+
+    def _relay(self, event: events.DataReceived | events.ConnectionClosed, from_client: bool) -> Commands:
+        source, target = (self._client, self._server) if from_client else (self._server, self._client)
+        target_conn = self.context.server if from_client else self.context.client
+        source.receive_data(event.data if isinstance(event, events.DataReceived) else None)
+        for item in source.events():
+            if isinstance(item, Message):
+                self._count(item, from_client)
+                if len(item.data) or item.message_finished:
+                    yield commands.SendData(target_conn, target.send(_copy(item)))
+            elif isinstance(item, (Ping, Pong)):
+                yield commands.SendData(target_conn, target.send(type(item)(bytes(item.payload))))
+            elif isinstance(item, CloseConnection):
+                yield from self._close(item)
+                return
+
+    def _count(self, item: Message, from_client: bool) -> None:
+        exchange = exchange_of(self.flow)
+        size = len(item.data) if isinstance(item.data, (bytes, bytearray)) else len(str(item.data).encode())
+        if from_client:
+            exchange.bytes_up += size
+            exchange.messages_up += bool(item.message_finished)
+        else:
+            exchange.bytes_down += size
+            exchange.messages_down += bool(item.message_finished)
+
+    def _close(self, item: CloseConnection) -> Commands:
+        """Pass a closing handshake on to both, as far as each can still hear it."""
+        for peer, conn in ((self._client, self.context.client), (self._server, self.context.server)):
+            if peer.state in (
+                wsproto.connection.ConnectionState.OPEN,
+                wsproto.connection.ConnectionState.REMOTE_CLOSING,
+            ):
+                yield commands.SendData(conn, peer.send(CloseConnection(code=item.code, reason=item.reason)))
+        yield from self._end()
+
+    def _end(self) -> Commands:
+        self._over = True
+        yield commands.CloseConnection(self.context.server)
+        yield commands.CloseConnection(self.context.client)
+        yield WebsocketEndHook(self.flow)
+        self.flow.live = False
+
+
+def _copy(item: Message) -> Message:
+    if isinstance(item, TextMessage):
+        return TextMessage(data=item.data, message_finished=item.message_finished)
+    return BytesMessage(data=bytes(item.data), message_finished=item.message_finished)
