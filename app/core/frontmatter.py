@@ -8,6 +8,8 @@ from app.errors import ConfigError
 MAX_FILE = 1024 * 1024
 """A prompt of a megabyte is more than any model takes."""
 MAX_FRONTMATTER = 64 * 1024
+MAX_STRANGERS = 16 * 1024
+"""Frontmatter of a file that somebody else wrote: 200 of them together must not keep a core busy for long."""
 MARK = "---"
 
 
@@ -20,7 +22,7 @@ class Source:
     found: bool = True
 
 
-def split(data: bytes, file: str, *, text_under: frozenset[str] = frozenset()) -> Source:
+def split(data: bytes, file: str, *, text_under: frozenset[str] = frozenset(), limit: int = MAX_FRONTMATTER) -> Source:
     """The frontmatter and the body of a manifest file. Raises ConfigError with file and line."""
     text = decode(data, file)
     lines = text.split("\n")
@@ -30,9 +32,9 @@ def split(data: bytes, file: str, *, text_under: frozenset[str] = frozenset()) -
     if not end:
         raise ConfigError("the frontmatter has no end", "Close it with a line of three hyphens: ---", file=file, line=1)
     header = "\n".join(lines[1:end])
-    if len(header) > MAX_FRONTMATTER:
+    if len(header) > limit:
         hint = "Keep the keys between the two --- lines short; long text belongs below them"
-        raise ConfigError(f"the frontmatter is larger than {MAX_FRONTMATTER // 1024} KiB", hint, file=file, line=1)
+        raise ConfigError(f"the frontmatter is larger than {limit // 1024} KiB", hint, file=file, line=1)
     # the empty line stands for the first ---, so that every line number is the file's own
     return Source(parse_yaml("\n" + header, file, text_under=text_under), "\n".join(lines[end + 1 :]).strip())
 

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 
 from app.core.credentials import credential_kind
 from app.core.faults import check, show
-from app.core.frontmatter import Source, split
+from app.core.frontmatter import MAX_FRONTMATTER, MAX_STRANGERS, split
 from app.core.schema import HOST_VARIABLE, Agent, Bottle
 from app.core.yamltree import Document, Path
 from app.errors import ConfigError
@@ -69,7 +69,7 @@ def parse_bottle(data: bytes, name: str, file: str, shared: SharedDomain = nobod
 
 def parse_agent(data: bytes, name: str, file: str, *, origin: str = "home", digest: str | None = None) -> AgentFile:
     """The agent in `data`. A file without frontmatter is a prompt and nothing else."""
-    source: Source = split(data, file)
+    source = split(data, file, limit=MAX_STRANGERS if origin == "project" else MAX_FRONTMATTER)
     agent = check(Agent, source.document, file)
     return AgentFile(name, file, agent, source.body, source.document, origin, digest)
 

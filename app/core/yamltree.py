@@ -123,7 +123,8 @@ class _Builder:
         if isinstance(event, AliasEvent):
             return self._alias(event)
         if getattr(event, "ctag", None) is not None and str(event.ctag) != "!":
-            raise YamlFault(f"the tag {str(event.ctag)[:60]} is not used here", "Remove the tag", _line(event))
+            tag = _first_line(str(event.ctag))[:60]
+            raise YamlFault(f"the tag {tag} is not used here", "Remove the tag", _line(event))
         if isinstance(event, ScalarEvent):
             plain = event.style is None and event.ctag is None
             node = _Node(_line(event), "scalar", str(event.value), plain, done=True)

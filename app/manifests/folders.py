@@ -11,6 +11,7 @@ import re
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from itertools import islice
 from pathlib import Path
 
 from app.core.frontmatter import MAX_FILE
@@ -23,6 +24,10 @@ from app.paths import Paths
 
 MAX_FILES = 1000
 """Of one folder. More is a folder that was not meant for us."""
+MAX_PROJECT_FILES = 200
+MAX_ENTRIES = 10_000
+"""Directory entries that are looked at, whatever their names."""
+MAX_WARNINGS = 50
 MAX_NAME = 63
 
 _NAME = re.compile(NAME_PATTERN)
@@ -43,7 +48,7 @@ def valid_name(name: str) -> bool:
 def list_home(folder: Path) -> Listing:
     """What lies in one of the operator's folders. A missing folder is an empty one."""
     try:
-        return _sort(os.listdir(folder), str(folder))
+        return _sort(_entries(folder), str(folder), MAX_FILES)
     except FileNotFoundError:
         return Listing()
     except OSError as error:
@@ -55,7 +60,7 @@ def list_project(project: Path) -> Listing:
     warnings = list(_project_bottles(project))
     try:
         with _project_folder(project, "agents") as folder:
-            found = _sort(os.listdir(folder), str(project / ".carboy" / "agents"))
+            found = _sort(_entries(folder), str(project / ".carboy" / "agents"), MAX_PROJECT_FILES)
     except FileNotFoundError:
         return Listing(warnings=tuple(warnings))
     except OSError as error:
@@ -161,7 +166,7 @@ def _project_folder(project: Path, name: str) -> Iterator[int]:
 def _project_bottles(project: Path) -> Iterator[str]:
     try:
         with _project_folder(project, "bottles") as folder:
-            names = sorted(os.listdir(folder))
+            names = sorted(_entries(folder))
     except OSError:
         return
     place = project / ".carboy" / "bottles"
@@ -170,7 +175,12 @@ def _project_bottles(project: Path) -> Iterator[str]:
         yield f"{place} is ignored ({shown}): a project must not widen its own sandbox; bottles lie in your own folder"
 
 
-def _sort(files: list[str], place: str) -> Listing:
+def _entries(folder: Path | int) -> list[str]:
+    with os.scandir(folder) as entries:
+        return [entry.name for entry in islice(entries, MAX_ENTRIES)]
+
+
+def _sort(files: list[str], place: str, most: int) -> Listing:
     """Names of manifests among the files of a folder; what begins with a dot is nobody's business."""
     names: list[str] = []
     warnings: list[str] = []
@@ -183,9 +193,9 @@ def _sort(files: list[str], place: str) -> Listing:
             warnings.append(f"{place}/{_plain(file)} is skipped: {why}")
         else:
             names.append(stem)
-    if len(names) > MAX_FILES:
-        warnings.append(f"{place} holds {len(names)} files; only the first {MAX_FILES} are listed")
-    return Listing(tuple(names[:MAX_FILES]), tuple(warnings[:MAX_FILES]))
+    if len(names) > most:
+        warnings.insert(0, f"{place} holds {len(names)} files; only the first {most} are listed")
+    return Listing(tuple(names[:most]), tuple(warnings[:MAX_WARNINGS]))
 
 
 def _plain(name: str) -> str:

@@ -9,7 +9,7 @@ import pytest
 from app import manifests
 from app.core.schema import Settings
 from app.errors import CarboyError, ConfigError, NotFound, Refused
-from app.manifests.folders import list_home, read_project_agent
+from app.manifests.folders import MAX_PROJECT_FILES, MAX_WARNINGS, list_home, read_project_agent
 from app.paths import Paths
 
 
@@ -172,6 +172,18 @@ def test_a_broken_file_hides_no_other(paths: Paths) -> None:
     assert all(agents[name] for name in ("bad", "huge", "binary"))
     assert catalogue.agents[2].description == "Title"
     assert resolve(paths, "good", None).bottle_names == ("good",)
+
+
+def test_a_project_full_of_files_is_bounded(paths: Paths, project: Path) -> None:
+    theirs(project, "long", "---\ndescription: " + "x" * 20_000 + "\n---")
+    for number in range(MAX_PROJECT_FILES + 10):
+        theirs(project, f"n{number}", "x")
+        theirs(project, f"N{number}", "x")
+    catalogue = manifests.load_catalogue(paths, project)
+    assert len(catalogue.agents) == MAX_PROJECT_FILES
+    assert "only the first" in catalogue.warnings[0]
+    assert len(catalogue.warnings) == MAX_WARNINGS
+    assert "larger than 16 KiB" in str(catalogue.agents[0].error)
 
 
 @pytest.mark.skipif(os.geteuid() == 0, reason="root reads everything")
