@@ -97,9 +97,11 @@ def landlock_check() -> DoctorCheck:
 
 def cgroup_check() -> DoctorCheck:
     root = Path("/sys/fs/cgroup")
+    if os.access(root / "memory", os.W_OK) and os.access(root / "pids", os.W_OK):
+        return DoctorCheck(name="cgroups", ok=True, text="v1, and we may make groups")
     if not (root / "cgroup.controllers").exists():
         fix = "Boot with cgroup v2; limits are held by rlimits and a watchdog until then"
-        return DoctorCheck(name="cgroups", ok=False, text="no cgroup v2", fix=fix)
+        return DoctorCheck(name="cgroups", ok=False, text="none that we may use", fix=fix)
     own = Path("/proc/self/cgroup").read_text().strip().rpartition("::")[2].lstrip("/")
     writable = os.access(root / own, os.W_OK)
     text = "v2, and we may make groups" if writable else "v2, but none that we may make groups in"

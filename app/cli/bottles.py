@@ -104,7 +104,7 @@ def info(name: str, as_json: bool) -> None:
     elif view is not None:
         _print_fields(view)
     else:
-        print_provenance(provenance)
+        print_provenance(provenance, defaults=False)
 
 
 def _named(catalogue: Catalogue, name: str) -> tuple[str | None, tuple[str, ...] | None]:
@@ -126,10 +126,16 @@ def _print_fields(view: BottleView) -> None:
             line(f"{key + ':':14} {value}")
 
 
-def print_provenance(provenance: tuple[Provenance, ...]) -> None:
-    """`supervise: true (from base)`, one line each."""
-    for item in provenance:
-        line(f"{item.path}: {item.value} (from {item.source})")
+def print_provenance(provenance: tuple[Provenance, ...], *, defaults: bool = True) -> None:
+    """`supervise: true (from base)`, one line each; without `defaults`, only what somebody set."""
+    import orjson
+
+    shown = [item for item in provenance if defaults or item.source != "default"]
+    for item in shown:
+        value = item.value if isinstance(item.value, str) else orjson.dumps(item.value).decode()
+        line(f"{item.path}: {value} (from {item.source})")
+    if len(shown) < len(provenance):
+        line(f"and {len(provenance) - len(shown)} defaults, which --json shows")
 
 
 @click.command()

@@ -132,7 +132,7 @@ def _print_plan(plan: Preflight) -> None:
             for item in items:
                 line(f"  {item}")
     line("resolved:")
-    print_provenance(plan.resolved)
+    print_provenance(plan.resolved, defaults=False)
     for problem in plan.problems:
         note(f"would be refused: {problem}")
 

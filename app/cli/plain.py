@@ -13,7 +13,8 @@ _SEQUENCE = re.compile(
     r"|\x9b[0-?]*[ -/]*[@-~]|[\x90\x98\x9d-\x9f][^\x07\x1b\x9c]*(?:\x07|\x9c|\x1b\\)"
 )
 _UNFINISHED = re.compile(
-    r"\x1b(?:[\]PX^_][^\x07\x1b]*\x1b?|\[[0-?]*[ -/]*|[ -/]*)?\Z|\x9b[0-?]*[ -/]*\Z|[\x90\x98\x9d-\x9f][^\x07\x1b\x9c]*\x1b?\Z"
+    r"\x1b(?:[\]PX^_][^\x07\x1b]*\x1b?|\[[0-?]*[ -/]*|[ -/]*)?\Z"
+    r"|\x9b[0-?]*[ -/]*\Z|[\x90\x98\x9d-\x9f][^\x07\x1b\x9c]*\x1b?\Z"
 )
 _STRING = re.compile(r"(?:\x1b[\]PX^_]|[\x90\x98\x9d-\x9f])")
 _STRING_END = re.compile(r"\x07|\x9c|\x1b\\")

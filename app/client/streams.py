@@ -18,8 +18,11 @@ def lost() -> CarboyError:
 
 
 class RemoteTerminal:
-    """One attachment through the controller, with the methods of `app.backends.base.Terminal`. `output()` ends when the agent's terminal does, and raises CarboyError
-    `connection_lost` where only the connection went away: then attach again."""
+    """One attachment through the controller, with the methods of `app.backends.base.Terminal`.
+
+    `output()` ends when the agent's terminal does, and raises CarboyError `connection_lost` where only the connection
+    went away: then attach again.
+    """
 
     def __init__(self, socket: aiohttp.ClientWebSocketResponse) -> None:
         self._socket = socket

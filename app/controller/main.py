@@ -149,7 +149,8 @@ def configure_logging() -> None:
     level = os.environ.get("CARBOY_LOG_LEVEL", "INFO").upper()
     known = logging.getLevelNamesMapping().get(level, logging.INFO)
     logging.basicConfig(stream=sys.stderr, level=known, format=LOG_FORMAT, force=True)
-    logging.getLogger("asyncio").setLevel(max(known, logging.WARNING))
+    for noisy in ("asyncio", "watchfiles"):
+        logging.getLogger(noisy).setLevel(max(known, logging.WARNING))
 
 
 class Controller:

@@ -1,0 +1,225 @@
+"""The command line against a real controller: output, exit codes, JSON, and texts that somebody hostile wrote."""
+
+import json
+import os
+import subprocess
+import sys
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+
+from app.paths import Paths
+
+ROOT = Path(__file__).parents[2]
+
+type Ended = subprocess.CompletedProcess[str]
+type Run = Callable[..., Ended]
+
+
+@pytest.fixture
+def run(carboy_home: Path, tmp_path: Path) -> Iterator[Run]:
+    def carboy(*arguments: str, stdin: str = "", **environ: str) -> Ended:
+        env = {**os.environ, "PYTHONPATH": str(ROOT), **environ}
+        command = [sys.executable, "-P", "-m", "app", *arguments]
+        return subprocess.run(
+            command, cwd=tmp_path, env=env, input=stdin, capture_output=True, text=True, timeout=60, check=False
+        )
+
+    yield carboy
+    carboy("serve", "--stop", "--force")
+
+
+def ok(ended: Ended) -> str:
+    assert ended.returncode == 0, ended.stderr
+    return ended.stdout
+
+
+def test_help_names_every_command_and_needs_no_controller(run: Run, carboy_home: Path) -> None:
+    text = ok(run("--help"))
+    for name in ("init", "start", "attach", "list", "info", "edit", "settings", "logs", "routes", "stop", "kill"):
+        assert name in text
+    assert ok(run("--version")).startswith("carboy, version ")
+    for name in ("start", "list", "logs", "serve", "doctor", "demo"):
+        assert "Usage: carboy " + name in ok(run(name, "--help"))
+    assert not (carboy_home / "state").exists()
+
+
+def test_help_loads_little() -> None:
+    code = (
+        "import sys\nfrom app.cli import execute\nexecute(['--help'])\n"
+        "print(*sorted({'aiohttp', 'pydantic', 'textual', 'asyncio', 'mitmproxy'} & set(sys.modules)))"
+    )
+    ended = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, check=True)
+    assert ended.stdout.splitlines()[-1] == ""
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        ("frobnicate",),
+        ("start",),
+        ("list", "everything"),
+        ("stop",),
+        ("logs", "--decision", "maybe", "x"),
+        ("start", "--budget", "x", "a"),
+    ],
+)
+def test_wrong_usage_is_2(run: Run, arguments: tuple[str, ...]) -> None:
+    ended = run(*arguments)
+    assert ended.returncode == 2
+    assert ended.stdout == ""
+    assert "Error" in ended.stderr
+
+
+@pytest.mark.parametrize("command", ["stop", "kill", "freeze", "thaw", "info", "routes", "logs"])
+def test_what_is_not_there_is_one_line_on_stderr(run: Run, command: str) -> None:
+    ended = run(command, "nobody")
+    assert ended.returncode == 1
+    assert ended.stdout == ""
+    assert ended.stderr.startswith("carboy: There is no bottle")
+    assert ended.stderr.count("\n") == 1
+
+
+def test_init_list_info_settings(run: Run, paths: Paths) -> None:
+    made = json.loads(ok(run("init", "--json")))
+    assert len(made["written"]) > 5
+    assert json.loads(ok(run("init", "--json")))["written"] == []
+    agents = json.loads(ok(run("list", "agents", "--json")))
+    assert {"developer", "reviewer"} <= {agent["name"] for agent in agents}
+    bottles = json.loads(ok(run("list", "bottles", "--json")))
+    assert any(bottle["lineage"] == "base -> claude" for bottle in bottles)
+    assert "developer" in ok(run("list", "agents"))
+    info = json.loads(ok(run("info", "claude", "--json")))
+    assert info["manifest"]["bottle_names"] == ["claude"]
+    assert "(from base)" in ok(run("info", "claude"))
+    assert json.loads(ok(run("list", "--json"))) == []
+    assert json.loads(ok(run("list", "archived", "--json"))) == []
+    assert "leader_key: ctrl+] (from default)" in ok(run("settings"))
+    assert any(item["path"] == "theme" for item in json.loads(ok(run("settings", "--json"))))
+    assert json.loads(ok(run("proposals", "--json"))) == []
+    assert json.loads(ok(run("logs", "--json"))) == []
+
+
+def test_init_from_another_tree(run: Run, paths: Paths, tmp_path: Path) -> None:
+    (tmp_path / "tree" / "bottles").mkdir(parents=True)
+    (tmp_path / "tree" / "bottles" / "mine.md").write_text("---\negress:\n  routes:\n    - host: example.com\n---\n")
+    ok(run("init", "--from", "tree"))
+    assert [bottle["name"] for bottle in json.loads(ok(run("list", "bottles", "--json")))] == ["mine"]
+    assert run("init", "--from", "nowhere").returncode == 1
+
+
+def test_a_dry_run_shows_and_makes_nothing(run: Run, paths: Paths) -> None:
+    ok(run("init"))
+    plan = json.loads(
+        ok(run("start", "--dry-run", "--json", "--label", "Try Me", "-b", "offline", "--", "ls", "--", "-la"))
+    )
+    assert plan["slug"] == "try-me"
+    assert plan["command"][-3:] == ["ls", "--", "-la"]
+    assert plan["bottles"] == ["offline"]
+    text = ok(run("start", "-b", "offline", "--", "true", CARBOY_DRY_RUN="1"))
+    assert "supervise: false (from offline)" in text
+    assert not (paths.state / "bottles").exists() or list((paths.state / "bottles").iterdir()) == []
+
+
+def test_a_dry_run_names_what_would_be_refused(run: Run) -> None:
+    ok(run("init"))
+    ended = run("start", "--dry-run", "--headless", "-b", "nothing-like-it", "--", "true")
+    assert ended.returncode == 1
+    assert "nothing-like-it" in ended.stderr
+
+
+def test_without_a_terminal_start_says_what_to_do(run: Run) -> None:
+    ended = run("start", "-b", "offline", "--", "true")
+    assert ended.returncode == 2
+    assert "--headless or --detach" in ended.stderr
+    ended = run("attach", "x")
+    assert ended.returncode == 2
+
+
+def test_headless_needs_something_to_do(run: Run) -> None:
+    ended = run("start", "developer", "--headless")
+    assert ended.returncode == 2
+    assert "--prompt" in ended.stderr
+
+
+def test_hostile_manifests_are_shown_harmlessly(run: Run, paths: Paths, tmp_path: Path) -> None:
+    ok(run("init"))
+    evil = tmp_path / ".carboy" / "agents"
+    evil.mkdir(parents=True)
+    (evil / "evil.md").write_bytes(
+        b'---\ndescription: "\\x1b]52;c;aGk=\\x07 \\u202e red"\nbottle: base\n---\nhi\n'
+    )
+    for arguments in (("list", "agents"), ("list", "agents", "--json"), ("info", "evil"), ("info", "evil", "--json")):
+        found = ok(run(*arguments))
+        assert "\x1b" not in found
+        assert "\u202e" not in found
+        assert "evil" in found
+
+
+def test_edit_checks_what_was_written(run: Run, paths: Paths, tmp_path: Path) -> None:
+    ok(run("init"))
+    editor = tmp_path / "editor"
+    editor.write_text('#!/bin/sh\nprintf -- "---\\nsupervize: true\\n---\\n" > "$1"\n')
+    editor.chmod(0o755)
+    ended = run("edit", "bottle/new", EDITOR=str(editor), VISUAL="")
+    assert ended.returncode == 1
+    assert "new.md:2" in ended.stderr
+    assert "supervize" in ended.stderr
+    editor.write_text('#!/bin/sh\nprintf -- "---\\nsupervise: true\\n---\\n" > "$1"\n')
+    assert "is in order" in ok(run("edit", "bottle/new", EDITOR=str(editor), VISUAL=""))
+    assert run("edit", "../../etc/passwd", EDITOR=str(editor)).returncode == 1
+    assert run("edit", "nobody", EDITOR=str(editor)).returncode == 1
+    assert run("edit", "base", EDITOR="/no/such/editor", VISUAL="").returncode == 1
+
+
+def test_doctor_tells_of_every_part(run: Run) -> None:
+    ended = run("doctor", "--json")
+    found = json.loads(ended.stdout)
+    names = {check["name"] for check in found["checks"]}
+    assert {"python", "bubblewrap", "namespaces", "landlock", "cgroups", "keyring", "npm", "terminal"} <= names
+    assert all(check["fix"] for check in found["checks"] if not check["ok"])
+    assert any(report["name"] == "local" for report in found["backends"])
+    assert ended.returncode == (0 if any(report["works"] for report in found["backends"]) else 1)
+    assert "python" in run("doctor").stdout
+
+
+def test_a_doctor_helps_when_no_controller_can_start(run: Run, paths: Paths) -> None:
+    paths.state.mkdir(parents=True)
+    paths.database.write_bytes(b"garbage " * 1000)
+    ended = run("doctor", "--json")
+    broken = next(check for check in json.loads(ended.stdout)["checks"] if check["name"] == "controller")
+    assert not broken["ok"]
+    assert "carboy.db" in broken["text"]
+
+
+def test_cleanup_and_audit(run: Run) -> None:
+    assert "removed" in json.loads(ok(run("cleanup", "--json")))
+    ok(run("cleanup"))
+    assert "holds" in ok(run("audit", "--verify"))
+    assert json.loads(ok(run("audit", "--json")))["findings"] == []
+
+
+def test_a_changed_audit_trail_is_found(run: Run, paths: Paths) -> None:
+    import sqlite3
+
+    ok(run("serve", "--stop"))
+    ok(run("audit"))
+    ok(run("cleanup"))
+    ok(run("serve", "--stop"))
+    # rows of our own making: without the key nobody can tag one
+    with sqlite3.connect(paths.database) as db:
+        db.execute("DELETE FROM audit")
+        db.execute("INSERT INTO audit VALUES (1, 0, 'launch', 'nobody', '', '', '{}', 'forged')")
+    db.close()
+    ended = run("audit", "--verify")
+    assert ended.returncode == 1
+    assert "does not hold" in ended.stderr
+
+
+def test_a_reader_that_goes_away_is_no_error(run: Run, carboy_home: Path) -> None:
+    ok(run("init"))
+    command = f"{sys.executable} -P -m app list bottles --json | head -c 1; exit ${{PIPESTATUS[0]}}"
+    env = {**os.environ, "PYTHONPATH": str(ROOT)}
+    ended = subprocess.run(["bash", "-c", command], capture_output=True, text=True, env=env, check=False)
+    assert (ended.returncode, ended.stdout, ended.stderr) == (0, "[", "")

@@ -1,0 +1,248 @@
+"""The controller as a process: started by the first client, one at a time, gone cleanly, back after kill -9."""
+
+import asyncio
+import os
+import signal
+import socket
+import subprocess
+import sys
+from collections.abc import AsyncIterator
+from pathlib import Path
+
+import psutil
+import pytest
+
+from app.client import Client
+from app.client.start import small_environment
+from app.controller.main import Idle, Lock
+from app.errors import CarboyError
+from app.paths import Paths, private_folder
+from app.store.connection import prepare
+from app.store.migrations import LATEST
+from app.tasks import cancel_and_wait, spawn
+from tests.conftest import until
+
+ROOT = Path(__file__).parents[2]
+
+
+@pytest.fixture
+async def home(paths: Paths) -> AsyncIterator[Paths]:
+    yield paths
+    try:
+        client = await Client.connect(paths, start=False)
+    except CarboyError:
+        return
+    pid = (await client.status()).pid
+    await client.shutdown(force=True)
+    await client.close()
+    await until(lambda: not psutil.pid_exists(pid))
+
+
+async def test_the_first_client_starts_it_and_it_outlives_the_client(home: Paths) -> None:
+    async with await Client.connect(home) as client:
+        first = await client.status()
+    async with await Client.connect(home, start=False) as client:
+        assert (await client.status()).pid == first.pid
+    process = psutil.Process(first.pid)
+    assert process.ppid() != os.getpid()
+    assert os.getsid(first.pid) != os.getsid(0)
+    assert process.cwd() == "/"
+    assert home.log.stat().st_mode & 0o077 == 0
+
+
+async def test_clients_at_once_get_the_same_one(home: Paths) -> None:
+    clients = await asyncio.gather(*(Client.connect(home) for _ in range(5)))
+    pids = {(await client.status()).pid for client in clients}
+    assert len(pids) == 1
+    for client in clients:
+        await client.close()
+
+
+async def test_after_kill_9_the_next_call_starts_another(home: Paths) -> None:
+    client = await Client.connect(home)
+    first = (await client.status()).pid
+    os.kill(first, signal.SIGKILL)
+    await until(lambda: not psutil.pid_exists(first))
+    assert home.controller_socket.exists()
+    second = (await client.status()).pid
+    assert second != first
+    await client.close()
+
+
+async def test_the_event_stream_survives_kill_9(home: Paths) -> None:
+    client = await Client.connect(home)
+    first = (await client.status()).pid
+    kinds: list[str] = []
+
+    async def listen() -> None:
+        async for event in client.events(since=0):
+            kinds.append(event.kind)
+
+    def change() -> bool:
+        """Something that the controller tells of: a manifest that changes."""
+        (private_folder(home.bottles) / "some.md").write_text(f"---\n---\n{len(kinds)} {os.urandom(4).hex()}\n")
+        return "catalogue" in kinds
+
+    task = spawn(listen(), name="listener")
+    await until(change)
+    os.kill(first, signal.SIGKILL)
+    await until(lambda: "lagged" in kinds)
+    kinds.clear()
+    await until(change)
+    assert (await client.status()).pid != first
+    await cancel_and_wait(task)
+    await client.close()
+
+
+async def test_sigterm_ends_it_cleanly(home: Paths) -> None:
+    async with await Client.connect(home) as client:
+        pid = (await client.status()).pid
+    os.kill(pid, signal.SIGTERM)
+    await until(lambda: not psutil.pid_exists(pid))
+    assert not home.controller_socket.exists()
+    assert not home.database.with_name("carboy.db-wal").exists()
+
+
+async def test_no_process_of_its_own_stays(home: Paths) -> None:
+    async with await Client.connect(home) as client:
+        pid = (await client.status()).pid
+        children = psutil.Process(pid).children(recursive=True)
+        await client.shutdown()
+    await until(lambda: not any(process.is_running() for process in children))
+
+
+async def test_a_second_one_is_refused(home: Paths) -> None:
+    async with await Client.connect(home):
+        ended = await asyncio.to_thread(carboy, "serve")
+    assert ended.returncode == 1
+    assert ended.stderr.strip() == "carboy: A controller is running already. Stop it with: carboy serve --stop"
+
+
+def carboy(*arguments: str, cwd: Path = ROOT, **environ: str) -> subprocess.CompletedProcess[str]:
+    env = {**os.environ, "PYTHONPATH": str(ROOT), **environ}
+    command = [sys.executable, "-P", "-m", "app", *arguments]
+    return subprocess.run(command, cwd=cwd, env=env, capture_output=True, text=True, timeout=60, check=False)
+
+
+async def test_stop_says_what_it_did(home: Paths) -> None:
+    async with await Client.connect(home):
+        pass
+    ended = await asyncio.to_thread(carboy, "serve", "--stop")
+    assert (ended.returncode, ended.stdout) == (0, "the controller has ended\n")
+    ended = await asyncio.to_thread(carboy, "serve", "--stop")
+    assert (ended.returncode, ended.stdout) == (0, "no controller is running\n")
+
+
+async def test_a_newer_database_is_an_error_that_the_client_sees(home: Paths) -> None:
+    private_folder(home.state)
+    db = prepare(home.database)
+    db.execute("INSERT INTO schema_version VALUES (?, 'future', 0)", (LATEST + 1,))
+    db.close()
+    with pytest.raises(CarboyError) as caught:
+        await Client.connect(home)
+    assert caught.value.code == "store_newer"
+
+
+async def test_one_that_dies_while_it_starts_leaves_its_last_words(
+    home: Paths, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    words = (
+        "import os, sys\nif 'serve' in sys.orig_argv:\n  print('boom: no', file=sys.stderr, flush=True); os._exit(3)"
+    )
+    (tmp_path / "sitecustomize.py").write_text(words)
+    monkeypatch.setenv("PYTHONPATH", str(tmp_path))
+    with pytest.raises(CarboyError, match="boom: no") as caught:
+        await Client.connect(home)
+    assert caught.value.code == "controller_start"
+    assert str(home.log) in caught.value.hint
+
+
+async def test_a_file_in_the_place_of_the_socket_is_no_obstacle(home: Paths) -> None:
+    private_folder(home.run)
+    dead = socket.socket(socket.AF_UNIX)
+    dead.bind(str(home.controller_socket))
+    dead.close()
+    async with await Client.connect(home) as client:
+        assert (await client.status()).bottles == 0
+
+
+async def test_broken_settings_do_not_lock_out(home: Paths) -> None:
+    private_folder(home.config)
+    home.settings.write_text("them: dark\n")
+    async with await Client.connect(home) as client:
+        status = await client.status()
+    assert any("settings.yml" in warning for warning in status.warnings)
+
+
+async def test_it_gets_no_secret_of_its_first_client(home: Paths, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("SOME_API_KEY", "do-not-inherit-me")
+    async with await Client.connect(home) as client:
+        pid = (await client.status()).pid
+    found = Path(f"/proc/{pid}/environ").read_bytes()
+    assert b"do-not-inherit-me" not in found
+    assert b"CARBOY_HOME=" in found
+
+
+async def test_a_project_cannot_slip_in_modules(home: Paths, tmp_path: Path) -> None:
+    package = tmp_path / "app"
+    package.mkdir()
+    (package / "__init__.py").write_text("raise SystemExit('hostile')")
+    (package / "__main__.py").write_text("raise SystemExit('hostile')")
+    (tmp_path / "aiohttp.py").write_text("raise SystemExit('hostile')")
+    ended = await asyncio.to_thread(carboy, "list", cwd=tmp_path)
+    assert (ended.returncode, ended.stdout) == (0, "no bottles\n"), ended.stderr
+
+
+def test_only_harmless_variables_are_handed_on() -> None:
+    given = {
+        "PATH": "/bin",
+        "HOME": "/root",
+        "LC_ALL": "C",
+        "CARBOY_HOME": "/x",
+        "AWS_SECRET_ACCESS_KEY": "x",
+        "LD_PRELOAD": "x",
+    }
+    assert set(small_environment(given)) == {"PATH", "HOME", "LC_ALL", "CARBOY_HOME"}
+
+
+async def test_it_loads_neither_proxy_nor_tui_nor_docker(home: Paths) -> None:
+    code = (
+        "import sys, app.cli.system, app.controller.main, app.controller.wiring\n"
+        "bad = {'mitmproxy', 'textual', 'docker', 'rich', 'keyring', 'app.carboy', 'sidecar.egress.proxy'}\n"
+        "print(*sorted(bad & set(sys.modules)))"
+    )
+    command = [sys.executable, "-c", code]
+    found = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=True)
+    assert found.stdout.strip() == ""
+    async with await Client.connect(home) as client:
+        pid = (await client.status()).pid
+    # what it really mapped, besides what importing alone shows
+    maps = Path(f"/proc/{pid}/maps").read_text()
+    assert "mitmproxy" not in maps
+
+
+def test_the_lock_has_one_holder(tmp_path: Path) -> None:
+    first, second = Lock(tmp_path / "a" / "lock"), Lock(tmp_path / "a" / "lock")
+    assert first.take()
+    assert not second.take()
+    first.release()
+    assert second.take()
+    second.release()
+
+
+def test_a_swept_runtime_folder_does_not_make_two(tmp_path: Path) -> None:
+    first = Lock(tmp_path / "run" / "lock", tmp_path / "state" / "lock")
+    assert first.take()
+    (tmp_path / "run" / "lock").unlink()
+    assert not Lock(tmp_path / "run" / "lock", tmp_path / "state" / "lock").take()
+    first.release()
+
+
+async def test_it_ends_when_idle_and_not_before() -> None:
+    busy, stopped = [True], asyncio.Event()
+    idle = Idle(0.02, lambda: bool(busy), stopped.set)
+    idle.touch()
+    with pytest.raises(TimeoutError):
+        await asyncio.wait_for(stopped.wait(), 0.2)
+    busy.clear()
+    await asyncio.wait_for(stopped.wait(), 10)
