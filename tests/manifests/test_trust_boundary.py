@@ -256,3 +256,15 @@ def test_a_project_that_cannot_be_read(paths: Paths, project: Path) -> None:
 
 def resolve(paths: Paths, agent: str | None, cwd: Path | None, **more: object):
     return manifests.resolve(paths, agent=agent, bottles=None, cwd=cwd, settings=Settings(), **more)  # type: ignore[arg-type]
+
+
+def test_refused_files_leave_no_descriptor_open(paths: Paths, project: Path) -> None:
+    agents = project / ".carboy" / "agents"
+    os.mkfifo(agents / "pipe.md")
+    (agents / "folder.md").mkdir()
+    (agents / "big.md").write_bytes(b"x" * 2_000_000)
+    (agents / "link.md").symlink_to("/etc/hostname")
+    before = len(os.listdir("/dev/fd"))
+    for _ in range(3):
+        manifests.load_catalogue(paths, project)
+    assert len(os.listdir("/dev/fd")) == before
