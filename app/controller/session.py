@@ -42,7 +42,8 @@ class Session:
     typed: Mapping[str, Secret] = field(default_factory=dict[str, Secret])
     """Secrets typed in for this launch: in memory, for a restarted sidecar; gone with the controller."""
     environment: Mapping[str, Secret] = field(default_factory=dict[str, Secret])
-    reason: str = ""
+    finishing: bool = False
+    """Its agent has ended, or is lost; everything is being released."""
     lock: asyncio.Lock = field(default_factory=asyncio.Lock)
     over: asyncio.Event = field(default_factory=asyncio.Event)
     """Set once it has ended and everything is released."""
@@ -97,6 +98,8 @@ class Session:
 
     def happened(self, what: Happening, exit_code: int | None = None, **changes: Any) -> None:
         """Take the transition; raises CarboyError where it is not allowed."""
+        if what is Happening.EXITED:
+            changes["exit_code"] = exit_code
         self.show(state=lifecycle.after(self.view.state, what, exit_code), **changes)
 
     def heard(self, note: str, body: dict[str, Any]) -> None:

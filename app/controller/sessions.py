@@ -35,6 +35,9 @@ from sidecar.contract import UpstreamSettings
 
 log = logging.getLogger(__name__)
 
+OVER_SECONDS = 60.0
+"""From the end of an agent to everything released, on a slow disk with a large home."""
+
 type Ack = Callable[[Position], Awaitable[None]]
 
 
@@ -94,18 +97,10 @@ class Sessions:
 
     async def stop(self, slug: str, grace: float = 5.0) -> BottleView:
         """Ask the agent to end; kill it after `grace` seconds. Returns once it has ended."""
-        session, box = self._running(slug)
-        session.happened(Happening.STOP)
-        await box.stop(grace)
-        await self._over(session)
-        return session.view
+        return await self._bring_down(slug, lambda box: box.stop(grace))
 
     async def kill(self, slug: str) -> BottleView:
-        session, box = self._running(slug)
-        session.happened(Happening.STOP)
-        await box.kill()
-        await self._over(session)
-        return session.view
+        return await self._bring_down(slug, lambda box: box.kill())
 
     async def freeze(self, slug: str) -> BottleView:
         session, box = self._running(slug)
@@ -238,9 +233,19 @@ class Sessions:
     async def _upstream(self) -> UpstreamSettings:
         return (await asyncio.to_thread(load_settings, self._paths)).upstream()
 
-    async def _over(self, session: Session) -> None:
-        async with asyncio.timeout(60):
+    async def _bring_down(self, slug: str, how: Callable[[Box], Awaitable[None]]) -> BottleView:
+        session = self._find(slug)
+        if not (session.live and session.finishing):
+            session, box = self._running(slug)
+            session.happened(Happening.STOP)
+            try:
+                await how(box)
+            except CarboyError:
+                if not session.finishing:  # it ended by itself in this very moment
+                    raise
+        async with asyncio.timeout(OVER_SECONDS):
             await session.over.wait()
+        return session.view
 
     def _follow(self, session: Session) -> None:
         """Watch over a running session until it ends."""
@@ -264,6 +269,7 @@ class Sessions:
 
     async def _finish(self, session: Session, ended: Exit | None) -> None:
         """Release what costs or endangers; keep what is preserved; then tell."""
+        session.finishing = True
         reason = await asyncio.to_thread(endings.read_reason, session.state_folder)
         if session.supervisor is not None:
             await session.supervisor.stop()
@@ -283,7 +289,7 @@ class Sessions:
             await asyncio.to_thread(leftovers.strip, session.state_folder)
         at = time.time() if ended is None else ended.at
         error = reason or ("" if ended is not None else "its session holder was killed")
-        session.happened(happening, code, ended_at=at, exit_code=code, error=error)
+        session.happened(happening, code, ended_at=at, error=error)
         self._watching.pop(session.id, None)
         session.over.set()
 

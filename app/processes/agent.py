@@ -77,14 +77,17 @@ class Agent:
     async def stop(self, grace: float) -> None:
         """Ask it to end; after `grace` seconds the whole sandbox is killed."""
         self._sandbox.thaw()
-        self._signal(signal.SIGHUP)  # what a closed terminal means: shells pass it on and end
         self._signal(signal.SIGTERM)
-        if not await self.wait(grace):
+        if await self.wait(grace / 2):
+            return
+        self._signal(signal.SIGHUP)  # interactive shells ignore SIGTERM, and end when their terminal is gone
+        if not await self.wait(grace / 2):
             self._sandbox.kill()
 
     def _signal(self, number: int) -> None:
-        with contextlib.suppress(ProcessLookupError, OSError):
-            signal.pidfd_send_signal(self._pidfd, number)
+        if self._pidfd >= 0:
+            with contextlib.suppress(ProcessLookupError):
+                signal.pidfd_send_signal(self._pidfd, number)
 
     def _reply(self, data: bytes) -> None:
         """The emulator's answer to a question of the program. Only this one answers, never a client's."""
@@ -108,7 +111,8 @@ class Agent:
 
     async def _finish(self) -> None:
         code = _reap(self.pid)
-        os.close(self._pidfd)
+        pidfd, self._pidfd = self._pidfd, -1
+        os.close(pidfd)
         self._sandbox.kill()  # what the program left running ends with it, and lets go of the terminal
         with contextlib.suppress(TimeoutError):
             await asyncio.wait_for(self._drained.wait(), DRAIN_SECONDS)

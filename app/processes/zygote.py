@@ -37,6 +37,7 @@ def load() -> dict[str, Entry]:
 
     from app.processes import holder
 
+    sidecar.__main__.preload()
     return {"sidecar": sidecar.__main__.run, "holder": holder.run}
 
 
