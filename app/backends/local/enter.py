@@ -92,6 +92,7 @@ class Confinement:
     def of(cls, layout: Layout, limits: Limits) -> "Confinement":
         writable = [bind.target for bind in layout.binds if bind.writable]
         readable = [bind.target for bind in layout.binds if not bind.writable]
+        readable += [file.target for file in layout.files]
         return cls(
             limits=limits,
             readable=("/usr", "/etc", "/bin", "/sbin", "/lib", "/lib32", "/lib64", "/libx32", *readable),

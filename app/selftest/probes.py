@@ -1,0 +1,14 @@
+"""The program that attacks a bottle from inside: `python3 probes.py FACTS`. Its folder holds all it needs."""
+
+import os
+import sys
+
+sys.path.insert(0, os.path.dirname(os.path.abspath(__file__)))
+
+import attack_files  # noqa: E402, F401 - importing registers the probes
+import attack_kernel  # noqa: E402, F401
+import attack_network  # noqa: E402, F401
+import kit  # noqa: E402
+
+if __name__ == "__main__":
+    kit.main(sys.argv[1])
