@@ -4,6 +4,7 @@ Positions count from 0. `x == cols` means that the last column was written and t
 come in are clamped here, so that no sequence costs more than the screen's size.
 """
 
+from bisect import bisect_left, bisect_right
 from dataclasses import dataclass
 
 from app.terminal import charset
@@ -13,6 +14,7 @@ from app.terminal.style import DEFAULT, PROTECTED, Style
 
 MIN_COLS, MAX_COLS = 2, 1000
 MIN_ROWS, MAX_ROWS = 1, 500
+DEFAULT_TABS = list(range(8, MAX_COLS, 8))
 
 
 @dataclass
@@ -47,7 +49,8 @@ class Grid:
         self.lines = self.main
         """The rows shown: `main`, or the alternate screen's, which exist only while they are shown."""
         self.saved_main, self.saved_alt = Saved(), Saved()
-        self.tabs = set(range(8, MAX_COLS, 8))
+        self.tabs = DEFAULT_TABS.copy()
+        """Tab stops in order."""
         self.last = ""
         self.soft_reset()
         self.x = self.y = 0
@@ -264,11 +267,23 @@ class Grid:
         """Forward (or back, if negative) by tab stops."""
         if self.x >= self.cols:
             return
-        for _ in range(min(abs(count), self.cols)):
-            if count > 0:
-                self.x = min((stop for stop in self.tabs if self.x < stop < self.cols), default=self.cols - 1)
-            else:
-                self.x = max((stop for stop in self.tabs if stop < self.x), default=0)
+        if count > 0:
+            at = bisect_right(self.tabs, self.x) + count - 1
+            self.x = min(self.tabs[at] if at < len(self.tabs) else self.cols, self.cols - 1)
+        else:
+            at = bisect_left(self.tabs, self.x) + count
+            self.x = self.tabs[at] if at >= 0 else 0
+
+    def set_tab(self) -> None:
+        x = min(self.x, self.cols - 1)
+        at = bisect_left(self.tabs, x)
+        if self.tabs[at : at + 1] != [x]:
+            self.tabs.insert(at, x)
+
+    def clear_tab(self) -> None:
+        at = bisect_left(self.tabs, self.x)
+        if self.tabs[at : at + 1] == [self.x]:
+            del self.tabs[at]
 
     def margins(self, top: int, bottom: int) -> None:
         if top < bottom:

@@ -5,7 +5,7 @@ the top as they did before; then come cursor, margins and modes. No query is amo
 """
 
 from app.terminal import charset, modes
-from app.terminal.grid import Grid, Saved
+from app.terminal.grid import DEFAULT_TABS, Grid, Saved
 from app.terminal.modes import DEFAULT_ON, Modes
 from app.terminal.rows import Row, Run, row_of
 from app.terminal.style import DEFAULT, PROTECTED, Style, sgr
@@ -111,10 +111,10 @@ def _kitty(stack: list[int]) -> str:
     return f"\x1b[={stack[0]}u" + "".join(f"\x1b[>{flags}u" for flags in stack[1:])
 
 
-def _tabs(tabs: set[int], cols: int) -> str:
-    if tabs == set(range(8, 1000, 8)):
+def _tabs(tabs: list[int], cols: int) -> str:
+    if tabs == DEFAULT_TABS:
         return ""
-    stops = sorted(stop for stop in tabs if stop < cols)
+    stops = [stop for stop in tabs if stop < cols]
     return "\x1b[3g" + "".join(f"\x1b[1;{stop + 1}H\x1bH" for stop in stops)
 
 

@@ -78,7 +78,7 @@ def _margins(term: "Emulator", params: list[int]) -> None:
 
 def _tab_clear(term: "Emulator", params: list[int]) -> None:
     if params[0] == 0:
-        term.grid.tabs.discard(term.grid.x)
+        term.grid.clear_tab()
     elif params[0] == 3:
         term.grid.tabs.clear()
 
@@ -289,7 +289,7 @@ ESCAPES: dict[str, Callable[["Emulator"], None]] = {
     ">": _keypad(False),
     "D": lambda term: term.grid.line_feed(),
     "E": _next_line,
-    "H": lambda term: term.grid.tabs.add(min(term.grid.x, term.grid.cols - 1)),
+    "H": lambda term: term.grid.set_tab(),
     "M": lambda term: term.grid.reverse_feed(),
     "c": lambda term: term.reset(),
     "#8": lambda term: term.grid.fill("E"),

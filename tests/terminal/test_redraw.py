@@ -27,7 +27,7 @@ def state(term: Emulator) -> dict[str, Any]:
         "margins": (grid.top, grid.bottom),
         "saved": (grid.saved_main, grid.saved_alt if grid.alt else None),
         "charset": (grid.sets, grid.shift),
-        "tabs": sorted(stop for stop in grid.tabs if stop < grid.cols),
+        "tabs": [stop for stop in grid.tabs if stop < grid.cols],
         "flags": (grid.alt, grid.insert, grid.origin, grid.autowrap, grid.clusters),
         "modes": (term.modes.private, term.modes.newline, term.modes.modify_other_keys),
         "keyboard": (term.modes.kitty_main, term.modes.kitty_alt if grid.alt else None, term.modes.cursor_style),
