@@ -41,6 +41,8 @@ COMMANDS: tuple[Command, ...] = (
             "Agent's terminal", "focus_terminal", short="type", footer=1, needs="live"),
     Command("attach", "t", "Terminal, full screen", "The agent's terminal alone on the screen", "Agent's terminal",
             "attach", short="full screen", footer=7, needs="live"),
+    Command("history", "h", "Look back in the terminal", "Scroll what was printed; esc returns", "Agent's terminal",
+            "history", needs="live"),
     Command("egress", "e", "Egress log, full screen", "All bottles or one, with filters and export", "Egress",
             "egress", short="egress", footer=4),
     Command("filter", "f", "Filter the egress log", "By decision, host:… or any text", "Egress", "filter",

@@ -31,7 +31,7 @@ class Help(Page):
             ink(
                 (leader, "bold accent"), ("  leaves the agent's terminal; until then every key is the agent's.", "ink")
             ),
-            ink((f"Pressed once more, {leader} goes back in. It is `leader_key` in settings.yml.", "faint")),
+            ink((f"Pressed once more, {leader} itself goes to the agent. settings.yml: leader_key.", "faint")),
         ]
         groups = dict.fromkeys(item.group for item in COMMANDS)
         for group in groups:

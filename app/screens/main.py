@@ -91,6 +91,7 @@ class MainScreen(BottleActions, Screen[None]):
     def select(self, slug: str, *, enter: bool = False) -> None:
         """Show a bottle, and give its terminal the keyboard once it is there."""
         self._enter_when_ready = slug if enter else ""
+        self._draw_all()
         self.query_one(BottleList).select(slug)
         if enter and self.slug == slug:
             self._enter()
@@ -106,7 +107,8 @@ class MainScreen(BottleActions, Screen[None]):
     def _settle(self) -> None:
         """Attach the terminal of the bottle that the cursor rests on."""
         view = self.view
-        if self._session is not None and view is not None and self._session.view.session_id == view.session_id:
+        shown = self._session.view.session_id if self._session is not None else None
+        if shown == (view.session_id if view is not None else None):
             return
         self.work("show the terminal", self._show_session(view), group="session", alone=True)
 
@@ -146,6 +148,7 @@ class MainScreen(BottleActions, Screen[None]):
             self.query_one(EgressPanel).extend(event.entries)
         if event.bottles:
             self._draw_all()
+            self._settle()
         else:
             self._draw_selected()
             self._draw_status()
@@ -291,9 +294,11 @@ class MainScreen(BottleActions, Screen[None]):
             self.query_one(BottleList).focus()
 
     def on_key(self, event: events.Key) -> None:
-        """The leader, pressed again after it left the terminal, goes back into it."""
-        if event.key == self.carboy.leader:
+        """The leader, pressed again after it left the terminal, goes through to the agent, as in tmux or telnet."""
+        pane = self._session.pane if self._session is not None else None
+        if event.key == self.carboy.leader and pane is not None:
             event.stop()
+            pane.send_leader()
             self._enter()
 
     def on_event_log_opened(self, event: EventLog.Opened) -> None:
@@ -310,6 +315,14 @@ class MainScreen(BottleActions, Screen[None]):
             self._enter()
         else:
             self.notify(f"{bottles.name(view)} has ended: there is nobody to type to")
+
+    def action_history(self) -> None:
+        """Look back in the terminal; escape returns to the present."""
+        pane = self._session.pane if self._session is not None else None
+        if pane is not None:
+            self._show_tab("terminal")
+            pane.browsing = True
+            pane.focus()
 
     def action_filter(self) -> None:
         self._show_tab("egress")

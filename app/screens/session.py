@@ -57,7 +57,8 @@ class Session(Vertical):
         before, self.view = self.view, view
         if self.pane is not None:
             if before.state != view.state and not bottles.live(view):
-                self._say(self._ending(view))
+                self.pane.ended(view.exit_code)
+                self._say(None)
             return
         if view.state in ("running", "frozen", "stopping"):
             self._open_pane()
@@ -128,7 +129,6 @@ class Session(Vertical):
                 self._say(ink(("▲ terminal: ", "bold asks"), (explain(error), "asks")))
             await asyncio.sleep(RETRY[min(attempt, len(RETRY) - 1)])
             attempt += 1
-        self._say(self._ending(self.view))
 
     async def _follow(self) -> None:
         client, pane, size = app_of(self).feed.client, self.pane, self._cells
@@ -165,13 +165,6 @@ class Session(Vertical):
         self.set_class(content is not None, "-worded")
         for word in self.query(".session--word").results(Static):
             word.update(content or "")
-
-    @staticmethod
-    def _ending(view: BottleView) -> Content:
-        glyph, word, tone = bottles.mark(view)
-        return ink(
-            (f"{glyph} {bottles.name(view)} ", f"bold {tone}"), (word, tone), (" · its last screen is above", "faint")
-        )
 
 
 def card(view: BottleView) -> Content:

@@ -162,19 +162,50 @@ def events() -> list[StreamEvent]:
 
 CATALOGUE = Catalogue(
     agents=(
-        AgentEntry(name="developer", file="agents/developer.md", origin="home", description="Implements and tests", bottle="claude"),
-        AgentEntry(name="researcher", file="agents/researcher.md", origin="home", description="Reads, never writes", bottle="claude"),
-        AgentEntry(name="broken", file="agents/broken.md", origin="home", error="agents/broken.md:3: skils: unknown key. Allowed: skills"),
-        AgentEntry(name="local-hero", file=".carboy/agents/local-hero.md", origin="project", description="The project's own", bottle="claude", confirmed=False),
+        AgentEntry(
+            name="developer",
+            file="agents/developer.md",
+            origin="home",
+            description="Implements and tests",
+            bottle="claude",
+        ),
+        AgentEntry(
+            name="researcher",
+            file="agents/researcher.md",
+            origin="home",
+            description="Reads, never writes",
+            bottle="claude",
+        ),
+        AgentEntry(
+            name="broken",
+            file="agents/broken.md",
+            origin="home",
+            error="agents/broken.md:3: skils: unknown key. Allowed: skills",
+        ),
+        AgentEntry(
+            name="local-hero",
+            file=".carboy/agents/local-hero.md",
+            origin="project",
+            description="The project's own",
+            bottle="claude",
+            confirmed=False,
+        ),
     ),
     bottles=(
         BottleEntry(name="base", file="bottles/base.md", lineage="base", notes="Nothing leaves"),
         BottleEntry(name="claude", file="bottles/claude.md", lineage="base -> claude", provider="claude"),
-        BottleEntry(name="net-read", file="bottles/net-read.md", lineage="base -> net-read", notes="Package registries, read only"),
-        BottleEntry(name="torn", file="bottles/torn.md", error="bottles/torn.md:7: egress.routes[0].host: a host, not a URL"),
+        BottleEntry(
+            name="net-read",
+            file="bottles/net-read.md",
+            lineage="base -> net-read",
+            notes="Package registries, read only",
+        ),
+        BottleEntry(
+            name="torn", file="bottles/torn.md", error="bottles/torn.md:7: egress.routes[0].host: a host, not a URL"
+        ),
     ),
     warnings=(".carboy/bottles/ is ignored: bottles come from your home only",),
-)  # fmt: skip
+)
 
 SETTINGS = (
     Provenance(path="leader_key", value="ctrl+]", source="default"),
@@ -185,13 +216,27 @@ SETTINGS = (
 DOCTOR = Doctor(
     checks=(
         DoctorCheck(name="python", ok=True, text="3.13.0"),
-        DoctorCheck(name="keyring", ok=False, text="no usable keyring", fix="Install gnome-keyring, or pass secrets by environment"),
+        DoctorCheck(
+            name="keyring",
+            ok=False,
+            text="no usable keyring",
+            fix="Install gnome-keyring, or pass secrets by environment",
+        ),
     ),
     backends=(
-        BackendReport(name="local", engine="bubblewrap", works=True, isolation="process", version="0.11", notes=("Landlock ABI 6",)),
-        BackendReport(name="docker", works=False, isolation="container", reason="no daemon answers", fix="Start Docker"),
+        BackendReport(
+            name="local",
+            engine="bubblewrap",
+            works=True,
+            isolation="process",
+            version="0.11",
+            notes=("Landlock ABI 6",),
+        ),
+        BackendReport(
+            name="docker", works=False, isolation="container", reason="no daemon answers", fix="Start Docker"
+        ),
     ),
-)  # fmt: skip
+)
 
 
 def preflight(request: LaunchRequest, **changes: Any) -> Preflight:

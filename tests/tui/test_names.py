@@ -9,7 +9,11 @@ import pytest
 from textual.dom import DOMNode
 
 ROOT = Path(__file__).parents[2]
-FILES = [ROOT / "app/carboy.py", *sorted((ROOT / "app/screens").rglob("*.py")), *sorted((ROOT / "app/widgets").glob("*.py"))]
+FILES = [
+    ROOT / "app/carboy.py",
+    *sorted((ROOT / "app/screens").rglob("*.py")),
+    *sorted((ROOT / "app/widgets").glob("*.py")),
+]
 MEANT = {"_on_key", "_on_mount", "_fatal_error", "_notifications", "_on_resize"}
 
 
@@ -20,8 +24,7 @@ def _private(node: ast.ClassDef) -> set[str]:
         if isinstance(part, ast.FunctionDef | ast.AsyncFunctionDef):
             names.add(part.name)
         elif isinstance(part, ast.Attribute) and isinstance(part.ctx, ast.Store):
-            if isinstance(part.value, ast.Name) and part.value.id == "self":
-                names.add(part.attr)
+            names |= {part.attr} if isinstance(part.value, ast.Name) and part.value.id == "self" else set()
     return {name for name in names if name.startswith("_") and not name.startswith("__")}
 
 

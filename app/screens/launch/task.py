@@ -41,7 +41,6 @@ class TaskStep(Step):
         Key("tab", "next field"),
         Key("← →", "choose"),
         Key("ctrl+s", "preflight", "screen.next"),
-        Key("↵", "preflight"),
     )
     BINDINGS: ClassVar[list[Binding]] = [
         Binding("ctrl+s,ctrl+enter", "next", "Preflight", show=False),

@@ -1,0 +1,314 @@
+"""The main screen through its keys, on a scripted client, in a large window and in the smallest usual one."""
+
+import asyncio
+from typing import Any
+
+import pytest
+import scripted
+from scripted import NOW, ScriptedClient, app, egress, view
+from waiting import ready, text_of, until
+
+from app.widgets.bottle_list import BottleList
+from app.widgets.egress_panel import EgressPanel
+from app.widgets.side_panels import RefusalsPanel
+
+SIZES = [(80, 24), (160, 48)]
+
+
+@pytest.fixture(params=SIZES, ids=lambda size: f"{size[0]}x{size[1]}")
+def size(request: pytest.FixtureRequest) -> tuple[int, int]:
+    return request.param
+
+
+async def test_attention_comes_first_and_is_selected(size: tuple[int, int]) -> None:
+    async with app().run_test(size=size) as pilot:
+        await ready(pilot)
+        shown = pilot.app.screen.query_one(BottleList)
+        assert [item.slug for item in shown.views] == ["impl-1", "nightly", "docs", "frozen-one", "research-2"]
+        assert shown.selected == "impl-1"
+
+
+async def test_every_key_of_the_agent_reaches_it_and_the_leader_leaves(size: tuple[int, int]) -> None:
+    client = ScriptedClient()
+    async with app(client).run_test(size=size) as pilot:
+        await ready(pilot)
+        await pilot.press("end", "enter") if size[0] > 100 else await pilot.press("3", "end", "enter")
+        main = pilot.app.screen
+        await until(pilot, lambda: main._session and main._session.view.slug == "research-2", "research-2")
+        await until(pilot, main._in_terminal, "focus")
+        for key in ("q", "n", "ctrl+p", "ctrl+c", "question_mark", "colon", "escape", "tab", "ctrl+q", "s"):
+            await pilot.press(key)
+        await until(pilot, lambda: b"".join(data for _, data in client.typed).endswith(b"s"), "typed")
+        typed = b"".join(data for _, data in client.typed)
+        assert typed == b"qn\x10\x03?:\x1b\t\x11s"
+        assert pilot.app.screen is main
+        assert "ctrl+] leaves the terminal" in text_of(pilot)
+        await pilot.press("ctrl+right_square_bracket")
+        assert not main._in_terminal()
+        await pilot.press("question_mark")
+        assert pilot.app.screen.__class__.__name__ == "Help"
+
+
+async def test_the_leader_twice_goes_through() -> None:
+    client = ScriptedClient()
+    async with app(client).run_test(size=(160, 48)) as pilot:
+        await ready(pilot)
+        await pilot.press("enter")
+        main = pilot.app.screen
+        await until(pilot, main._in_terminal, "focus")
+        await pilot.press("ctrl+right_square_bracket", "ctrl+right_square_bracket")
+        await until(pilot, lambda: client.typed, "typed")
+        assert client.typed[0][1] == b"\x1d"
+        assert main._in_terminal()
+
+
+async def test_the_terminal_has_the_panes_size(size: tuple[int, int]) -> None:
+    client = ScriptedClient()
+    async with app(client).run_test(size=size) as pilot:
+        await ready(pilot)
+        await until(pilot, lambda: client.terminals, "attached")
+        pane = pilot.app.screen._session.pane
+        await until(pilot, lambda: client.terminals[-1].size == (pane.size.height, pane.size.width), "size")
+        await pilot.resize_terminal(120, 40)
+        await until(pilot, lambda: client.terminals[-1].size == (pane.size.height, pane.size.width), "new size")
+
+
+async def test_running_through_the_list_attaches_only_where_it_rests() -> None:
+    client = ScriptedClient()
+    async with app(client).run_test(size=(160, 48)) as pilot:
+        await ready(pilot)
+        await until(pilot, lambda: client.terminals, "first")
+        for _ in range(4):
+            pilot.app.screen.query_one(BottleList).action_cursor_down()
+        await until(pilot, lambda: client.terminals[-1].slug == "research-2", "rests")
+        assert [item.slug for item in client.terminals] == ["impl-1", "research-2"]
+        assert client.terminals[0].closed
+
+
+async def test_refusals_totals_and_journal_belong_to_the_selected_bottle() -> None:
+    async with app().run_test(size=(160, 48)) as pilot:
+        await ready(pilot)
+        await pilot.press("end")
+        await pilot.pause()
+        screen = pilot.app.screen
+        assert screen.query_one(EgressPanel).log_view.total == 10
+        refusals = screen.query_one(RefusalsPanel)._refusals
+        assert [(item.host, item.count) for item in refusals] == [
+            ("pypi.org", 1),
+            ("pastebin.com", 2),
+            ("hooks.example.net", 1),
+        ]
+        text = text_of(pilot)
+        assert "● healthy" in text
+        assert "local (bubblewrap): process" in text
+
+
+async def test_hostile_text_is_drawn_as_text() -> None:
+    async with app().run_test(size=(160, 48)) as pilot:
+        await ready(pilot)
+        await pilot.press("end")
+        await pilot.pause()
+        text = text_of(pilot)
+        assert "\x1b" not in text
+        assert "\u202e" not in text
+        assert "[bold]x[/bold]" in text
+        assert "␛[31m" in text
+
+
+async def test_new_events_arrive_and_the_filter_holds() -> None:
+    client = ScriptedClient()
+    async with app(client).run_test(size=(160, 48)) as pilot:
+        await ready(pilot)
+        await pilot.press("end", "f", *"refused")
+        panel = pilot.app.screen.query_one(EgressPanel)
+        await until(pilot, lambda: panel.log_view.shown == 3, "filtered")
+        client.push(egress(20, "research-2", "deny", "evil.example", "/"))
+        client.push(egress(21, "research-2", "allow", "good.example", "/"))
+        client.push(egress(22, "docs", "deny", "other.example", "/"))
+        await until(pilot, lambda: panel.log_view.shown == 4, "one more")
+        assert panel.log_view.entries[-1].host == "evil.example"
+        await pilot.press("escape")
+        await until(pilot, lambda: panel.log_view.shown == 12, "all")
+
+
+async def test_a_request_shows_its_whole_story(size: tuple[int, int]) -> None:
+    async with app().run_test(size=size) as pilot:
+        await ready(pilot)
+        await pilot.press("3", "end", "2", "up", "up", "up", "up", "up", "enter")
+        await until(pilot, lambda: pilot.app.screen.__class__.__name__ == "Story", "story")
+        text = text_of(pilot)
+        assert "canary: exfiltration" in text
+        assert "no connection was made" in text
+        await pilot.press("escape")
+        assert pilot.app.screen.__class__.__name__ == "MainScreen"
+
+
+async def test_pausing_stays_and_following_returns() -> None:
+    client = ScriptedClient(
+        history=[egress(seq, "research-2", "allow", "a.example", f"/{seq}") for seq in range(1, 101)]
+    )
+    async with app(client).run_test(size=(160, 48)) as pilot:
+        await ready(pilot)
+        await pilot.press("end", "2", "up", "up")
+        log = pilot.app.screen.query_one(EgressPanel).log_view
+        assert (log.following, log.cursor) == (False, 98)
+        client.push(egress(101, "research-2", "allow", "a.example", "/101"))
+        await until(pilot, lambda: log.total == 101, "arrived")
+        assert log.cursor == 98
+        assert "paused" in text_of(pilot)
+        await pilot.press("G")
+        assert log.following
+        await until(pilot, lambda: "/101" in text_of(pilot), "at the end")
+
+
+@pytest.mark.parametrize(("key", "verb"), [("s", "stop"), ("K", "kill")])
+async def test_destructive_keys_ask_once_and_say_what_is_lost(key: str, verb: str, size: tuple[int, int]) -> None:
+    client = ScriptedClient()
+    async with app(client).run_test(size=size) as pilot:
+        await ready(pilot)
+        await pilot.press("3", key)
+        await pilot.pause()
+        assert "✗ lost" in text_of(pilot)
+        await pilot.press("escape")
+        assert client.calls == []
+        await pilot.press(key, "y")
+        await until(pilot, lambda: client.calls == [(verb, "impl-1")], verb)
+
+
+async def test_freeze_thaw_and_restart_from_keys() -> None:
+    client = ScriptedClient()
+    async with app(client).run_test(size=(160, 48)) as pilot:
+        await ready(pilot)
+        await pilot.press("F")
+        await until(pilot, lambda: client.by_slug["impl-1"].state == "frozen", "frozen")
+        await until(pilot, lambda: pilot.app.screen.view.state == "frozen", "known")
+        await pilot.press("F")
+        await until(pilot, lambda: client.by_slug["impl-1"].state == "running", "thawed")
+        await pilot.press("R")
+        await until(pilot, lambda: ("restart_sidecar", "impl-1") in client.calls, "restarted")
+
+
+async def test_a_failing_action_is_shown_and_kills_nothing() -> None:
+    client = ScriptedClient()
+    client.fail["freeze"] = RuntimeError("boom \x1b[31m")
+    async with app(client).run_test(size=(160, 48), notifications=True) as pilot:
+        await ready(pilot)
+        await pilot.press("F")
+        await until(pilot, lambda: "Could not freeze impl-1" in text_of(pilot), "shown")
+        assert "RuntimeError: boom ␛[31m" in text_of(pilot)
+        await pilot.press("down")
+        assert pilot.app.is_running
+
+
+async def test_eighty_by_twenty_four_loses_nothing() -> None:
+    client = ScriptedClient()
+    client.proposals_now = [{"id": "p1", "kind": "egress-allow", "slug": "impl-1", "justification": "cargo needs it"}]
+    async with app(client).run_test(size=(80, 24)) as pilot:
+        await ready(pilot)
+        wanted = {"1": "Thinking…", "2": "Egress", "3": "nightly", "4": "cargo needs it"}
+        for key, text in wanted.items():
+            await pilot.press(key)
+            await until(pilot, lambda text=text: text in text_of(pilot), text)
+            if key == "1":
+                await pilot.press("ctrl+right_square_bracket")
+
+
+async def test_tabs_can_be_clicked() -> None:
+    async with app().run_test(size=(80, 24)) as pilot:
+        await ready(pilot)
+        await pilot.click("TabStrip", offset=(16, 0))
+        await until(pilot, lambda: pilot.app.screen.tab == "egress", "egress")
+
+
+async def test_footer_keys_can_be_clicked() -> None:
+    async with app().run_test(size=(160, 48)) as pilot:
+        await ready(pilot)
+        await pilot.click("KeyBar", offset=(11, 0))
+        await until(pilot, lambda: pilot.app.screen.__class__.__name__ == "AgentStep", "launch flow")
+
+
+async def test_zoom_gives_the_window_to_one_panel_and_back() -> None:
+    async with app().run_test(size=(160, 48)) as pilot:
+        await ready(pilot)
+        await pilot.press("2", "z")
+        await pilot.pause()
+        assert not pilot.app.screen.query_one(BottleList).display
+        assert pilot.app.screen.query_one(EgressPanel).size.width > 150
+        await pilot.press("z")
+        await pilot.pause()
+        assert pilot.app.screen.query_one(BottleList).display
+
+
+async def test_a_window_too_small_says_so() -> None:
+    async with app().run_test(size=(50, 12)) as pilot:
+        await ready(pilot)
+        assert "50×12 is too small: carboy needs 60×15" in text_of(pilot)
+        await pilot.resize_terminal(80, 24)
+        await until(pilot, lambda: "Thinking" in text_of(pilot), "back")
+
+
+async def test_no_bottles_says_what_to_do() -> None:
+    async with app(ScriptedClient(views=(), history=[])).run_test(size=(100, 30)) as pilot:
+        await ready(pilot)
+        await until(pilot, lambda: "No bottle yet" in text_of(pilot), "welcome")
+        await pilot.press("s", "t", "i", "F", "enter")
+        assert pilot.app.is_running
+
+
+async def test_an_ended_bottle_shows_how_it_ended() -> None:
+    async with app().run_test(size=(160, 48)) as pilot:
+        await ready(pilot)
+        await pilot.press("down")
+        await until(pilot, lambda: "exit code" in text_of(pilot), "card")
+
+
+async def test_a_bottle_that_ends_keeps_its_last_screen() -> None:
+    client = ScriptedClient()
+    async with app(client).run_test(size=(160, 48)) as pilot:
+        await ready(pilot)
+        await until(pilot, lambda: "Thinking" in text_of(pilot), "live")
+        client.change(view("impl-1", state="failed", exit_code=3, ended_at=NOW, attention=200))
+        await until(pilot, lambda: "ended with exit code 3" in text_of(pilot), "ended")
+        assert "Thinking" in text_of(pilot)
+
+
+async def test_the_leader_is_configurable() -> None:
+    client = ScriptedClient()
+    client.settings_now = (*scripted.SETTINGS[1:], scripted.SETTINGS[0].model_copy(update={"value": "ctrl+\\"}))
+    async with app(client).run_test(size=(160, 48)) as pilot:
+        await ready(pilot)
+        await pilot.press("enter")
+        main: Any = pilot.app.screen
+        await until(pilot, main._in_terminal, "focus")
+        await pilot.press("ctrl+right_square_bracket")
+        assert main._in_terminal()
+        await pilot.press("ctrl+backslash")
+        assert not main._in_terminal()
+
+
+async def test_no_color_still_tells_states_apart(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("NO_COLOR", "1")
+    async with app().run_test(size=(160, 48)) as pilot:
+        await ready(pilot)
+        text = text_of(pilot)
+        for mark in (
+            "▲ impl-1",
+            "✗ nightly",
+            "‖ frozen-one",
+            "▶ research-2",
+            "no network",
+            "exit 2",
+            "frozen",
+            "works",
+        ):
+            assert mark in text
+
+
+async def test_quitting_detaches_and_stops_nothing() -> None:
+    client = ScriptedClient()
+    async with app(client).run_test(size=(160, 48)) as pilot:
+        await ready(pilot)
+        await until(pilot, lambda: client.terminals, "attached")
+        await pilot.press("q")
+        await asyncio.sleep(0)
+    assert client.calls == []

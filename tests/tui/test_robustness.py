@@ -1,0 +1,99 @@
+"""The controller goes away and comes back; workers fail; notices pile up: the app stays."""
+
+from scripted import NOW, ScriptedClient, app, egress, view
+from waiting import ready, text_of, until
+
+from app.errors import CarboyError
+from app.widgets.bottle_list import BottleList
+from app.widgets.egress_panel import EgressPanel
+
+GONE = CarboyError("The controller died", "It is started again", "connection_lost")
+
+
+async def test_a_lost_controller_is_said_and_found_again() -> None:
+    client = ScriptedClient()
+    async with app(client).run_test(size=(160, 48)) as pilot:
+        await ready(pilot)
+        client.fail["status"] = GONE
+        client.drop(GONE)
+        await until(pilot, lambda: "reconnecting" in text_of(pilot), "banner")
+        client.history.append(egress(30, "research-2", "deny", "late.example", "/"))
+        client.by_slug["new"] = view("new", created_at=NOW)
+        del client.fail["status"]
+        await until(pilot, lambda: pilot.app.link == "connected", "back", seconds=20)
+        await until(pilot, lambda: "new" in {item.slug for item in pilot.app.screen.query_one(BottleList).views}, "new")
+        await pilot.press("end")
+        log = pilot.app.screen.query_one(EgressPanel).log_view
+        await until(pilot, lambda: any(item.host == "late.example" for item in log.entries), "resumed")
+        assert len({item.seq for item in log.entries}) == len(log.entries)
+        assert "▲ reconnecting" not in text_of(pilot)
+
+
+async def test_a_stream_that_mends_itself_is_said_too() -> None:
+    client = ScriptedClient()
+    async with app(client).run_test(size=(160, 48)) as pilot:
+        await ready(pilot)
+        client.on_state("reconnecting")
+        await until(pilot, lambda: "▲ reconnecting" in text_of(pilot), "banner")
+        client.on_state("connected")
+        await until(pilot, lambda: "▲ reconnecting" not in text_of(pilot), "gone")
+
+
+async def test_no_controller_at_all_keeps_the_app_usable() -> None:
+    client = ScriptedClient()
+    client.fail["connect"] = CarboyError("No controller can be started", "Look at its log", "no_controller")
+    async with app(client).run_test(size=(100, 30)) as pilot:
+        await until(pilot, lambda: "No controller can be started" in text_of(pilot), "why")
+        await pilot.press("n")
+        await until(pilot, lambda: "does not answer yet" in text_of(pilot), "said in the flow")
+        await pilot.press("escape", "D")
+        await until(pilot, lambda: "Could not show doctor" in text_of(pilot), "said in the doctor")
+        await pilot.press("escape")
+        del client.fail["connect"]
+        await until(pilot, lambda: pilot.app.link == "connected", "found", seconds=20)
+
+
+async def test_a_terminal_that_breaks_attaches_again_and_redraws() -> None:
+    client = ScriptedClient()
+    async with app(client).run_test(size=(160, 48)) as pilot:
+        await ready(pilot)
+        await until(pilot, lambda: "Thinking" in text_of(pilot), "live")
+        client.screens["impl-1"] = b"after the restart"
+        client.terminals[-1].queue.put_nowait(None)
+        await until(pilot, lambda: "after the restart" in text_of(pilot), "again")
+        assert "Thinking" not in text_of(pilot)
+
+
+async def test_a_terminal_that_cannot_be_had_says_why() -> None:
+    client = ScriptedClient()
+    client.fail["terminal"] = CarboyError("The session holder does not answer", "Stop the bottle", "holder")
+    async with app(client).run_test(size=(160, 48)) as pilot:
+        await ready(pilot)
+        await until(pilot, lambda: "The session holder does not answer. Stop the bottle" in text_of(pilot), "why")
+
+
+async def test_a_broken_event_stream_is_no_crash() -> None:
+    client = ScriptedClient()
+    async with app(client).run_test(size=(160, 48)) as pilot:
+        await ready(pilot)
+        client.drop(ValueError("not an event"))
+        await until(pilot, lambda: pilot.app.link == "lost", "lost")
+        await until(pilot, lambda: pilot.app.link == "connected", "back", seconds=20)
+
+
+async def test_notices_are_coalesced() -> None:
+    async with app().run_test(size=(160, 48), notifications=True) as pilot:
+        await ready(pilot)
+        for number in range(100):
+            pilot.app.notify(f"notice {number}")
+            pilot.app.notify("the same")
+        await pilot.pause()
+        await until(pilot, lambda: len(pilot.app._notifications) == 3, "three alive")
+
+
+async def test_ctrl_c_says_how_to_leave() -> None:
+    async with app().run_test(size=(160, 48), notifications=True) as pilot:
+        await ready(pilot)
+        await pilot.press("ctrl+c")
+        await until(pilot, lambda: "q closes this window" in text_of(pilot), "hint")
+        assert pilot.app.is_running
