@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 
 from app.cli.output import line, note, print_json
 from app.cli.plain import PlainText
-from app.core.model import LIVE, BottleView, LaunchRequest, Preflight
+from app.core.model import BottleView, LaunchRequest, Preflight
 from app.errors import CarboyError, Refused
 from app.tasks import cancel_and_wait, spawn
 from sidecar.secret import Secret
@@ -166,7 +166,9 @@ async def _launch(client: "Client", request: LaunchRequest, *, quiet: bool) -> B
 async def _follow(client: "Client", slug: str, *, as_json: bool) -> int:
     """Print a headless agent's output until it ends; its exit code. A ctrl+c stops the agent."""
     # with --json stdout carries one object, the bottle as it ended
-    printing = spawn(_print_output(client, slug, sys.stderr if as_json else sys.stdout), name="output")
+    printing = spawn(
+        _print_output(client, slug, sys.stderr if as_json else sys.stdout), name="output", on_error=_raised
+    )
     loop = asyncio.get_running_loop()
     stopping: list[asyncio.Task[Any]] = []
 
@@ -189,6 +191,11 @@ async def _follow(client: "Client", slug: str, *, as_json: bool) -> int:
     elif view.error:
         note(f"{slug}: {view.error}")
     return _exit_code(view)
+
+
+def _raised(error: BaseException) -> None:
+    """It is awaited, and raises again there."""
+    del error
 
 
 def _exit_code(view: BottleView) -> int:
@@ -227,7 +234,7 @@ async def _output(client: "Client", slug: str) -> AsyncIterator[bytes]:
 
 async def attach(slug: str) -> int | None:
     """The agent's terminal, full screen. Its exit code, or None where it runs on."""
-    from app.attach import AttachApp
+    from app import attach as screen
     from app.client import Client
 
     async with await Client.connect() as client:
@@ -236,8 +243,12 @@ async def attach(slug: str) -> int | None:
         async def connect(rows: int, cols: int) -> Any:
             return await client.terminal(view.slug, rows, cols)
 
-        await AttachApp(connect).run_async()
-        view = await client.bottle(slug)
-        if view.state in LIVE:
-            return None
-        return _exit_code(view)
+        async def ended() -> int:
+            return _exit_code(await client.wait(slug))
+
+        return await screen.attach(connect, ended, leader=await _leader(client))
+
+
+async def _leader(client: "Client") -> str:
+    found = [item.value for item in await client.settings() if item.path == "leader_key"]
+    return str(found[0]) if found else "ctrl+]"

@@ -5,7 +5,7 @@ import time
 from collections.abc import AsyncIterator, Callable
 from types import TracebackType
 from typing import Any, Literal, Self
-from urllib.parse import quote
+from urllib.parse import quote, unquote
 
 import aiohttp
 import orjson
@@ -280,10 +280,8 @@ class Client:
             return await self._dial(
                 lambda: self._http.ws_connect(path, params=_params(query), max_msg_size=MAX_LINE, heartbeat=30.0)
             )
-        except aiohttp.WSServerHandshakeError:
-            # the handshake's answer carries no body to us: ask again without the upgrade for the reason
-            async with self._request("GET", path, query=query):
-                raise lost() from None
+        except aiohttp.WSServerHandshakeError as error:
+            raise _refused(error) from None
         except aiohttp.ClientError:
             raise lost() from None
 
@@ -306,6 +304,14 @@ def _bottle(slug: str) -> str:
 
 def _params(query: dict[str, Any] | None) -> dict[str, str]:
     return {name: str(value) for name, value in (query or {}).items() if value is not None}
+
+
+def _refused(error: aiohttp.WSServerHandshakeError) -> CarboyError:
+    """Why a stream was not opened: a refused handshake shows its headers, not its body."""
+    try:
+        return from_dict(orjson.loads(unquote((error.headers or {}).get("Carboy-Error", ""))))
+    except (orjson.JSONDecodeError, AttributeError):
+        return CarboyError(f"The controller answered {error.status}", "Are both of one version?", "bad_answer")
 
 
 async def _error(response: aiohttp.ClientResponse) -> CarboyError:

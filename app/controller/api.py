@@ -48,6 +48,7 @@ class Parts:
     warnings: list[str] = field(default_factory=list)
 
 
+ERROR_HEADER = "Carboy-Error"
 PARTS: web.AppKey[Parts] = web.AppKey("parts", Parts)
 
 

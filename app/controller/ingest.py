@@ -179,7 +179,7 @@ class Spool:
             await self.ack(position)
         except Exception as error:
             # a sidecar that is down cannot be told; the next batch, or its restart, tells it
-            log.info("the sidecar of %s could not be told: %s", self._slug, error)
+            log.debug("the sidecar of %s could not be told: %s", self._slug, error)
         return len(lines) >= BATCH_LINES
 
 

@@ -13,11 +13,12 @@ import socket
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
+from urllib.parse import quote
 
 from aiohttp import WSCloseCode, web
 
 from app.controller import api, streams
-from app.controller.api import PARTS, Parts, answer
+from app.controller.api import ERROR_HEADER, PARTS, Parts, answer, dump
 from app.controller.streams import LAUNCHES, SOCKETS, Launches, internal
 from app.core.model import SLUG_PATTERN
 from app.errors import CarboyError, NotFound, Refused
@@ -80,7 +81,10 @@ async def errors(request: web.Request, handler: Any) -> web.StreamResponse:
     try:
         return await handler(request)
     except CarboyError as error:
-        return answer(error.as_dict(), status_of(error))
+        refused = answer(error.as_dict(), status_of(error))
+        # a WebSocket client sees a refused handshake's headers only
+        refused.headers[ERROR_HEADER] = quote(dump(error.as_dict()))
+        return refused
     except web.HTTPException as error:
         return answer(CarboyError(error.reason, "", "bad_request").as_dict(), error.status)
     except ConnectionError:

@@ -27,6 +27,9 @@ HEARTBEAT = 30.0
 MAX_INPUT = 1024 * 1024
 """Largest message of a terminal's client: a big paste."""
 
+ENDING_SECONDS = 5.0
+"""How long a session takes at most from its agent's end to its transcript's (a sidecar has 3 s to end)."""
+
 CHUNK = 64 * 1024
 """Terminal output in one message."""
 
@@ -40,14 +43,19 @@ class Launches:
     def start(self, parts: Parts, asked: LaunchRequest) -> asyncio.Queue[bytes | None]:
         """Start a launch; the queue gets its lines, then None."""
         lines: asyncio.Queue[bytes | None] = asyncio.Queue()
+        slugs: set[str] = set()
 
         def progress(step: LaunchStep) -> None:
             self._tasks[step.session_id] = task
+            slugs.add(step.slug)
             lines.put_nowait(dump(step))
             data = step.model_dump(mode="json")
             parts.bus.pass_on(StreamEvent(seq=0, at=time.time(), kind="launch", slug=step.slug, data=data))
 
         def ended(done: asyncio.Task[BottleView]) -> None:
+            failed = done.cancelled() or done.exception() is not None
+            for slug in slugs if failed else ():
+                parts.bus.pass_on(StreamEvent(seq=0, at=time.time(), kind="bottle_gone", slug=slug))
             for key in [key for key, value in self._tasks.items() if value is done]:
                 del self._tasks[key]
             lines.put_nowait(_last_line(done))
@@ -157,7 +165,7 @@ async def _send_events(socket: web.WebSocketResponse, subscription: Subscription
 async def terminal(request: web.Request) -> web.WebSocketResponse:
     """An agent's terminal. Opened before the upgrade, so that a failure is an ordinary error answer."""
     size = query(request, Size)
-    held = await request.app[PARTS].bottles.terminal(slug_of(request), size.rows, size.cols)
+    held = await _open(request.app[PARTS], slug_of(request), size)
     socket = web.WebSocketResponse(heartbeat=HEARTBEAT, max_msg_size=MAX_INPUT, compress=False)
     try:
         await socket.prepare(request)
@@ -171,6 +179,21 @@ async def terminal(request: web.Request) -> web.WebSocketResponse:
         request.app[SOCKETS].discard(socket)
         await held.close()
     return socket
+
+
+async def _open(parts: Parts, slug: str, size: Size) -> Terminal:
+    try:
+        return await parts.bottles.terminal(slug, size.rows, size.cols)
+    except NotFound:
+        raise
+    except (CarboyError, OSError) as error:
+        # an agent that is just ending has no terminal any more; once it is over, what it printed is in its transcript
+        try:
+            async with asyncio.timeout(ENDING_SECONDS):
+                await parts.bottles.wait(slug)
+        except TimeoutError:
+            raise error from None
+        return await parts.bottles.terminal(slug, size.rows, size.cols)
 
 
 async def _send_output(socket: web.WebSocketResponse, held: Terminal) -> None:

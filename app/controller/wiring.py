@@ -122,7 +122,8 @@ def _count(sessions: Sessions, session_id: str, tally: Tally) -> None:
     for view in sessions.views():
         if view.session_id == session_id:
             allowed, refused = tally.allowed - view.allowed, tally.refused - view.refused
-            sessions.requests(session_id, allowed=allowed, refused=refused, at=tally.at)
+            if allowed or refused:
+                sessions.requests(session_id, allowed=allowed, refused=refused, at=tally.at)
 
 
 def _zygote_failed(error: BaseException) -> None:
