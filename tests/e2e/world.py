@@ -1,10 +1,12 @@
 """One carboy of its own for a test: a home, a project, its controller, and the pretend vendor behind it."""
 
+import json
 import subprocess
 import sys
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 from app.demo.pretend import anthropic
 from app.demo.pretend.server import PretendServer
@@ -63,6 +65,12 @@ class World:
             check=False,
             timeout=100,
         )
+
+    def log(self, slug: str, *options: str) -> list[dict[str, Any]]:
+        """The egress events of a bottle, as `carboy logs --json` shows them."""
+        ran = self.run("logs", slug, "--json", *options)
+        assert ran.returncode == 0, ran.stderr
+        return [entry["data"] for entry in json.loads(ran.stdout) if entry["kind"] == "egress"]
 
     def files(self) -> Iterator[Path]:
         """Every file that this carboy left anywhere."""

@@ -10,17 +10,20 @@ bold=$(printf '\033[1m') dim=$(printf '\033[2m') off=$(printf '\033[0m')
 green=$(printf '\033[32m') red=$(printf '\033[31m') cyan=$(printf '\033[36m') yellow=$(printf '\033[33m')
 failed=0
 
+# own_key URL: the key, for the host that it belongs to
+own_key() { case $1 in https://api.anthropic.com/*) printf '%s' "$key" ;; esac; }
+
 # request METHOD URL [BODY]: the answer's lines as they come, then a last one with the status.
 # direct URL: the same without the proxy.
 if command -v curl >/dev/null 2>&1; then
     request() {
-        set -- "$1" "$2" "${3:-}"
-        curl -sS -N -m 20 -X "$1" -H "x-api-key: $key" -H 'content-type: application/json' \
+        set -- "$1" "$2" "${3:-}" "$(own_key "$2")"
+        curl -sS -N -m 20 -X "$1" ${4:+-H} ${4:+"x-api-key: $4"} -H 'content-type: application/json' \
             ${3:+--data-binary} ${3:+"$3"} -w '\n%{http_code}\n' "$2" 2>&1
     }
     direct() { curl -sS -m 4 --noproxy '*' -w '\n%{http_code}\n' "$1" 2>&1; }
 elif command -v python3 >/dev/null 2>&1; then
-    request() { python3 "$here/fetch.py" "$1" "$2" "$key" "${3:-}" 2>&1; }
+    request() { python3 "$here/fetch.py" "$1" "$2" "$(own_key "$2")" "${3:-}" 2>&1; }
     direct() { python3 "$here/fetch.py" --direct "$1" 2>&1; }
 else
     printf 'The demo agent needs curl or python3 below /usr, and this machine has neither.\n' >&2

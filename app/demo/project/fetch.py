@@ -18,7 +18,7 @@ def main(arguments: list[str]) -> None:
         request = urllib.request.Request(arguments[1])  # noqa: S310
     else:
         method, url, key, body = arguments
-        headers = {"x-api-key": key, "content-type": "application/json"}
+        headers = {"content-type": "application/json"} | ({"x-api-key": key} if key else {})
         request = urllib.request.Request(url, body.encode() or None, headers, method=method)  # noqa: S310
     try:
         answer = urllib.request.urlopen(request, timeout=4 if direct else 20)  # noqa: S310
