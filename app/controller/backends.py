@@ -3,6 +3,7 @@ launch takes. A backend never learns who asks; this is the piece between."""
 
 import asyncio
 from collections.abc import Callable
+from pathlib import Path
 
 from app.backends import select
 from app.backends.base import Backend
@@ -26,7 +27,6 @@ class Backends:
         self._zygote = zygote
         self._session_of = session_of
         self._all: dict[str, Backend] = {"local": LocalBackend(self._fork_holder, self._token)}
-        self._probing = asyncio.Lock()
 
     def named(self, name: str) -> Backend:
         if name not in self._all:
@@ -52,6 +52,12 @@ class Backends:
         for backend in self._all.values():
             removed += await backend.cleanup(live)
         return removed
+
+    async def forget(self, name: str, state: Path) -> None:
+        """Remove what the sandbox of a dead session holder left outside its own folders. Idempotent."""
+        backend = self._all.get(name)
+        if isinstance(backend, LocalBackend):
+            await backend.forget(state)
 
     async def _fork_holder(self, session_id: str) -> Child:
         """A session holder that is on record, and answers on its own socket, before it makes anything."""

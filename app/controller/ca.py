@@ -100,7 +100,7 @@ def files(certificate: str) -> tuple[FileIn, ...]:
 def variables(port: int) -> dict[str, str]:
     """What points every tool at the authority and at the proxy. Lower and upper case: curl reads one, others both."""
     proxy = f"http://127.0.0.1:{port}"
-    env = dict.fromkeys(_FILE_VARIABLES, BUNDLE)
+    env: dict[str, str] = dict.fromkeys(map(str, _FILE_VARIABLES), BUNDLE)
     for name, value in (("HTTP_PROXY", proxy), ("HTTPS_PROXY", proxy), ("NO_PROXY", NO_PROXY)):
         env[name] = env[name.lower()] = value
     return env | {"NODE_USE_ENV_PROXY": "1"}  # Node's own fetch ignores the proxy variables otherwise

@@ -256,7 +256,9 @@ class Sessions:
     async def _until_end(self, session: Session) -> None:
         """Whatever comes first: the agent's end, or the end of the process that holds it."""
         assert session.box is not None
-        waits = [spawn(session.box.wait(), name=f"agent {session.slug}", on_error=lambda _: None)]
+        waits: list[asyncio.Task[Any]] = [
+            spawn(session.box.wait(), name=f"agent {session.slug}", on_error=lambda _: None)
+        ]
         holder = session.record.holder
         if holder is not None:
             waits.append(spawn(wait_end(holder.identity), name=f"holder {session.slug}"))
@@ -279,6 +281,7 @@ class Sessions:
                 await session.box.release()
         if session.record.holder is not None:
             await kill_and_wait(session.record.holder.identity)
+        await self._backends.forget(session.view.backend, session.state_folder)
         session.box = None
         session.ca_key = session.canary = None
         session.typed = session.environment = {}
@@ -327,6 +330,7 @@ class Sessions:
         for process in (session.record.sidecar, session.record.holder):
             if process is not None:
                 await kill_and_wait(process.identity)
+        await self._backends.forget(session.view.backend, session.state_folder)
         await asyncio.to_thread(leftovers.remove_tree, session.run_folder)
         await asyncio.to_thread(leftovers.remove_tree, session.state_folder)
 

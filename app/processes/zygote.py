@@ -34,7 +34,6 @@ _HEADER = struct.Struct(">I")
 def load() -> dict[str, Entry]:
     """Import what the children run. Costs half a second and 60 MB once, instead of once for each bottle."""
     import sidecar.__main__
-
     from app.processes import holder
 
     sidecar.__main__.preload()
@@ -112,8 +111,8 @@ def _become_child(entry: Entry, name: str, channel: int, log: int) -> NoReturn:
         code = 0
     except SystemExit as end:
         code = end.code if isinstance(end.code, int) else 1
-    except BaseException:
-        sys.excepthook(*sys.exc_info())
+    except BaseException as error:
+        sys.excepthook(type(error), error, error.__traceback__)
     finally:
         with contextlib.suppress(Exception):
             sys.stderr.flush()

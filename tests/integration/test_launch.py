@@ -123,7 +123,7 @@ async def test_a_name_is_given_once(real: Rig) -> None:
 
 
 async def test_many_at_once(real: Rig) -> None:
-    views = await asyncio.gather(*(real.launch("read x", label="same", headless=True) for _ in range(4)))
+    views = await asyncio.gather(*(real.launch("sleep 60", label="same", headless=True) for _ in range(4)))
     assert {view.slug for view in views} == {"same", "same-2", "same-3", "same-4"}
     assert all(view.state == "running" for view in views)
 
@@ -146,7 +146,7 @@ async def test_cancelled_at_any_step_nothing_stays(real: Rig, step: str) -> None
     reached = asyncio.Event()
     steps: list[tuple[str, str]] = []
 
-    def watch(told) -> None:  # noqa: ANN001
+    def watch(told) -> None:
         steps.append((told.step, told.state))
         if told.step == step:
             reached.set()

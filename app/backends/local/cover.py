@@ -5,6 +5,7 @@ A folder that holds something masked is pinned by mounting it onto itself: a mou
 replaced. What is missing is covered too, or the agent could create it: an empty folder stands there meanwhile.
 """
 
+import contextlib
 import os
 import stat
 from collections.abc import Iterator
@@ -124,8 +125,8 @@ class Cover:
         if not self.writable or path in self._pinned:
             return
         parent, _, name = path.rpartition("/")
-        with self._opened(parent, os.O_RDONLY | os.O_DIRECTORY) as folder:
-            os.mkdir(name, 0o755, dir_fd=folder)
+        with self._opened(parent, os.O_RDONLY | os.O_DIRECTORY) as folder, contextlib.suppress(FileExistsError):
+            os.mkdir(name, 0o755, dir_fd=folder)  # another bottle in this project may be as far as this one
         self.placeholders.append(path)
         self._pinned.add(path)
         if path == ".git":
