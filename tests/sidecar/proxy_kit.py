@@ -47,9 +47,7 @@ def bottle_ca() -> tuple[str, str]:
         .not_valid_after(now + datetime.timedelta(days=30))
         .add_extension(x509.BasicConstraints(ca=True, path_length=0), critical=True)
         .add_extension(x509.SubjectKeyIdentifier.from_public_key(key.public_key()), critical=False)
-        .add_extension(
-            x509.KeyUsage(True, False, False, False, False, True, True, False, False), critical=True
-        )
+        .add_extension(x509.KeyUsage(True, False, False, False, False, True, True, False, False), critical=True)
         .sign(key, hashes.SHA256())
     )
     private = key.private_bytes(
@@ -151,7 +149,7 @@ class Upstream:
         sock.listen(128)
         self.port = sock.getsockname()[1]
         config = Config()
-        config.bind = [f"fd://{sock.fileno()}"]
+        config.bind = [f"fd://{sock.detach()}"]
         config.h11_max_incomplete_size = 4 * 1024 * 1024
         config.accesslog = config.errorlog = None
         folder = Path(tempfile.mkdtemp(prefix="cb-up-"))
@@ -161,7 +159,7 @@ class Upstream:
             config.certfile = config.keyfile = str(folder / "leaf.pem")
             config.alpn_protocols = ["h2", "http/1.1"]
         stop = asyncio.Event()
-        task = asyncio.get_running_loop().create_task(serve(self._app, config, shutdown_trigger=stop.wait))  # type: ignore[arg-type]  # noqa: TID251
+        task = asyncio.get_running_loop().create_task(serve(self._app, config, shutdown_trigger=stop.wait))  # type: ignore[arg-type]
         try:
             yield self
         finally:
@@ -254,8 +252,9 @@ def make_config(folder: Path, routes: tuple[Route, ...], **kwargs: Any) -> Sidec
 
 
 @contextlib.asynccontextmanager
-async def bottle(*routes: Route, main: str = "sidecar", **kwargs: Any) -> AsyncIterator[Bottle]:
-    """Start a sidecar as the zygote would, by its real entry point, and end it afterwards."""
+async def bottle(*routes: Route, fault: str = "", **kwargs: Any) -> AsyncIterator[Bottle]:
+    """Start a sidecar by its real entry point, and end it afterwards. `fault` breaks one function in it."""
+    main = "tests.sidecar.faulty_main" if fault else "sidecar"
     folder = Path(tempfile.mkdtemp(prefix="cb-sc-"))
     for name in ("spool", "run"):
         (folder / name).mkdir(mode=0o700)
@@ -263,7 +262,11 @@ async def bottle(*routes: Route, main: str = "sidecar", **kwargs: Any) -> AsyncI
     left, right = socket.socketpair()
     with (folder / "log").open("wb") as log:
         process = subprocess.Popen(
-            [sys.executable, "-m", main, "--fd", str(right.fileno())], pass_fds=[right.fileno()], stderr=log, cwd=ROOT
+            [sys.executable, "-m", main, "--fd", str(right.fileno())],
+            pass_fds=[right.fileno()],
+            stderr=log,
+            cwd=ROOT,
+            env={**os.environ, "FAULT": fault},
         )
     right.close()
     channel = Channel(left)

@@ -81,7 +81,7 @@ async def test_introspection(box: Bottle):
 async def test_reload_keeps_the_last_good_policy_and_closes_what_went(box: Bottle, upstream: Upstream):
     async with box.client() as client:
         assert (await client.get(f"https://{HOST}/")).status_code == 200
-        with pytest.raises(Exception, match="regular expression|not supported"):
+        with pytest.raises(Exception, match=r"regular expression|not supported"):
             await box.channel.call(
                 "policy",
                 {

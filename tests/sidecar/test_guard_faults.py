@@ -1,0 +1,154 @@
+"""Every hook of every addon, and every stream callable, broken in a real sidecar: before a request is sent the upstream
+sees nothing; after that the flow is killed and recorded."""
+
+import asyncio
+import inspect
+from collections.abc import AsyncIterator, Awaitable, Callable
+from typing import Any
+
+import httpx
+import pytest
+import websockets
+
+from sidecar.contract import Route
+from sidecar.egress.addons import credentials, dial, gate, introspect, journal
+from sidecar.guard import BEFORE_SENT
+from tests.sidecar.proxy_kit import Seen, Upstream, authority, bottle, pem
+
+HOST = "api.example.com"
+ADDONS = [gate.Gate, introspect.Introspect, credentials.Placeholders, credentials.Inject, dial.Dial, journal.Journal]
+HOOKS = (
+    *("requestheaders", "request", "responseheaders", "response", "error", "websocket_start", "websocket_end"),
+    *("http_connect", "http_connect_error", "http_connected", "tls_clienthello", "tls_start_client"),
+)
+ALL = [
+    f"{cls.__module__}:{cls.__name__}.{name}"
+    for cls in ADDONS
+    for name, _ in inspect.getmembers(cls, inspect.isfunction)
+    if name in HOOKS
+]
+EARLY = [fault for fault in ALL if fault.rpartition(".")[2] in BEFORE_SENT]
+INNER = [
+    "sidecar.egress.policy:CompiledPolicy.decide",
+    "sidecar.egress.policy:CompiledPolicy.port_open",
+    "sidecar.egress.reach:Reach.known",
+    "sidecar.spool:SpoolWriter.ready",
+    "sidecar.egress.addons.gate:_names",
+    "sidecar.egress.connection:Edge._tls",
+    "sidecar.egress.layers:choose",
+    "sidecar.egress.tls:Leaves.connection",
+    "sidecar.egress.tls:Upstreams.connection",
+    "sidecar.egress.reach:Reach.open",
+    "sidecar.egress.layers:Stream.make_server_connection",
+    "sidecar.egress.layers:Stream._take_body",
+    "sidecar.egress.connection:Edge._dial",
+]
+
+
+async def slow(seen: Seen, send: Callable[[dict[str, Any]], Awaitable[None]]) -> None:
+    await send({"type": "http.response.start", "status": 200, "headers": [(b"content-type", b"text/event-stream")]})
+    for _ in range(20):
+        await send({"type": "http.response.body", "body": b"data: x\n\n", "more_body": True})
+        await asyncio.sleep(0.01)
+    await send({"type": "http.response.body", "body": b""})
+
+
+async def collect(client: httpx.AsyncClient, into: list[bytes]) -> None:
+    async with client.stream("GET", f"https://{HOST}/x") as response:
+        async for chunk in response.aiter_raw():
+            into.append(chunk)
+
+
+@pytest.fixture
+async def upstream() -> AsyncIterator[Upstream]:
+    async with Upstream((HOST,), authority()).run() as running:
+        yield running
+
+
+def options(upstream: Upstream, **kwargs: Any) -> dict[str, Any]:
+    mapped = {f"{HOST}:443": f"127.0.0.1:{upstream.port}"}
+    return {
+        "extra_ca": (pem(upstream.ca),),
+        "connect_to": mapped,
+        "placeholders": {"T": "placeholder-0123456789"},
+        **kwargs,
+    }
+
+
+@pytest.mark.parametrize("http2", [False, True], ids=["h1", "h2"])
+@pytest.mark.parametrize("fault", [f"{name}:raise" for name in [*EARLY, *INNER]])
+async def test_before_it_is_sent_nothing_leaves(upstream: Upstream, fault: str, http2: bool):
+    async with bottle(Route(host=HOST), fault=fault, **options(upstream)) as box, box.client(http2=http2) as client:
+        try:
+            response = await client.post(f"https://{HOST}/x", content=b"secret body")
+            assert response.status_code in (403, 502), response.text
+            if "addons" in fault and "_names" not in fault:
+                assert response.json()["code"] == "internal_error"
+        except httpx.HTTPError:
+            pass  # cut off is as good as refused
+        assert upstream.seen == []
+        async with asyncio.timeout(10):
+            while not box.notices() and "Reach.open" not in fault and "port_open" not in fault:
+                await asyncio.sleep(0.02)
+        assert "sk-not-for-the-log" not in (box.folder / "log").read_text()
+        assert b"sk-not-for-the-log" not in b"".join(path.read_bytes() for path in (box.folder / "spool").iterdir())
+        if "SpoolWriter" not in fault:
+            health, _ = await box.channel.call("health")
+            assert health["ok"]
+
+
+@pytest.mark.parametrize("how", ["hang", "later"])
+@pytest.mark.parametrize(
+    "fault", ["sidecar.egress.addons.gate:Gate.requestheaders", "sidecar.egress.reach:Reach.known"]
+)
+async def test_asynchronous_hooks_that_hang_or_fail_are_bounded(upstream: Upstream, fault: str, how: str):
+    async with bottle(Route(host=HOST), fault=f"{fault}:{how}", **options(upstream)) as box, box.client() as client:
+        response = await client.get(f"https://{HOST}/x")
+        assert response.json()["code"] == "internal_error"
+        assert upstream.seen == []
+
+
+@pytest.mark.parametrize("http2", [False, True], ids=["h1", "h2"])
+@pytest.mark.parametrize(
+    "fault",
+    ["sidecar.egress.addons.journal:Journal.responseheaders:raise", "sidecar.egress.addons.journal:_counter:stream"],
+)
+async def test_after_it_was_sent_the_flow_is_killed_and_recorded(upstream: Upstream, fault: str, http2: bool):
+    upstream.handler = slow
+    async with bottle(Route(host=HOST), fault=fault, **options(upstream)) as box, box.client(http2=http2) as client:
+        got: list[bytes] = []
+        with pytest.raises(httpx.HTTPError):
+            await collect(client, got)
+        assert got == []
+        event = await box.event(phase="closed")
+        assert (event.decision, event.code) == ("error", "killed")
+        assert len(upstream.seen) == 1
+
+
+@pytest.mark.parametrize("fault", ["sidecar.egress.websocket:Relay._count", "sidecar.egress.websocket:Relay._relay"])
+async def test_websocket_faults_end_the_connection(upstream: Upstream, fault: str):
+    async with bottle(Route(host=HOST), fault=f"{fault}:raise", **options(upstream)) as box:
+        async with websockets.connect(f"wss://{HOST}/ws", proxy=box.proxy, ssl=box.tls()) as socket:
+            await socket.send("hello")
+            with pytest.raises(websockets.ConnectionClosed):
+                await socket.recv()
+        assert (await box.event(phase="closed", code="killed")).decision == "error"
+
+
+async def test_a_failing_record_of_the_end_still_frees_everything(upstream: Upstream):
+    fault = "sidecar.egress.addons.journal:Journal.response:raise"
+    async with bottle(Route(host=HOST), fault=fault, **options(upstream)) as box, box.client() as client:
+        for _ in range(3):
+            with pytest.raises(httpx.HTTPError):
+                await client.get(f"https://{HOST}/x")
+        assert (await box.channel.call("health"))[0]["live"] == 0
+
+
+async def test_a_spool_that_cannot_be_written_refuses_requests(upstream: Upstream):
+    fault = "os:write:full"
+    async with bottle(Route(host=HOST), fault=fault, **options(upstream)) as box, box.client() as client:
+        first = await client.get(f"https://{HOST}/x")
+        second = await client.get(f"https://{HOST}/x")
+        assert first.status_code == 200
+        assert second.json()["code"] == "spool_unavailable"
+    assert len(upstream.seen) == 1
