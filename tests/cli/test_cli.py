@@ -147,9 +147,7 @@ def test_hostile_manifests_are_shown_harmlessly(run: Run, paths: Paths, tmp_path
     ok(run("init"))
     evil = tmp_path / ".carboy" / "agents"
     evil.mkdir(parents=True)
-    (evil / "evil.md").write_bytes(
-        b'---\ndescription: "\\x1b]52;c;aGk=\\x07 \\u202e red"\nbottle: base\n---\nhi\n'
-    )
+    (evil / "evil.md").write_bytes(b'---\ndescription: "\\x1b]52;c;aGk=\\x07 \\u202e red"\nbottle: base\n---\nhi\n')
     for arguments in (("list", "agents"), ("list", "agents", "--json"), ("info", "evil"), ("info", "evil", "--json")):
         found = ok(run(*arguments))
         assert "\x1b" not in found
