@@ -146,7 +146,7 @@ def test_memory_is_bounded() -> None:
 @pytest.mark.parametrize(
     "data",
     [
-        *(b"\x1b]52;c;aGk=\x07", b"\x1b]52;c;?\x07", b"\x1b]8;;http://x\x1b\\", b"\x1b]9;note\x07", b"\x1b]4;1;red\x07"),
+        *(b"\x1b]52;c;aGk=\x07", b"\x1b]52;c;?\x07", b"\x1b]8;;x:\x1b\\", b"\x1b]9;note\x07", b"\x1b]4;1;red\x07"),
         *(b"\x1b]777;notify;a;b\x07", b"\x1b]1337;File=:x\x07", b"\x1b]50;?\x07", b"\x1b_Gf=100;AAAA\x1b\\", b"\x05"),
         *(b"\x1bPq#0;2;0;0;0#0~~\x1b\\", b"\x1bP+q544e\x1b\\", b"\x1b[21t", b"\x1b[5i", b"\x1b[0x", b"\x1b^pm\x1b\\"),
     ],
