@@ -1,5 +1,8 @@
 """Attacks on files: reading and writing what is outside, devices, mounts, masks. See `kit`."""
 
+# ruff: noqa: S103, S105 - it attacks the very places, modes and addresses that these rules are about
+
+import contextlib
 import ctypes
 import os
 import struct
@@ -57,7 +60,7 @@ def _(facts):
         if name.isdigit():
             for part in ("root", "cwd"):
                 try:
-                    if holds_secret("/proc/%s/%s%s" % (name, part, facts["home_file"])):
+                    if holds_secret("/proc/{}/{}{}".format(name, part, facts["home_file"])):
                         return True
                 except OSError:
                     continue
@@ -243,9 +246,7 @@ def _(facts):
 
 @probe("files.remount_writable")
 def _(facts):
-    if LIBC.mount(None, b"/usr", None, ctypes.c_ulong(32 | 4096), None) != 0:
-        return False
-    return True
+    return LIBC.mount(None, b"/usr", None, ctypes.c_ulong(32 | 4096), None) == 0
 
 
 @probe("files.unmount_mask")
@@ -313,10 +314,8 @@ def _(facts):
 @probe("files.envrc")
 def _(facts):
     path = os.path.join(facts["project"], ".envrc")
-    try:
+    with contextlib.suppress(OSError):
         os.rmdir(path)
-    except OSError:
-        pass
     with open(path, "w"):
         return True
 
@@ -335,10 +334,7 @@ def _(facts):
         fields = dict(line.split(":", 1) for line in stream if ":" in line)
     if fields["NoNewPrivs"].strip() != "1":
         return True
-    for field in ("CapInh", "CapPrm", "CapEff", "CapBnd", "CapAmb"):
-        if int(fields[field], 16):
-            return True
-    return False
+    return any(int(fields[field], 16) for field in ("CapInh", "CapPrm", "CapEff", "CapBnd", "CapAmb"))
 
 
 @probe("files.seccomp_on")

@@ -1,5 +1,7 @@
 """Attacks on other processes, shared memory, the terminal, the kernel's interfaces, and the machine's resources."""
 
+# ruff: noqa: S105, S108 - it attacks the very places, modes and addresses that these rules are about
+
 import ctypes
 import fcntl
 import mmap
@@ -16,7 +18,7 @@ SECRET = "carboy-victim-secret"
 
 def is_victim(facts):
     """Whether the victim's pid is the victim in our eyes, and not somebody of ours with the same number."""
-    with open("/proc/%d/cmdline" % facts["pid"], "rb") as stream:
+    with open(f"/proc/{facts['pid']}/cmdline", "rb") as stream:
         return facts["token"].encode() in stream.read()
 
 
@@ -25,7 +27,7 @@ def _(facts):
     for name in os.listdir("/proc"):
         if name.isdigit():
             try:
-                with open("/proc/%s/cmdline" % name, "rb") as stream:
+                with open(f"/proc/{name}/cmdline", "rb") as stream:
                     if facts["token"].encode() in stream.read() and int(name) != os.getpid():
                         return True
             except OSError:
@@ -55,7 +57,7 @@ def _(facts):
 
 @probe("process.environ")
 def _(facts):
-    with open("/proc/%d/environ" % facts["pid"], "rb") as stream:
+    with open(f"/proc/{facts['pid']}/environ", "rb") as stream:
         return SECRET.encode() in stream.read()
 
 
@@ -67,8 +69,6 @@ def _(facts):
 @probe("process.ptrace_victim")
 def _(facts):
     code = errno_of(101, 117, 0x4206, facts["pid"], 0, 0)
-    if code == 0:
-        syscall(101, 117, 17, facts["pid"], 0, 0)
     return code == 0 and is_victim(facts)
 
 
@@ -89,7 +89,9 @@ def _(facts):
     local = struct.pack("QQ", ctypes.addressof(buffer), 8)
     remote = struct.pack("QQ", facts["address"], 8)
     for target in (facts["pid"], os.getppid()):
-        code = errno_of(310, 270, target, ctypes.create_string_buffer(local), 1, ctypes.create_string_buffer(remote), 1, 0)
+        code = errno_of(
+            310, 270, target, ctypes.create_string_buffer(local), 1, ctypes.create_string_buffer(remote), 1, 0
+        )
         if code in (0, 14):  # EFAULT: allowed to look, wrong place
             return True
     return False
@@ -97,13 +99,13 @@ def _(facts):
 
 @probe("process.memory_file")
 def _(facts):
-    os.close(os.open("/proc/%d/mem" % facts["pid"], os.O_RDONLY))
+    os.close(os.open(f"/proc/{facts['pid']}/mem", os.O_RDONLY))
     return is_victim(facts)
 
 
 @probe("process.victim_descriptors")
 def _(facts):
-    return bool(os.listdir("/proc/%d/fd" % facts["pid"])) and is_victim(facts)
+    return bool(os.listdir(f"/proc/{facts['pid']}/fd")) and is_victim(facts)
 
 
 @probe("process.priority")

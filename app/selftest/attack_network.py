@@ -1,5 +1,7 @@
 """Attacks over sockets of every kind. See `kit`."""
 
+# ruff: noqa: S104, S108 - it attacks the very places, modes and addresses that these rules are about
+
 import os
 import socket
 import struct
@@ -78,7 +80,7 @@ def _(facts):
 @probe("network.tcp_fast_open")
 def _(facts):
     with socket.socket() as attempt:
-        attempt.settimeout(2)
+        attempt.setsockopt(socket.SOL_SOCKET, socket.SO_RCVTIMEO, struct.pack("qq", 2, 0))
         attempt.sendto(b"hello\n", 0x20000000, ("127.0.0.1", facts["tcp4"]))
         return attempt.recv(64).startswith(TOKEN)
 
@@ -164,7 +166,7 @@ def _(facts):
 
 @probe("network.sees_listeners")
 def _(facts):
-    wanted = ":%04X" % facts["tcp4"]
+    wanted = ":{:04X}".format(facts["tcp4"])
     with open("/proc/net/tcp") as stream:
         return any(wanted in line.split()[1] for line in stream.readlines()[1:])
 
@@ -248,7 +250,8 @@ def _(facts):
 
 @probe("ipc.docker_socket")
 def _(facts):
-    for path in (facts["docker_socket"], "/var/run/docker.sock", "/run/podman/podman.sock", "/run/containerd/containerd.sock"):  # fmt: skip
+    engines = ("/var/run/docker.sock", "/run/podman/podman.sock", "/run/containerd/containerd.sock")
+    for path in (facts["docker_socket"], *engines):
         try:
             with socket.socket(socket.AF_UNIX) as attempt:
                 attempt.connect(path)
@@ -260,7 +263,12 @@ def _(facts):
 
 @probe("ipc.session_sockets")
 def _(facts):
-    paths = ["/run/dbus/system_bus_socket", "/run/systemd/private", "/tmp/.X11-unix/X0", "/run/user/%d/bus" % facts["uid"]]
+    paths = [
+        "/run/dbus/system_bus_socket",
+        "/run/systemd/private",
+        "/tmp/.X11-unix/X0",
+        f"/run/user/{facts['uid']}/bus",
+    ]
     paths += [value for name, value in os.environ.items() if name in ("SSH_AUTH_SOCK", "WAYLAND_DISPLAY")]
     paths.append(facts["ssh_agent"])
     for path in paths:

@@ -70,9 +70,9 @@ def run_one(function, facts):
         except Refused as reason:
             verdict = ["held", str(reason)]
         except (OSError, MemoryError, ValueError) as error:
-            verdict = ["held", "%s: %s" % (type(error).__name__, error)]
+            verdict = ["held", f"{type(error).__name__}: {error}"]
         except BaseException as error:
-            verdict = ["untestable", "%s: %s" % (type(error).__name__, error)]
+            verdict = ["untestable", f"{type(error).__name__}: {error}"]
         try:
             os.write(writing, json.dumps(verdict).encode())
         finally:
@@ -88,7 +88,7 @@ def run_one(function, facts):
         return json.loads(answer)
     if os.WIFSIGNALED(status):
         number = os.WTERMSIG(status)
-        return ["held", "killed by signal %d" % number] if ready else ["untestable", "it hung"]
+        return ["held", f"killed by signal {number}"] if ready else ["untestable", "it hung"]
     return ["untestable", "no verdict"]
 
 

@@ -5,10 +5,10 @@ import sys
 
 sys.path.insert(0, os.path.dirname(os.path.abspath(__file__)))
 
-import attack_files  # noqa: E402, F401 - importing registers the probes
-import attack_kernel  # noqa: E402, F401
-import attack_network  # noqa: E402, F401
-import kit  # noqa: E402
+import attack_files  # noqa: F401 - importing registers its probes
+import attack_kernel  # noqa: F401 - importing registers its probes
+import attack_network  # noqa: F401 - importing registers its probes
+import kit
 
 if __name__ == "__main__":
     kit.main(sys.argv[1])

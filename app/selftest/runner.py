@@ -58,7 +58,7 @@ def run(engine: str) -> list[Finding]:
 def _folders() -> Iterator[tuple[Path, Path]]:
     base = Path(tempfile.mkdtemp(prefix="carboy-selftest-"))
     try:
-        base.chmod(0o755)  # noqa: S103 - the victims in it are reachable by everybody
+        base.chmod(0o755)
         for name in ("victims", "bottles/self/state", "run", "work/beside", "work/project/.git/hooks"):
             (base / name).mkdir(parents=True)
         project = base / "work/project"
@@ -66,9 +66,18 @@ def _folders() -> Iterator[tuple[Path, Path]]:
             (project / ".git" / name).mkdir(parents=True)
         (project / ".git/HEAD").write_text("ref: refs/heads/main\n")
         (project / ".git/config").write_text(_CONFIG)
+        if Account.of_this_process().dropped:
+            _give(base / "victims")
         yield base, project
     finally:
         shutil.rmtree(base, ignore_errors=True)
+
+
+def _give(folder: Path) -> None:
+    """As root: hand a folder of ours to the account that bottles run under."""
+    account = Account.of_this_process()
+    for path in (folder, *folder.rglob("*")):
+        os.chown(path, account.uid, account.gid, follow_symlinks=False)
 
 
 @contextlib.contextmanager
@@ -136,11 +145,13 @@ def _bottled(engine: str, base: Path, project: Path, facts: dict[str, Any]) -> l
 
 
 def _naked(base: Path, facts: dict[str, Any]) -> list[Finding]:
-    """Without walls, as an ordinary account: in a mount namespace of its own, so that nothing is disturbed."""
+    """Without walls, as an ordinary account: which can harm nothing."""
     programs = base / "programs"
     programs.mkdir()
     for name, content in [*_sources(), ("facts.json", json.dumps(facts).encode())]:
         (programs / name).write_bytes(content)
+    if Account.of_this_process().dropped:
+        _give(base / "work")
     child, master = pty.fork()
     if child == 0:
         _become_naked(programs)
@@ -156,7 +167,8 @@ def _become_naked(programs: Path) -> NoReturn:
     try:
         os.chdir("/")
         Account.of_this_process().become()
-        os.execv("/usr/bin/python3", ["python3", "-I", "-B", str(programs / "probes.py"), str(programs / "facts.json")])  # noqa: S606
+        argv = [python()[0], "-I", "-B", str(programs / "probes.py"), str(programs / "facts.json")]
+        os.execv(argv[0], argv)  # noqa: S606
     finally:
         os._exit(127)
 
@@ -172,17 +184,17 @@ def _read(fd: int) -> list[Finding]:
             with contextlib.suppress(OSError):  # EIO: the terminal's other side is gone
                 piece = os.read(fd, 65536)
         if not piece:
-            raise CarboyError(f"The probes ended early, after {len(found)}", data[-500:].decode(errors="replace"), "selftest")
+            said = data[-500:].decode(errors="replace")
+            raise CarboyError(f"The probes ended early, after {len(found)}", said, "selftest")
         data += piece
         *lines, data = data.split(b"\n")
         for line in lines:
-            mark, _, text = line.strip().rpartition(b"@@")
+            _, _, text = line.strip().rpartition(b"@@")
             if text == b"done":
                 return found
             with contextlib.suppress(ValueError, KeyError):
                 one = json.loads(text)
                 found.append(Finding(str(one["probe"]), one["verdict"], str(one["detail"])))
-            del mark
 
 
 def _judged_outside(project: Path) -> Finding:
