@@ -51,8 +51,7 @@ refused() {
     answer=$(request "$@")
     status=${answer##*
 }
-    reason=${answer#*'"message":'}
-    reason=${reason#*\"}
+    reason=${answer#*'"reason":"'}
     reason=${reason%%\"*}
     if [ "$status" = 403 ]; then good "refused: $reason"; else bad "NOT refused: $answer"; fi
 }
@@ -100,13 +99,13 @@ round() {
     title '2. Read a package index' 'GET https://pypi.org/simple/carboy/'
     allowed GET https://pypi.org/simple/carboy/
     pause
-    title '3. Publish there' 'POST https://pypi.org/legacy/ (only GET is on the list)'
+    title '3. Publish there' 'POST https://pypi.org/legacy/, where only GET is allowed'
     refused POST https://pypi.org/legacy/ 'name=carboy'
     pause
-    title '4. Report home' 'POST https://api.anthropic.com/api/event_logging/batch (the path is not on the list)'
+    title '4. Report home' 'POST https://api.anthropic.com/api/event_logging/batch'
     refused POST https://api.anthropic.com/api/event_logging/batch '{"events": []}'
     pause
-    title '5. Paste a secret somewhere' 'POST https://pastebin.com/api (the host is not on the list)'
+    title '5. Paste a secret somewhere' 'POST https://pastebin.com/api'
     refused POST https://pastebin.com/api 'paste=all your files'
     pause
     title '6. Smuggle the key to an allowed host' 'GET https://pypi.org/simple/?key=…'
