@@ -35,6 +35,8 @@ from sidecar.contract import UpstreamSettings
 
 log = logging.getLogger(__name__)
 
+ENDS_SECONDS = 5.0
+"""A holder without an agent ends when its controller does; killing the sandbox takes it some milliseconds."""
 OVER_SECONDS = 60.0
 """From the end of an agent to everything released, on a slow disk with a large home."""
 
@@ -326,7 +328,14 @@ class Sessions:
             return None
 
     async def _undo_launch(self, session: Session) -> None:
-        """A launch that its controller never finished: nothing of it may stay."""
+        """A launch that its controller never finished: nothing of it may stay. Its holder ends by itself, and is given
+        the time: it clears up what its sandbox needed in the project."""
+        if (box := await self._dial(session)) is not None:
+            with contextlib.suppress(CarboyError, OSError, TimeoutError):
+                await box.release()
+        elif session.record.holder is not None:
+            with contextlib.suppress(TimeoutError):
+                await asyncio.wait_for(wait_end(session.record.holder.identity), ENDS_SECONDS)
         for process in (session.record.sidecar, session.record.holder):
             if process is not None:
                 await kill_and_wait(process.identity)
