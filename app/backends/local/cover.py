@@ -18,6 +18,7 @@ from app.backends.local.layout import PRIVATE
 from app.backends.masks import PRIVATE_COPIES
 from app.core.schema import Mask
 
+GIT = ".git"
 _LINKS = "/run/.links"
 _MAX_COPY = 1024 * 1024
 _OPEN_LINK = os.O_PATH | os.O_NOFOLLOW
@@ -31,6 +32,7 @@ class Cover:
     writable: bool
     placeholders: list[str] = field(default_factory=list[str])
     _pinned: set[str] = field(default_factory=set[str])
+    _replaced: set[str] = field(default_factory=set[str])
     _root: int = -1
 
     def apply(self, masks: tuple[Mask, ...]) -> None:
@@ -70,6 +72,11 @@ class Cover:
                     kind = os.fstat(fd).st_mode
             except FileNotFoundError:
                 self._missing(here)
+                return
+            if here in self._replaced:
+                return
+            if here == GIT and not last and stat.S_ISDIR(kind) and self.writable and self._is_empty(here):
+                self._private_repository()  # no repository: what stands there is another session's placeholder
                 return
             if last:
                 self._cover(here, kind, mask)
@@ -127,13 +134,18 @@ class Cover:
         parent, _, name = path.rpartition("/")
         with self._opened(parent, os.O_RDONLY | os.O_DIRECTORY) as folder, contextlib.suppress(FileExistsError):
             os.mkdir(name, 0o755, dir_fd=folder)  # another bottle in this project may be as far as this one
+        if path == GIT:
+            self._private_repository()
+            return
         self.placeholders.append(path)
         self._pinned.add(path)
-        if path == ".git":
-            os.makedirs(f"{PRIVATE}/git", exist_ok=True)
-            self._attach(mounts.clone_tree(f"{PRIVATE}/git"), path)
-        else:
-            self._attach(empty_tree(folder=True), path)
+        self._attach(empty_tree(folder=True), path)
+
+    def _private_repository(self) -> None:
+        self.placeholders.append(GIT)
+        self._replaced.add(GIT)
+        os.makedirs(f"{PRIVATE}/git", exist_ok=True)
+        self._attach(mounts.clone_tree(f"{PRIVATE}/git"), GIT)
 
     def _private_copy(self, path: str) -> None:
         """A copy that git can also replace by renaming. A mounted file cannot be replaced, but git follows links:
