@@ -1,4 +1,4 @@
-"""docs/errors.md and docs/cli.md against the code: every code and option is there, and nothing that no longer exists."""
+"""docs/errors.md and docs/cli.md against the code: every code and option is there, and nothing that is gone."""
 
 import ast
 import re

@@ -1,0 +1,197 @@
+"""The command line with real bottles behind a real controller."""
+
+import contextlib
+import fcntl
+import json
+import os
+import pty
+import select
+import shutil
+import signal
+import struct
+import subprocess
+import sys
+import tempfile
+import termios
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import psutil
+import pytest
+
+from app.paths import Paths, private_folder
+
+pytestmark = [pytest.mark.sandbox, pytest.mark.skipif(sys.platform != "linux", reason="local bottles need Linux")]
+ROOT = Path(__file__).parents[2]
+BOTTLE = "---\nagent_provider: {template: shell}\negress:\n  routes:\n    - host: allowed.example\n---\nFor tests.\n"
+
+type Ended = subprocess.CompletedProcess[str]
+type Run = Callable[..., Ended]
+
+
+@pytest.fixture
+def project(carboy_home: Path, paths: Paths) -> Iterator[Path]:
+    private_folder(paths.bottles)
+    (paths.bottles / "plain.md").write_text(BOTTLE)
+    place = Path(tempfile.mkdtemp(prefix="cbp-"))
+    place.chmod(0o755)
+    yield place
+    shutil.rmtree(place, ignore_errors=True)
+
+
+def command(*arguments: str) -> list[str]:
+    return [sys.executable, "-P", "-m", "app", *arguments]
+
+
+def environment() -> dict[str, str]:
+    return {**os.environ, "PYTHONPATH": str(ROOT), "TERM": "xterm-256color", "LANG": "C.UTF-8"}
+
+
+@pytest.fixture
+def run(project: Path) -> Iterator[Run]:
+    def carboy(*arguments: str) -> Ended:
+        return subprocess.run(
+            command(*arguments), cwd=project, env=environment(), capture_output=True, text=True, timeout=90, check=False
+        )
+
+    doctor = json.loads(carboy("doctor", "--json").stdout)
+    if not any(report["works"] for report in doctor["backends"]):
+        pytest.skip(f"no backend works here: {doctor['backends']}")
+    yield carboy
+    for view in json.loads(carboy("list", "--json").stdout):
+        carboy("kill", view["slug"])
+    carboy("serve", "--stop", "--force")
+
+
+def controller(paths: Paths) -> int:
+    return int((paths.run / "controller.lock").read_text())
+
+
+def test_headless_gives_output_and_exit_code(run: Run) -> None:
+    script = "echo hello; echo oops >&2; printf '\\033]52;c;aGk=\\007\\033[31mred\\033[0m\\n'; exit 7"
+    ended = run("start", "--headless", "--label", "one", "-b", "plain", "--", "sh", "-c", script)
+    assert ended.returncode == 7, ended.stderr
+    assert ended.stdout == "hello\noops\nred\n"
+    (view,) = json.loads(run("list", "--json").stdout)
+    assert (view["slug"], view["state"], view["exit_code"]) == ("one", "failed", 7)
+    assert json.loads(run("info", "one", "--json").stdout)["session_id"] == view["session_id"]
+    again = run("start", "--headless", "--label", "one", "-b", "plain", "--", "true")
+    assert again.returncode in (0, 1)
+
+
+def test_nothing_is_lost_of_much_output_and_short_lives(run: Run) -> None:
+    ended = run("start", "--headless", "-b", "plain", "--", "seq", "50000")
+    assert ended.stdout == "".join(f"{number}\n" for number in range(1, 50001))
+    for number in range(3):
+        assert run("start", "--headless", "-b", "plain", "--", "echo", str(number)).stdout == f"{number}\n"
+
+
+def test_refused_requests_are_in_the_log(run: Run) -> None:
+    script = "curl -sS -o /dev/null -w '%{http_code}\\n' http://refused.example/path || true"
+    ended = run("start", "--headless", "--label", "one", "-b", "plain", "--", "sh", "-c", script)
+    if "not found" in ended.stdout:
+        pytest.skip("no curl in the bottle")
+    assert ended.stdout == "403\n"
+    events = json.loads(run("logs", "one", "--json", "--decision", "blocked").stdout)
+    assert [(item["data"]["host"], item["data"]["code"]) for item in events] == [
+        ("refused.example", "host_not_allowed")
+    ]
+    assert "refused.example" in run("logs", "one").stdout
+    assert json.loads(run("logs", "one", "--json", "--decision", "allow").stdout) == []
+
+
+def test_detach_freeze_thaw_stop(run: Run) -> None:
+    assert run("start", "--detach", "--label", "one", "-b", "plain", "--", "sleep", "600").stdout == "one\n"
+    assert json.loads(run("routes", "one", "--json").stdout)[0]["host"] == "allowed.example"
+    assert run("serve", "--stop").returncode == 3
+    assert run("freeze", "one").stdout == "one: frozen\n"
+    assert run("freeze", "one").returncode == 1
+    assert run("thaw", "one").stdout == "one: running\n"
+    stopped = json.loads(run("stop", "one", "--json").stdout)
+    assert stopped["state"] in ("ended", "failed")
+    assert run("stop", "one").returncode == 1
+
+
+def test_a_command_that_is_not_there_fails_and_leaves_nothing(run: Run, paths: Paths) -> None:
+    ended = run("start", "--headless", "--label", "one", "-b", "plain", "--", "/no/such/program")
+    assert ended.returncode != 0
+    assert ended.stderr
+    for process in psutil.process_iter():
+        with contextlib.suppress(psutil.Error):
+            assert str(paths.run) not in " ".join(process.cmdline())
+
+
+def until(condition: Callable[[], object], what: str | Callable[[], str]) -> None:
+    deadline = time.monotonic() + 40
+    while not condition():
+        assert time.monotonic() < deadline, what() if callable(what) else what
+        time.sleep(0.05)
+
+
+def test_headless_goes_on_over_kill_9_of_the_controller(run: Run, project: Path, paths: Paths) -> None:
+    script = "echo before; until [ -e go ]; do sleep 0.1; done; echo after; exit 3"
+    arguments = command("start", "--headless", "--label", "one", "-b", "plain", "--", "sh", "-c", script)
+    with subprocess.Popen(
+        arguments, cwd=project, env=environment(), stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+    ) as child:
+        assert child.stdout is not None
+        assert child.stdout.readline() == "before\n"
+        first = controller(paths)
+        os.kill(first, signal.SIGKILL)
+        until(lambda: controller(paths) != first and psutil.pid_exists(controller(paths)), "no new controller")
+        (project / "go").touch()
+        rest, errors = child.communicate(timeout=60)
+    assert (rest, child.returncode) == ("after\n", 3), errors
+
+
+def test_ctrl_c_stops_a_headless_agent(run: Run, project: Path) -> None:
+    arguments = command("start", "--headless", "--label", "one", "-b", "plain", "--", "sh", "-c", "echo up; sleep 600")
+    with subprocess.Popen(
+        arguments, cwd=project, env=environment(), stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+    ) as child:
+        assert child.stdout is not None
+        assert child.stdout.readline() == "up\n"
+        child.send_signal(signal.SIGINT)
+        child.communicate(timeout=60)
+    assert child.returncode > 0
+    assert all(view["state"] == "failed" for view in json.loads(run("list", "--json").stdout))
+
+
+SCRIPT = "echo waiting; read word; test $word = hello && exit 9"
+
+
+def test_interactive_start_shows_the_terminal_and_ends_with_its_code(run: Run, project: Path) -> None:
+    # the words show on the screen only if the agent's terminal is drawn, not in the launch's progress
+    pid, terminal = pty.fork()
+    if pid == 0:
+        os.chdir(project)
+        os.execve(
+            sys.executable, command("start", "--label", "one", "-b", "plain", "--", "sh", "-c", SCRIPT), environment()
+        )
+    fcntl.ioctl(terminal, termios.TIOCSWINSZ, struct.pack("HHHH", 24, 80, 0, 0))
+    seen = bytearray()
+
+    def see(wanted: bytes) -> bool:
+        while select.select([terminal], [], [], 0)[0]:
+            try:
+                seen.extend(os.read(terminal, 65536))
+            except OSError:
+                break
+        return wanted in seen
+
+    try:
+        until(lambda: see(b"waiting"), lambda: f"nothing shown: {seen[-3000:]!r}")
+        os.write(terminal, b"hello\r")
+
+        def ended() -> bool:
+            see(b"")
+            return os.waitid(os.P_PID, pid, os.WEXITED | os.WNOHANG | os.WNOWAIT) is not None
+
+        until(ended, "it did not end")
+        assert os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]) == 9, seen[-2000:]
+    finally:
+        with contextlib.suppress(ProcessLookupError, ChildProcessError):
+            os.kill(pid, signal.SIGKILL)
+            os.waitpid(pid, 0)
+        os.close(terminal)
