@@ -6,6 +6,7 @@ from __future__ import annotations
 import gc
 import time
 from collections.abc import Callable
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from textual.app import App
@@ -48,7 +49,7 @@ async def connect() -> Client:
 class CarboyApp(Working, App[None], inherit_bindings=False):
     """`connect` and `clock` are the app's only ways out; tests hand in their own."""
 
-    CSS_PATH = "carboy.tcss"
+    CSS_PATH = Path(__file__).with_name("carboy.tcss")
     TITLE = "carboy"
     ENABLE_COMMAND_PALETTE = False
     NOTIFICATION_TIMEOUT = 4
@@ -157,6 +158,16 @@ class CarboyApp(Working, App[None], inherit_bindings=False):
     def notify(self, message: str, *, title: str = "", markup: bool = False, **options: Any) -> None:
         """A notice in a corner. Its text is never markup: it may quote a bottle."""
         super().notify(printable_lines(message, 600), title=printable(title, 80), markup=False, **options)
+
+    def _fatal_error(self) -> None:
+        """Ours, since Textual's prints the values of local variables, and one of them may be a secret being typed."""
+        from rich.segment import Segments
+        from rich.traceback import Traceback
+
+        self.bell()
+        traceback = Traceback(show_locals=False, width=None)
+        self._exit_renderables.append(Segments(self.console.render(traceback, self.console.options)))
+        self._close_messages_no_wait()
 
     # --- between screens --------------------------------------------------------------------------------------------
 

@@ -39,6 +39,8 @@ WIDE, MEDIUM, TALL = 132, 100, 36
 """From these columns on there are three panels side by side, or two; from this height on two hold the side panels."""
 SMALLEST = (60, 15)
 """Columns and rows below which nothing sensible can be drawn."""
+GAUGES = 0.4
+"""Seconds between redraws of counts and panels while events stream in (style.md: gauges at 2 to 4 Hz)."""
 SETTLE = 0.08
 """Seconds that the cursor rests on a bottle before its terminal is attached: running through the list attaches none."""
 
@@ -57,6 +59,7 @@ class MainScreen(BottleActions, Screen[None]):
         self._session: Session | None = None
         self._settling: Timer | None = None
         self._enter_when_ready = ""
+        self._gauges_due = False
 
     def compose(self) -> ComposeResult:
         yield StatusBar()
@@ -149,9 +152,14 @@ class MainScreen(BottleActions, Screen[None]):
         if event.bottles:
             self._draw_all()
             self._settle()
-        else:
-            self._draw_selected()
-            self._draw_status()
+        elif not self._gauges_due:
+            self._gauges_due = True
+            self.set_timer(GAUGES, self._draw_gauges)
+
+    def _draw_gauges(self) -> None:
+        self._gauges_due = False
+        self._draw_selected()
+        self._draw_status()
 
     def on_link_changed(self, event: LinkChanged) -> None:
         banner = self.query_one("#banner", Static)

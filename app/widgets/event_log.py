@@ -16,6 +16,7 @@ from textual.message import Message
 from textual.reactive import reactive
 from textual.scroll_view import ScrollView
 from textual.strip import Strip
+from textual.widget import Widget
 
 from app.core.journal import Entry, Filter
 from app.widgets.event_line import Columns, columns, parts
@@ -194,7 +195,9 @@ class EventLog(ScrollView, can_focus=True):
             self.scroll_to(y=max(0, self.scroll_offset.y - over), animate=False, immediate=True)
 
     def _draw_again(self) -> None:
-        self.virtual_size = Size(self.size.width, len(self._shown))
+        # Setting virtual_size would lay the whole screen out again, ten times a second in a flood: 10 ms each.
+        self.set_reactive(Widget.virtual_size, Size(self.size.width, len(self._shown)))
+        self._scroll_update(self.virtual_size)
         if self.following:
             self.scroll_end(animate=False, immediate=True, x_axis=False)
             self.call_after_refresh(self._to_end)

@@ -25,6 +25,10 @@ if TYPE_CHECKING:
     from app.core.model import BottleView
 
 
+MOST = 50
+"""Refusals drawn; who wants more of them looks at the log."""
+
+
 class ApprovalsPanel(Options):
     """Proposals of all bottles, oldest first: they are the ones that expire first."""
 
@@ -105,8 +109,8 @@ class RefusalsPanel(Options):
         held = self._refusals or ()
         at = self.highlighted
         if held:
-            self.set_options([Option(self._row(item)) for item in held])
-            self.highlighted = min(at, len(held) - 1) if at is not None else None
+            self.set_options([Option(self._row(item)) for item in held[:MOST]])
+            self.highlighted = min(at, len(held) - 1, MOST - 1) if at is not None else None
         else:
             self.set_options([Option(ink(("✓ Nothing was refused", "soft")), disabled=True)])
 
