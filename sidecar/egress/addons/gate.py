@@ -37,7 +37,7 @@ class Gate:
         if host is None:
             refuse(flow, "bad_request", "CONNECT names no valid host")
             return
-        exchange.host = flow.request.host = host
+        exchange.host = flow.request.data.host = host
         if not self._state.policy.port_open(flow.request.port):
             refuse(flow, "port_not_allowed", f"no route has port {flow.request.port}")
 
@@ -110,7 +110,8 @@ def _names(flow: HTTPFlow, exchange: Exchange) -> tuple[str, str] | None:
     exchange.scheme, exchange.port = request.scheme, request.port
     if host is None:
         return "bad_request", "the request names no valid host"
-    exchange.host = request.host = host
+    # not `request.host`: setting that would rewrite the Host header which is about to be compared
+    exchange.host = request.data.host = host
     default = _DEFAULT_PORTS[request.scheme]
     said = [value.decode("latin-1") for name, value in request.headers.fields if name.lower() == b"host"]
     if len(said) > 1:

@@ -135,6 +135,7 @@ class Journal:
     ) -> dict[str, Any]:
         request = flow.request
         detail = dict(exchange.detail)
+        status = flow.response.status_code if flow.response is not None else None
         if flow.websocket is not None:
             detail.update(messages_up=exchange.messages_up, messages_down=exchange.messages_down)
         return {
@@ -151,8 +152,8 @@ class Journal:
             "host": printable(exchange.host or request.host, 260),
             "port": exchange.port,
             "path": self.path(request.data.path.decode("latin-1")),
-            "protocol": "websocket" if flow.websocket is not None else request.http_version,
-            "status": flow.response.status_code if flow.response is not None else None,
+            "protocol": "websocket" if status == 101 else request.http_version,
+            "status": status,
             "bytes_up": exchange.bytes_up,
             "bytes_down": exchange.bytes_down,
             "ms": round((time.perf_counter() - exchange.clock) * 1000, 3),
