@@ -217,7 +217,10 @@ class Sessions:
         return session, session.box
 
     def _session_of(self, session_id: str) -> Session:
-        return next(session for session in self._sessions.values() if session.id == session_id)
+        for session in self._sessions.values():
+            if session.id == session_id:
+                return session
+        raise NotFound(f"There is no session {session_id}", "", "no_such_bottle")
 
     def _supervised(self, session: Session) -> Supervisor:
         def heard(note: str, body: dict[str, Any]) -> None:
@@ -330,7 +333,12 @@ class Sessions:
     async def _undo_launch(self, session: Session) -> None:
         """A launch that its controller never finished: nothing of it may stay. Its holder ends by itself, and is given
         the time: it clears up what its sandbox needed in the project."""
-        if (box := await self._dial(session)) is not None:
+        self._sessions[session.slug] = session  # the backend asks for its token by its id
+        try:
+            box = await self._dial(session)
+        finally:
+            del self._sessions[session.slug]
+        if box is not None:
             with contextlib.suppress(CarboyError, OSError, TimeoutError):
                 await box.release()
         elif session.record.holder is not None:
@@ -342,6 +350,8 @@ class Sessions:
         await self._backends.forget(session.view.backend, session.state_folder)
         await asyncio.to_thread(leftovers.remove_tree, session.run_folder)
         await asyncio.to_thread(leftovers.remove_tree, session.state_folder)
+        told = {"state": "failed", "error": "its controller was killed during the launch", "ended_at": time.time()}
+        self._on_change(session.view.model_copy(update=told))
 
     async def _clean_one(self, slug: str, kept: record.SessionRecord | None) -> list[str]:
         if slug in self._sessions:
