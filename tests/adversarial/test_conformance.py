@@ -47,6 +47,8 @@ def readable_python() -> Iterator[tuple[Path, Path]]:
 def attack(engine: str, python: Path, source: Path, uid: int | None = None) -> list[dict[str, str]]:
     account = {} if uid is None else {"user": uid, "group": uid, "extra_groups": []}
     environment = {"PATH": "/usr/local/bin:/usr/bin:/bin", "PYTHONDONTWRITEBYTECODE": "1"}
+    if uid is not None:  # the copied interpreter finds its own library there
+        environment["LD_LIBRARY_PATH"] = str(python.parents[1] / "lib")
     answer = subprocess.run(
         [python, "-m", "app.selftest.runner", engine],
         cwd=source, env=environment, capture_output=True, text=True, timeout=280, check=False, **account,
