@@ -9,6 +9,7 @@ import contextlib
 import errno
 import os
 import re
+import stat
 import time
 from collections import deque
 from collections.abc import Callable, Mapping
@@ -165,20 +166,24 @@ class SpoolReader:
         """At most `limit` whole lines (without newline), each with the position behind it; `position` moves along."""
         lines: list[tuple[Position, bytes]] = []
         while len(lines) < limit:
+            # looked for before the last read of this segment: the writer is done with it once there is a later one,
+            # and what it wrote in between would be passed over
+            later = self._later()
             got = self._read_some(limit - len(lines))
             lines += got
-            if not got and not self._advance():
-                break
+            if not got:
+                if later is None:
+                    break
+                # what is left of this segment is a torn line
+                self.position = Position(later, 0)
         return lines
 
     def _read_some(self, limit: int) -> list[tuple[Position, bytes]]:
         if self.position.segment == 0:
             return []
         try:
-            with (self.folder / segment_name(self.position.segment)).open("rb") as file:
-                file.seek(self.position.offset)
-                data = file.read(SEGMENT_BYTES + MAX_LINE)
-        except FileNotFoundError:
+            data = _read_plain(self.folder / segment_name(self.position.segment), self.position.offset)
+        except OSError:
             return []
         lines: list[tuple[Position, bytes]] = []
         start = 0
@@ -188,14 +193,22 @@ class SpoolReader:
             start = end + 1
         return lines
 
-    def _advance(self) -> bool:
-        """Go on to the next segment if there is one; what is left of this one is a torn line."""
+    def _later(self) -> int | None:
+        """The next segment's number, if there is one."""
         try:
             names = os.listdir(self.folder)
         except FileNotFoundError:
-            return False
-        later = [number for number in segments(names) if number > self.position.segment]
-        if not later:
-            return False
-        self.position = Position(later[0], 0)
-        return True
+            return None
+        return next((number for number in segments(names) if number > self.position.segment), None)
+
+
+def _read_plain(path: Path, offset: int) -> bytes:
+    """A piece of a regular file. The folder belongs to a less trusted process: no link is followed, and a pipe in a
+    segment's place must not hold up its reader for ever."""
+    fd = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC)
+    try:
+        if not stat.S_ISREG(os.fstat(fd).st_mode):
+            raise OSError(errno.EINVAL, "not a regular file")
+        return os.pread(fd, SEGMENT_BYTES + MAX_LINE, offset)
+    finally:
+        os.close(fd)

@@ -16,7 +16,7 @@ from app.controller.ingest import Ingest, parse
 from app.store.base import EventQuery, Position
 from app.store.sqlite import SqliteStore
 from sidecar.contract import EgressEvent
-from sidecar.spool import SpoolWriter
+from sidecar.spool import SpoolReader, SpoolWriter
 
 
 def event(number: int, **more: Any) -> dict[str, Any]:
@@ -180,6 +180,40 @@ async def test_a_missing_folder_is_an_empty_one(bus: Bus, folder: Path) -> None:
     await ingest.settle("s1")
     await ingest.forget("s1")
     assert await stored(bus) == []
+
+
+async def test_pipes_and_links_in_a_segments_place_hold_up_nobody(bus: Bus, folder: Path, tmp_path: Path) -> None:
+    secret = tmp_path / "elsewhere"
+    secret.write_bytes(orjson.dumps(event(1)) + b"\n")
+    os.mkfifo(folder / "00000001.jsonl")
+    (folder / "00000002.jsonl").symlink_to(secret)
+    (folder / "00000003.jsonl").mkdir()
+    (folder / "00000004.jsonl").write_bytes(orjson.dumps(event(2)) + b"\n")
+    ingest = Ingest(bus)
+    ingest.watch("dev", "s1", folder, Acks())
+    await ingest.settle("s1")
+    assert await stored(bus) == ["e2"]
+    await ingest.close()
+
+
+async def test_nothing_is_passed_over_when_the_writer_goes_on_to_a_new_segment(
+    bus: Bus, folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (folder / "00000001.jsonl").write_bytes(orjson.dumps(event(1)) + b"\n")
+    listed = os.listdir
+
+    def late(path: Any) -> list[str]:
+        """Between the last read of a segment and the look for the next one, the writer fills both."""
+        if not (folder / "00000002.jsonl").exists() and reader.position.offset:
+            with (folder / "00000001.jsonl").open("ab") as file:
+                file.write(orjson.dumps(event(2)) + b"\n")
+            (folder / "00000002.jsonl").write_bytes(orjson.dumps(event(3)) + b"\n")
+        return listed(path)
+
+    reader = SpoolReader(folder)
+    monkeypatch.setattr(os, "listdir", late)
+    found = [line for _ in range(3) for _, line in reader.read()]
+    assert [orjson.loads(line)["id"] for line in found] == ["e1", "e2", "e3"]
 
 
 async def test_many_spools_at_once(bus: Bus, tmp_path: Path) -> None:
