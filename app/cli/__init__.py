@@ -92,6 +92,12 @@ def execute(argv: list[str]) -> int:
     except TimeoutError:
         say_error(CarboyError("It took too long", "", "timeout"))
         return 124
+    except Exception as error:
+        if os.environ.get("CARBOY_LOG_LEVEL", "").upper() == "DEBUG":
+            raise
+        text = f"Something in carboy itself failed: {type(error).__name__}: {error}"
+        say_error(CarboyError(text, "CARBOY_LOG_LEVEL=DEBUG shows where", "internal"))
+        return 1
 
 
 def say_error(error: CarboyError) -> None:
