@@ -1,0 +1,1 @@
+"""One module a theme, each exporting `TYPES`: the credential types of named vendors."""
