@@ -37,6 +37,8 @@ HEAD_SECONDS = 60.0
 """From accepting to the first request's head."""
 STALLED_SECONDS = 1800.0
 """With a request under way and no byte either way: a model may think for minutes, not for half an hour."""
+HANDSHAKE_SECONDS = 20.0
+"""For an upstream's TLS, after its TCP connection stands."""
 MAX_WAITING = 8 * 1024 * 1024
 """Bytes that one HTTP/2 client's flow control may make us hold before we stop reading from upstreams."""
 
@@ -286,9 +288,11 @@ class Edge(LiveConnectionHandler):
         self.addresses[server.id] = address
         self.transports[server] = ConnectionIO(handler=asyncio.current_task(), reader=reader, writer=writer)
         self._take(events.OpenConnectionCompleted(command, None))
+        limit = asyncio.get_running_loop().call_later(HANDSHAKE_SECONDS, _give_up_handshake, server, writer)
         try:
             await self.handle_connection(server)
         finally:
+            limit.cancel()
             server.timestamp_end = time.time()
             self.addresses.pop(server.id, None)
 
@@ -304,3 +308,8 @@ class Edge(LiveConnectionHandler):
 
     def log(self, message: str, level: int = logging.INFO, exc_info: Any = None) -> None:
         log.debug("engine: %s", message[:200])
+
+
+def _give_up_handshake(server: Server, writer: asyncio.StreamWriter) -> None:
+    if server.tls and not server.tls_established:
+        writer.transport.abort()

@@ -1,0 +1,323 @@
+"""Upstreams that are down, slow, broken or enormous, proxies on the way out, and what the sidecar does about them."""
+
+import asyncio
+import contextlib
+import ssl
+from collections.abc import AsyncIterator, Awaitable, Callable
+from pathlib import Path
+
+import httpx
+import psutil
+import pytest
+import trustme
+
+from sidecar.contract import Route
+from sidecar.control import connect
+from tests.sidecar.proxy_kit import Bottle, Upstream, authority, bottle, pem
+
+HOST = "api.example.com"
+
+type Serve = Callable[[asyncio.StreamReader, asyncio.StreamWriter], Awaitable[None]]
+
+
+@contextlib.asynccontextmanager
+async def raw_server(serve: Serve, ca: trustme.CA | None = None) -> AsyncIterator[int]:
+    context: ssl.SSLContext | None = None
+    if ca is not None:
+        context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+        ca.issue_cert(HOST).configure_cert(context)
+
+    async def guarded(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        with contextlib.suppress(Exception):
+            await serve(reader, writer)
+        writer.close()
+
+    server = await asyncio.start_server(guarded, "127.0.0.1", 0, ssl=context, limit=8 * 1024 * 1024)
+    try:
+        yield server.sockets[0].getsockname()[1]
+    finally:
+        server.close()
+
+
+@contextlib.asynccontextmanager
+async def to(port: int, ca: trustme.CA | None = None) -> AsyncIterator[Bottle]:
+    extra = (pem(ca),) if ca is not None else ()
+    async with bottle(Route(host=HOST), extra_ca=extra, connect_to={f"{HOST}:443": f"127.0.0.1:{port}"}) as box:
+        yield box
+
+
+async def closes(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+    await reader.readuntil(b"\r\n\r\n")
+
+
+async def greets(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+    writer.write(b"220 mail.example.com ESMTP\r\n")
+    await reader.read()
+
+
+async def nonsense(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+    await reader.readuntil(b"\r\n\r\n")
+    writer.write(b"\x00\x01 what \x1b[31m is this\r\n\r\n")
+    await writer.drain()
+
+
+async def huge_header(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+    await reader.readuntil(b"\r\n\r\n")
+    writer.write(b"HTTP/1.1 200 OK\r\nX: " + b"a" * 1_000_000 + b"\r\nContent-Length: 0\r\n\r\n")
+    await writer.drain()
+    await reader.read()
+
+
+async def smuggles(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+    await reader.readuntil(b"\r\n\r\n")
+    writer.write(b"HTTP/1.1 200 OK\r\nContent-Length: 3\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n\r\n")
+    await writer.drain()
+
+
+async def switches(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+    await reader.readuntil(b"\r\n\r\n")
+    writer.write(b"HTTP/1.1 101 Switching\r\nUpgrade: something\r\nConnection: upgrade\r\n\r\nraw bytes")
+    await writer.drain()
+    await reader.read()
+
+
+@pytest.mark.parametrize("http2", [False, True])
+@pytest.mark.parametrize("serve", [closes, nonsense, huge_header, smuggles])
+async def test_broken_answers_become_a_clear_502(serve: Serve, http2: bool):
+    ca = authority()
+    async with raw_server(serve, ca) as port, to(port, ca) as box, box.client(http2=http2) as client:
+        response = await client.get(f"https://{HOST}/")
+        assert (response.status_code, response.json()["code"]) == (502, "upstream_failed")
+        event = await box.event(phase="closed")
+        assert (event.decision, event.code, event.status) == ("error", "upstream_failed", 502)
+        assert "\x1b" not in response.text
+
+
+async def test_a_switch_to_another_protocol_is_not_followed():
+    ca = authority()
+    async with raw_server(switches, ca) as port, to(port, ca) as box, box.client() as client:
+        with contextlib.suppress(httpx.HTTPError):
+            response = await client.get(f"https://{HOST}/")
+            assert b"raw bytes" not in response.content
+
+
+async def test_down_and_tls_broken():
+    ca, other = authority(), authority()
+    async with to(1) as box, box.client() as client:
+        response = await client.get(f"https://{HOST}/")
+        assert (response.status_code, response.json()["code"]) == (502, "upstream_unreachable")
+    async with raw_server(closes, other) as port, to(port, ca) as box, box.client() as client:
+        response = await client.get(f"https://{HOST}/")
+        assert (response.status_code, response.json()["code"]) == (502, "upstream_tls")
+        assert (await box.event(phase="closed")).code == "upstream_tls"
+    async with raw_server(greets) as port, to(port, ca) as box, box.client() as client:
+        assert (await client.get(f"https://{HOST}/")).json()["code"] == "upstream_tls"
+
+
+async def test_the_certificate_must_be_for_the_name():
+    ca = authority()
+    async with Upstream(("other.example.com",), ca).run() as upstream, to(upstream.port, ca) as box:
+        async with box.client() as client:
+            assert (await client.get(f"https://{HOST}/")).json()["code"] == "upstream_tls"
+        assert upstream.seen == []
+
+
+async def test_a_connection_that_breaks_in_the_middle():
+    ca = authority()
+
+    async def half(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        await reader.readuntil(b"\r\n\r\n")
+        writer.write(b"HTTP/1.1 200 OK\r\nContent-Length: 100\r\n\r\nhalf")
+        await writer.drain()
+        writer.transport.abort()
+
+    async with raw_server(half, ca) as port, to(port, ca) as box, box.client() as client:
+        with pytest.raises(httpx.HTTPError):
+            await client.get(f"https://{HOST}/")
+        event = await box.event(phase="closed")
+        assert (event.decision, event.code) == ("error", "upstream_failed")
+
+
+@pytest.mark.parametrize("http2", [False, True])
+async def test_a_gigabyte_passes_with_flat_memory(http2: bool):
+    ca, size = authority(), 1024 * 1024 * 1024
+
+    async def big(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        await reader.readuntil(b"\r\n\r\n")
+        writer.write(f"HTTP/1.1 200 OK\r\nContent-Length: {size}\r\n\r\n".encode())
+        block = b"x" * 262_144
+        for _ in range(size // len(block)):
+            writer.write(block)
+            await writer.drain()
+
+    async with raw_server(big, ca) as port, to(port, ca) as box, box.client(http2=http2) as client:
+        process, peak, got = psutil.Process(box.process.pid), 0, 0
+        before = process.memory_info().rss
+        async with client.stream("GET", f"https://{HOST}/") as response:
+            async for chunk in response.aiter_raw():
+                got += len(chunk)
+                if got % (64 * 1024 * 1024) < len(chunk):
+                    peak = max(peak, process.memory_info().rss)
+        assert got == size
+        assert peak - before < 64 * 1024 * 1024
+        assert (await box.event(phase="closed")).bytes_down == size
+
+
+@pytest.mark.parametrize("http2", [False, True])
+async def test_a_client_that_does_not_read_holds_the_upstream_back(http2: bool):
+    ca, sent = authority(), 0
+
+    async def endless(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        nonlocal sent
+        await reader.readuntil(b"\r\n\r\n")
+        writer.write(b"HTTP/1.1 200 OK\r\nContent-Length: 1000000000\r\n\r\n")
+        while True:
+            writer.write(b"x" * 262_144)
+            await writer.drain()
+            sent += 262_144
+
+    async with raw_server(endless, ca) as port, to(port, ca) as box:
+        async with box.client(http2=http2) as client, client.stream("GET", f"https://{HOST}/") as response:
+            assert response.status_code == 200
+            before = -1
+            async with asyncio.timeout(30):
+                while before != sent:
+                    before = sent
+                    await asyncio.sleep(0.5)
+            assert sent < 64 * 1024 * 1024
+        assert (await box.event(phase="closed")).code == "client_closed"
+
+
+async def connect_proxy(seen: list[bytes], target: int) -> Serve:
+    async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        head = await reader.readuntil(b"\r\n\r\n")
+        seen.append(head)
+        if b"refuse" in head:
+            writer.write(b"HTTP/1.1 407 Proxy Authentication Required\r\n\r\n")
+            return
+        inner_reader, inner_writer = await asyncio.open_connection("127.0.0.1", target)
+        writer.write(b"HTTP/1.1 200 OK\r\n\r\n")
+
+        async def copy(source: asyncio.StreamReader, sink: asyncio.StreamWriter) -> None:
+            while data := await source.read(65536):
+                sink.write(data)
+                await sink.drain()
+            sink.close()
+
+        await asyncio.gather(copy(reader, inner_writer), copy(inner_reader, writer))
+
+    return serve
+
+
+async def test_through_the_hosts_own_proxy():
+    ca, seen = authority(), list[bytes]()
+    async with Upstream(("1.1.1.1", HOST), ca).run() as upstream:
+        serve = await connect_proxy(seen, upstream.port)
+        async with raw_server(serve) as port:
+            proxy = f"http://user:p%40ss@127.0.0.1:{port}"
+            routes = (Route(host="1.1.1.1"), Route(host=HOST), Route(host="10.0.0.1"))
+            async with bottle(*routes, extra_ca=(pem(ca),), upstream_proxy=proxy) as box, box.client() as client:
+                assert (await client.get("https://1.1.1.1/x")).text == "hello"
+                assert (await client.get("https://10.0.0.1/x")).json()["code"] == "private_address"
+    assert seen[0].startswith(b"CONNECT 1.1.1.1:443 HTTP/1.1\r\n")
+    assert b"Proxy-Authorization: Basic dXNlcjpwQHNz\r\n" in seen[0]
+
+
+async def test_the_next_address_is_tried():
+    from sidecar.egress.reach import Destination, Reach, UpstreamSettings
+
+    async with raw_server(closes) as port:
+        reach = Reach(UpstreamSettings())
+        (_, writer), address = await reach.open(Destination(("127.0.0.99", "::1", "127.0.0.1"), port))
+        assert address == "127.0.0.1"
+        writer.close()
+
+
+async def test_too_many_connections_are_dropped_and_others_go_on():
+    async with to(1) as box:
+        many = [await asyncio.open_connection("127.0.0.1", box.port) for _ in range(520)]
+        health, _ = await box.channel.call("health")
+        assert health["connections"] <= 512
+        for _, writer in many:
+            writer.close()
+        async with asyncio.timeout(10):
+            while (await box.channel.call("health"))[0]["connections"]:
+                await asyncio.sleep(0.05)
+        async with box.client() as client:
+            assert (await client.get("https://x.example.org/")).status_code == 403
+
+
+async def test_the_control_socket_and_its_token():
+    async with to(1) as box:
+        with pytest.raises(PermissionError):
+            await connect(box.config.control_socket, "wrong")
+        channel = await connect(box.config.control_socket, box.config.control_token)
+        health, _ = await channel.call("health")
+        assert health["ok"] is True
+        # the first controller dies: nothing changes for the bottle
+        box.channel.close()
+        async with box.client() as client:
+            assert (await client.get("https://x.example.org/")).status_code == 403
+        await channel.call("stop")
+        assert await asyncio.to_thread(box.process.wait, 10) == 0
+
+
+async def test_a_new_listener_takes_over():
+    from tests.sidecar.proxy_kit import listening
+
+    async with to(1) as box:
+        sock = listening()
+        await box.channel.call("listen", {}, [sock.fileno()])
+        box.port = sock.getsockname()[1]
+        sock.close()
+        async with box.client() as client:
+            assert (await client.get("https://x.example.org/")).status_code == 403
+
+
+async def test_secrets_reach_neither_environment_nor_disk_nor_log(tmp_path: Path):
+    from sidecar.secret import Secret
+
+    secret = "sk-very-secret-value-0123456789"
+    async with bottle(Route(host=HOST), secrets={"KEY": secret}, canary=Secret("canary-value-123456")) as box:
+        process = Path(f"/proc/{box.process.pid}")
+        assert secret.encode() not in (process / "cmdline").read_bytes()
+        for path in box.folder.rglob("*"):
+            if path.is_file():
+                assert secret not in path.read_text("utf-8", "replace")
+
+
+async def test_what_the_sidecar_may_not_do_any_more():
+    code = (
+        "import os,socket,sys\n"
+        "from sidecar import confine\n"
+        "missing = confine.isolate() + confine.lock_down(os.open(sys.argv[1], os.O_RDONLY), None)\n"
+        "def tried(name, f):\n"
+        "    try: f()\n"
+        "    except (OSError, PermissionError): print(name, 'held')\n"
+        "    else: print(name, 'ESCAPED')\n"
+        "tried('fork', os.fork)\n"
+        "tried('exec', lambda: os.execv('/bin/true', ['true']))\n"
+        "tried('kill', lambda: os.kill(os.getppid(), 0))\n"
+        "tried('read', lambda: open('/etc/passwd').read())\n"
+        "tried('write', lambda: open('/tmp/x-carboy', 'w'))\n"
+        "tried('bind', lambda: socket.socket().bind(('127.0.0.1', 0)))\n"
+        "tried('raw', lambda: socket.socket(socket.AF_PACKET, socket.SOCK_RAW))\n"
+        "open(sys.argv[1] + '/own', 'w').write('x')\n"
+        "socket.getaddrinfo('localhost', 80)\n"
+        "import threading; t = threading.Thread(target=print, args=('thread runs',)); t.start(); t.join()\n"
+        "print(missing)\n"
+    )
+    import sys
+    import tempfile
+
+    with tempfile.TemporaryDirectory() as folder:
+        process = await asyncio.create_subprocess_exec(
+            *(sys.executable, "-c", code, folder), cwd=Path(__file__).parents[2], stdout=-1, stderr=-1
+        )
+        out, err = (data.decode() for data in await process.communicate())
+    assert "thread runs" in out, err
+    missing = out.strip().splitlines()[-1]
+    if "seccomp" in missing or "Landlock" in missing:
+        pytest.skip(f"this kernel lacks: {missing}")
+    assert "ESCAPED" not in out, out
+    assert out.count("held") == 7
