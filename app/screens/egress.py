@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar
 
@@ -150,8 +151,7 @@ class EgressScreen(Room):
         path = Path.cwd() / f"carboy-egress-{self.shown_slug or 'all'}-{stamp}.jsonl"
         text = "".join(json.dumps(_record(item), ensure_ascii=True) + "\n" for item in entries)
         try:
-            with path.open("x", encoding="utf-8", opener=_private) as file:
-                file.write(text)
+            _write_private(path, text)
         except OSError as error:
             raise CarboyError(
                 f"{path}: {error.strerror}", "Start carboy in a folder that you may write to", "export"
@@ -159,10 +159,11 @@ class EgressScreen(Room):
         self.carboy.notify(f"{count(len(entries))} entries in {path}", title="Exported")
 
 
-def _private(path: str, flags: int) -> int:
-    import os
-
-    return os.open(path, flags, 0o600)
+def _write_private(path: Path, text: str) -> None:
+    """A new file for the operator alone: the log names what the agent works on."""
+    fd = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
+    with os.fdopen(fd, "w", encoding="utf-8") as file:
+        file.write(text)
 
 
 def _record(item: Entry) -> dict[str, Any]:

@@ -349,6 +349,9 @@ class ScriptedClient:
     async def bottles(self, *, ended: bool = False) -> list[BottleView]:
         return list(self.by_slug.values())
 
+    async def bottle(self, slug: str) -> BottleView:
+        return self.by_slug[slug]
+
     async def settings(self) -> tuple[Provenance, ...]:
         return self.settings_now
 

@@ -1,0 +1,249 @@
+"""From `n` to a running bottle, and every way back."""
+
+import asyncio
+from typing import Any
+
+import pytest
+from scripted import CATALOGUE, ScriptedClient, app, preflight
+from textual.pilot import Pilot
+from textual.widgets import Input
+from waiting import ready, text_of, until
+
+from app.core.model import LaunchRequest, Preflight, StreamEvent
+from app.errors import CarboyError
+
+SIZES = [(80, 24), (160, 48)]
+
+
+@pytest.fixture(params=SIZES, ids=lambda size: f"{size[0]}x{size[1]}")
+def size(request: pytest.FixtureRequest) -> tuple[int, int]:
+    return request.param
+
+
+def step(pilot: Pilot[Any]) -> str:
+    return pilot.app.screen.__class__.__name__
+
+
+async def at(pilot: Pilot[Any], name: str) -> None:
+    await until(pilot, lambda: step(pilot) == name, name)
+    await pilot.pause()
+
+
+async def opened(pilot: Pilot[Any]) -> None:
+    await ready(pilot)
+    await pilot.press("n")
+    await until(pilot, lambda: "developer" in text_of(pilot), "agents")
+
+
+def clean(request: LaunchRequest) -> Preflight:
+    return preflight(request, secrets=(), problems=())
+
+
+async def test_the_whole_way(size: tuple[int, int]) -> None:
+    client = ScriptedClient()
+    async with app(client).run_test(size=size) as pilot:
+        await opened(pilot)
+        await pilot.press(*"resear", "enter")
+        await at(pilot, "BottlesStep")
+        assert "[1] claude" in text_of(pilot)
+        await pilot.press("down", "space")
+        assert "[2] net-read" in text_of(pilot)
+        await pilot.press("tab", "down", "K")
+        assert pilot.app.screen.flow.draft.bottles == ("net-read", "claude")
+        await pilot.press("enter")
+        await at(pilot, "TaskStep")
+        await pilot.press(*"fix", "space", *"it", "tab", *"retry", "tab", "right", "right", "tab", *"opus", "ctrl+s")
+        await at(pilot, "PreflightStep")
+        await until(pilot, lambda: "The secret ANTHROPIC_API_KEY is missing" in text_of(pilot), "asked")
+        await pilot.press(*"sk-secret")
+        assert "sk-secret" not in text_of(pilot)
+        await pilot.press("enter")
+        await until(pilot, lambda: "typed in for this launch" in text_of(pilot), "typed")
+        await pilot.press("enter")
+        await until(pilot, lambda: step(pilot) == "MainScreen" and pilot.app.screen.slug == "retry", "running")
+        await until(pilot, pilot.app.screen._in_terminal, "in its terminal")
+        sent = client.requests[-1]
+        assert (sent.agent, sent.bottles, sent.prompt) == ("researcher", ("net-read", "claude"), "fix it")
+        assert (sent.label, sent.color, sent.model, sent.backend) == ("retry", "green", "opus", None)
+        assert sent.secrets["ANTHROPIC_API_KEY"].reveal() == "sk-secret"
+
+
+async def test_escape_goes_back_one_step_and_keeps_everything(size: tuple[int, int]) -> None:
+    async with app().run_test(size=size) as pilot:
+        await opened(pilot)
+        await pilot.press("enter")
+        await at(pilot, "BottlesStep")
+        await pilot.press("down", "space", "enter")
+        await at(pilot, "TaskStep")
+        await pilot.press(*"task", "tab", *"name", "escape")
+        await at(pilot, "BottlesStep")
+        assert "[2] net-read" in text_of(pilot)
+        await pilot.press("enter")
+        await at(pilot, "TaskStep")
+        assert pilot.app.screen.query_one("#label", Input).value == "name"
+        assert "task" in text_of(pilot)
+        await pilot.press("escape", "escape")
+        await at(pilot, "AgentStep")
+        await pilot.press("escape")
+        await at(pilot, "MainScreen")
+
+
+async def test_a_broken_agent_says_why_and_goes_nowhere(size: tuple[int, int]) -> None:
+    async with app().run_test(size=size) as pilot:
+        await opened(pilot)
+        assert "skils: unknown key" in text_of(pilot)
+        await pilot.press(*"broken", "enter")
+        await pilot.pause()
+        assert step(pilot) == "AgentStep"
+        assert "✗ agents/broken.md:3" in text_of(pilot)
+
+
+async def test_any_command() -> None:
+    client = ScriptedClient()
+    client.preflight_answer = clean
+    async with app(client).run_test(size=(100, 30)) as pilot:
+        await opened(pilot)
+        await pilot.press(*"any", "enter", *"echo", "space", "quotation_mark", "a", "enter")
+        assert "Close the quotes" in text_of(pilot)
+        await pilot.press("space", "b", "quotation_mark", "enter")
+        await at(pilot, "BottlesStep")
+        await pilot.press("enter")
+        assert "Take in at least one bottle" in text_of(pilot)
+        await pilot.press("space", "enter")
+        await at(pilot, "TaskStep")
+        await pilot.press("ctrl+s")
+        await at(pilot, "PreflightStep")
+        await until(pilot, lambda: client.requests, "asked")
+        assert client.requests[-1].command == ("echo", "a b")
+        assert client.requests[-1].bottles == ("base",)
+
+
+async def test_a_broken_bottle_cannot_be_taken() -> None:
+    async with app().run_test(size=(100, 30)) as pilot:
+        await opened(pilot)
+        await pilot.press("enter")
+        await at(pilot, "BottlesStep")
+        await pilot.press("end", "space")
+        assert pilot.app.screen.flow.draft.chosen == ("claude",)
+        assert "a host, not a URL" in text_of(pilot)
+
+
+async def test_a_name_in_use_is_asked_again(size: tuple[int, int]) -> None:
+    async with app().run_test(size=size) as pilot:
+        await opened(pilot)
+        await pilot.press("enter")
+        await at(pilot, "BottlesStep")
+        await pilot.press("enter")
+        await at(pilot, "TaskStep")
+        await pilot.press("tab", *"impl-1", "ctrl+s")
+        await pilot.pause()
+        assert step(pilot) == "TaskStep"
+        assert "impl-1 is in use" in text_of(pilot)
+
+
+async def test_a_name_taken_meanwhile_comes_back_to_the_name() -> None:
+    client = ScriptedClient()
+    client.preflight_answer = clean
+    client.launch_error = CarboyError("The name dev is in use", "Choose another label", "name_in_use")
+    async with app(client).run_test(size=(100, 30)) as pilot:
+        await opened(pilot)
+        await pilot.press("enter")
+        await at(pilot, "BottlesStep")
+        await pilot.press("enter")
+        await at(pilot, "TaskStep")
+        await pilot.press("ctrl+s")
+        await at(pilot, "PreflightStep")
+        await until(pilot, lambda: pilot.app.screen.preflight, "preflight")
+        await pilot.press("enter")
+        await until(
+            pilot, lambda: step(pilot) == "TaskStep" and "The name dev is in use" in text_of(pilot), "asked again"
+        )
+        assert pilot.app.screen.query_one("#label", Input).has_focus
+
+
+async def started(pilot: Pilot[Any]) -> None:
+    await opened(pilot)
+    await pilot.press("enter")
+    await at(pilot, "BottlesStep")
+    await pilot.press("enter")
+    await at(pilot, "TaskStep")
+    await pilot.press("ctrl+s")
+    await at(pilot, "PreflightStep")
+    await until(pilot, lambda: pilot.app.screen.preflight, "preflight")
+    await pilot.press("enter")
+    await until(pilot, lambda: step(pilot) in ("StartStep", "MainScreen"), "started")
+
+
+async def test_progress_shows_each_step_and_escape_cancels() -> None:
+    client = ScriptedClient()
+    client.preflight_answer = clean
+    client.launch_gate = asyncio.Event()
+    async with app(client).run_test(size=(100, 30), notifications=True) as pilot:
+        await started(pilot)
+        await until(pilot, lambda: "◌ self-test" in text_of(pilot), "under way")
+        assert "48 ms" in text_of(pilot)
+        await pilot.press("escape")
+        await until(pilot, lambda: step(pilot) == "PreflightStep", "back")
+        assert client.calls == [("cancel_launch", "s-new")]
+        await until(pilot, lambda: "The launch was cancelled" in text_of(pilot), "said")
+
+
+async def test_a_failed_launch_says_why_and_can_be_tried_again() -> None:
+    client = ScriptedClient()
+    client.preflight_answer = clean
+    client.launch_error = CarboyError("The self-test failed: dns reachable", "Report this", "self_test")
+    async with app(client).run_test(size=(100, 30)) as pilot:
+        await started(pilot)
+        await until(pilot, lambda: "✗ The self-test failed: dns reachable. Report this" in text_of(pilot), "why")
+        assert "✗ self-test" in text_of(pilot)
+        client.launch_error = None
+        await pilot.press("r")
+        await until(pilot, lambda: step(pilot) == "MainScreen", "running")
+
+
+async def test_a_projects_agent_is_read_and_confirmed() -> None:
+    client = ScriptedClient()
+
+    def answer(request: LaunchRequest) -> Preflight:
+        confirm = {} if "hash1" in request.confirm else {"hash1": "local-hero\n\nYou are [bold]root[/bold]\x1b[31m"}
+        return preflight(request, secrets=(), problems=(), confirm=confirm)
+
+    client.preflight_answer = answer
+    async with app(client).run_test(size=(100, 30)) as pilot:
+        await opened(pilot)
+        await pilot.press(*"local", "enter")
+        await at(pilot, "BottlesStep")
+        await pilot.press("enter")
+        await at(pilot, "TaskStep")
+        await pilot.press("ctrl+s")
+        await at(pilot, "PreflightStep")
+        await until(pilot, lambda: "You are [bold]root[/bold]␛[31m" in text_of(pilot), "shown as text")
+        await pilot.press("enter")
+        assert "press c to use it" in text_of(pilot)
+        await pilot.press("c")
+        await until(pilot, lambda: "hash1" in client.requests[-1].confirm, "confirmed")
+        await until(pilot, lambda: not pilot.app.screen.preflight.confirm, "asked anew")
+        await pilot.press("enter")
+        await until(pilot, lambda: step(pilot) == "MainScreen", "running")
+
+
+async def test_variables_the_bottle_wants_come_from_this_environment(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("BUILD_TOKEN", "from-here")
+    client = ScriptedClient()
+    client.preflight_answer = lambda request: preflight(request, secrets=(), problems=(), wants_env=("BUILD_TOKEN",))
+    async with app(client).run_test(size=(100, 30)) as pilot:
+        await started(pilot)
+        await until(pilot, lambda: step(pilot) == "MainScreen", "running")
+        assert client.requests[-1].env["BUILD_TOKEN"].reveal() == "from-here"
+
+
+async def test_agents_are_read_again_when_a_file_changes() -> None:
+    client = ScriptedClient()
+    async with app(client).run_test(size=(100, 30)) as pilot:
+        await opened(pilot)
+        await pilot.press(*"ne")
+        new = CATALOGUE.agents[0].model_copy(update={"name": "newcomer", "description": ""})
+        client.catalogue_now = CATALOGUE.model_copy(update={"agents": (*CATALOGUE.agents, new)})
+        client.push(StreamEvent(seq=0, at=0, kind="catalogue"))
+        await until(pilot, lambda: "newcomer" in text_of(pilot), "read again")
+        assert pilot.app.screen.query(Input).last().value == "ne"

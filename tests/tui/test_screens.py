@@ -1,0 +1,153 @@
+"""Help, palette, doctor, settings, themes, the log in the whole window, the terminal in the whole window."""
+
+import json
+from pathlib import Path
+
+import pytest
+from scripted import SCREEN, ScriptedClient, app
+from waiting import ready, text_of, until
+
+from app import themes
+from app.commands import COMMANDS, footer, key_label, scoped, textual_key
+from app.errors import CarboyError
+from app.widgets.egress_panel import EgressPanel
+
+SIZES = [(80, 24), (160, 48)]
+
+
+@pytest.fixture(params=SIZES, ids=lambda size: f"{size[0]}x{size[1]}")
+def size(request: pytest.FixtureRequest) -> tuple[int, int]:
+    return request.param
+
+
+@pytest.mark.parametrize(
+    ("key", "shows"),
+    [
+        ("question_mark", "leaves the agent's terminal"),
+        ("D", "no daemon answers"),
+        ("comma", "stall_minutes"),
+        ("i", "api.anthropic.com"),
+    ],
+)
+async def test_pages_open_and_close(key: str, shows: str, size: tuple[int, int]) -> None:
+    async with app().run_test(size=size) as pilot:
+        await ready(pilot)
+        await pilot.press(key)
+        await until(pilot, lambda: shows in text_of(pilot), shows)
+        await pilot.press("escape")
+        assert pilot.app.screen.__class__.__name__ == "MainScreen"
+
+
+async def test_help_lists_every_command() -> None:
+    async with app().run_test(size=(160, 70)) as pilot:
+        await ready(pilot)
+        await pilot.press("question_mark")
+        await until(pilot, lambda: "Lists and panels" in text_of(pilot), "help")
+        for item in COMMANDS:
+            assert item.title in text_of(pilot)
+
+
+async def test_settings_say_where_they_came_from() -> None:
+    async with app().run_test(size=(100, 30)) as pilot:
+        await ready(pilot)
+        await pilot.press("comma")
+        await until(pilot, lambda: "(settings.yml)" in text_of(pilot), "provenance")
+        assert "(default)" in text_of(pilot)
+
+
+async def test_a_page_that_fails_says_so_and_can_ask_again() -> None:
+    client = ScriptedClient()
+    client.fail["doctor"] = CarboyError("It broke", "Mend it")
+    async with app(client).run_test(size=(100, 30)) as pilot:
+        await ready(pilot)
+        await pilot.press("D")
+        await until(pilot, lambda: "It broke. Mend it" in text_of(pilot), "why")
+        del client.fail["doctor"]
+        await pilot.press("r")
+        await until(pilot, lambda: "keyring" in text_of(pilot), "answered")
+
+
+async def test_the_palette_runs_commands(size: tuple[int, int]) -> None:
+    async with app().run_test(size=size) as pilot:
+        await ready(pilot)
+        await pilot.press("colon", *"doctor", "enter")
+        await until(pilot, lambda: "no daemon answers" in text_of(pilot), "doctor")
+        await pilot.press("escape", "colon", *"stop", "enter")
+        await until(pilot, lambda: pilot.app.screen.__class__.__name__ == "Confirm", "asks")
+
+
+async def test_the_palette_goes_to_bottles_by_name() -> None:
+    async with app().run_test(size=(160, 48)) as pilot:
+        await ready(pilot)
+        await pilot.press("colon", *"research", "enter")
+        await until(pilot, lambda: pilot.app.screen.__class__.__name__ == "MainScreen", "back")
+        assert pilot.app.screen.slug == "research-2"
+
+
+async def test_themes_change_and_escape_undoes() -> None:
+    async with app().run_test(size=(100, 30)) as pilot:
+        await ready(pilot)
+        await pilot.press("T", "down")
+        await until(pilot, lambda: pilot.app.theme == "carboy-light", "previewed")
+        await pilot.press("escape")
+        assert pilot.app.theme == themes.DEFAULT
+        await pilot.press("T", "down", "down", "enter")
+        assert pilot.app.theme == "carboy-contrast"
+
+
+async def test_the_log_in_the_whole_window(
+    size: tuple[int, int], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    async with app().run_test(size=size) as pilot:
+        await ready(pilot)
+        await pilot.press("3", "end", "e")
+        panel = lambda: pilot.app.screen.query_one(EgressPanel).log_view  # noqa: E731
+        await until(pilot, lambda: panel().shown == 10, "one bottle")
+        await pilot.press("b")
+        await until(pilot, lambda: panel().shown == 11, "all")
+        await pilot.press("f", *"host:pastebin", "enter")
+        await until(pilot, lambda: panel().shown == 2, "filtered")
+        await pilot.press("x")
+        await until(pilot, lambda: list(tmp_path.glob("*.jsonl")), "exported")
+        file = next(tmp_path.glob("*.jsonl"))
+        rows = [json.loads(line) for line in file.read_text().splitlines()]
+        assert [row["host"] for row in rows] == ["pastebin.com", "pastebin.com"]
+        assert file.stat().st_mode & 0o777 == 0o600
+
+
+async def test_a_click_on_a_decision_filters_by_it() -> None:
+    async with app().run_test(size=(160, 48)) as pilot:
+        await ready(pilot)
+        await pilot.press("end", "e")
+        log = pilot.app.screen.query_one(EgressPanel).log_view
+        await until(pilot, lambda: log.shown == 10, "all")
+        column = text_of(pilot).splitlines()[0].index("refused")
+        await pilot.click("#decisions", offset=(column, 0))
+        await until(pilot, lambda: log.shown == 3, "refused ones")
+
+
+async def test_the_terminal_in_the_whole_window(size: tuple[int, int]) -> None:
+    client = ScriptedClient()
+    async with app(client).run_test(size=size) as pilot:
+        await ready(pilot)
+        await pilot.press("t")
+        await until(pilot, lambda: client.terminals and client.terminals[-1].size[1] == size[0], "its size")
+        await until(pilot, lambda: "Thinking" in text_of(pilot), "drawn")
+        await pilot.press("q", "escape")
+        await until(pilot, lambda: b"".join(data for _, data in client.typed) == b"q\x1b", "typed")
+        await pilot.press("ctrl+right_square_bracket")
+        assert pilot.app.screen.__class__.__name__ == "MainScreen"
+        assert SCREEN
+
+
+def test_no_key_means_two_things() -> None:
+    keys = [item.key for item in scoped("main", "app")]
+    assert len(keys) == len(set(keys))
+    assert all(item.short for item in footer("main", "app"))
+
+
+def test_keys_read_as_they_stand_on_the_keyboard() -> None:
+    assert textual_key("ctrl+]") == "ctrl+right_square_bracket"
+    assert key_label(textual_key("ctrl+]")) == "ctrl+]"
+    assert key_label("question_mark") == "?"
