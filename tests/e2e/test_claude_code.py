@@ -5,7 +5,9 @@ The vendor's side is the judge: what it saw is what left the bottle.
 
 import asyncio
 import json
+import os
 import re
+import shutil
 import time
 from collections.abc import Callable
 
@@ -105,6 +107,23 @@ def test_a_headless_turn_with_tool_calls(worlds: Worlds) -> None:
     assert_no_placeholder_sent(world, placeholder(world))
     assert_no_credential_left(world, REAL_KEY)
     assert REAL_KEY not in ran.stdout + ran.stderr
+
+
+def test_a_turn_in_the_other_engines_sandbox(worlds: Worlds) -> None:
+    world = a_world(worlds)
+    if bwrap := shutil.which("bwrap"):
+        if os.geteuid() != 0:
+            pytest.skip("bubblewrap is installed, and only root can hide it")
+        world.prefix = ("unshare", "--mount", "sh", "-c", f'mount --bind /dev/null {bwrap} && exec "$@"', "sh")
+    ran = world.run(
+        "start", "dev", "--headless", "--label", "own", "--prompt", "Write the file", "--cwd", str(world.project),
+        env={"ANTHROPIC_API_KEY": REAL_KEY},
+    )  # fmt: skip
+    assert ran.returncode == 0, ran.stderr + ran.stdout
+    assert (world.project / "hello.txt").read_text() == "hello\n"
+    (record,) = world.paths.state.glob("bottles/*/session.json")
+    assert json.loads(record.read_bytes())["view"]["engine"] == "nsbox"
+    assert_no_placeholder_sent(world, placeholder(world))
 
 
 def test_a_subscription_token_goes_as_bearer(worlds: Worlds) -> None:

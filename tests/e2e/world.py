@@ -28,6 +28,8 @@ class World:
     project: Path
     vendor: PretendServer
     env: dict[str, str] = field(default_factory=dict)
+    prefix: tuple[str, ...] = ()
+    """A program that runs carboy, where a test needs one."""
 
     @property
     def home(self) -> Path:
@@ -56,7 +58,7 @@ class World:
     def run(self, *arguments: str, env: dict[str, str] | None = None) -> subprocess.CompletedProcess[str]:
         """`carboy ARGUMENTS` as a process of its own."""
         return subprocess.run(
-            [sys.executable, "-m", "app", *arguments],
+            [*self.prefix, sys.executable, "-m", "app", *arguments],
             cwd=ROOT,
             env={**self.env, **(env or {})},
             stdin=subprocess.DEVNULL,
