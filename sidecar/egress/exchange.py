@@ -3,7 +3,7 @@
 import os
 import time
 from dataclasses import dataclass, field
-from typing import Any, Protocol, cast
+from typing import Any, Literal, Protocol, cast
 
 from mitmproxy.http import HTTPFlow, Response
 
@@ -41,6 +41,8 @@ class Exchange:
     local: bool = False
     """Answered by the sidecar itself (introspection): not an egress event."""
     sent: bool = False
+    ended_by: Literal["", "client", "upstream"] = ""
+    """Which side broke it off."""
     opened: bool = False
     """An `open` event was written: the `closed` one must follow."""
     closed: bool = False

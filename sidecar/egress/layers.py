@@ -132,6 +132,8 @@ class Stream(engine.HttpStream):
         return killed
 
     def handle_protocol_error(self, event: RequestProtocolError | ResponseProtocolError) -> Commands:
+        if not self.exchange.ended_by:
+            self.exchange.ended_by = "client" if isinstance(event, RequestProtocolError) else "upstream"
         before_headers = self.server_state == self.state_wait_for_response_headers
         if isinstance(event, ResponseProtocolError) and before_headers and self.client_state == self.state_done:
             yield from self._upstream_failed("upstream_failed", event.message.partition(":")[0])

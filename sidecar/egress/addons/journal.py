@@ -111,9 +111,10 @@ class Journal:
         elif flow.error is None:
             self._close(flow, "allow", "ok", "")
         elif not exchange.sent:
-            self._close(flow, "deny", "bad_request", flow.error.msg)
+            code = "client_closed" if exchange.ended_by == "client" else "bad_request"
+            self._close(flow, "deny", code, flow.error.msg)
         else:
-            self._close(flow, *_why_ended(flow.error.msg))
+            self._close(flow, *_why_ended(exchange, flow.error.msg))
 
     def _close(self, flow: HTTPFlow, decision: str, code: str, reason: str) -> None:
         exchange = exchange_of(flow)
@@ -212,13 +213,13 @@ def _goes_on(flow: HTTPFlow) -> bool:
     return length.isdigit() and int(length) > _LONG_BODY
 
 
-def _why_ended(message: str) -> tuple[str, str, str]:
+def _why_ended(exchange: Exchange, message: str) -> tuple[str, str, str]:
     """Decision, code and reason of a flow that broke after it was sent."""
-    if "killed" in message.lower():
-        return "error", "killed", "ended by the proxy"
-    if "client" in message.lower() and "reset" not in message.lower():
+    if exchange.ended_by == "client":
         return "allow", "client_closed", "the client went away"
-    return "error", "upstream_failed", message.partition(":")[0]
+    if exchange.ended_by == "upstream":
+        return "error", "upstream_failed", message.partition(":")[0]
+    return "error", "killed", "ended by the proxy"
 
 
 def validate(event: dict[str, Any]) -> EgressEvent:
