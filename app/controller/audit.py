@@ -42,8 +42,9 @@ class Audit:
         self._key = await asyncio.to_thread(load_key, self._key_file)
         head = await asyncio.to_thread(self._read_head)
         rows = await self._rows(max(0, head.count - 1) if head else 0)
-        if rows:
-            self._head = Head(rows[-1].number, rows[-1].tag)
+        # where rows were cut off, the chain goes on after the last one that is left
+        if last := rows or await self._rows(0):
+            self._head = Head(last[-1].number, last[-1].tag)
         if findings := _check_end(self._key, rows, head):
             self.warning = f"The audit trail does not hold: {findings[0].text}"
             await self.record("audit-broken", actor="controller", found=[item.text for item in findings[:10]])
