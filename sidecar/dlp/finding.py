@@ -67,8 +67,8 @@ class Location:
 class Finding:
     """One thing found. `code` is stable; `kind` is the credential type's id or the detector's own sub-type.
 
-    `view` names the text that it was found in (`raw`, `json`, `folded`, `decoded:base64` …) and `start`/`end` count that
-    view's bytes. `value` is None where no single value could be approved: CRLF, separated, partial and drip-fed
+    `view` names the text that it was found in (`raw`, `json`, `folded`, `decoded:base64` …); `start` and `end` count
+    that view's bytes. `value` is None where no single value could be approved: CRLF, separated, partial and drip-fed
     matches. `exact` says that `value` stands literally, byte for byte, in the scanned data.
     """
 

@@ -1,4 +1,4 @@
-"""The shape of one credential type, and the collection of all of them. Pure data; holds no matcher and no cache of hits.
+"""The shape of one credential type, and the collection of all of them. Pure data: no matcher in it.
 
 Rules for a type's `regex`: what `re`, RE2 and hyperscan all understand (no lookaround, no back-reference, no `\\b`,
 no anchors, no possessive or lazy quantifier), every quantifier bounded, ASCII only, `(?i)` only at its start.
@@ -23,12 +23,12 @@ class CredentialType:
 
     `regex` matches the value and nothing around it. `boundary` says on which sides no letter, digit or underscore may
     touch it; the engine adds that (also where a JSON escape such as `\\n` stands before the value). With `keywords`
-    (lower-case letters, digits, `_`, `-`, `.`; compared without case) the value counts only when one of them stands within
-    `KEYWORD_REACH` characters before it. `check` decides on the matched text: a checksum or a structure; None means that the
-    shape is enough. `prefix` is how many leading characters are the vendor's constant ones and may be shown.
-    `positives` and `negatives` are whole texts that must and must not give a match of this type; they are made by us and
-    put together from pieces, so that no scanner takes them for real. `documented` are values that the vendor itself
-    prints as examples.
+    (lower-case letters, digits, `_`, `-`, `.`; compared without case) the value counts only when one of them stands
+    within `KEYWORD_REACH` characters before it. `check` decides on the matched text: a checksum or a structure; None
+    means that the shape is enough. `prefix` is how many leading characters are the vendor's constant ones and may be
+    shown. `positives` and `negatives` are whole texts that must and must not give a match of this type; they are made
+    by us and put together from pieces, so that no scanner takes them for real. `documented` are values that the vendor
+    itself prints as examples.
     """
 
     id: str
