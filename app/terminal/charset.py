@@ -23,7 +23,9 @@ PLAIN = (
 """Blocks in which every character is one cell wide and joins nothing: most of what programs print. The rest is looked
 up one by one."""
 SPECIAL = re.compile(f"[^{PLAIN}]")
-PIECES = re.compile(f"[{PLAIN}]+|[^{PLAIN}]")
+WIDE = "\u3041-\u3096\u30a1-\u30fa\u3400-\u4dbf\u4e00-\u9fff\uac00-\ud7a3\uff01-\uff60"
+"""Blocks in which every character is two cells wide and joins nothing: kana, ideographs, hangul, full-width forms."""
+PIECES = re.compile(f"([{PLAIN}]+)|([{WIDE}]+)|[^{PLAIN}]")
 
 BIDI = frozenset("\u061c\u200e\u200f\u202a\u202b\u202c\u202d\u202e\u2066\u2067\u2068\u2069")
 """Direction controls: dropped, since a host terminal that honours them would reorder what surrounds the pane."""

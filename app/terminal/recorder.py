@@ -13,7 +13,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
-from app.terminal.grid import MAX_COLS, MAX_ROWS
+from app.terminal.surface import MAX_COLS, MAX_ROWS
 
 MAX_BYTES = 32 << 20
 """Of one file; two are kept. A day of Claude Code is about 20 MB."""

@@ -5,10 +5,11 @@ the top as they did before; then come cursor, margins and modes. No query is amo
 """
 
 from app.terminal import charset, modes
-from app.terminal.grid import DEFAULT_TABS, Grid, Saved
+from app.terminal.grid import Grid, Saved
 from app.terminal.modes import DEFAULT_ON, Modes
 from app.terminal.rows import Row, Run, row_of
 from app.terminal.style import DEFAULT, PROTECTED, Style, sgr
+from app.terminal.surface import DEFAULT_TABS
 
 
 def redraw(grid: Grid, state: Modes, title: str, history: int) -> bytes:

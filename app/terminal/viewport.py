@@ -67,7 +67,7 @@ class Viewport:
         if not first <= at <= last:
             return None
         low, high = (start if at == first else 0), (end + 1 if at == last else self.term.cols)
-        return (low, high) if low < high else None
+        return whole(self.line(y), low, high) if low < high else None
 
     def selected_text(self) -> str:
         """What is selected; lines that the terminal wrapped are one line, blanks at their ends are left out."""
@@ -115,6 +115,17 @@ def cut(line: Line, low: int, high: int) -> str:
             out += run.text[max(0, low - at) : max(0, high - at)]
         at += run.width
     return out
+
+
+def whole(line: Line, low: int, high: int) -> tuple[int, int]:
+    """The cells low … high (not included), widened so that no wide character is cut in two."""
+    at = 0
+    for run in line:
+        if run.single and run.width == 2:
+            low -= low == at + 1
+            high += high == at + 1
+        at += run.width
+    return low, high
 
 
 def cell_of(line: Line, index: int) -> int:

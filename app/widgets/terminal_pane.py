@@ -23,7 +23,7 @@ from textual.widget import Widget
 from app.terminal import keys, mouse
 from app.terminal.emulator import Emulator
 from app.terminal.history import MAX_LINES
-from app.terminal.viewport import Place, Viewport, clip
+from app.terminal.viewport import Place, Viewport, clip, whole
 from app.widgets.terminal_strip import inverted, overlay, strip_of
 
 if TYPE_CHECKING:
@@ -237,12 +237,12 @@ class TerminalPane(Widget, can_focus=True, inherit_bindings=False):
         x, row, visible, shape = self.term.cursor
         if y != row or not visible or self.view.offset or self._ending or self.browsing:
             return strip
+        low, high = whole(self.term.line(row), x, x + 1)
         if not self.has_focus:
-            return overlay(strip, x, x + 1, RichStyle(underline=True))
-        wide = x + 1 < self.term.cols and not self.term.grid.lines[row].ch[x + 1]
+            return overlay(strip, low, high, RichStyle(underline=True))
         if shape in (3, 4):
-            return overlay(strip, x, x + 1, RichStyle(underline=True, bold=True))
-        return inverted(strip, x, x + 2 if wide else x + 1)
+            return overlay(strip, low, high, RichStyle(underline=True, bold=True))
+        return inverted(strip, low, high)
 
     def _note(self, y: int) -> str:
         """A word in the corner: how far back, or how it ended."""

@@ -42,13 +42,13 @@ def test_any_bytes(pieces: list[bytes], cols: int, rows: int) -> None:
     sane(term)
 
 
-@pytest.mark.parametrize("seed", range(6))
+@pytest.mark.parametrize("seed", range(3))
 def test_fuzz_of_real_sequences_broken_at_random(seed: int) -> None:
     """Valid sequences, cut, joined and with bytes flipped; sizes change in between; a redraw always works."""
     chance = random.Random(seed)
     parts = [text.encode() for text in (*TEXTS, *CONTROLS, *FIXED)]
     term = Emulator(30, 8, lambda _: None, history=40)
-    deadline = time.monotonic() + 1.5
+    deadline = time.monotonic() + 1.0
     while time.monotonic() < deadline:
         data = bytearray()
         for _ in range(chance.randint(1, 60)):

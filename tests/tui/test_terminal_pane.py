@@ -163,6 +163,19 @@ async def test_the_cursor_is_drawn_where_it_is() -> None:
         assert not any(s.style and s.style.reverse for s in app.pane.render_line(0))
 
 
+async def test_the_cursor_and_a_selection_never_cut_a_wide_character() -> None:
+    app = Harness()
+    async with app.run_test(size=(20, 5)) as pilot:
+        await app.pane.feed(("中" * 10).encode())
+        await pilot.pause()
+        assert app.text(0) == "中" * 10
+        for x in range(20):
+            await app.pane.feed(b"\x1b[1;%dH" % (x + 1))
+            assert app.text(0) == "中" * 10
+            app.pane.view.selected = ((0, x), (0, min(x + 1, 19)))
+            assert app.text(0) == "中" * 10
+
+
 async def test_history_search_and_back() -> None:
     app = Harness()
     async with app.run_test(size=(30, 7)) as pilot:
