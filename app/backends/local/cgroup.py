@@ -6,6 +6,7 @@ None of it is needed for the walls: without it memory is watched, processes are 
 import contextlib
 import os
 import re
+import time
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -13,8 +14,10 @@ from app.core.schema import Limits
 
 _MOUNTED = Path("/sys/fs/cgroup")
 _PREFIX = "carboy-"
-_V1 = ("memory", "pids", "cpu")
+_V1 = ("memory", "cpu")
 _PERIOD = 100_000  # microseconds, the kernel's default for cpu.max
+YOUNG_SECONDS = 120.0
+"""An empty group this young may be of a sandbox that is being built, by another controller of this host too."""
 DEFAULT_MEMORY, DEFAULT_PIDS = 4 * 1024**3, 1024  # hardening.md, limits
 
 
@@ -55,7 +58,8 @@ class Cgroup:
         if os.geteuid() != 0:
             return None
         folders: dict[str, Path] = {}
-        for controller in _V1:
+        # every group costs a new process some milliseconds to enter; processes are counted by their rlimit anyway
+        for controller in _V1 if limits.cpus is not None else _V1[:1]:
             folder = _MOUNTED / controller / name
             with contextlib.suppress(OSError):
                 folder.mkdir()
@@ -65,7 +69,6 @@ class Cgroup:
             group.remove()
             return None
         group._set("memory.limit_in_bytes", str(limits.memory or DEFAULT_MEMORY), "memory")
-        group._set("pids.max", str(limits.pids or DEFAULT_PIDS), "pids")
         if limits.cpus is not None:
             group._set("cpu.cfs_quota_us", str(int(limits.cpus * _PERIOD)), "cpu")
         return group
@@ -116,7 +119,15 @@ def stale(live: frozenset[str]) -> list[Path]:
     if delegated is not None:
         parents.add(delegated)
     names = {_name(session) for session in live}
-    return [folder for parent in parents for folder in sorted(parent.glob(_PREFIX + "*")) if folder.name not in names]
+    found = [folder for parent in parents for folder in sorted(parent.glob(_PREFIX + "*")) if folder.name not in names]
+    return [folder for folder in found if _age(folder) > YOUNG_SECONDS]
+
+
+def _age(folder: Path) -> float:
+    try:
+        return time.time() - folder.stat().st_mtime
+    except OSError:
+        return 0.0
 
 
 def _name(session_id: str) -> str:

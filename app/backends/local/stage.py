@@ -20,8 +20,9 @@ def stage(layout: Layout, account: Account) -> Layout:
     """Prepare `layout` for `account` and return it with the prepared sources. Raises CarboyError or OSError."""
     mounts.unshare(mounts.NEW_NS)
     mounts.mount(None, "/", None, mounts.RECURSIVE | mounts.PRIVATE)
+    namespaces: dict[tuple[int, int], int] = {}
     # all sources are taken before the staging place hides anything that lies below it
-    trees = {bind.source: _take(bind, account) for bind in layout.binds}
+    trees = {bind.source: _take(bind, account, namespaces) for bind in layout.binds}
     mounts.mount("stage", _PLACE, "tmpfs", mounts.NOSUID | mounts.NODEV, "mode=755,size=1m")
     staged: dict[str, str] = {}
     for index, (source, (tree, folder)) in enumerate(trees.items()):
@@ -33,27 +34,29 @@ def stage(layout: Layout, account: Account) -> Layout:
         mounts.attach(tree, target)
         os.close(tree)
         staged[source] = target
+    for namespace in namespaces.values():
+        os.close(namespace)
     return layout.staged(staged)
 
 
-def _take(bind: Bind, account: Account) -> tuple[int, bool]:
-    """A detached mount of the source, and whether it is a folder."""
+def _take(bind: Bind, account: Account, namespaces: dict[tuple[int, int], int]) -> tuple[int, bool]:
+    """A detached mount of the source, and whether it is a folder. `namespaces` keeps the maps made so far, by owner."""
     source = os.path.realpath(bind.source)
     # an idmapped mount shows no other file system that is mounted below it: those need not support it
     tree = mounts.clone_tree(source, recursive=not bind.mapped)
     if bind.mapped:
-        owner = os.stat(source)
-        namespace = _mapping(owner.st_uid, owner.st_gid, account)
+        info = os.stat(source)
+        owner = (info.st_uid, info.st_gid)
+        if owner not in namespaces:
+            namespaces[owner] = _mapping(*owner, account)
         try:
-            mounts.set_attributes(tree, mounts.ATTR_IDMAP, userns=namespace)
+            mounts.set_attributes(tree, mounts.ATTR_IDMAP, userns=namespaces[owner])
         except OSError as error:
             raise CarboyError(
                 f"{bind.source} lies on a file system whose owners cannot be mapped ({error.strerror})",
                 "Use `workspace: copy`, or start carboy as an ordinary user",
                 "no_idmap",
             ) from None
-        finally:
-            os.close(namespace)
     return tree, os.path.isdir(source)
 
 
