@@ -40,7 +40,8 @@ _DO: dict[str, str] = {
     "upstream_failed": "The server broke off or sent something that is not HTTP. Trying again later may help.",
 }
 UPSTREAM = frozenset({"upstream_unreachable", "upstream_tls", "upstream_failed"})
-CODES = frozenset(_DO)
+CODES = frozenset(_DO) | {"client_closed"}
+"""All but `ok` that an event may carry."""
 
 
 @dataclass(frozen=True)
