@@ -1,0 +1,145 @@
+"""From a request to what would be made: names, secrets, routes, and everything that stands in the way at once."""
+
+from pathlib import Path
+
+import pytest
+
+from app.controller import plan as plans
+from app.controller.placeholders import canary, placeholder, placeholders
+from app.controller.plan import environment, join_routes
+from app.controller.preflight import Selected, make_plan, name
+from app.core.model import LaunchRequest
+from app.core.schema import Bottle, Manifest
+from app.errors import CarboyError
+from app.paths import Paths
+from sidecar.contract import Route
+from sidecar.secret import Secret
+
+
+async def no_backend(wish: str | None, manifest: Manifest) -> Selected:
+    return None, (), CarboyError("No backend works here", "", "no_backend")
+
+
+@pytest.fixture
+def project(tmp_path: Path, paths: Paths) -> Path:
+    paths.bottles.mkdir(parents=True)
+    paths.agents.mkdir(parents=True)
+    folder = tmp_path / "project"
+    folder.mkdir()
+    return folder
+
+
+def bottle(paths: Paths, text: str) -> None:
+    (paths.bottles / "b.md").write_text(f"---\n{text}\n---\n")
+
+
+def ask(project: Path, **changes: object) -> LaunchRequest:
+    values: dict[str, object] = {"bottles": ("b",), "command": ("/bin/true",), "cwd": str(project)}
+    return LaunchRequest.model_validate(values | changes)
+
+
+async def plan_of(paths: Paths, request: LaunchRequest, taken: frozenset[str] = frozenset()) -> plans.Plan:
+    return await make_plan(request, paths, taken.__contains__, no_backend)
+
+
+def codes(plan: plans.Plan) -> set[str]:
+    return {problem.code for problem in plan.problems} - {"no_backend"}
+
+
+async def test_all_that_stands_in_the_way_is_shown_at_once(paths: Paths, project: Path) -> None:
+    bottle(paths, "env: {A: '${NOT_SET_HERE}', B: {secret: S}, C: {prompt: 'what?'}}\nsupervise: true")
+    plan = await plan_of(paths, ask(project, cwd=str(project / "missing"), headless=True, command=()))
+    assert {"env_unset", "secret_missing", "secret_unowned", "secret_prompt", "headless_task"} <= codes(plan)
+    assert len(plan.shown.problems) == len(plan.problems)
+    assert set(plan.shown.wants_env) >= {"NOT_SET_HERE", "S"}
+    assert plan.shown.wants_prompt == {"C": "what?"}
+
+
+async def test_sources_of_secrets(paths: Paths, project: Path) -> None:
+    bottle(
+        paths,
+        "env: {B: {secret: S}, C: {prompt: 'what?'}}\negress:\n  routes:\n"
+        "    - {host: a.example, auth: {token_ref: S}}\n    - {host: b.example, auth: {token_ref: C}}",
+    )
+    request = ask(project, env={"S": "from-the-environment"}, secrets={"C": "typed-in-at-launch"})
+    plan = await plan_of(paths, request)
+    assert codes(plan) == set()
+    assert {need.name: need.source for need in plan.shown.secrets} == {"S": "environment", "C": "request"}
+    assert plan.secret_env == {"B": "S", "C": "C"}
+    text = plan.shown.model_dump_json() + repr(plan)
+    assert "from-the-environment" not in text
+    assert "typed-in-at-launch" not in text
+
+
+async def test_a_host_value_that_is_a_credential_is_refused(paths: Paths, project: Path) -> None:
+    bottle(paths, "env: {A: '${TOKEN}'}")
+    plan = await plan_of(paths, ask(project, env={"TOKEN": "ghp_" + "a1B2" * 9}))
+    assert codes(plan) == {"env_credential"}
+    assert "ghp_" not in plan.shown.model_dump_json()
+
+
+async def test_short_secrets_are_warned_of(paths: Paths, project: Path) -> None:
+    bottle(paths, "egress:\n  routes:\n    - {host: a.example, auth: {token_ref: S}}")
+    plan = await plan_of(paths, ask(project, env={"S": "tiny"}))
+    assert any("S is shorter" in warning for warning in plan.shown.warnings)
+
+
+@pytest.mark.parametrize(
+    ("changes", "taken", "slug", "code"),
+    [
+        ({"label": "My Task!"}, set(), "my-task", ""),
+        ({"label": "My Task!"}, {"my-task"}, "my-task", "name_in_use"),
+        ({"label": "!!!"}, set(), "true", "bad_name"),
+        ({"label": "x", "headless": True}, {"x", "x-2"}, "x-3", ""),
+        ({"headless": True}, {"true"}, "true-2", ""),
+        ({"agent": "developer", "headless": True}, set(), "developer", ""),
+    ],
+)
+def test_names(changes: dict[str, object], taken: set[str], slug: str, code: str) -> None:
+    request = LaunchRequest.model_validate({"command": ("/bin/true",), "cwd": "/", **changes})
+    found, _, refusal = name(request, Manifest(), taken.__contains__)
+    assert found == slug
+    assert (refusal.code if refusal else "") == code
+
+
+def test_without_a_label_the_name_ends_at_random() -> None:
+    request = LaunchRequest.model_validate({"agent": "dev", "cwd": "/"})
+    names = {name(request, Manifest(), lambda _: False)[0] for _ in range(20)}
+    assert len(names) > 15
+    assert all(found.startswith("dev-") for found in names)
+
+
+def test_the_providers_route_wins_for_its_host() -> None:
+    manifest = Manifest.model_validate(
+        {"bottle": {"egress": {"routes": [{"host": "api.example"}, {"host": "other.example"}]}}}
+    )
+    own = Route(host="api.example", ports=(443,))
+    routes, hosts, warnings = join_routes((own,), manifest)
+    assert routes[0] is own
+    assert [route.host for route in routes] == ["api.example", "other.example"]
+    assert hosts == ("api.example",)
+    assert "api.example" in warnings[0]
+
+
+def test_host_values_are_put_in_place() -> None:
+    manifest = Manifest(bottle=Bottle(env={"A": "x-${N}-${M}", "B": "plain"}))
+    found = environment(manifest, {"N": Secret("1"), "M": Secret("2")})
+    assert found.plain == {"A": "x-1-2", "B": "plain"}
+    assert found.wants == ("N", "M")
+
+
+def test_placeholders_are_unique_and_name_their_bottle() -> None:
+    made = {placeholder("my-bottle", "T", "sk-ant-api03-").value for _ in range(100)}
+    assert len(made) == 100
+    assert all(value.startswith("sk-ant-api03-carboy-mybottle-") for value in made)
+    both = placeholders("s", {"A": "", "B": "ghp_"})
+    assert both["B"].value.startswith("ghp_")
+    assert both["A"].token_ref == "A"
+
+
+def test_canaries() -> None:
+    first, second = canary(), canary()
+    assert first[0].count("_") == 2
+    assert first[0].endswith("_SECRET")
+    assert len(bytes.fromhex(first[1].reveal())) == 32
+    assert first[1] != second[1]

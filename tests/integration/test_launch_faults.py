@@ -1,0 +1,133 @@
+"""Launches on a machine that fails them: a full disk, a sidecar that will not start, walls that do not hold."""
+
+import os
+import subprocess
+from collections.abc import AsyncIterator, Iterator
+from pathlib import Path
+
+import pytest
+
+from app.backends.base import Check
+from app.backends.local.backend import LocalBox
+from app.errors import CarboyError
+from app.paths import Paths
+from tests.conftest import until
+from tests.integration.launching import Rig, processes_of, rig
+
+pytestmark = pytest.mark.sandbox
+
+
+@pytest.fixture
+async def real(paths: Paths) -> AsyncIterator[Rig]:
+    async with rig(paths) as one:
+        yield one
+
+
+@pytest.fixture
+def small_disk(paths: Paths) -> Iterator[Path]:
+    """The state folder on a file system of 2 MiB."""
+    if os.geteuid() != 0:
+        pytest.skip("only root can mount a small file system")
+    paths.state.mkdir(parents=True, mode=0o700)
+    done = subprocess.run(["mount", "-t", "tmpfs", "-o", "size=2m,mode=0700", "none", paths.state], check=False)
+    if done.returncode:
+        pytest.skip("mounting is not allowed here")
+    yield paths.state
+    subprocess.run(["umount", "-l", paths.state], check=True)
+
+
+async def gone(real: Rig) -> None:
+    assert not real.paths.session_state("one").exists()
+    assert list(real.paths.run.glob("????????????")) == []
+    await until(lambda: processes_of(real.paths) == [])
+    assert list(real.project.iterdir()) == []
+
+
+@pytest.mark.parametrize("room", [0, 4096, 16384, 65536])
+async def test_a_full_disk(small_disk: Path, real: Rig, room: int) -> None:
+    await real.sessions.zygote.start()
+    await real.sessions.preflight(real.request("true"))
+    free = os.statvfs(small_disk)
+    with (small_disk / "filler").open("wb") as filler:
+        filler.write(b"x" * max(0, free.f_bavail * free.f_frsize - room))
+    try:
+        view = await real.launch("sleep 60")
+    except CarboyError as error:
+        assert error.code in ("disk_full", "sandbox", "sidecar"), error  # noqa: PT017  # it may succeed as well
+        assert any(word in error.render() for word in ("disk", "space"))  # noqa: PT017
+        await gone(real)
+    else:
+        assert room >= 16384  # that may be enough
+        assert view.state == "running"
+    (small_disk / "filler").unlink()
+    assert (await real.launch("sleep 60", label="two")).state == "running"
+
+
+async def test_walls_that_do_not_hold_end_the_launch(real: Rig, monkeypatch: pytest.MonkeyPatch) -> None:
+    async def leaky(box: LocalBox) -> list[Check]:
+        return [Check("proxy", True), Check("raw-address", False, "connected to 192.0.2.1")]
+
+    monkeypatch.setattr(LocalBox, "check", leaky)
+    with pytest.raises(CarboyError) as caught:
+        await real.launch("echo never; sleep 60")
+    assert caught.value.code == "self_test"
+    assert "192.0.2.1" in caught.value.message
+    await gone(real)
+
+
+async def test_no_finding_is_no_proof(real: Rig, monkeypatch: pytest.MonkeyPatch) -> None:
+    async def nothing(box: LocalBox) -> list[Check]:
+        return []
+
+    monkeypatch.setattr(LocalBox, "check", nothing)
+    with pytest.raises(CarboyError) as caught:
+        await real.launch("sleep 60")
+    assert caught.value.code == "self_test"
+    await gone(real)
+
+
+async def test_a_broken_settings_file_ends_the_launch(real: Rig) -> None:
+    real.paths.settings.write_text("egress: {upstream_proxy: 7}\n")
+    with pytest.raises(CarboyError) as caught:
+        await real.launch("sleep 60")
+    assert "settings.yml" in caught.value.render()
+    assert real.sessions.views() == []
+
+
+async def test_a_sidecar_that_cannot_start_says_why(real: Rig, monkeypatch: pytest.MonkeyPatch) -> None:
+    from app.controller.supervisor import Supervisor
+
+    async def unusable(self: Supervisor) -> object:
+        config = await original(self)
+        return config.model_copy(update={"ca_cert_pem": "no certificate"})
+
+    original = Supervisor._config
+    monkeypatch.setattr(Supervisor, "_config", unusable)
+    with pytest.raises(CarboyError) as caught:
+        await real.launch("sleep 60")
+    assert caught.value.code == "sidecar"
+    await gone(real)
+
+
+async def test_memory_stays_within_its_limit(real: Rig) -> None:
+    """By the kernel, where a control group can be made: it kills one process after another. Else by the watchdog, which
+    ends the whole bottle and says why."""
+    limit = 64 * 2**20
+    (real.paths.bottles / "plain.md").write_text(
+        "---\nagent_provider: {template: shell}\nlimits: {memory: 64MiB}\n---\n"
+    )
+    grow = "import time; x = [bytes([7]) * (8 << 20) for _ in range(6)]; time.sleep(60)"
+    # six processes of 48 MiB: each below its own limit, all together beyond
+    script = f'for i in 1 2 3 4 5 6; do python3 -c "{grow}" & done; sleep 2; echo grown; wait'
+    await real.launch(script)
+    session = real.sessions._find("one")
+
+    async def held() -> bool:
+        if not session.live:
+            return "memory" in session.view.error
+        if session.box is None:
+            return False
+        used = await session.box.usage()
+        return used.memory <= limit and used.pids <= 3
+
+    await until(held, 30)
