@@ -44,6 +44,7 @@ MAX_KEPT_CONNECTIONS = 32
 DIAL = "dial:"
 """Marks an error text as `dial:<code>:<reason>` from our own dialler; any other comes from TLS."""
 _METHOD = re.compile(rb"[!#$%&'*+.^_`|~0-9A-Za-z-]{1,32} ")
+_INTERIM = re.compile(rb"HTTP/1\.[01] 1(?!01)")
 _TOKEN = re.compile(rb"[!#$%&'*+.^_`|~0-9A-Za-z-]*")
 
 type Commands = Generator[commands.Command, Any]
@@ -254,9 +255,12 @@ class Front2(_http2.Http2Server):
 
 
 class Back1(_http1.Http1Client):
-    """HTTP/1 towards the upstream."""
+    """HTTP/1 towards the upstream. Interim answers (100, 103 …) end here: mitmproxy takes them for the final one."""
 
     def read_headers(self, event: events.ConnectionEvent) -> Commands:
+        if isinstance(event, events.DataReceived) and self.request is not None:
+            while _INTERIM.match(bytes(self.buf)[:12]) and self.buf.maybe_extract_lines():
+                continue
         large = isinstance(event, events.DataReceived) and len(self.buf) > MAX_HEAD and self.stream_id is not None
         if large and _head_too_large(bytes(self.buf)):
             assert self.stream_id is not None

@@ -60,7 +60,7 @@ async def box(upstream: Upstream, plain: Upstream) -> AsyncIterator[Bottle]:
 async def raw(
     box: Bottle, data: bytes, *, connect: str = "", sni: str | None = None, alpn: tuple[str, ...] = ()
 ) -> bytes:
-    """Send bytes, through CONNECT and TLS if asked for, and read to the end or for a second of silence."""
+    """Send bytes, through CONNECT and TLS if asked for, and read to the end, or until it falls silent."""
     reader, writer = await asyncio.open_connection("127.0.0.1", box.port)
     try:
         if connect:
@@ -77,7 +77,7 @@ async def raw(
         writer.write(data)
         got = b""
         with contextlib.suppress(TimeoutError, ConnectionError):
-            while chunk := await asyncio.wait_for(reader.read(65536), 1):
+            while chunk := await asyncio.wait_for(reader.read(65536), 0.4 if got else 5):
                 got += chunk
         return got
     finally:

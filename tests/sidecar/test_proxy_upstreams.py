@@ -93,6 +93,37 @@ async def test_broken_answers_become_a_clear_502(serve: Serve, http2: bool):
         assert "\x1b" not in response.text
 
 
+async def hints(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+    while True:
+        await reader.readuntil(b"\r\n\r\n")
+        writer.write(b"HTTP/1.1 103 Early Hints\r\nLink: </x>\r\n\r\nHTTP/1.1 100 Continue\r\n\r\nHTTP/1.1 20")
+        await writer.drain()
+        writer.write(b"0 OK\r\nContent-Length: 2\r\n\r\nok")
+
+
+async def test_interim_answers_are_not_taken_for_the_final_one():
+    ca = authority()
+    async with raw_server(hints, ca) as port, to(port, ca) as box, box.client() as client:
+        for _ in range(3):
+            response = await client.get(f"https://{HOST}/")
+            assert (response.status_code, response.text) == (200, "ok")
+
+
+@pytest.mark.parametrize("http2", [False, True])
+async def test_long_connections_do_not_grow(http2: bool):
+    ca = authority()
+    async with Upstream((HOST,), ca).run() as upstream, to(upstream.port, ca) as box:
+        process = psutil.Process(box.process.pid)
+        async with box.client(http2=http2) as client:
+            for _ in range(300):
+                await client.get(f"https://{HOST}/")
+            before = process.memory_info().rss
+            for _ in range(1500):
+                await client.get(f"https://{HOST}/")
+            upstream.seen.clear()
+        assert (process.memory_info().rss - before) / 1500 < 8 * 1024
+
+
 async def test_a_switch_to_another_protocol_is_not_followed():
     ca = authority()
     async with raw_server(switches, ca) as port, to(port, ca) as box, box.client() as client:
