@@ -77,6 +77,21 @@ def corners() -> bytes:
     return "".join(out).encode()
 
 
+def edges() -> bytes:
+    """Movements that stop at margins and at the screen's edges, wide characters that do not fit, origin mode."""
+    out = ["\x1b[4;12r", *(f"\x1b[{y};{y * 2}H{y}" for y in range(1, 25))]
+    out += [
+        "\x1b[8;10H\x1b[99BB\x1b[8;12H\x1b[99AA",
+        "\x1b[20;14H\x1b[99BC\x1b[2;16H\x1b[99AD",
+        "\x1b[9;18H\x1b[99EE\x1b[9;1H\x1b[99FF",
+    ]
+    out += ["\x1b[?6h\x1b[1;30Ho1\x1b[99;34Ho2\x1b[2;38Ho3\x1b[2;42H\x1bDd\x1bMm\x1bEn", "\x1b[?6l\x1b[14;1H"]
+    out += ["\x1b[16;80H中\x1b[18;79H中文", "\x1b[19;77Habcd\x1b[K!\x1b[20;80Hz\x1b[1K", "\x1b[21;78H中中\x1b[21;79Hx"]
+    out += ["\x1b[?7l\x1b[22;79Habcdef\x1b[?7h", "\x1b[23;79Hab\bc\x1b[22;1H中文字\x1b[22;2H\x1b[X\x1b[22;5H\x1b[P"]
+    out += ["\x1b[12;1H\n\n\x1b[4;1H\x1bM\x1bMtop\x1b[2S\x1b[T", "\x1b[r\x1b[24;1Hend\n\x1b[1;1H\x1bMstart"]
+    return "".join(out).encode()
+
+
 def scrolling() -> bytes:
     """Text that scrolls through coloured backgrounds, an alternate screen in between, and back."""
     out = [f"\x1b[4{number % 8}mline {number}\x1b[K\x1b[0m\r\n" for number in range(60)]

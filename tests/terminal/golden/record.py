@@ -113,6 +113,7 @@ def main() -> None:
     cases: dict[str, tuple[int, int, bytes]] = {
         "agent": (100, 30, samples.claude_like(60)),
         "corners": (80, 24, samples.corners()),
+        "edges": (80, 24, samples.edges()),
         "scrolling": (80, 24, samples.scrolling()),
     }
     for name, make, cols, rows in (
