@@ -240,6 +240,8 @@ sys.stdin.read()
     holder.kill()
     holder.communicate()
     assert until(lambda: not any(alive(pid) for pid in pids))
+    for group in Path("/sys/fs/cgroup").glob(f"*/carboy-{spec.session_id}"):
+        assert until(lambda group=group: removed(group)), "nothing is in it any more"
 
 
 def test_many_lives_leave_nothing(spec: BoxSpec, build: Build) -> None:
@@ -276,6 +278,14 @@ def traces() -> tuple[int, list[str], int, list[str]]:
     children = Path(f"/proc/self/task/{os.getpid()}/children").read_text().split()
     groups = sorted(str(path) for path in Path("/sys/fs/cgroup").glob("*/carboy-life*"))
     return fds, mounts, len(children), groups
+
+
+def removed(folder: Path) -> bool:
+    try:
+        folder.rmdir()
+    except OSError:
+        return False
+    return True
 
 
 def alive(pid: int) -> bool:

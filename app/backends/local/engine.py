@@ -38,7 +38,7 @@ class Pipes:
 
 class Engine(Protocol):
     """Turns the calling (forked, already unprivileged) process into the sandbox. Writes `{"child-pid": n}` to
-    `pipes.info` for process 1, and executes KEEPER as that."""
+    `pipes.info` for process 1, and executes KEEPER (or as much as it) as that."""
 
     name: str
 
