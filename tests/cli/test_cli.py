@@ -20,7 +20,7 @@ type Run = Callable[..., Ended]
 @pytest.fixture
 def run(carboy_home: Path, tmp_path: Path) -> Iterator[Run]:
     def carboy(*arguments: str, stdin: str = "", **environ: str) -> Ended:
-        env = {**os.environ, "PYTHONPATH": str(ROOT), **environ}
+        env = {**os.environ, "PYTHONPATH": os.pathsep.join((str(ROOT), *sys.path)), **environ}
         command = [sys.executable, "-P", "-m", "app", *arguments]
         return subprocess.run(
             command, cwd=tmp_path, env=env, input=stdin, capture_output=True, text=True, timeout=60, check=False
@@ -218,6 +218,6 @@ def test_a_changed_audit_trail_is_found(run: Run, paths: Paths) -> None:
 def test_a_reader_that_goes_away_is_no_error(run: Run, carboy_home: Path) -> None:
     ok(run("init"))
     command = f"{sys.executable} -P -m app list bottles --json | head -c 1; exit ${{PIPESTATUS[0]}}"
-    env = {**os.environ, "PYTHONPATH": str(ROOT)}
+    env = {**os.environ, "PYTHONPATH": os.pathsep.join((str(ROOT), *sys.path))}
     ended = subprocess.run(["bash", "-c", command], capture_output=True, text=True, env=env, check=False)
     assert (ended.returncode, ended.stdout, ended.stderr) == (0, "[", "")

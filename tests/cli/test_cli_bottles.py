@@ -45,7 +45,12 @@ def command(*arguments: str) -> list[str]:
 
 
 def environment() -> dict[str, str]:
-    return {**os.environ, "PYTHONPATH": str(ROOT), "TERM": "xterm-256color", "LANG": "C.UTF-8"}
+    return {
+        **os.environ,
+        "PYTHONPATH": os.pathsep.join((str(ROOT), *sys.path)),
+        "TERM": "xterm-256color",
+        "LANG": "C.UTF-8",
+    }
 
 
 @pytest.fixture

@@ -119,7 +119,7 @@ async def test_a_second_one_is_refused(home: Paths) -> None:
 
 
 def carboy(*arguments: str, cwd: Path = ROOT, **environ: str) -> subprocess.CompletedProcess[str]:
-    env = {**os.environ, "PYTHONPATH": str(ROOT), **environ}
+    env = {**os.environ, "PYTHONPATH": os.pathsep.join((str(ROOT), *sys.path)), **environ}
     command = [sys.executable, "-P", "-m", "app", *arguments]
     return subprocess.run(command, cwd=cwd, env=env, capture_output=True, text=True, timeout=60, check=False)
 
@@ -150,7 +150,7 @@ async def test_one_that_dies_while_it_starts_leaves_its_last_words(
         "import os, sys\nif 'serve' in sys.orig_argv:\n  print('boom: no', file=sys.stderr, flush=True); os._exit(3)"
     )
     (tmp_path / "sitecustomize.py").write_text(words)
-    monkeypatch.setenv("PYTHONPATH", str(tmp_path))
+    monkeypatch.setenv("PYTHONPATH", os.pathsep.join((str(tmp_path), *sys.path)))
     with pytest.raises(CarboyError, match="boom: no") as caught:
         await Client.connect(home)
     assert caught.value.code == "controller_start"
