@@ -21,7 +21,7 @@ from app.core.health import Restarts
 from app.core.model import SidecarHealth
 from app.errors import CarboyError
 from app.processes.identity import ProcessId, kill_and_wait, same, wait_end
-from app.processes.spawner import Zygote
+from app.processes.spawner import Zygote, last_line
 from app.tasks import cancel_and_wait, spawn
 from sidecar.contract import SidecarConfig, UpstreamSettings
 from sidecar.control import Channel, ChannelClosed, RemoteError, connect
@@ -250,18 +250,6 @@ class Supervisor:
                 async with asyncio.timeout(STOP_SECONDS):
                     await wait_end(process)
         await kill_and_wait(process)
-
-
-def last_line(path: Path) -> str:
-    """The last line of a process's log, bounded: what it said before it ended."""
-    try:
-        with path.open("rb") as file:
-            file.seek(0, os.SEEK_END)
-            file.seek(max(0, file.tell() - 4096))
-            lines = file.read().decode(errors="replace").split("\n")
-    except OSError:
-        return ""
-    return next((line.strip()[:300] for line in reversed(lines) if line.strip()), "")
 
 
 def ending(code: int | None) -> str:

@@ -133,8 +133,11 @@ class Zygote:
                 "The process that starts bottles did not get ready", f"See {self._log_path}", "zygote"
             ) from None
         except ZygoteGone:
+            said = last_line(self._log_path)
             raise CarboyError(
-                "The process that starts bottles ended at once", f"See {self._log_path}", "zygote"
+                f"The process that starts bottles ended at once: {said or 'it said nothing'}",
+                f"See {self._log_path}",
+                "zygote",
             ) from None
         return running
 
@@ -234,8 +237,20 @@ class Zygote:
 
 def _environment() -> dict[str, str]:
     """What the zygote and so every child gets: no variable of the operator's, since any may be a credential."""
-    kept = ("PATH", "HOME", "LANG", "LC_ALL", "TZ", "TMPDIR", "VIRTUAL_ENV", "XDG_RUNTIME_DIR")
+    kept = ("PATH", "HOME", "LANG", "LC_ALL", "TZ", "TMPDIR", "VIRTUAL_ENV", "XDG_RUNTIME_DIR", "LD_LIBRARY_PATH")
     return {name: os.environ[name] for name in kept if name in os.environ} | {"PYTHONUNBUFFERED": "1"}
+
+
+def last_line(path: Path) -> str:
+    """The last line of a process's log, bounded: what it said before it ended."""
+    try:
+        with path.open("rb") as file:
+            file.seek(0, os.SEEK_END)
+            file.seek(max(0, file.tell() - 4096))
+            lines = file.read().decode(errors="replace").split("\n")
+    except OSError:
+        return ""
+    return next((line.strip()[:300] for line in reversed(lines) if line.strip()), "")
 
 
 def _open_log(path: Path) -> Any:
