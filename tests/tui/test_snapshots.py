@@ -1,0 +1,99 @@
+"""Pictures of every screen. A changed one is looked at, then taken over: `pytest tests/tui --snapshot-update`."""
+
+import os
+from collections.abc import Awaitable, Callable
+from typing import Any
+
+import pytest
+from scripted import ScriptedClient, app
+from textual.pilot import Pilot
+from textual.widgets import Input
+from waiting import ready, text_of, until
+
+pytestmark = pytest.mark.xdist_group("snapshots")
+SMALL, MEDIUM, LARGE = (80, 24), (120, 40), (160, 48)
+
+
+def keys(*pressed: str, shows: str = "") -> Callable[[Pilot[Any]], Awaitable[None]]:
+    """Press keys once everything is there, and wait for a text."""
+
+    async def before(pilot: Pilot[Any]) -> None:
+        await ready(pilot)
+        await until(pilot, lambda: "Thinking" in text_of(pilot) or pilot.app.size.width < 60, "the terminal")
+        for key in pressed:
+            await pilot.press(key)
+            await pilot.pause()
+        if shows:
+            await until(pilot, lambda: shows in text_of(pilot), shows)
+        for field in pilot.app.screen.query(Input):
+            field.cursor_blink = False
+            field._cursor_visible = True
+        lasting = ("feed", "terminal")
+        await until(pilot, lambda: all(worker.group in lasting for worker in pilot.app.workers if worker.is_running))
+        await pilot.pause()
+
+    return before
+
+
+PICTURES: dict[str, tuple[tuple[int, int], tuple[str, ...], str]] = {
+    "main_large": (LARGE, ("end",), "research-2 (researcher)"),
+    "main_medium": (MEDIUM, ("end",), "research-2 (researcher)"),
+    "main_terminal": (LARGE, ("enter",), "leaves the terminal"),
+    "tab_terminal": (SMALL, (), "Thinking"),
+    "tab_egress": (SMALL, ("3", "end", "2"), "pastebin"),
+    "tab_bottles": (SMALL, ("3",), "nightly"),
+    "tab_side": (SMALL, ("3", "end", "4"), "Nothing waits"),
+    "ended": (LARGE, ("down",), "exit code"),
+    "story": (LARGE, ("end", "2", "up", "up", "up", "up", "up", "enter"), "canary"),
+    "confirm": (LARGE, ("s",), "✗ lost"),
+    "help": (MEDIUM, ("question_mark",), "leaves the agent's terminal"),
+    "palette": (MEDIUM, ("colon", *"res"), "go to research-2"),
+    "themes": (MEDIUM, ("T",), "High contrast"),
+    "doctor": (MEDIUM, ("D",), "no daemon answers"),
+    "settings": (MEDIUM, ("comma",), "(settings.yml)"),
+    "bottle": (MEDIUM, ("i",), "api.anthropic.com"),
+    "egress": (LARGE, ("end", "e"), "pastebin"),
+    "launch_agent": (MEDIUM, ("n",), "developer"),
+    "launch_agent_small": (SMALL, ("n",), "developer"),
+    "launch_bottles": (MEDIUM, ("n", "enter"), "net-read"),
+    "launch_task": (MEDIUM, ("n", "enter", "enter"), "Backend"),
+    "launch_task_small": (SMALL, ("n", "enter", "enter"), "Name"),
+    "launch_preflight": (MEDIUM, ("n", "enter", "enter", "ctrl+s"), "Resolved manifest"),
+}
+
+
+@pytest.mark.parametrize("name", PICTURES)
+def test_picture(name: str, snap_compare: Any, monkeypatch: pytest.MonkeyPatch, tmp_path: Any) -> None:
+    if name.startswith("launch"):
+        monkeypatch.setattr("pathlib.Path.cwd", lambda: type(tmp_path)("/home/op/src/retry"))
+    size, pressed, shows = PICTURES[name]
+    assert snap_compare(app(ScriptedClient()), terminal_size=size, run_before=keys(*pressed, shows=shows))
+
+
+@pytest.mark.parametrize("theme", ["carboy-light", "carboy-contrast"])
+def test_picture_of_a_theme(theme: str, snap_compare: Any) -> None:
+    client = ScriptedClient()
+    client.settings_now = tuple(
+        item.model_copy(update={"value": theme}) if item.path == "theme" else item for item in client.settings_now
+    )
+    assert snap_compare(app(client), terminal_size=LARGE, run_before=keys("end", shows="research-2 (researcher)"))
+
+
+def test_picture_without_colour(snap_compare: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(os.environ, "NO_COLOR", "1")
+    assert snap_compare(app(ScriptedClient()), terminal_size=LARGE, run_before=keys("end", shows="research-2 (res"))
+
+
+def test_picture_of_an_approval(snap_compare: Any) -> None:
+    client = ScriptedClient()
+    waiting = {"id": "p1", "kind": "egress-allow", "slug": "impl-1", "justification": "cargo needs the index"}
+    client.proposals_now = [{**waiting, "created_at": 1_767_268_757.0}]
+    assert snap_compare(app(client), terminal_size=LARGE, run_before=keys(shows="cargo needs the index"))
+
+
+def test_picture_of_the_first_run(snap_compare: Any) -> None:
+    async def before(pilot: Pilot[Any]) -> None:
+        await ready(pilot)
+        await until(pilot, lambda: "No bottle yet" in text_of(pilot), "welcome")
+
+    assert snap_compare(app(ScriptedClient(views=(), history=[])), terminal_size=MEDIUM, run_before=before)
