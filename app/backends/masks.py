@@ -13,6 +13,8 @@ from app.errors import CarboyError
 DEFAULT: tuple[Mask, ...] = (
     Mask(path=".git/hooks", mode="read-only"),
     Mask(path=".git/config", mode="read-only"),
+    Mask(path=".git/config.worktree", mode="read-only"),
+    Mask(path=".git/commondir", mode="read-only"),
     Mask(path=".carboy", mode="hide"),
     Mask(path=".claude", mode="read-only"),
     Mask(path=".mcp.json", mode="read-only"),
@@ -26,7 +28,11 @@ DEFAULT: tuple[Mask, ...] = (
 )
 """backends.md, pivot masks. A manifest's entry for the same path replaces one of these."""
 
-PRIVATE_COPIES = frozenset({".git/config"})
+STAND_INS: dict[str, bytes] = {".git/commondir": b".\n", ".git/config.worktree": b""}
+"""What stands for a missing file where an empty folder would break git. Each says what git assumes without the file:
+`commondir` names the folder that holds the config (an agent that could write it would point git to one of its own)."""
+
+PRIVATE_COPIES = frozenset({".git/config", ".git/config.worktree"})
 """Read-only would break `git config`: of these the bottle gets a copy of its own, to read and write."""
 
 

@@ -320,6 +320,14 @@ def _(facts):
         return True
 
 
+@probe("files.git_common_folder")
+def _(facts):
+    path = os.path.join(facts["project"], ".git/commondir")
+    with open(path, "w") as stream:
+        stream.write("../evil\n")
+    return True
+
+
 @probe("files.git_config")
 def _(facts):
     # whether it reached the host is looked at from there (`victims`): inside, writing works on a private copy

@@ -325,6 +325,29 @@ def test_masks(spec: BoxSpec, build: Build) -> None:
     assert sorted(path.name for path in project.iterdir()) == [".git", ".vscode"]
 
 
+def test_git_cannot_be_pointed_to_another_config(spec: BoxSpec, build: Build) -> None:
+    """A `.git/commondir` names the folder of the config: with one of the agent's, the operator's next `git status`
+    would run what the agent wrote."""
+    project = repository(spec)
+    mark = project / "pwned"
+    bottle = build(spec)
+    bottle.run(f"""
+        mkdir -p evil/objects evil/refs; printf '#!/bin/sh\\ntouch "{mark}"\\n' > run; chmod +x run
+        printf '[core]\\n\\trepositoryformatversion = 0\\n\\tfsmonitor = ./run\\n' > evil/config
+        cp evil/config .git/config.worktree; rm -f .git/commondir; echo ../evil > .git/commondir
+    """)
+    subprocess.run(["git", "status"], cwd=project, capture_output=True, check=True)
+    assert not mark.exists()
+    bottle.run("git add run && git -c user.name=a -c user.email=b commit -qm x")
+    during = subprocess.run(["git", "log", "--oneline"], cwd=project, capture_output=True, text=True, check=True)
+    assert during.stdout.endswith(" x\n"), "git works for both while the masks are up"
+    bottle.sandbox.close()
+    assert not (project / ".git/commondir").exists()
+    assert not (project / ".git/config.worktree").exists()
+    subprocess.run(["git", "status"], cwd=project, capture_output=True, check=True)
+    assert not mark.exists()
+
+
 def test_masks_do_not_follow_links(spec: BoxSpec, build: Build, tmp_path: Path) -> None:
     assert spec.project is not None
     secret = tmp_path / "secret"

@@ -15,7 +15,7 @@ from dataclasses import dataclass, field
 from app.backends.local import mounts
 from app.backends.local.finish import empty_tree
 from app.backends.local.layout import PRIVATE
-from app.backends.masks import PRIVATE_COPIES
+from app.backends.masks import PRIVATE_COPIES, STAND_INS
 from app.core.schema import Mask
 
 GIT = ".git"
@@ -97,7 +97,7 @@ class Cover:
             self._private_copy(path)
         else:
             self._read_only(path, kind)
-        if mask.mode == "read-only" and stat.S_ISDIR(kind) and self._is_empty(path):
+        if mask.mode == "read-only" and (path in STAND_INS or (stat.S_ISDIR(kind) and self._is_empty(path))):
             self.placeholders.append(path)  # perhaps another session's: whoever ends last removes it
 
     def _is_empty(self, path: str) -> bool:
@@ -132,14 +132,21 @@ class Cover:
         if not self.writable or path in self._pinned:
             return
         parent, _, name = path.rpartition("/")
+        # another bottle in this project may be as far as this one
         with self._opened(parent, os.O_RDONLY | os.O_DIRECTORY) as folder, contextlib.suppress(FileExistsError):
-            os.mkdir(name, 0o755, dir_fd=folder)  # another bottle in this project may be as far as this one
+            if path in STAND_INS:
+                _write_new(folder, name, STAND_INS[path])
+            else:
+                os.mkdir(name, 0o755, dir_fd=folder)
         if path == GIT:
             self._private_repository()
             return
         self.placeholders.append(path)
         self._pinned.add(path)
-        self._attach(empty_tree(folder=True), path)
+        if path in STAND_INS:
+            self._read_only(path, stat.S_IFREG)
+        else:
+            self._attach(empty_tree(folder=True), path)
 
     def _private_repository(self) -> None:
         self.placeholders.append(GIT)
@@ -166,3 +173,11 @@ class Cover:
         tree = mounts.clone_tree(link, recursive=False, follow=False)
         mounts.set_attributes(tree, mounts.ATTR_RDONLY)
         self._attach(tree, path)
+
+
+def _write_new(folder: int, name: str, content: bytes) -> None:
+    fd = mounts.open_beneath(folder, name, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o644)
+    try:
+        os.write(fd, content)
+    finally:
+        os.close(fd)

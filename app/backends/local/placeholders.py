@@ -7,6 +7,7 @@ import os
 from pathlib import Path
 
 from app.backends.local import mounts
+from app.backends.masks import STAND_INS
 
 _RECORD = "placeholders.json"
 
@@ -44,7 +45,7 @@ def _read(file: Path) -> tuple[str, list[str]] | None:
 
 
 def _remove(project: str, path: str) -> bool:
-    """Only an empty folder goes; what has got something in it meanwhile is not ours any more."""
+    """Only an empty folder goes, or a file that says what we wrote; with anything else in it, it is not ours."""
     parent, _, name = path.rpartition("/")
     with contextlib.suppress(OSError):
         root = os.open(project, os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC)
@@ -53,8 +54,21 @@ def _remove(project: str, path: str) -> bool:
         finally:
             os.close(root)
         try:
-            os.rmdir(name, dir_fd=folder)
+            if path in STAND_INS:
+                _remove_stand_in(folder, name, STAND_INS[path])
+            else:
+                os.rmdir(name, dir_fd=folder)
         finally:
             os.close(folder)
         return True
     return False
+
+
+def _remove_stand_in(folder: int, name: str, content: bytes) -> None:
+    fd = mounts.open_beneath(folder, name, os.O_RDONLY | os.O_NONBLOCK)
+    try:
+        found = os.read(fd, len(content) + 1)
+    finally:
+        os.close(fd)
+    if found == content:
+        os.unlink(name, dir_fd=folder)
