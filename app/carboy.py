@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from textual.app import App
-from textual.binding import Binding
+from textual.binding import Binding, BindingType
 
 from app import themes
 from app.commands import command, textual_key
@@ -53,7 +53,7 @@ class CarboyApp(Working, App[None], inherit_bindings=False):
     TITLE = "carboy"
     ENABLE_COMMAND_PALETTE = False
     NOTIFICATION_TIMEOUT = 4
-    BINDINGS: ClassVar[list[Binding]] = [Binding("ctrl+c", "how_to_leave", show=False, system=True)]
+    BINDINGS: ClassVar[list[BindingType]] = [Binding("ctrl+c", "how_to_leave", show=False, system=True)]
 
     def __init__(self, connect: Connect = connect, *, clock: Callable[[], float] = time.time) -> None:
         super().__init__()

@@ -24,7 +24,7 @@ class Refusal(NamedTuple):
 
     host: str
     code: str
-    count: int
+    times: int
     last: Entry
 
 
@@ -53,7 +53,7 @@ class Tally:
     def _refusal(self, item: Entry) -> None:
         key = (item.host, item.code)
         known = self.refusals.pop(key, None)
-        self.refusals[key] = Refusal(item.host, item.code, known.count + 1 if known else 1, item)
+        self.refusals[key] = Refusal(item.host, item.code, known.times + 1 if known else 1, item)
         while len(self.refusals) > REFUSALS:
             self.refusals.popitem(last=False)
 

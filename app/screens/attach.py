@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, ClassVar
 
-from textual.binding import Binding
+from textual.binding import BindingType
 
 from app.commands import key_label
 from app.core import bottles
@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 class AttachScreen(Room):
     """Every key is the agent's but the leader, which closes the screen."""
 
-    BINDINGS: ClassVar[list[Binding]] = []
+    BINDINGS: ClassVar[list[BindingType]] = []
 
     def __init__(self, view: BottleView) -> None:
         super().__init__()

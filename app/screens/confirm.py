@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, ClassVar
 
-from textual.binding import Binding
+from textual.binding import Binding, BindingType
 from textual.containers import Vertical
 from textual.widgets import Static
 
@@ -22,7 +22,7 @@ class Buttons(Pressable, Static):
 class Confirm(Box[bool]):
     """`losses` are what is gone afterwards, `kept` what stays."""
 
-    BINDINGS: ClassVar[list[Binding]] = [
+    BINDINGS: ClassVar[list[BindingType]] = [
         *CLOSE,
         Binding("y", "yes", "Yes", show=False),
         Binding("n,q", "close", "No", show=False),

@@ -7,7 +7,7 @@ import os
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar
 
-from textual.binding import Binding
+from textual.binding import Binding, BindingType
 from textual.containers import Horizontal
 from textual.widgets import Static
 
@@ -47,7 +47,7 @@ class Decisions(Pressable, Static):
 class EgressScreen(Room):
     """`slug` is the bottle shown; `everyone` shows all of them."""
 
-    BINDINGS: ClassVar[list[Binding]] = [
+    BINDINGS: ClassVar[list[BindingType]] = [
         Binding("f,slash", "filter", "Filter", show=False),
         Binding("space", "pause", "Follow or pause", show=False),
         Binding("b", "everyone", "One bottle or all", show=False),

@@ -5,7 +5,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, ClassVar
 
-from textual.binding import Binding
+from textual.binding import BindingType
 from textual.containers import Container, Vertical
 from textual.screen import Screen
 from textual.widgets import Static
@@ -48,7 +48,7 @@ SETTLE = 0.08
 class MainScreen(BottleActions, Screen[None]):
     """`slug` is the selected bottle's, empty without one."""
 
-    BINDINGS: ClassVar[list[Binding]] = bindings(*scoped("main", "app"))
+    BINDINGS: ClassVar[list[BindingType]] = bindings(*scoped("main", "app"))
     AUTO_FOCUS = "BottleList"
 
     def __init__(self) -> None:

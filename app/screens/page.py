@@ -5,7 +5,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, ClassVar
 
-from textual.binding import Binding
+from textual.binding import Binding, BindingType
 from textual.containers import VerticalScroll
 from textual.content import Content
 from textual.widgets import Static
@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 class PageBody(VerticalScroll, can_focus=True):
     """Scrolls with the keys of a pager, too."""
 
-    BINDINGS: ClassVar[list[Binding]] = [
+    BINDINGS: ClassVar[list[BindingType]] = [
         Binding("j", "scroll_down", "Down", show=False),
         Binding("k", "scroll_up", "Up", show=False),
         Binding("space", "page_down", "Page down", show=False),
@@ -33,7 +33,7 @@ class PageBody(VerticalScroll, can_focus=True):
 class Page(Room):
     """Subclasses set `heading` and give `rows()`."""
 
-    BINDINGS: ClassVar[list[Binding]] = [
+    BINDINGS: ClassVar[list[BindingType]] = [
         Binding("r", "reload", "Ask again", show=False),
         Binding("q", "close", "Close", show=False),
     ]

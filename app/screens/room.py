@@ -8,7 +8,7 @@ import logging
 from collections.abc import Coroutine
 from typing import TYPE_CHECKING, Any, ClassVar, cast
 
-from textual.binding import Binding
+from textual.binding import Binding, BindingType
 from textual.screen import ModalScreen, Screen
 
 from app.commands import Command, scoped
@@ -23,10 +23,10 @@ if TYPE_CHECKING:
 
 log = logging.getLogger(__name__)
 
-CLOSE: list[Binding] = [Binding("escape", "close", "Close", show=False)]
+CLOSE: list[BindingType] = [Binding("escape", "close", "Close", show=False)]
 
 
-def bindings(*commands: Command) -> list[Binding]:
+def bindings(*commands: Command) -> list[BindingType]:
     """Textual's bindings for these commands."""
     return [Binding(item.key, item.action, item.title, tooltip=item.help, id=item.id, show=False) for item in commands]
 
@@ -84,7 +84,7 @@ class Working:
 class Room(Working, Screen[None]):
     """A whole-window screen. Escape closes it."""
 
-    BINDINGS: ClassVar[list[Binding]] = [*CLOSE, *bindings(*scoped("app"))]
+    BINDINGS: ClassVar[list[BindingType]] = [*CLOSE, *bindings(*scoped("app"))]
 
     def action_close(self) -> None:
         self.app.pop_screen()
@@ -93,7 +93,7 @@ class Room(Working, Screen[None]):
 class Box[Result](Working, ModalScreen[Result]):
     """A screen over another one. Escape closes it without an answer."""
 
-    BINDINGS: ClassVar[list[Binding]] = CLOSE
+    BINDINGS: ClassVar[list[BindingType]] = CLOSE
 
     def action_close(self) -> None:
         self.dismiss(None)

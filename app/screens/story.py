@@ -5,7 +5,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any, ClassVar
 
-from textual.binding import Binding
+from textual.binding import Binding, BindingType
 from textual.containers import VerticalScroll
 from textual.widgets import Static
 
@@ -42,7 +42,7 @@ KNOWN = frozenset(
 
 
 class Story(Box[None]):
-    BINDINGS: ClassVar[list[Binding]] = [*CLOSE, Binding("enter,q", "close", "Close", show=False)]
+    BINDINGS: ClassVar[list[BindingType]] = [*CLOSE, Binding("enter,q", "close", "Close", show=False)]
     AUTO_FOCUS = "VerticalScroll"
     DEFAULT_CSS = """
     Story { align: center middle; background: $background 60%; }

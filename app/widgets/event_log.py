@@ -5,15 +5,15 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Iterable
-from typing import TYPE_CHECKING, ClassVar
+from typing import TYPE_CHECKING, ClassVar, cast
 
 from rich.segment import Segment
 from rich.style import Style
-from textual.binding import Binding
+from textual.binding import Binding, BindingType
 from textual.cache import LRUCache
 from textual.geometry import Region, Size
 from textual.message import Message
-from textual.reactive import reactive
+from textual.reactive import Reactive, reactive
 from textual.scroll_view import ScrollView
 from textual.strip import Strip
 from textual.widget import Widget
@@ -55,7 +55,7 @@ class EventLog(ScrollView, can_focus=True):
         & > .event-log--cursor { background: $cursor; }
     }
     """
-    BINDINGS: ClassVar[list[Binding]] = [
+    BINDINGS: ClassVar[list[BindingType]] = [
         Binding("up,k", "move(-1)", "Up", show=False),
         Binding("down,j", "move(1)", "Down", show=False),
         Binding("pageup", "page(-1)", "Page up", show=False),
@@ -196,7 +196,8 @@ class EventLog(ScrollView, can_focus=True):
 
     def _draw_again(self) -> None:
         # Setting virtual_size would lay the whole screen out again, ten times a second in a flood: 10 ms each.
-        self.set_reactive(Widget.virtual_size, Size(self.size.width, len(self._shown)))
+        size = Size(self.size.width, len(self._shown))
+        self.set_reactive(cast("Reactive[Size]", Widget.virtual_size), size)
         self._scroll_update(self.virtual_size)
         if self.following:
             self.scroll_end(animate=False, immediate=True, x_axis=False)

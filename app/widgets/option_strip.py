@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, ClassVar
 
-from textual.binding import Binding
+from textual.binding import Binding, BindingType
 from textual.content import Content
 from textual.message import Message
 from textual.reactive import reactive
@@ -24,7 +24,7 @@ class OptionStrip(Pressable, Widget, can_focus=True):
     OptionStrip { height: 1; padding: 0 1; background: $raised; }
     OptionStrip:focus { background: $cursor; }
     """
-    BINDINGS: ClassVar[list[Binding]] = [
+    BINDINGS: ClassVar[list[BindingType]] = [
         Binding("left,h", "move(-1)", "Previous", show=False),
         Binding("right,l,space", "move(1)", "Next", show=False),
     ]

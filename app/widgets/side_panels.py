@@ -101,7 +101,7 @@ class RefusalsPanel(Options):
         if tuple(refusals) == self._refusals:
             return
         self._refusals = tuple(refusals)
-        total = sum(item.count for item in refusals)
+        total = sum(item.times for item in refusals)
         self.border_title = ink(("Refused", "bold"), (f" {count(total)}", "bold refused") if total else "")
         self._draw()
 
@@ -120,7 +120,7 @@ class RefusalsPanel(Options):
         why = printable(item.last.reason or item.code.replace("_", " "), 200)
         return lines(
             [
-                spread(head, ink((f"{count(item.count)}×", "soft")), width),
+                spread(head, ink((f"{count(item.times)}×", "soft")), width),
                 spread(ink((f"  {why}", "faint")), ink(), width),
             ]
         )

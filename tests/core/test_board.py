@@ -38,7 +38,7 @@ def test_a_replay_counts_once() -> None:
         board.record(event)
     tally = board.tally("b")
     assert (tally.requests, tally.refused, tally.bytes_up) == (2, 2, 6)
-    assert tally.refusals[("a", "host_not_allowed")].count == 2
+    assert tally.refusals[("a", "host_not_allowed")].times == 2
     assert [item.seq for item in board.entries("b")] == [1, 2]
 
 

@@ -93,7 +93,7 @@ async def test_refusals_totals_and_journal_belong_to_the_selected_bottle() -> No
         screen = pilot.app.screen
         assert screen.query_one(EgressPanel).log_view.total == 10
         refusals = screen.query_one(RefusalsPanel)._refusals
-        assert [(item.host, item.count) for item in refusals] == [
+        assert [(item.host, item.times) for item in refusals] == [
             ("pypi.org", 1),
             ("pastebin.com", 2),
             ("hooks.example.net", 1),

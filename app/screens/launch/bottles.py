@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import TYPE_CHECKING, ClassVar
 
-from textual.binding import Binding
+from textual.binding import Binding, BindingType
 from textual.containers import Horizontal
 from textual.content import Content
 from textual.widgets.option_list import Option
@@ -28,15 +28,15 @@ if TYPE_CHECKING:
 
 
 class Available(Options):
-    BINDINGS: ClassVar[list[Binding]] = [
-        Binding("space", "screen.toggle", "Take in or out", show=False),
+    BINDINGS: ClassVar[list[BindingType]] = [
+        Binding("space", "screen.take", "Take in or out", show=False),
         Binding("j", "cursor_down", show=False),
         Binding("k", "cursor_up", show=False),
     ]
 
 
 class Order(Options):
-    BINDINGS: ClassVar[list[Binding]] = [
+    BINDINGS: ClassVar[list[BindingType]] = [
         Binding("K,shift+up", "screen.shift(-1)", "Earlier", show=False),
         Binding("J,shift+down", "screen.shift(1)", "Later", show=False),
         Binding("space,delete,backspace", "screen.drop", "Take out", show=False),
@@ -48,7 +48,7 @@ class Order(Options):
 class BottlesStep(Step):
     step = "bottles"
     keys: ClassVar[tuple[Key, ...]] = (
-        Key("space", "take in or out", "screen.toggle"),
+        Key("space", "take in or out", "screen.take"),
         Key("tab", "order"),
         Key("K J", "move"),
         Key("↵", "next", "screen.next"),
@@ -105,7 +105,7 @@ class BottlesStep(Step):
         self.complain("")
         self._draw()
 
-    def action_toggle(self) -> None:
+    def action_take(self) -> None:
         at = self.query_one(Available).highlighted
         if at is None or at >= len(self.entries):
             return
@@ -151,5 +151,6 @@ def _row(item: BottleEntry, chosen: tuple[str, ...], width: int) -> Content:
     head = box + ink((printable(item.name, 63), "bold ink" if number else "ink"))
     lineage = printable(item.lineage.replace(" -> ", " → "), 120) if item.lineage != item.name else ""
     provider = ink((printable(item.provider, 30), "faint")) if item.provider else ink()
-    about = " · ".join(part for part in (lineage, printable(item.notes.partition("\n")[0], 120)) if part)
+    first = item.notes.strip().partition("\n")[0].lstrip("# ")
+    about = " · ".join(part for part in (lineage, printable(first, 120)) if part)
     return lines([spread(head, provider, width), spread(ink((f"    {about}", "faint")), ink(), width)])

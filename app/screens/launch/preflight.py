@@ -6,7 +6,7 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import TYPE_CHECKING, ClassVar
 
-from textual.binding import Binding
+from textual.binding import Binding, BindingType
 from textual.containers import Vertical, VerticalScroll
 from textual.widgets import Input, Static
 
@@ -39,7 +39,7 @@ class Masked(Input):
 
 class PreflightStep(Step):
     step = "preflight"
-    BINDINGS: ClassVar[list[Binding]] = [
+    BINDINGS: ClassVar[list[BindingType]] = [
         Binding("enter,ctrl+s", "start", "Start", show=False),
         Binding("c", "confirm", "Confirm the project's agent", show=False),
         Binding("r", "again", "Look again", show=False),

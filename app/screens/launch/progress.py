@@ -5,7 +5,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, ClassVar
 
-from textual.binding import Binding
+from textual.binding import Binding, BindingType
 from textual.containers import VerticalScroll
 from textual.widgets import Static
 
@@ -31,7 +31,7 @@ MARKS = {"running": ("◌", "changed"), "done": ("✓", "ok"), "failed": ("✗",
 
 class StartStep(Step):
     step = "start"
-    BINDINGS: ClassVar[list[Binding]] = [Binding("r", "again", "Try again", show=False)]
+    BINDINGS: ClassVar[list[BindingType]] = [Binding("r", "again", "Try again", show=False)]
     keys: ClassVar[tuple[Key, ...]] = ()
     AUTO_FOCUS = "VerticalScroll"
 

@@ -17,14 +17,15 @@ if TYPE_CHECKING:
     from collections.abc import Iterable
 
     from textual.app import ComposeResult
-    from textual.binding import Binding
+    from textual.binding import BindingType
+    from textual.content import Content
     from textual.widget import Widget
 
 
 class Step(Working, Screen[None]):
     """Subclasses set `step` and `keys`, and give `body()`."""
 
-    BINDINGS: ClassVar[list[Binding]] = CLOSE
+    BINDINGS: ClassVar[list[BindingType]] = CLOSE
     DEFAULT_CSS = """
     Step > #step-title { height: 1; padding: 0 1; background: $panel; dock: top; }
     Step > #step-body { padding: 1 2; height: 1fr; }
@@ -51,7 +52,7 @@ class Step(Working, Screen[None]):
         """The step's own widgets."""
         raise NotImplementedError
 
-    def _where(self) -> Part:
+    def _where(self) -> Content:
         parts: list[Part] = [("◖ carboy  ", "bold accent"), ("New bottle", "bold ink"), ("   ", "faint")]
         for number, name in enumerate(STEPS, 1):
             parts.append((f"{number} {name}", "bold accent underline" if name == self.step else "faint"))

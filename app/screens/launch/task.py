@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import TYPE_CHECKING, ClassVar
 
-from textual.binding import Binding
+from textual.binding import Binding, BindingType
 from textual.containers import VerticalScroll
 from textual.widgets import Input, Static, TextArea
 
@@ -27,7 +27,7 @@ BACKENDS = ("auto", "local", "docker")
 class Task(TextArea):
     """Tab and escape belong to the step."""
 
-    BINDINGS: ClassVar[list[Binding]] = []
+    BINDINGS: ClassVar[list[BindingType]] = []
 
     def __init__(self, text: str) -> None:
         super().__init__(
@@ -42,7 +42,7 @@ class TaskStep(Step):
         Key("← →", "choose"),
         Key("ctrl+s", "preflight", "screen.next"),
     )
-    BINDINGS: ClassVar[list[Binding]] = [
+    BINDINGS: ClassVar[list[BindingType]] = [
         Binding("ctrl+s,ctrl+enter", "next", "Preflight", show=False),
     ]
     AUTO_FOCUS = "#task"
