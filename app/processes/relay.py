@@ -249,9 +249,16 @@ class Reader:
         except BlockingIOError:
             self._loop.add_writer(self._sock, self._flush)
         except OSError:
+            self._last_words()
             self._close()
             return
         self._progress()
+
+    def _last_words(self) -> None:
+        """The peer has gone; what it typed before that still counts."""
+        with contextlib.suppress(OSError):
+            while not self._relay.input_full and (data := self._sock.recv(CHUNK)):
+                self.received(data)
 
     def _progress(self) -> None:
         if not self._out:

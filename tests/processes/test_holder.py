@@ -171,6 +171,16 @@ async def test_several_look_at_once_and_a_late_one_sees_the_screen(held: Held) -
     assert one.exit == 0
 
 
+async def test_what_was_typed_before_leaving_arrives(held: Held) -> None:
+    await held.build()
+    await held.start("for i in 1 2 3 4 5 6 7 8 9 10; do echo much output of mine; read x; echo $x; done; exit 9")
+    for _ in range(10):
+        screen = await Screen.of(await connect(held.socket, TOKEN))
+        await screen.send(stream.INPUT, b"typed\r")
+        screen.close()  # with the redraw unread
+    assert (await held.exited())["code"] == 9
+
+
 async def test_the_last_size_counts(held: Held) -> None:
     await held.build()
     await held.start("trap 'stty size' WINCH; echo ready; while :; do sleep 0.05; done")
