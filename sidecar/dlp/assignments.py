@@ -1,0 +1,83 @@
+"""Generic rules: `password = "…"`, `"client_secret": "…"`, and credentials in URLs. Pure; placeholders are left alone.
+
+Source code is full of `token = get_token()`; a value counts only when it looks like a value: quoted or bare, no call,
+no variable, no word of a dictionary alone, and mixed enough to have been generated or chosen as a password.
+"""
+
+import re
+from functools import cache
+
+from sidecar.dlp import shape
+from sidecar.dlp.matcher import Spec
+from sidecar.dlp.placeholders import is_placeholder
+from sidecar.dlp.portable_matcher import compile_re2
+from sidecar.dlp.rules import Rule
+
+_NAMES = (
+    "password", "passwd", "passphrase", "secret", "token", "apikey", "api_key", "api-key", "accesskey", "access_key",
+    "access-key", "privatekey", "private_key", "private-key", "auth_key", "authkey", "encryption_key", "signing_key",
+    "credential", "pwd",
+)  # fmt: skip
+_VALUE = r"""[!#-&*+\-./0-9:=?@A-Z^_a-z~]{8,200}"""
+_GAP = r"""["']{0,1}[ \t]{0,4}(?::=|=>|=|:)[ \t]{0,4}\\{0,3}["'`]"""
+_ASSIGNED = rf"""(?:{"|".join(_NAMES)})[A-Za-z0-9_]{{0,16}}\\{{0,3}}{_GAP}{_VALUE}"""
+_ASSIGNED_VALUE = rf"""(?i)(?:{"|".join(_NAMES)})[a-z0-9_]{{0,16}}\\{{0,3}}{_GAP}({_VALUE})\\{{0,3}}["'`]"""
+_URL_START = r"[a-zA-Z][a-zA-Z0-9+.\-]{1,20}://[A-Za-z0-9._~%!$&*+=\-]{0,64}:"
+_PASSWORD = r"[A-Za-z0-9._~%!$&*+=;,\-]{3,128}"  # noqa: S105  # an expression, no password
+_URL_VALUE = rf"{_URL_START}({_PASSWORD})@[A-Za-z0-9\[]"
+_DULL_WORDS = """
+pass passwd password pw pwd secret token key user username admin root test testing guest example none null true false
+string postgres mysql redis rabbitmq minio changeme foo bar baz foobar hunter2 xxx abc 1234 12345 123456
+"""
+_DULL = frozenset(_DULL_WORDS.split())
+_WORDY = re.compile(r"[A-Za-z]*[a-z]{2,}(?:[-_./: ][A-Za-z]+)*[0-9]{0,2}")
+_CODE = re.compile(r"[a-z_]\w*(?:\.\w+)+|[A-Z][A-Z0-9_]+|(?:[a-z]+:)?//.*|[./~].*/.*|\$\w+|%\w+|[\w.-]+@[\w.-]+")
+
+
+def plausible(value: str) -> bool:
+    """A value that someone made or chose as a secret, not a name, a path, a word or a piece of code."""
+    if is_placeholder(value.encode("ascii", "replace")) or _WORDY.fullmatch(value) or _CODE.fullmatch(value):
+        return False
+    classes = (str.islower, str.isupper, str.isdigit)
+    kinds = sum(any(test(char) for char in value) for test in classes) + any(not char.isalnum() for char in value)
+    digits = sum(char.isdigit() for char in value)
+    return (kinds >= 3 and digits >= 2 and len(set(value)) >= 6) or (kinds >= 2 and digits >= 4 and len(value) >= 16)
+
+
+def url_password(value: str) -> bool:
+    """A password in a URL that is not the word `password`, a variable or a format."""
+    plain = value.lower().strip("*.-_")
+    return (
+        len(plain) >= 3
+        and plain not in _DULL
+        and not value.startswith(("$", "%", "{", "<", ":"))
+        and len(set(plain)) > 2
+    )
+
+
+@cache
+def generic_rules() -> tuple[Rule, ...]:
+    return (
+        Rule(
+            kind="generic-assignment",
+            title="A secret assigned by name",
+            detector="token_patterns",
+            code="assigned_secret",
+            severity="block",
+            spec=Spec(shape.trimmed(_ASSIGNED), True, tuple(name.encode() for name in _NAMES)),
+            width=shape.max_width(_ASSIGNED) + 8,
+            regex=compile_re2(_ASSIGNED_VALUE),
+            accept=plausible,
+        ),
+        Rule(
+            kind="url-password",
+            title="A password in a URL",
+            detector="token_patterns",
+            code="url_credentials",
+            severity="block",
+            spec=Spec(rf"{_URL_START}{_PASSWORD}@", False, (b"://",)),
+            width=shape.max_width(_URL_VALUE) + 8,
+            regex=compile_re2(_URL_VALUE),
+            accept=url_password,
+        ),
+    )

@@ -1,0 +1,40 @@
+"""Arithmetic on five- and six-bit alphabets. Pure; the standard library's base32 is a loop in Python."""
+
+from collections.abc import Iterator
+
+import numpy as np
+
+BASE64 = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/"
+BASE32 = "ABCDEFGHIJKLMNOPQRSTUVWXYZ234567"
+
+_VALUES = np.full(256, 255, np.uint8)
+for _value, (_upper, _lower) in enumerate(zip(BASE32.encode(), BASE32.lower().encode(), strict=True)):
+    _VALUES[_upper] = _VALUES[_lower] = _value
+
+
+def base32_offsets(run: bytes) -> Iterator[bytes]:
+    """`run` decoded from base32 starting at each of its first eight letters; what is no letter of it is skipped."""
+    values = _VALUES[np.frombuffer(run, np.uint8)]
+    values = values[values < 32]
+    bits = np.unpackbits(values.reshape(-1, 1), axis=1)[:, 3:].ravel()
+    for offset in range(8):
+        part = bits[5 * offset :]
+        yield np.packbits(part[: len(part) // 8 * 8]).tobytes()
+
+
+def ascii_group(alphabet: str, *, also: str = "") -> str:
+    """An expression for one aligned group of characters that encode ASCII: the top bit of each byte is 0.
+
+    `also` are further characters taken wherever the whole alphabet is.
+    """
+    width = len(alphabet).bit_length() - 1
+    size = {5: 8, 6: 4}[width]
+    classes: list[str] = []
+    for index in range(size):
+        masks = [1 << (width - 1 - bit) for bit in range(width) if (index * width + bit) % 8 == 0]
+        if masks:
+            chosen = "".join(char for value, char in enumerate(alphabet) if not value & masks[0])
+        else:
+            chosen = alphabet + also
+        classes.append("[" + "".join("\\" + char if char in "+/-" else char for char in chosen) + "]")
+    return "".join(classes)

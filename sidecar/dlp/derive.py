@@ -1,0 +1,300 @@
+"""Further texts hidden in a text: folded, un-escaped, decoded from base64, base32, hex and gzip. Pure, bounded.
+
+Only the surroundings of what gives an encoding away are decoded, so an ordinary text costs one search. A run of
+base64 that holds ASCII shows in its very characters (the top bit of every byte is 0), whatever its alignment: random
+data, such as an image, does so once in 2¹⁸ places.
+"""
+
+import binascii
+import html
+import re
+import zlib
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from functools import cache
+from typing import Any, NamedTuple
+
+from sidecar.dlp import fold
+from sidecar.dlp.bits import BASE32, BASE64, ascii_group, base32_offsets
+from sidecar.dlp.matcher import Spec
+from sidecar.dlp.needles import decoded_url_alphabet
+from sidecar.dlp.portable_matcher import compile_re2
+from sidecar.dlp.rules import windows
+
+REACH = 400
+"""Bytes kept on both sides of a place that is decoded: more than a credential's shape is long, bar JWTs and keys."""
+
+_GAP = 80
+"""White space and quotes between two lines of one wrapped run are fewer."""
+
+
+class Derived(NamedTuple):
+    """`data` came out of source text[start:end] by `name`."""
+
+    name: str
+    start: int
+    end: int
+    data: bytes
+
+
+class TooMuch(Exception):
+    """Decoding would take more than its share of memory: the request is refused, not passed unscanned."""
+
+
+@dataclass
+class Allowance:
+    """Bytes that all decoding of one scan may produce."""
+
+    left: int
+
+    def take(self, data: bytes) -> bytes:
+        self.left -= len(data)
+        if self.left < 0:
+            raise TooMuch("decoded text is too large")
+        return data
+
+
+@dataclass(frozen=True, slots=True)
+class Decoder:
+    """`specs` find where it has work; `expand` does it, given the ends of those places, or None for everywhere."""
+
+    name: str
+    specs: tuple[Spec, ...]
+    expand: Callable[[bytes, Sequence[int] | None, Allowance], Iterator[Derived]]
+
+
+def _windows(text: bytes, ends: Sequence[int] | None, reach: int = REACH) -> Iterator[tuple[int, int]]:
+    return iter([(0, len(text))]) if ends is None else windows(ends, reach, len(text))
+
+
+def _local(name: str, decode: Callable[[bytes], bytes]) -> Callable[..., Iterator[Derived]]:
+    """A decoder of the stretches around its places; ASCII that it does not change stays in context."""
+
+    def expand(text: bytes, ends: Sequence[int] | None, allowance: Allowance) -> Iterator[Derived]:
+        for start, end in _windows(text, ends):
+            piece = text[start:end]
+            decoded = decode(piece)
+            if decoded and decoded != piece:
+                yield Derived(name, start, end, allowance.take(decoded))
+
+    return expand
+
+
+# --- escapes ------------------------------------------------------------------------------------------------------
+
+_PERCENT = re.compile(rb"(?:%[0-9A-Fa-f]{2})+")
+_ESCAPES = re.compile(
+    rb"((?:\\u[0-9A-Fa-f]{4})+)|((?:\\x[0-9A-Fa-f]{2})+)|((?:\\[0-3][0-7]{2})+)|\\u\{([0-9A-Fa-f]{1,6})\}|"
+    rb"((?:\\[nrtbfv])+)|((?:\\[\\/\"'])+)"
+)
+
+
+def percent(data: bytes) -> bytes:
+    """Percent-encoding taken off, twice where it was put on twice."""
+    for _ in range(3):
+        changed = _PERCENT.sub(lambda match: bytes.fromhex(match.group().replace(b"%", b"").decode()), data)
+        if changed == data:
+            break
+        data = changed
+    return data
+
+
+def _unescape(match: re.Match[bytes]) -> bytes:
+    wide, byte, octal, brace, blank, plain = match.groups()
+    if wide:
+        units = bytes.fromhex(wide.replace(b"\\u", b"").decode())
+        return units.decode("utf-16-be", "replace").encode("utf-8", "replace")
+    if byte:
+        return bytes.fromhex(byte.replace(b"\\x", b"").decode())
+    if octal:
+        return bytes(int(digits, 8) & 255 for digits in octal.split(b"\\")[1:])
+    if brace:
+        code = int(brace, 16)
+        return chr(code).encode("utf-8", "replace") if code < 0x110000 else b""
+    return b"\n" if blank else plain[1::2]
+
+
+def unescape(data: bytes) -> bytes:
+    """Backslash escapes of JSON, JavaScript, Python and C taken off, up to three levels of them."""
+    for _ in range(3):
+        changed = _ESCAPES.sub(_unescape, data)
+        if changed == data:
+            break
+        data = changed
+    return data
+
+
+def entities(data: bytes) -> bytes:
+    """HTML entities taken off."""
+    return html.unescape(data.decode("utf-8", "replace")).encode("utf-8", "replace")
+
+
+def _folded(data: bytes) -> bytes:
+    extra = fold.hidden(data)
+    return fold.fold(data) + (b"\n" + extra if extra else b"")
+
+
+def _wide(data: bytes) -> bytes:
+    return data.replace(b"\0", b"")
+
+
+# --- runs of an alphabet ------------------------------------------------------------------------------------------
+
+_B64 = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/-_"
+_BLANK = b" \t\r\n\"'\\,>|"
+_B64_RUN = re.compile(rb"[A-Za-z0-9+/_-]+=*")
+_B64_LINES = re.compile(rb"[A-Za-z0-9+/_-]+(?:(?:\\[nr]|[ \t\r\n\"'\\,>|]){1,80}[A-Za-z0-9+/_-]{4,})*")
+_HEX_LINES = re.compile(rb"[0-9A-Fa-f](?:[^0-9A-Za-z]{0,8}(?:0?[xX])?[0-9A-Fa-f])*")
+_B32_LINES = re.compile(rb"(?:[A-Z2-7]{8,}(?:[ \t\r\n-]{0,8}[A-Z2-7]+)*)|(?:[a-z2-7]{8,}(?:[ \t\r\n-]{0,8}[a-z2-7]+)*)")
+_NOT_HEX = bytes(code for code in range(256) if chr(code) not in "0123456789abcdefABCDEF")
+_NOT_B64 = bytes(code for code in range(256) if code not in _B64)
+_STEP = 4096
+
+
+def _back(text: bytes, at: int, alphabet: bytes, floor: int) -> int:
+    """The start of the run of `alphabet` that ends at `at`, not before `floor`."""
+    while at > floor:
+        low = max(floor, at - _STEP)
+        kept = len(text[low:at].rstrip(alphabet))
+        if kept:
+            return low + kept
+        at = low
+    return floor
+
+
+def _runs(
+    text: bytes, ends: Sequence[int] | None, alphabet: bytes, lines: re.Pattern[bytes]
+) -> Iterator[tuple[int, int]]:
+    """The runs of an alphabet, wrapped lines joined, that hold the places in `ends`; each once."""
+    if ends is None:
+        yield from (match.span() for match in lines.finditer(text) if match.end() - match.start() >= 24)
+        return
+    done = 0
+    for end in ends:
+        inside = max(done, min(end, len(text)) - 2)
+        if end <= done:
+            continue
+        start = _back(text, inside, alphabet + _BLANK, done)
+        while match := lines.search(text, start):
+            if match.start() >= end:
+                break
+            start = done = max(match.end(), start + 1)
+            if match.end() >= min(end, len(text)) - 2:
+                yield match.span()
+                break
+
+
+@cache
+def _ascii_run() -> Any:
+    return compile_re2(r"[\x00-\x7f]{16}")
+
+
+def _worth(data: bytes) -> bool:
+    """Decoded data with a stretch of ASCII in it; everything else is noise of a wrong alignment, or an image."""
+    return _ascii_run().search(data) is not None
+
+
+def _base64(text: bytes, ends: Sequence[int] | None, allowance: Allowance) -> Iterator[Derived]:
+    for start, end in _runs(text, ends, _B64, _B64_LINES):
+        run = decoded_url_alphabet(text[start:end].translate(None, _NOT_B64))
+        for offset in range(4):
+            data = _a2b(run[offset:])
+            if _worth(data):
+                yield Derived("base64", start, end, allowance.take(data))
+
+
+def _a2b(run: bytes) -> bytes:
+    return binascii.a2b_base64(
+        run[: len(run) // 4 * 4] + {2: run[-2:] + b"==", 3: run[-3:] + b"="}.get(len(run) % 4, b"")
+    )
+
+
+def _hex(text: bytes, ends: Sequence[int] | None, allowance: Allowance) -> Iterator[Derived]:
+    alphabet = b"0123456789abcdefABCDEFxX%:,;-.&#[](){}u"
+    for start, end in _runs(text, ends, alphabet, _HEX_LINES):
+        run = re.sub(rb"0[xX]", b"", text[start:end]).translate(None, _NOT_HEX)
+        for offset in range(2):
+            part = run[offset:]
+            data = bytes.fromhex(part[: len(part) // 2 * 2].decode())
+            if _worth(data):
+                yield Derived("hex", start, end, allowance.take(data))
+
+
+def _base32(text: bytes, ends: Sequence[int] | None, allowance: Allowance) -> Iterator[Derived]:
+    alphabet = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz234567="
+    for start, end in _runs(text, ends, alphabet, _B32_LINES):
+        for data in base32_offsets(text[start:end]):
+            if _worth(data):
+                yield Derived("base32", start, end, allowance.take(data))
+
+
+_GZIP_START = re.compile(rb"H4sI[A-Za-z0-9+/_-]|eJ[wzxyA-Za-z0-9+/_-]|eNo|eAE|eF4")
+
+
+def _gzip(text: bytes, ends: Sequence[int] | None, allowance: Allowance) -> Iterator[Derived]:
+    for start, end in _runs(text, ends, _B64, _B64_LINES):
+        for match in _GZIP_START.finditer(text, start, end):
+            run = decoded_url_alphabet(text[match.start() : end].translate(None, _NOT_B64))
+            data = inflate(_a2b(run), allowance)
+            if data:
+                yield Derived("gzip+base64", match.start(), end, allowance.take(data))
+                break
+
+
+def _binary_gzip(text: bytes, ends: Sequence[int] | None, allowance: Allowance) -> Iterator[Derived]:
+    at = text.find(b"\x1f\x8b\x08")
+    while at >= 0:
+        data = inflate(text[at:], allowance)
+        if data:
+            yield Derived("gzip", at, len(text), allowance.take(data))
+            return
+        at = text.find(b"\x1f\x8b\x08", at + 3)
+
+
+def inflate(data: bytes, allowance: Allowance) -> bytes:
+    """What a gzip or zlib stream holds, also a truncated one; b"" where it is none. Bombs end at the allowance."""
+    stream = zlib.decompressobj(47)
+    try:
+        plain = stream.decompress(data, max(1, allowance.left))
+    except zlib.error:
+        return b""
+    if stream.unconsumed_tail:
+        raise TooMuch("compressed data is too large")
+    return plain
+
+
+# --- what gives each away -----------------------------------------------------------------------------------------
+
+
+@cache
+def decoders() -> tuple[Decoder, ...]:
+    """All of them, in order of how often they have work."""
+    wrapped = r"[A-Za-z0-9+/]{6}\\[nr][A-Za-z0-9+/\\]{6}"
+    entity = r"&(?:#[0-9xX]|(?:sol|plus|equals|lowbar|hyphen|dash|period|colon|amp|lt|gt|quot|apos|num|commat|percnt);)"
+    group64 = ascii_group(BASE64, also="-_")
+    any64 = r"[A-Za-z0-9+/_\-]"
+    group32 = ascii_group(BASE32)
+    return (
+        Decoder("folded", (Spec(fold.search_source()),), _local("folded", _folded)),
+        Decoder("url", (Spec(r"%[2-7][0-9A-Fa-f]"),), _local("url", percent)),
+        Decoder(
+            "escapes",
+            (Spec(r"\\u[0-9A-Fa-f{]|\\x[2-7][0-9A-Fa-f]|\\[01][0-7]{2}\\[01][0-7]|\\/[A-Za-z0-9]"), Spec(wrapped)),
+            _local("escapes", unescape),
+        ),
+        Decoder("entities", (Spec(entity),), _local("entities", entities)),
+        Decoder(
+            "wide", (Spec(r"[A-Za-z0-9]\x00[A-Za-z0-9]\x00[A-Za-z0-9]\x00[A-Za-z0-9]\x00"),), _local("wide", _wide)
+        ),
+        Decoder("base64", (Spec(rf"(?:{group64}){{6}}{any64}*(?:[^A-Za-z0-9+/_\-]|\z)"),), _base64),
+        Decoder(
+            "hex",
+            (Spec(r"(?:[2-7][0-9A-Fa-f][^0-9A-Za-z]{0,2}(?:0?[xX])?){12}(?:[^0-9A-Fa-f]|\z)"),),
+            _hex,
+        ),
+        Decoder(
+            "base32", (Spec(rf"(?:(?:{group32}){{4}}|(?:{group32.lower()}){{4}})(?:[^A-Za-z2-7]|\z|.{{8}})"),), _base32
+        ),
+        Decoder("gzip", (Spec(r"(?:H4sI[A-Za-z]|eJ[w-z]|eNo|eAE|eF4)[A-Za-z0-9+/_\-]{16}"),), _gzip),
+        Decoder("binary-gzip", (Spec(r"\x1f\x8b\x08"),), _binary_gzip),
+    )

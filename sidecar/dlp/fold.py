@@ -1,0 +1,145 @@
+"""Text folded against evasion: compatibility forms, look-alike letters and digits, invisible and combining characters,
+all brought back to the ASCII that a reader sees. Pure; linear in the text whatever it is.
+
+ASCII is never touched, so only runs of other characters are looked at, each different run once. Marks and invisible
+characters are taken out before normalisation, whose ordering of long runs of marks is quadratic.
+"""
+
+import re
+import unicodedata
+from functools import cache
+
+_RUN = re.compile(r"[^\x00-\x7f]+")
+_RUN_BYTES = re.compile(rb"[\x80-\xff]+")
+_PUNCTUATION = frozenset("-_+/=.:@~#%&;\\")
+_MEMO = 4096
+"""Different runs remembered within one call; natural text has a few hundred."""
+
+# Letters of other scripts that a reader takes for Latin ones and that no normalisation maps (Unicode's confusables,
+# the single-letter ones that fonts draw alike), as pairs of equal length.
+_LOOKALIKE = (
+    ("аеорсухіјѕһԁԛԝӏьгпԍѵ", "aeopcyxijshdqwlbrngv"),
+    ("АВЕКМНОРСТХІЅЈѴԌԜԚУӀЗЬ", "ABEKMHOPCTXISJVGWQYI3b"),
+    ("αονρικτυνωγηχε", "aovpiktuvwynxe"),
+    ("ΑΒΕΖΗΙΚΜΝΟΡΤΥΧϹϺ", "ABEZHIKMNOPTYXCM"),
+    ("օսոհցզյքԁ", "ounhgqjpd"),
+    ("ᴀʙᴄᴅᴇғɢʜɪᴊᴋʟᴍɴᴏᴘʀᴛᴜᴠᴡʏᴢ", "abcdefghijklmnoprtuvwyz"),
+    ("ᎪᏴᏟᎠᎬᏀᎻᏆᎫᏦᏞᎷᏢᎡᏚᎢᏙᎳᏃ", "ABCDEGHIJKLMPRSTVWZ"),
+    ("ıȷɡɑſⅼ∣ǀł", "ijgasllll"),
+    ("øđħŧ", "odht"),
+    ("‐‑‒–—−﹘", "-------"),
+    ("∕⁄⧸", "///"),
+    ("․‧", ".."),
+    ("ƽƼᒿОо", "552Oo"),
+)
+_TAGS = range(0xE0020, 0xE007F)
+_SELECTORS = (range(0xFE00, 0xFE10), range(0xE0100, 0xE01F0))
+_HIDDEN = re.compile("[\U000e0020-\U000e007e]{6,}|[\ufe00-\ufe0f\U000e0100-\U000e01ef]{6,}")
+
+
+def _removed(char: str) -> bool:
+    """Combining marks, and what is by default not shown at all (Unicode: Default_Ignorable_Code_Point)."""
+    code = ord(char)
+    return (
+        unicodedata.category(char) in ("Mn", "Me", "Cf")
+        or code in (0x034F, 0x115F, 0x1160, 0x17B4, 0x17B5, 0x3164, 0xFFA0, 0x2800)
+        or 0xFE00 <= code <= 0xFE0F
+        or 0xE0000 <= code <= 0xE0FFF
+    )
+
+
+@cache
+def _table() -> dict[int, str | None]:
+    """Character → its fold; None where it vanishes. Only characters that fold to something a credential may hold."""
+    table: dict[int, str | None] = {}
+    for code in (*range(0x80, 0xD800), *range(0xE000, 0x20000), *range(0xE0000, 0xE1000)):
+        char = chr(code)
+        if _removed(char):
+            table[code] = None
+            continue
+        plain = "".join(part for part in unicodedata.normalize("NFKD", char) if not _removed(part))
+        digit = unicodedata.digit(char, None)
+        if digit is not None:
+            plain = str(digit)
+        if plain != char and (any(part.isascii() and part.isalnum() for part in plain) or plain in _PUNCTUATION):
+            table[code] = plain
+    for sources, targets in _LOOKALIKE:
+        for source, target in zip(sources, targets, strict=True):
+            table[ord(source)] = target
+    for offset in range(26):  # regional indicators, and the squared and circled letters without a decomposition
+        for first in (0x1F1E6, 0x1F150, 0x1F170):
+            table[first + offset] = chr(65 + offset)
+    return table
+
+
+def foldable() -> frozenset[int]:
+    """Code points that folding changes: what a search must look for to know whether folding is needed."""
+    return frozenset(_table())
+
+
+def fold_text(text: str) -> str:
+    """`text` with every run of non-ASCII characters folded."""
+    table = _table()
+    memo: dict[str, str] = {}
+
+    def run(match: re.Match[str]) -> str:
+        found = match.group()
+        folded = memo.get(found)
+        if folded is None:
+            folded = found.translate(table)
+            if len(memo) < _MEMO and len(found) <= 64:
+                memo[found] = folded
+        return folded
+
+    return _RUN.sub(run, text)
+
+
+def fold(data: bytes) -> bytes:
+    """Folded UTF-8; what is not UTF-8 is replaced, ASCII is as it was."""
+    return fold_text(data.decode("utf-8", "replace")).encode("utf-8", "replace")
+
+
+def hidden(data: bytes) -> bytes:
+    """ASCII written in invisible characters: tag letters, and bytes as variation selectors."""
+    text = data.decode("utf-8", "replace")
+    return b"\n".join(bytes(_hidden_byte(ord(char)) for char in match.group()) for match in _HIDDEN.finditer(text))
+
+
+def _hidden_byte(code: int) -> int:
+    if code in _TAGS:
+        return code - 0xE0000
+    return code - 0xFE00 if code in _SELECTORS[0] else code - 0xE0100 + 16
+
+
+def has_non_ascii(data: bytes) -> bool:
+    return _RUN_BYTES.search(data) is not None
+
+
+@cache
+def search_source() -> str:
+    """An expression over UTF-8 bytes for any foldable character."""
+    tree: dict[bytes, dict[bytes, list[int]]] = {}
+    for code in sorted(foldable()):
+        encoded = chr(code).encode("utf-8")
+        tree.setdefault(encoded[:-2], {}).setdefault(encoded[-2:-1], []).append(encoded[-1])
+    alternatives: list[str] = []
+    for head, middle in tree.items():
+        by_last: dict[tuple[int, ...], list[int]] = {}
+        for before, last in middle.items():
+            by_last.setdefault(tuple(last), []).append(before[0])
+        prefix = "".join(f"\\x{byte:02x}" for byte in head)
+        alternatives += [prefix + _byte_class(befores) + _byte_class(list(last)) for last, befores in by_last.items()]
+    return "|".join(alternatives)
+
+
+def _byte_class(values: list[int]) -> str:
+    ordered = sorted(values)
+    parts: list[str] = []
+    start = previous = ordered[0]
+    for value in [*ordered[1:], -1]:
+        if value == previous + 1:
+            previous = value
+            continue
+        parts.append(f"\\x{start:02x}" if start == previous else f"\\x{start:02x}-\\x{previous:02x}")
+        start = previous = value
+    return "[" + "".join(parts) + "]"

@@ -1,0 +1,195 @@
+"""What a known secret looks like on the wire: its needles, in every encoding of egress.md. Pure.
+
+Needles are compared on the *projection* of a text: its ASCII letters and digits alone, so that separators, line wraps
+and the escaping of anything else vanish. An encoding's needles are windows of its projection, long enough to stand for
+12 characters of the secret. Outer layers of a nested encoding are taken off by `derive`; those that cannot be told from
+text (reversed, case-swapped, rot13) are laid over every other encoding here.
+"""
+
+import base64
+import codecs
+import html
+import zlib
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import NamedTuple
+
+from sidecar.dlp.fold import fold
+from sidecar.dlp.information import dull_prefix, informative
+from sidecar.secret import Secret
+
+WINDOW = 12
+"""Consecutive letters and digits of a secret that count (egress.md); shorter secrets are matched exactly only."""
+
+LEAST = 4
+"""A shorter secret would be found in every text; the launch refuses or warns of it."""
+
+_NOT_ALNUM = bytes(code for code in range(256) if not (code < 128 and chr(code).isalnum()))
+_SWAP = bytes.maketrans(
+    bytes([*range(65, 91), *range(97, 123)]), bytes([*range(97, 123), *range(65, 91)])
+)  # case-swapped letters
+_URL = bytes.maketrans(b"-_", b"+/")
+
+
+def project(text: bytes) -> bytes:
+    """The ASCII letters and digits of `text`, in order."""
+    return text.translate(None, _NOT_ALNUM)
+
+
+class Known(NamedTuple):
+    """A provisioned secret by name, or the bottle's canary."""
+
+    name: str
+    value: Secret
+    canary: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Encoded:
+    """One encoding of a secret. `window`/`stride`: how its projection is cut; `texts`: how it stands when unbroken."""
+
+    name: str
+    projection: bytes
+    window: int
+    stride: int
+    texts: tuple[bytes, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Owner:
+    """Where a literal comes from: secret, encoding (its place in the list), offset in that projection."""
+
+    secret: int
+    encoding: int
+    offset: int
+    piece: bool = False
+
+
+def _base64_cores(raw: bytes) -> Iterator[bytes]:
+    """The characters of base64 that depend on `raw` alone, at each of the three alignments."""
+    for offset in range(3):
+        encoded = base64.b64encode(b"\0" * offset + raw).rstrip(b"=")
+        start = (0, 2, 3)[offset]
+        end = len(encoded) - (1 if (len(raw) + offset) % 3 else 0)
+        yield encoded[start:end]
+
+
+def _base32_cores(raw: bytes) -> Iterator[bytes]:
+    for offset in range(5):
+        encoded = base64.b32encode(b"\0" * offset + raw).rstrip(b"=")
+        start = -(-offset * 8 // 5)
+        end = (len(raw) + offset) * 8 // 5
+        yield encoded[start:end]
+
+
+def _joined(raw: bytes, form: str) -> bytes:
+    return "".join(form.format(byte) for byte in raw).encode()
+
+
+def _deflated(raw: bytes) -> Iterator[bytes]:
+    """base64 of the secret alone inside gzip and zlib streams at any level, without their headers and trailers."""
+    streams = {zlib.compress(raw, level)[2:-4] for level in range(1, 10)}
+    for stream in sorted(streams):
+        for skip in (10, 2, 0):  # header of gzip, of zlib, none
+            encoded = base64.b64encode(b"\0" * skip + stream).rstrip(b"=")
+            yield encoded[-(-skip * 4 // 3) : len(encoded) - 1]
+
+
+def _plain_encodings(raw: bytes) -> Iterator[Encoded]:
+    """Each encoding by itself, with the window that holds 12 characters of the secret."""
+    yield Encoded("raw", project(raw), WINDOW, 1, (raw,))
+    folded = fold(raw)
+    if folded != raw:
+        yield Encoded("folded", project(folded), WINDOW, 2, (folded,))
+    entities = html.escape(raw.decode("utf-8", "replace")).encode()
+    if entities != raw:
+        yield Encoded("html", project(entities), WINDOW, 4, (entities,))
+    for core in _base64_cores(raw):
+        yield Encoded("base64", project(core), 16, 6, (core, core.translate(bytes.maketrans(b"+/", b"-_"))))
+    for core in _base32_cores(raw):
+        yield Encoded("base32", project(core), 20, 28, (core,))
+        yield Encoded("base32", project(core.lower()), 20, 28, (core.lower(),))
+    lower = raw.hex().encode()
+    yield Encoded("hex", lower, 24, 12, (lower,))
+    yield Encoded("hex", lower.upper(), 24, 12, (lower.upper(),))
+    yield Encoded("url", project(_joined(raw, "%{:02X}")), 24, 24, (_joined(raw, "%{:02X}"), _joined(raw, "%{:02x}")))
+    yield Encoded("hex-list", _joined(raw, "0x{:02x}"), 48, 24)
+    yield Encoded("hex-list", _joined(raw, "0x{:02X}"), 48, 24)
+    yield Encoded("escapes", _joined(raw, "x{:02x}"), 36, 24)
+    yield Encoded("escapes", _joined(raw, "u{:04x}"), 60, 30)
+    yield Encoded("html", _joined(raw, "{:d}"), 28, 16)
+    yield Encoded("octal", _joined(raw, "{:03o}"), 36, 24)
+    for core in _deflated(raw):
+        yield Encoded("gzip+base64", project(core), 20, 16)
+
+
+def _overlaid(encoded: Encoded) -> Iterator[Encoded]:
+    """The encodings that look like text, over another one."""
+    stride = max(3, encoded.stride)
+    for name, change in (
+        ("reversed", lambda value: value[::-1]),
+        ("case-swapped", lambda value: value.translate(_SWAP)),
+        ("rot13", lambda value: codecs.encode(value.decode("latin-1"), "rot13").encode("latin-1")),
+    ):
+        texts = tuple(change(text) for text in encoded.texts)
+        label = name if encoded.name == "raw" else f"{name}+{encoded.name}"
+        yield Encoded(label, change(encoded.projection), encoded.window, stride, texts)
+
+
+def encodings(raw: bytes) -> tuple[Encoded, ...]:
+    """Every form whose needles are searched for; equal projections once, plain ones first."""
+    found: dict[bytes, Encoded] = {}
+    plain = list(_plain_encodings(raw))
+    once = [over for encoded in plain for over in _overlaid(encoded)]
+    twice = [over for encoded in once if "+" not in encoded.name for over in _overlaid(encoded)]
+    upper, lower = raw.upper(), raw.lower()
+    cased = [Encoded("case", project(text), WINDOW, 3, (text,)) for text in (upper, lower)]
+    for encoded in (*plain, *once, *cased, *twice):
+        if encoded.projection:
+            found.setdefault(encoded.projection, encoded)
+    return tuple(found.values())
+
+
+def windows(encoded: Encoded, prefix: int) -> Iterator[tuple[int, bytes]]:
+    """(offset, literal) of the needles of one encoding. The last window ends where the projection does.
+
+    `prefix` letters and digits at the secret's start are a vendor's constants: a window of the raw form counts only
+    with most of it beyond them.
+    """
+    text, size = encoded.projection, encoded.window
+    if len(text) < size:
+        size = len(text)
+    if size < 10:  # fewer letters and digits than that are no evidence; such a secret is matched literally
+        return
+    offsets = {*range(0, len(text) - size + 1, encoded.stride), len(text) - size}
+    raw = encoded.name == "raw"
+    for offset in sorted(offsets):
+        literal = text[offset : offset + size]
+        if informative(literal) and not (raw and prefix - offset > size - 8):
+            yield offset, literal
+
+
+def pieces(raw: bytes) -> Iterator[tuple[int, bytes]]:
+    """(offset, literal) of every 6–8 letters and digits of a secret, as short as its alphabet allows.
+
+    36 bits each: a chance hit of three distinct ones of one secret in 5 MB of random text is below 1 in 10⁵.
+    """
+    text = project(raw)
+    size = piece_size(text)
+    for offset in range(dull_prefix(raw), len(text) - size + 1):
+        literal = text[offset : offset + size]
+        if informative(literal):
+            yield offset, literal
+
+
+def piece_size(projection: bytes) -> int:
+    """6 where upper, lower and digits mix, 7 with one case and digits, 8 for hex and digits alone."""
+    if not set(projection.lower()) - set(b"0123456789abcdef"):
+        return 8
+    mixed = any(97 <= c <= 122 for c in projection) and any(65 <= c <= 90 for c in projection)
+    return 6 if mixed else 7
+
+
+def decoded_url_alphabet(text: bytes) -> bytes:
+    """base64url as base64."""
+    return text.translate(_URL)

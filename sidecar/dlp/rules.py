@@ -1,0 +1,126 @@
+"""Credential shapes as compiled rules: a cheap expression to search for, and the exact decision about each place found.
+
+The decision is RE2's, a type's own check, its keywords and the placeholder list; it is the same whichever search
+found the place. Rules hold no text that was scanned.
+"""
+
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from functools import cache
+from typing import Any
+
+from sidecar.dlp import shape
+from sidecar.dlp.finding import Detector, Severity
+from sidecar.dlp.matcher import Spec
+from sidecar.dlp.patterns.model import KEYWORD_REACH, Boundary, CredentialType, all_types
+from sidecar.dlp.placeholders import is_placeholder
+from sidecar.dlp.portable_matcher import compile_re2
+
+# A value after `\n` inside raw JSON text has a letter before it: `\b` misses most of those (performance.md).
+_LEFT = r"(?:\A|[^0-9A-Za-z_]|\\[nrtbf]|\\u00[0-9A-Fa-f]{2}|%[0-9A-Fa-f]{2})"
+_RIGHT = r"(?:[^0-9A-Za-z_]|\z)"
+_EDGE = 8
+"""Bytes beside a value that its boundaries may look at."""
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Rule:
+    """One shape to look for. `width` bounds a match with its keyword; `regex` has the value as its first group."""
+
+    kind: str
+    title: str
+    detector: Detector
+    code: str
+    severity: Severity
+    spec: Spec
+    width: int
+    regex: Any
+    keywords: tuple[bytes, ...] = ()
+    accept: Callable[[str], bool] | None = None
+    documented: frozenset[bytes] = frozenset()
+    prefix: int = 0
+    placeholders: bool = True
+
+    def find(self, text: bytes, start: int, end: int) -> Iterator[tuple[int, int, bool]]:
+        """(start, end, is a documented example) of each value in text[start:end] that counts."""
+        at = start
+        while match := self.regex.search(text, at, end):
+            left, right = match.span(1)
+            at = max(right, match.start() + 1)
+            value = text[left:right]
+            if value in self.documented:
+                yield left, right, True
+            elif self._counts(text, left, value):
+                yield left, right, False
+
+    def _counts(self, text: bytes, left: int, value: bytes) -> bool:
+        if self.keywords:
+            before = text[max(0, left - KEYWORD_REACH) : left].lower()
+            if not any(word in before for word in self.keywords):
+                return False
+        if self.placeholders and is_placeholder(value[self.prefix :]):
+            return False
+        return self.accept is None or self.accept(value.decode("ascii", "replace"))
+
+
+def windows(ends: Sequence[int], width: int, size: int) -> Iterator[tuple[int, int]]:
+    """The stretches of a text of `size` bytes in which a match near one of the ascending `ends` must lie, merged."""
+    reach = width + _EDGE
+    start = stop = -1
+    for end in ends:
+        low, high = max(0, end - reach), min(size, end + reach)
+        if start < 0:
+            start, stop = low, high
+        elif low <= stop:
+            stop = high
+        else:
+            yield start, stop
+            start, stop = low, high
+    if start >= 0:
+        yield start, stop
+
+
+def bounded(source: str, boundary: Boundary) -> str:
+    """`source` as the first group, with what must stand beside it."""
+    flags = "(?i)" if source.startswith("(?i)") else ""
+    left = _LEFT if boundary in ("both", "left") else ""
+    right = _RIGHT if boundary in ("both", "right") else ""
+    return f"{flags}{left}({source[len(flags) :]}){right}"
+
+
+def of_type(each: CredentialType) -> Rule:
+    """The rule of a credential type."""
+    caseless = each.regex.startswith("(?i)")
+    source = each.regex[4:] if caseless else each.regex
+    searched = shape.trimmed(source)
+    words = shape.required_words(source)
+    keywords = tuple(word.encode("ascii") for word in each.keywords)
+    if keywords:
+        # the keyword is the selective part; without it a bare run of hex would be a candidate everywhere
+        choice = "|".join(_escaped(word) for word in each.keywords)
+        searched = f"(?:{choice}).{{0,{KEYWORD_REACH}}}(?:{searched})"
+        caseless, words = True, keywords
+    return Rule(
+        kind=each.id,
+        title=f"{each.vendor}: {each.title}",
+        detector="token_patterns",
+        code="credential",
+        severity="block",
+        spec=Spec(searched, caseless, words),
+        width=shape.max_width(source) + (KEYWORD_REACH + 64 if keywords else 0),
+        regex=compile_re2(bounded(each.regex, each.boundary)),
+        keywords=keywords,
+        accept=each.check,
+        documented=frozenset(value.encode() for value in each.documented),
+        prefix=each.prefix,
+    )
+
+
+def _escaped(word: str) -> str:
+    return "".join(char if char.isalnum() or char == "_" else "\\" + char for char in word)
+
+
+@cache
+def credential_rules() -> tuple[Rule, ...]:
+    """All vendors' types, compiled once a process."""
+    return tuple(of_type(each) for each in all_types())

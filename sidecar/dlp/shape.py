@@ -1,0 +1,104 @@
+"""What can be read off a regular expression before it is compiled: its greatest width, a form of it that is cheap to
+search for, and words that every match must hold. Pure; used once, when rules are compiled."""
+
+import re
+from typing import Any, cast
+
+_parser: Any = cast(Any, re)._parser  # the only parser of this syntax at hand; stable since 3.11
+_MAX_WORDS = 64
+_MAX_EXPANDED = 8
+_TAIL = re.compile(r"\{(\d+),\d*\}$")
+
+
+def max_width(source: str) -> int:
+    """Longest possible match in characters; ValueError where there is no bound: such an expression is refused."""
+    width = int(_parser.parse(source).getwidth()[1])
+    if width > 100_000:
+        raise ValueError("an expression with an unbounded repetition")
+    return width
+
+
+def trimmed(source: str) -> str:
+    """`source` with its last quantifier cut to its minimum: it matches wherever `source` does, and reports once instead
+    of once a character. Only the last one may be cut: an inner one would lose matches."""
+    if source.endswith("}") and not source.endswith("\\}"):
+        return _TAIL.sub(r"{\1}", source)
+    return source
+
+
+def required_words(source: str, *, least: int = 3) -> tuple[bytes, ...]:
+    """Lower-case words of at least `least` characters of which each match of `source` holds one; () if none is sure."""
+    best = _best(_parser.parse(source), least)
+    return tuple(sorted(word.encode("ascii") for word in best))
+
+
+def _best(nodes: Any, least: int) -> set[str]:
+    """The most selective set of words among those that can be read off a sequence."""
+    found: list[set[str]] = []
+    run: set[str] = {""}
+
+    def close() -> None:
+        nonlocal run
+        if min(map(len, run)) >= least:
+            found.append(run)
+        run = {""}
+
+    for op, argument in nodes:
+        step = _exact(str(op), argument)
+        if step is None or len(step) * len(run) > _MAX_WORDS:
+            close()
+            inner = _inside(str(op), argument, least)
+            if inner:
+                found.append(inner)
+            if step is not None:
+                run = step
+            continue
+        run = {left + right for left in run for right in step}
+    close()
+    return max(found, key=lambda words: min(map(len, words)), default=set())
+
+
+def _exact(op: str, argument: Any) -> set[str] | None:
+    """All texts that one node matches, where they are few."""
+    if op == "LITERAL":
+        return {chr(argument).lower()} if argument < 128 else None
+    if op == "IN":
+        characters: set[str] = set()
+        for kind, value in argument:
+            if str(kind) != "LITERAL" or value >= 128:
+                return None
+            characters.add(chr(value).lower())
+        return characters if len(characters) <= _MAX_EXPANDED else None
+    if op == "SUBPATTERN":
+        return _exact_sequence(argument[-1])
+    if op == "BRANCH":
+        whole: set[str] = set()
+        for branch in argument[1]:
+            texts = _exact_sequence(branch)
+            if texts is None:
+                return None
+            whole |= texts
+        return whole
+    return None
+
+
+def _exact_sequence(nodes: Any) -> set[str] | None:
+    texts: set[str] = {""}
+    for op, argument in nodes:
+        step = _exact(str(op), argument)
+        if step is None or len(step) * len(texts) > _MAX_WORDS:
+            return None
+        texts = {left + right for left in texts for right in step}
+    return texts
+
+
+def _inside(op: str, argument: Any, least: int) -> set[str]:
+    """Words from within a group, an alternation whose branches all have some, or a repetition of at least one."""
+    if op == "SUBPATTERN":
+        return _best(argument[-1], least)
+    if op == "BRANCH":
+        parts = [_best(branch, least) for branch in argument[1]]
+        return set().union(*parts) if all(parts) else set()
+    if op == "MAX_REPEAT" and argument[0] >= 1:
+        return _best(argument[2], least)
+    return set()
