@@ -1,0 +1,241 @@
+"""Checks of a value's own structure: checksums and encodings that its vendor defines. Pure; no check ever raises.
+
+A check says no only where the vendor's definition is broken beyond doubt: what it refuses goes out.
+"""
+
+import base64
+import binascii
+import re
+import zlib
+from typing import Any, cast
+from urllib.parse import unquote
+
+import orjson
+
+_BASE62 = "0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz"
+_BECH32 = "qpzry9x8gf2tvdw0s3jn54khce6mua7l"  # BIP-173
+_BECH32_GENERATOR = (0x3B6A57B2, 0x26508E6D, 0x1EA119FA, 0x3D4233DD, 0x2A1462B3)  # BIP-173
+_POLITE_PASSWORDS = frozenset(
+    [
+        "password",
+        "passwd",
+        "pass",
+        "pwd",
+        "secret",
+        "admin",
+        "root",
+        "user",
+        "username",
+        "guest",
+        "test",
+        "testing",
+        "tiger",
+        "postgres",
+        "postgresql",
+        "mysql",
+        "mongo",
+        "mongodb",
+        "redis",
+        "rabbitmq",
+        "example",
+        "changeme",
+        "changeit",
+        "mypassword",
+        "mysecret",
+        "yourpassword",
+        "your_password",
+        "your-password",
+        "db_password",
+        "dbpass",
+        "p4ssw0rd",
+        "passw0rd",
+        "password1",
+        "password123",
+        "pass123",
+        "123456",
+        "1234",
+        "12345",
+        "12345678",
+        "foobar",
+        "default",
+        "supersecret",
+        "topsecret",
+        "token",
+        "apikey",
+        "api_key",
+        "credentials",
+        "user_password",
+        "my_password",
+        "string",
+        "hunter2",
+        "letmein",
+        "somepass",
+    ]
+)
+_TEMPLATE = re.compile(r"[<>{}\[\]|`]|\$[A-Za-z_(]|%\(|%s|\*{3,}|x{5,}|X{5,}|\.{3,}|^[$%:@#]|^[A-Z][A-Z0-9_]*$")
+
+
+def base62_crc32(data: bytes) -> str:
+    """The CRC-32 of `data` as six base62 digits."""
+    value, digits = zlib.crc32(data), ""
+    while value:
+        value, rest = divmod(value, 62)
+        digits = _BASE62[rest] + digits
+    return digits.rjust(6, "0")
+
+
+def crc_suffix_of_body(text: str) -> bool:
+    """GitHub and npm: `pre_`, 30 characters, then the CRC-32 of those thirty in base62.
+
+    https://github.blog/engineering/platform-security/behind-githubs-new-authentication-token-formats/
+    """
+    body = text[4:-6]
+    return len(body) != 30 or base62_crc32(body.encode()) == text[-6:]
+
+
+def crc_suffix_of_all(text: str) -> bool:
+    """Matrix (Synapse): the last part is the CRC-32 of all before it, in base62."""
+    base, _, checksum = text.rpartition("_")
+    return base62_crc32(base.encode()) == checksum
+
+
+def grafana_service_account(text: str) -> bool:
+    """Grafana's prefixed keys: the last part is the CRC-32 of all before it, little-endian hex (satokengen)."""
+    base, _, checksum = text.rpartition("_")
+    return zlib.crc32(base.encode()).to_bytes(4, "little").hex() == checksum
+
+
+def unbase64(text: str) -> bytes:
+    """The bytes of base64 or base64url text with or without padding; b"" if it is neither. A cut tail is passed over."""
+    plain = text.rstrip("=").replace("-", "+").replace("_", "/")
+    plain = plain[: len(plain) - (len(plain) % 4 == 1)]
+    try:
+        return base64.b64decode(plain + "=" * (-len(plain) % 4))
+    except (binascii.Error, ValueError):
+        return b""
+
+
+def json_object(text: str) -> dict[str, Any]:
+    """The JSON object that base64 `text` holds, or an empty one."""
+    try:
+        value = orjson.loads(unbase64(text))
+    except ValueError:
+        return {}
+    return cast(dict[str, Any], value) if isinstance(value, dict) else {}
+
+
+def jwt(text: str) -> bool:
+    """RFC 7519: the first part is a JSON object that names an algorithm."""
+    start = text.find("eyJ")
+    return isinstance(json_object(text[start:].split(".", 1)[0]).get("alg"), str)
+
+
+def macaroon(text: str) -> bool:
+    """PyPI: a version 2 macaroon of location pypi.org or test.pypi.org, whose identifier follows."""
+    data = unbase64(text.partition("-")[2])
+    for location in (b"pypi.org", b"test.pypi.org"):
+        head = bytes((2, 1, len(location))) + location + b"\x02"
+        if data.startswith(head) and len(data) > len(head) + 40:
+            return data[len(head)] >= 16
+    return False
+
+
+def bech32(text: str) -> bool:
+    """BIP-173: the checksum that age keys carry. Either case, not both."""
+    if text not in (text.lower(), text.upper()):
+        return False
+    human, _, data = text.lower().rpartition("1")
+    if any(char not in _BECH32 for char in data):
+        return False
+    values = [ord(char) >> 5 for char in human] + [0] + [ord(char) & 31 for char in human]
+    state = 1
+    for value in values + [_BECH32.index(char) for char in data]:
+        top = state >> 25
+        state = (state & 0x1FFFFFF) << 5 ^ value
+        for bit, generator in enumerate(_BECH32_GENERATOR):
+            state ^= generator if top >> bit & 1 else 0
+    return state == 1
+
+
+def ses_smtp_password(text: str) -> bool:
+    """AWS SES: base64 of a version byte 4 and a 32-byte HMAC (SES developer guide, "Obtaining SMTP credentials")."""
+    data = unbase64(text)
+    return len(data) == 33 and data[0] == 4
+
+
+def discord_bot(text: str) -> bool:
+    """The first part of a Discord token is the bot's id: 17 to 20 digits in base64."""
+    return re.fullmatch(rb"[0-9]{17,20}", unbase64(text.split(".", 1)[0])) is not None
+
+
+def mapbox_secret(text: str) -> bool:
+    """The payload of a Mapbox token is a JSON object that names the user."""
+    return isinstance(json_object(text.split(".")[1]).get("u"), str)
+
+
+def cloudflare_tunnel(text: str) -> bool:
+    """The token of a Cloudflare tunnel: a JSON object of account, tunnel and secret."""
+    return {"a", "t", "s"} <= json_object(text).keys()
+
+
+def sentry_org(text: str) -> bool:
+    """A Sentry organization token holds a JSON object that names its region."""
+    return "url" in json_object(text.removeprefix("sntrys_").split("_", 1)[0])
+
+
+def one_password(text: str) -> bool:
+    """A 1Password service account token begins a JSON object with the account's e-mail address and keys."""
+    head = unbase64(text.removeprefix("ops_")[:120])
+    return head.startswith(b'{"') and b'":' in head
+
+
+def basic_credentials(text: str) -> bool:
+    """RFC 7617: base64 of `user:password`, printable, and neither part is what documentation has there."""
+    data = unbase64(text.split(" ")[-1].strip("\"'"))
+    try:
+        user, colon, password = data.decode().partition(":")
+    except UnicodeDecodeError:
+        return False
+    return bool(colon) and (user + password).isprintable() and plausible_password(password)
+
+
+def pem_in_base64(text: str) -> bool:
+    """Base64 of a PEM private key, as kubeconfig's client-key-data has it."""
+    head = unbase64(text[:200])
+    return head.startswith(b"-----BEGIN ") and b"PRIVATE KEY" in head
+
+
+def plausible_password(text: str) -> bool:
+    """False for what documentation, tests and templates have where a password goes."""
+    plain = unquote(text)
+    if len(plain) < 4 or plain.lower() in _POLITE_PASSWORDS or len(set(plain)) < 3:
+        return False
+    return _TEMPLATE.search(plain) is None
+
+
+def url_with_password(text: str) -> bool:
+    """`scheme://user:password@host`: the password is no placeholder, and not the user's name over again."""
+    authority = text.partition("://")[2].rpartition("@")[0]
+    user, _, password = authority.partition(":")
+    return plausible_password(password) and (user != password or len(password) > 24)
+
+
+def key_value_password(text: str) -> bool:
+    """`Server=…;Password=…` and the like: what follows the last `password` or `pwd` is no placeholder."""
+    found = re.findall(r"(?i)(?:password|pwd)\s{0,3}[=:]\s{0,3}[\"']?([^;&\"'\s]{1,200})", text)
+    return bool(found) and plausible_password(found[-1])
+
+
+def netrc_password(text: str) -> bool:
+    """`machine … password VALUE`: the value is no placeholder."""
+    return plausible_password(text.split()[-1])
+
+
+def mixed(text: str) -> bool:
+    """Capital and small letters and digits: what 40 random characters of base64 or base62 have, and no hash has."""
+    return any(map(str.islower, text)) and any(map(str.isupper, text)) and any(map(str.isdigit, text))
+
+
+def letters_and_digits(text: str) -> bool:
+    """Both, at least three digits: a random run, not a word."""
+    return sum(map(str.isdigit, text)) >= 3 and any(map(str.isalpha, text))
