@@ -1,8 +1,9 @@
 """A crash of the app itself must not print what somebody was typing."""
 
 import pytest
-from scripted import ScriptedClient, app
-from waiting import ready
+
+from tests.tui.scripted import ScriptedClient, app
+from tests.tui.waiting import ready
 
 
 class Boom(Exception):

@@ -7,12 +7,12 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from rich.cells import cell_len
 from textual.app import App, ComposeResult
-from waiting import until
 
 from app import themes
 from app.core.journal import Entry, entry, parse_filter
 from app.widgets.event_line import columns, fit, parts
 from app.widgets.event_log import EventLog
+from tests.tui.waiting import until
 
 
 def item(seq: int, **data: Any) -> Entry:

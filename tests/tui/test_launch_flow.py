@@ -4,13 +4,13 @@ import asyncio
 from typing import Any
 
 import pytest
-from scripted import CATALOGUE, ScriptedClient, app, preflight
 from textual.pilot import Pilot
 from textual.widgets import Input
-from waiting import ready, text_of, until
 
 from app.core.model import LaunchRequest, Preflight, StreamEvent
 from app.errors import CarboyError
+from tests.tui.scripted import CATALOGUE, ScriptedClient, app, preflight
+from tests.tui.waiting import ready, text_of, until
 
 SIZES = [(80, 24), (160, 48)]
 

@@ -4,13 +4,13 @@ import asyncio
 from typing import Any
 
 import pytest
-import scripted
-from scripted import NOW, ScriptedClient, app, egress, view
-from waiting import ready, text_of, until
 
 from app.widgets.bottle_list import BottleList
 from app.widgets.egress_panel import EgressPanel
 from app.widgets.side_panels import RefusalsPanel
+from tests.tui import scripted
+from tests.tui.scripted import NOW, ScriptedClient, app, egress, view
+from tests.tui.waiting import ready, text_of, until
 
 SIZES = [(80, 24), (160, 48)]
 

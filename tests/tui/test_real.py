@@ -10,10 +10,10 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from waiting import text_of, until
 
 from app.carboy import CarboyApp
 from app.widgets.egress_panel import EgressPanel
+from tests.tui.waiting import text_of, until
 
 ROOT = Path(__file__).parents[2]
 SIZE = (160, 48)

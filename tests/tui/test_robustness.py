@@ -1,11 +1,10 @@
 """The controller goes away and comes back; workers fail; notices pile up: the app stays."""
 
-from scripted import NOW, ScriptedClient, app, egress, view
-from waiting import ready, text_of, until
-
 from app.errors import CarboyError
 from app.widgets.bottle_list import BottleList
 from app.widgets.egress_panel import EgressPanel
+from tests.tui.scripted import NOW, ScriptedClient, app, egress, view
+from tests.tui.waiting import ready, text_of, until
 
 GONE = CarboyError("The controller died", "It is started again", "connection_lost")
 

@@ -4,13 +4,13 @@ import json
 from pathlib import Path
 
 import pytest
-from scripted import SCREEN, ScriptedClient, app
-from waiting import ready, text_of, until
 
 from app import themes
 from app.commands import COMMANDS, footer, key_label, scoped, textual_key
 from app.errors import CarboyError
 from app.widgets.egress_panel import EgressPanel
+from tests.tui.scripted import SCREEN, ScriptedClient, app
+from tests.tui.waiting import ready, text_of, until
 
 SIZES = [(80, 24), (160, 48)]
 

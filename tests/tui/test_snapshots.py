@@ -5,10 +5,11 @@ from collections.abc import Awaitable, Callable
 from typing import Any
 
 import pytest
-from scripted import ScriptedClient, app
 from textual.pilot import Pilot
 from textual.widgets import Input
-from waiting import ready, text_of, until
+
+from tests.tui.scripted import ScriptedClient, app
+from tests.tui.waiting import ready, text_of, until
 
 pytestmark = pytest.mark.xdist_group("snapshots")
 SMALL, MEDIUM, LARGE = (80, 24), (120, 40), (160, 48)
