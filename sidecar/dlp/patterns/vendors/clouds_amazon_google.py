@@ -159,8 +159,8 @@ _GOOGLE = (
         "Google",
         "private key of a service account file",
         r"-----BEGIN PRIVATE KEY-----[A-Za-z0-9+/=\s\\]{200,1000}",
-        '{"type": "service_account", "private_key_id": "<hex:40>", "private_key": "-----BEGIN PRIVATE KEY-----\\n<b64:64>'
-        "\\n<b64:64>\\n<b64:64>\\n<b64:64>\\n",
+        '{"type": "service_account", "private_key_id": "<hex:40>", "private_key": "-----BEGIN PRIVATE KEY-----'
+        "\\n<b64:64>\\n<b64:64>\\n<b64:64>\\n<b64:64>\\n",
         no=('"private_key": "-----BEGIN PUBLIC KEY-----\\n<b64:300>', "-----BEGIN PRIVATE KEY-----\\n<b64:300>"),
         keys=("private_key_id", "service_account"),
         edge="none",

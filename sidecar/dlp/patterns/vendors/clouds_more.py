@@ -1,4 +1,4 @@
-"""Other clouds, hosting and edge platforms: Alibaba to Yandex, Cloudflare, DigitalOcean, Fly, Heroku, Vercel. Data only.
+"""Other clouds, hosting and edge platforms: Alibaba to Yandex, Cloudflare, Fly, Heroku, Vercel. Data only.
 
 Formats from the vendors' own documentation; Cloudflare: developers.cloudflare.com, "Token formats".
 """

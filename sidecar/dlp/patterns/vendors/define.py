@@ -1,7 +1,7 @@
 """How the modules beside this one write down a credential type, and how its test strings are put together. Pure.
 
-Test strings are made here from templates, the same ones on every run: no real key was ever in them, and the source holds
-no whole token that a scanner would flag. Nothing here reads a file, a clock or a random source.
+Test strings are made here from templates, the same ones on every run: no real key was ever in them, and the source
+holds no whole token that a scanner would flag. Nothing here reads a file, a clock or a random source.
 """
 
 import hashlib

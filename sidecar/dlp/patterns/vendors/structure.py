@@ -7,6 +7,7 @@ import base64
 import binascii
 import re
 import zlib
+from itertools import pairwise
 from typing import Any, cast
 from urllib.parse import unquote
 
@@ -106,7 +107,7 @@ def grafana_service_account(text: str) -> bool:
 
 
 def unbase64(text: str) -> bytes:
-    """The bytes of base64 or base64url text with or without padding; b"" if it is neither. A cut tail is passed over."""
+    """The bytes of base64 or base64url text, padded or not; b"" if it is neither. A cut tail is passed over."""
     plain = text.rstrip("=").replace("-", "+").replace("_", "/")
     plain = plain[: len(plain) - (len(plain) % 4 == 1)]
     try:
@@ -232,10 +233,14 @@ def netrc_password(text: str) -> bool:
 
 
 def mixed(text: str) -> bool:
-    """Capital and small letters and digits: what 40 random characters of base64 or base62 have, and no hash has."""
-    return any(map(str.islower, text)) and any(map(str.isupper, text)) and any(map(str.isdigit, text))
+    """Capital and small letters, and digits or a change of case at every other place: what a random run of base62 or
+    base64 has, and no hash, no number and hardly a name has. In camel case the case changes at one place in three."""
+    if not (any(map(str.islower, text)) and any(map(str.isupper, text))):
+        return False
+    changes = sum(left.islower() != right.islower() for left, right in pairwise(text))
+    return any(map(str.isdigit, text)) or 5 * changes >= 2 * len(text)
 
 
 def letters_and_digits(text: str) -> bool:
-    """Both, at least three digits: a random run, not a word."""
-    return sum(map(str.isdigit, text)) >= 3 and any(map(str.isalpha, text))
+    """Both of them, or mixed case as in `mixed`: not a number, not a word."""
+    return (any(map(str.isdigit, text)) and any(map(str.isalpha, text))) or mixed(text)
