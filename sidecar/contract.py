@@ -4,6 +4,7 @@ Everything here is immutable and strict: an unknown key is an error. What comes 
 trusted part: it is validated with these types and never used as a path, a format string, markup or SQL.
 """
 
+import hashlib
 import re
 from typing import Annotated, Any, Literal, Self
 
@@ -252,7 +253,7 @@ class SidecarConfig(Wire):
 
 # --- control channel ----------------------------------------------------------------------------------------------
 
-ControlOp = Literal["configure", "listen", "policy", "secrets", "ack", "health", "stop"]
+ControlOp = Literal["configure", "listen", "policy", "secrets", "ack", "decision", "health", "stop"]
 
 
 class Request(Wire):
@@ -333,4 +334,59 @@ class NoticeEvent(Wire):
     text: str = Field(max_length=1000)
 
 
-SpoolEvent = Annotated[EgressEvent | NoticeEvent, Field(discriminator="kind")]
+ProposalKind = Literal["egress-allow", "egress-block", "egress-token-allow", "gitleaks-allow"]
+
+
+class Report(Wire):
+    """What was found in something held: redacted, for the operator to read. Cannot be edited."""
+
+    request_id: str = Field(default="", max_length=64)
+    host: str = Field(default="", max_length=260)
+    port: int = 0
+    method: str = Field(default="", max_length=32)
+    path: str = Field(default="", max_length=1024)
+    detector: str = Field(default="", max_length=64)
+    title: str = Field(default="", max_length=200)
+    location: str = Field(default="", max_length=200)
+    snippet: str = Field(default="", max_length=500)
+
+
+class ProposalEvent(Wire):
+    """Something in a bottle asks the operator. It is opened once (an id seen before changes nothing), and withdrawn
+    when whoever waited has gone for good. `content_key` is the same for the same question asked again.
+
+    The two `egress-*` access kinds carry the routes wanted *in all* and the hash of those they were made from
+    (`routes_hash`); the other kinds carry a report. `expires_at` is unix time.
+    """
+
+    id: str = Field(max_length=64)
+    at: float
+    kind: Literal["proposal"] = "proposal"
+    proposal_id: str = Field(pattern=r"^[A-Za-z0-9_-]{8,64}$")
+    type: ProposalKind
+    action: Literal["open", "withdrawn"] = "open"
+    content_key: str = Field(default="", max_length=128)
+    expires_at: float | None = None
+    justification: str = Field(default="", max_length=2000)
+    routes: tuple[Route, ...] | None = Field(default=None, max_length=500)
+    base_hash: str = Field(default="", max_length=64)
+    report: Report | None = None
+
+
+class DecisionBody(Wire):
+    """Body of the control op `decision`: what the operator said. Where access was given, the policy that holds it
+    was applied and acknowledged before (op `policy`)."""
+
+    proposal_id: str
+    state: Literal["approved", "modified", "rejected", "expired", "withdrawn"]
+    reason: str = ""
+    scope: str = ""
+
+
+def routes_hash(routes: tuple[Route, ...]) -> str:
+    """What a proposal was made from, as 16 hexadecimal digits of the SHA-256 of the routes' canonical JSON."""
+    text = "\n".join(route.model_dump_json() for route in routes)
+    return hashlib.sha256(text.encode()).hexdigest()[:16]
+
+
+SpoolEvent = Annotated[EgressEvent | NoticeEvent | ProposalEvent, Field(discriminator="kind")]
