@@ -111,6 +111,7 @@ class Agent:
 
     async def _finish(self) -> None:
         code = _reap(self.pid)
+        self._sandbox.reaped(self.pid)
         pidfd, self._pidfd = self._pidfd, -1
         os.close(pidfd)
         self._sandbox.kill()  # what the program left running ends with it, and lets go of the terminal

@@ -40,6 +40,7 @@ async def run_once(sandbox: "Sandbox", body: dict[str, Any]) -> dict[str, Any]:
     await _readable(child.pidfd)
     os.close(child.pidfd)
     _, status = os.waitpid(child.pid, 0)  # noqa: ASYNC222  # it has ended: nothing is waited for
+    sandbox.reaped(child.pid)
     code = os.waitstatus_to_exitcode(status)
     return {
         "code": 128 - code if code < 0 else code,

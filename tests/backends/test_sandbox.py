@@ -191,6 +191,17 @@ def test_freeze_thaw_and_end_while_frozen(spec: BoxSpec, build: Build) -> None:
     os.close(child.output_fd)
 
 
+def test_a_freeze_never_stops_whoever_got_the_pid_of_an_ended_exec(spec: BoxSpec, build: Build) -> None:
+    import asyncio
+
+    from app.processes.once import run_once
+
+    sandbox = build(spec).sandbox
+    answer = asyncio.run(run_once(sandbox, {"argv": ["/bin/sh", "-c", "sleep 50 & echo $$"], "timeout": 0.3}))
+    assert answer["timed_out"]
+    assert sandbox._roots() == [sandbox.init_pid]
+
+
 def test_fork_bomb_and_memory_are_bounded(spec: BoxSpec, build: Build) -> None:
     bottle = build(spec, limits=Limits(pids=30, memory=128 * 1024 * 1024))
     result = bottle.run("i=0; while [ $i -lt 100 ]; do sleep 5 & i=$((i+1)); done; wait; true", seconds=30)

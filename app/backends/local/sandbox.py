@@ -113,6 +113,10 @@ class Sandbox:
         self._children.add(pid)
         return Child(pid, pidfd, output)
 
+    def reaped(self, pid: int) -> None:
+        """A child of `spawn` was waited for: its pid may soon be somebody else's, who must not be signalled for it."""
+        self._children.discard(pid)
+
     def freeze(self) -> None:
         self._frozen = True
         if self._cgroup is None or not self._cgroup.freeze():
