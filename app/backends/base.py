@@ -223,3 +223,9 @@ class Backend(ABC):
     @abstractmethod
     async def cleanup(self, live: frozenset[str]) -> list[str]:
         """Remove what sessions not in `live` (session ids) left behind; returns a line for each thing removed."""
+
+    async def forget(self, state: Path) -> list[str]:
+        """Remove what a dead session's sandbox left outside its own folders (in the project); a line for each thing.
+        Idempotent."""
+        del state
+        return []

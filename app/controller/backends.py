@@ -55,9 +55,8 @@ class Backends:
 
     async def forget(self, name: str, state: Path) -> None:
         """Remove what the sandbox of a dead session holder left outside its own folders. Idempotent."""
-        backend = self._all.get(name)
-        if isinstance(backend, LocalBackend):
-            await backend.forget(state)
+        if name in self._all:
+            await self._all[name].forget(state)
 
     async def _fork_holder(self, session_id: str) -> Child:
         """A session holder that is on record, and answers on its own socket, before it makes anything."""

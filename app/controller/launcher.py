@@ -137,6 +137,8 @@ class Launch:
             await self.session.box.release()
         if self.session.record.holder is not None:
             await kill_and_wait(self.session.record.holder.identity)
+        assert self._plan.backend is not None
+        await self._plan.backend.forget(self.session.state_folder)
 
     async def _make_sidecar(self) -> None:
         async with self._transaction.step("sidecar"):

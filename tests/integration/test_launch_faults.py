@@ -131,3 +131,24 @@ async def test_memory_stays_within_its_limit(real: Rig) -> None:
         return used.memory <= limit and used.pids <= 3
 
     await until(held, 30)
+
+
+async def test_a_holder_killed_while_its_sandbox_is_checked_leaves_no_placeholder(
+    real: Rig, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    import signal
+
+    from app.controller import record
+
+    async def killed(box: LocalBox) -> list[Check]:
+        assert (real.project / ".envrc").is_dir()
+        kept = record.load(real.paths.session_state("one"))
+        assert kept is not None
+        assert kept.holder is not None
+        os.kill(kept.holder.pid, signal.SIGKILL)
+        return []
+
+    monkeypatch.setattr(LocalBox, "check", killed)
+    with pytest.raises(CarboyError):
+        await real.launch("sleep 60")
+    await gone(real)

@@ -1,15 +1,73 @@
 """Remembers on disk which empty folders stand in the operator's project for masked paths, and removes them when the
-last session that needs them ends. Removes nothing but empty folders, past no symlink."""
+last session that needs them ends. Removes nothing but empty folders, past no symlink.
+
+Who places or removes them is `alone` in that project meanwhile: else one session's end takes away what another is just
+about to cover.
+"""
 
 import contextlib
+import fcntl
+import hashlib
 import json
+import logging
 import os
+import struct
+import time
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 from app.backends.local import mounts
 from app.backends.masks import STAND_INS
+from app.core.schema import Mask
+
+log = logging.getLogger(__name__)
 
 _RECORD = "placeholders.json"
+_LOCK = ".placeholders.lock"
+LOCK_SECONDS = 20.0
+"""Covering a project takes milliseconds, on a slow network file system seconds."""
+_TRY_AGAIN = 0.005
+_FLOCK = "hhqqi4x"  # struct flock of fcntl(2), with its padding at the end
+
+
+@contextmanager
+def alone(state: Path, project: str, *, seconds: float = LOCK_SECONDS) -> Iterator[None]:
+    """Nobody else of this state folder's sessions places or removes anything in `project` meanwhile. The lock is one
+    byte of one file that stays, and belongs to the open file: a forked child that outlives its killed parent goes on
+    holding it. Raises TimeoutError or OSError."""
+    fd = os.open(state.parent / _LOCK, os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC, 0o600)
+    try:
+        _lock(fd, int.from_bytes(hashlib.sha256(os.fsencode(project)).digest()[:7]), time.monotonic() + seconds)
+        yield
+    finally:
+        os.close(fd)
+
+
+def _lock(fd: int, byte: int, deadline: float) -> None:
+    wanted = struct.pack(_FLOCK, fcntl.F_WRLCK, os.SEEK_SET, byte, 1, 0)
+    while True:
+        try:
+            fcntl.fcntl(fd, fcntl.F_OFD_SETLK, wanted)
+        except (BlockingIOError, PermissionError):  # fcntl(2): EAGAIN or EACCES, another has it
+            if time.monotonic() > deadline:
+                raise TimeoutError("another session holds this project's masks") from None
+            time.sleep(_TRY_AGAIN)
+        else:
+            return
+
+
+def expected(project: str, masks: Iterable[Mask]) -> list[str]:
+    """Where something would have to stand for a mask: the first part of each path that is missing now."""
+    found: list[str] = []
+    for mask in masks:
+        parts = mask.path.split("/") if mask.mode != "allow" else []
+        for depth in range(1, len(parts) + 1):
+            here = "/".join(parts[:depth])
+            if not os.path.lexists(os.path.join(project, here)):
+                found.append(here)
+                break
+    return list(dict.fromkeys(found))
 
 
 def record(state: Path, project: str, paths: list[str]) -> None:
@@ -26,9 +84,15 @@ def forget(state: Path) -> list[str]:
     if own is None:
         return []
     project, paths = own
-    (state / _RECORD).unlink(missing_ok=True)
-    others = {path for other in _others(state) if other[0] == project for path in other[1]}
-    return [path for path in paths if path not in others and _remove(project, path)]
+    with contextlib.ExitStack() as stack:
+        try:
+            stack.enter_context(alone(state, project))
+        except OSError as error:
+            # whoever is covering there now makes again what is missing, or fails: it never goes uncovered
+            log.warning("the masks of %s are removed without their lock: %s", project, error)
+        (state / _RECORD).unlink(missing_ok=True)
+        others = {path for other in _others(state) if other[0] == project for path in other[1]}
+        return [path for path in paths if path not in others and _remove(project, path)]
 
 
 def _others(state: Path) -> list[tuple[str, list[str]]]:

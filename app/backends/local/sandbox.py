@@ -161,10 +161,17 @@ class Sandbox:
         return [self.init_pid, *self._children]
 
     def _finish(self) -> None:
-        answer, fds = self._ask(self._last_touches, confined=False)
+        state, project = self._spec.state, self._layout.project
+        if project is None:
+            _, fds = self._ask(self._last_touches, confined=False)
+        else:
+            with placeholders.alone(state, project):
+                if self._layout.project_writable:
+                    # on record before they exist: whoever finds this process killed removes them
+                    placeholders.record(state, project, placeholders.expected(project, self._spec.masks))
+                answer, fds = self._ask(self._last_touches, confined=False)
+                placeholders.record(state, project, answer["placeholders"])
         self._listener = socket.socket(fileno=fds[0])
-        if self._layout.project is not None and answer["placeholders"]:
-            placeholders.record(self._spec.state, self._layout.project, answer["placeholders"])
 
     def _last_touches(self) -> Told:
         """Runs inside."""
