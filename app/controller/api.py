@@ -46,6 +46,8 @@ class Parts:
     shutdown: Callable[[], None]
     started_at: float = field(default_factory=time.time)
     warnings: list[str] = field(default_factory=list)
+    looked_at: Callable[[Path], Awaitable[None]] | None = None
+    """Told which project's agents a client shows, so that changes of them are told as well."""
 
 
 ERROR_HEADER = "Carboy-Error"
@@ -156,9 +158,11 @@ async def cleanup(request: web.Request) -> web.Response:
 async def catalogue(request: web.Request) -> web.Response:
     from app.manifests import load_catalogue
 
-    asked = query(request, CatalogueQuery)
+    asked, parts = query(request, CatalogueQuery), request.app[PARTS]
     cwd = Path(asked.cwd) if asked.cwd else None
-    return answer(await asyncio.to_thread(load_catalogue, request.app[PARTS].paths, cwd))
+    if cwd is not None and parts.looked_at is not None:
+        await parts.looked_at(cwd)  # first: what changes from here on is told
+    return answer(await asyncio.to_thread(load_catalogue, parts.paths, cwd))
 
 
 async def manifest(request: web.Request) -> web.Response:

@@ -134,9 +134,7 @@ class Sessions:
         session = self._find(slug)
         if session.box is None or not session.live:
             return await TranscriptTerminal.open(session.state_folder / "transcript.cast")
-        held = await session.box.attach()
-        await held.resize(rows, cols)
-        return held
+        return await session.box.attach(rows, cols)
 
     async def wait(self, slug: str) -> BottleView:
         """The session's last view, once it is over."""

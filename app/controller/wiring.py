@@ -70,9 +70,12 @@ async def wire(paths: Paths, stack: AsyncExitStack, stop: Callable[[], None]) ->
     stack.push_async_callback(sessions.close)
     ingest.counted = lambda session_id, tally: _count(sessions, session_id, tally)
     await _find_again(sessions, audit)
-    await _watch(paths, bus, stack, warnings)
+    watcher = await _watch(paths, bus, stack, warnings)
     activity = Activity()
-    parts = Parts(paths, store, bus, audit, sessions, lambda: diagnose(sessions.reports), stop, warnings=warnings)
+    parts = Parts(
+        paths, store, bus, audit, sessions, lambda: diagnose(sessions.reports), stop,
+        warnings=warnings, looked_at=watcher.add_project,
+    )  # fmt: skip
     server = Server(parts, paths.controller_socket, activity)
     stack.push_async_callback(server.close)
     # its half second of imports passes while the client shows its first screens
@@ -103,7 +106,7 @@ async def _find_again(sessions: Sessions, audit: Audit) -> None:
         await audit.record("cleanup", actor="controller", removed=list(report.removed))
 
 
-async def _watch(paths: Paths, bus: Bus, stack: AsyncExitStack, warnings: list[str]) -> None:
+async def _watch(paths: Paths, bus: Bus, stack: AsyncExitStack, warnings: list[str]) -> Watcher:
     def changed(catalogue: Catalogue) -> None:
         data = catalogue.model_dump(mode="json")
         bus.pass_on(StreamEvent(seq=0, at=time.time(), kind="catalogue", data=data))
@@ -113,8 +116,9 @@ async def _watch(paths: Paths, bus: Bus, stack: AsyncExitStack, warnings: list[s
         await watcher.start()
     except (CarboyError, OSError) as error:
         warnings.append(f"Changes of manifests are not noticed: {error}")
-        return
-    stack.push_async_callback(watcher.stop)
+    else:
+        stack.push_async_callback(watcher.stop)
+    return watcher
 
 
 def _count(sessions: Sessions, session_id: str, tally: Tally) -> None:

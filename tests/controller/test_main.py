@@ -94,6 +94,29 @@ async def test_the_event_stream_survives_kill_9(home: Paths) -> None:
     await client.close()
 
 
+async def test_changes_of_a_shown_projects_agents_are_told(home: Paths, tmp_path: Path) -> None:
+    agents = tmp_path / ".carboy" / "agents"
+    agents.mkdir(parents=True)
+    async with await Client.connect(home) as client:
+        assert (await client.catalogue(str(tmp_path))).agents == ()
+        told = asyncio.Event()
+
+        async def listen() -> None:
+            async for event in client.events():
+                if event.kind == "catalogue":
+                    told.set()
+
+        listening = spawn(listen(), name="listener")
+        try:
+            await until(lambda: client.status())
+            (agents / "helper.md").write_text("---\nbottle: plain\n---\nHelp.\n")
+            async with asyncio.timeout(20):
+                await told.wait()
+        finally:
+            await cancel_and_wait(listening)
+        assert [entry.name for entry in (await client.catalogue(str(tmp_path))).agents] == ["helper"]
+
+
 async def test_sigterm_ends_it_cleanly(home: Paths) -> None:
     async with await Client.connect(home) as client:
         pid = (await client.status()).pid

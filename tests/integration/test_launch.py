@@ -160,3 +160,19 @@ async def test_cancelled_at_any_step_nothing_stays(real: Rig, step: str) -> None
     await until(lambda: processes_of(real.paths) == [])
     undone = [name for name, state in steps if state == "undone"]
     assert undone[-1:] == (["state"] if undone else [])
+
+
+async def test_a_viewers_size_is_the_only_one_that_the_agent_sees(real: Rig) -> None:
+    await real.launch("stty size; read x; stty size; read x", rows=30, cols=100)
+    held = await real.sessions.terminal("one", 50, 132)
+    await held.write(b"\r")
+    data = b""
+    async with asyncio.timeout(10):
+        async for piece in held.output():
+            data += piece
+            if b"50 132" in data:
+                break
+    await held.close()
+    record = (real.paths.session_state("one") / "transcript.cast").read_text()
+    sizes = [json.loads(line)[2] for line in record.splitlines()[1:] if json.loads(line)[1] == "r"]
+    assert sizes == ["132x50"]
