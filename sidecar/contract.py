@@ -201,7 +201,8 @@ class Policy(Wire):
     """What one bottle may do, as its sidecar holds it. Replaced whole; a bad one leaves the last good one in force.
 
     `provider_hosts` are the routes that came from the agent's provider (its LLM API): metered, and `redact` by
-    default. `version` grows by one with every change and is acknowledged.
+    default. `version` grows by one with every change and is acknowledged. `hold_seconds` is how long whoever asks the
+    operator is kept waiting: a held request ends with 403 then, a tool call with "pending".
     """
 
     version: int = 1
@@ -209,6 +210,7 @@ class Policy(Wire):
     provider_hosts: tuple[str, ...] = ()
     log: Literal[0, 1, 2] = 0
     supervise: bool = True
+    hold_seconds: Annotated[float, Field(gt=0, le=3600)] = 300.0
 
 
 class UpstreamSettings(Wire):
