@@ -1,0 +1,108 @@
+"""What the operator should see before saying yes: notes on how one list of routes goes beyond another. Pure."""
+
+import ipaddress
+from collections.abc import Callable
+from typing import Literal
+
+from app.core.model import Snapshot
+from app.core.routes import Routes, changed_hosts, covering, of_host
+from sidecar.contract import INBOUND_DETECTORS, OUTBOUND_DETECTORS, Route, RouteDlp
+
+READING = frozenset({"GET", "HEAD", "OPTIONS"})
+"""Methods that carry no body to speak of (RFC 9110, 9.2.1): whatever else is allowed can carry data out."""
+
+_SEVERITY = {"block": 2, "supervise": 1, "redact": 1}
+
+
+class Risk(Snapshot):
+    """One note. `code` is stable; `warn` ones stand out."""
+
+    code: str
+    text: str
+    level: Literal["note", "warn"] = "note"
+
+
+def risks(before: Routes, after: Routes, shared: Callable[[str], str | None] = lambda _: None) -> tuple[Risk, ...]:
+    """Notes on what `after` allows and `before` did not. `shared` says why subdomains of a domain have many owners."""
+    found: list[Risk] = []
+    for host in changed_hosts(before, after):
+        new = of_host(after, host)
+        if new is not None:
+            found += _host(of_host(before, host) or covering(before, host), new, of_host(before, host) is None, shared)
+    return tuple(dict.fromkeys(found))
+
+
+def _host(old: Route | None, new: Route, fresh: bool, shared: Callable[[str], str | None]) -> list[Risk]:
+    host = new.host
+    found: list[Risk] = []
+
+    def add(code: str, text: str, *, warn: bool = True) -> None:
+        found.append(Risk(code=code, text=text, level="warn" if warn else "note"))
+
+    if old is None:
+        add("new_host", f"{host} is a new host", warn=False)
+    elif _wider(old, new):
+        add("widening", f"{host} was reachable already, and becomes wider", warn=False)
+    if fresh and new.wildcard:
+        add("wildcard", f"{host} covers every name below {host[2:]}")
+        why = shared(host[2:])
+        if why:
+            add("shared_domain", f"{host} has names of many owners: {why}")
+    if fresh and "xn--" in host:
+        add("punycode", f"{host} is a name in other letters: {_unicode(host)}")
+    if _writes(old, new):
+        add("post_capable", f"{host} can be written to, so data can leave by it")
+    if _private(host) or (new.allow_private and not (old is not None and old.allow_private)):
+        add("private", f"{host} may lead into a private network")
+    if new.auth is not None and (old is None or old.auth != new.auth or _wider(old, new)):
+        add("credential", f"requests to {host} carry the credential {new.auth.token_ref}")
+    if _weaker(old or Route(host=host), new):
+        add("weaker_dlp", f"less of what goes to {host} is inspected")
+    if set(new.ports) - set((old or Route(host=host)).ports):
+        add("ports", f"{host} opens the ports {', '.join(map(str, new.ports))}")
+    return found
+
+
+def _wider(old: Route, new: Route) -> bool:
+    if new.git.fetch and not old.git.fetch:
+        return True
+    if not old.matches:
+        return False
+    return not new.matches or any(match not in old.matches for match in new.matches)
+
+
+def _writes(old: Route | None, new: Route) -> bool:
+    """Whether what `new` adds lets data be sent."""
+    if old is not None and not _wider(old, new):
+        return False
+    added = [match for match in new.matches if old is None or match not in old.matches]
+    return not new.matches or any(not match.methods or set(match.methods) - READING for match in added)
+
+
+def _private(host: str) -> bool:
+    try:
+        return not ipaddress.ip_address(host).is_global
+    except ValueError:
+        return host == "localhost" or host.endswith((".localhost", ".local", ".internal", ".lan", ".home.arpa"))
+
+
+def _weaker(old: Route, new: Route) -> bool:
+    return (
+        not _detectors(new.dlp) >= _detectors(old.dlp)
+        or _SEVERITY[new.dlp.outbound_on_match] < _SEVERITY[old.dlp.outbound_on_match]
+        or new.max_body > old.max_body
+        or (new.max_body == 0 and old.max_body != 0)
+    )
+
+
+def _detectors(dlp: RouteDlp) -> frozenset[str]:
+    outbound = OUTBOUND_DETECTORS if dlp.outbound_detectors is None else dlp.outbound_detectors or ()
+    inbound = INBOUND_DETECTORS if dlp.inbound_detectors is None else dlp.inbound_detectors or ()
+    return frozenset((*outbound, *inbound))
+
+
+def _unicode(host: str) -> str:
+    try:
+        return host.removeprefix("*.").encode("ascii").decode("idna")
+    except UnicodeError:
+        return "unreadable"
