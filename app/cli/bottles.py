@@ -60,6 +60,8 @@ def _print_views(views: list[BottleView]) -> None:
 
 
 def _state(view: BottleView) -> str:
+    if view.stalled:
+        return "stalled"
     return f"{view.state} ({view.exit_code})" if view.exit_code else view.state
 
 

@@ -90,7 +90,7 @@ def _bad_lines(count: int, at: Position) -> NewEvent:
 
 @dataclass(frozen=True)
 class Tally:
-    """Ended requests of one session, as the store holds them; `at` is the last one's time."""
+    """Ended requests of one session, as the store holds them; `at` is when one began or ended last."""
 
     allowed: int = 0
     refused: int = 0
@@ -102,11 +102,12 @@ class Tally:
 
     def plus(self, events: list[StreamEvent]) -> "Tally":
         """With these, which were just kept."""
-        closed = [item for item in events if item.kind == "egress" and item.data.get("phase") == "closed"]
+        egress = [item for item in events if item.kind == "egress"]
+        closed = [item for item in egress if item.data.get("phase") == "closed"]
         return Tally(
             self.allowed + sum(item.data["decision"] in _ALLOWED for item in closed),
             self.refused + sum(item.data["decision"] in _REFUSED for item in closed),
-            max([self.at, *(item.at for item in closed)]),
+            max([self.at, *(item.at for item in egress)]),
         )
 
 

@@ -42,6 +42,8 @@ class Session:
     typed: Mapping[str, Secret] = field(default_factory=dict[str, Secret])
     """Secrets typed in for this launch: in memory, for a restarted sidecar; gone with the controller."""
     environment: Mapping[str, Secret] = field(default_factory=dict[str, Secret])
+    on_activity: Callable[[], None] = lambda: None
+    """Called whenever the bottle did something (`app.controller.health`)."""
     finishing: bool = False
     """Its agent has ended, or is lost; everything is being released."""
     lock: asyncio.Lock = field(default_factory=asyncio.Lock)
@@ -84,8 +86,12 @@ class Session:
 
     def show(self, *, save: bool = True, **changes: Any) -> None:
         """Change fields of the view, save and tell."""
+        active = (changes.get("last_activity") or 0.0) > (self.view.last_activity or 0.0)
+        if active or changes.get("state", "running") != "running":
+            changes.setdefault("stalled", False)
         view = self.view.model_copy(update=changes)
-        view = view.model_copy(update={"attention": health.attention(view.state, view.sidecar)})
+        score = health.attention(view.state, view.sidecar, stalled=view.stalled)
+        view = view.model_copy(update={"attention": score})
         if view == self.view:
             return
         self.record = self.record.model_copy(update={"view": view})
@@ -94,6 +100,8 @@ class Session:
                 self.record.save(self.state_folder)
             except OSError as error:  # a full disk must not stop a live bottle's news
                 log.error("the record of %s cannot be saved: %s", self.slug, error)
+        if active:
+            self.on_activity()
         self.on_change(self.view)
 
     def happened(self, what: Happening, exit_code: int | None = None, **changes: Any) -> None:

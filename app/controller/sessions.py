@@ -16,6 +16,7 @@ from app import manifests
 from app.backends.base import Backend, Box, Exit, Terminal
 from app.controller import endings, leftovers, record
 from app.controller.backends import Backends
+from app.controller.health import Stall, last_sign
 from app.controller.launcher import Launch, Progress
 from app.controller.plan import Plan
 from app.controller.preflight import make_plan
@@ -24,6 +25,7 @@ from app.controller.supervisor import Supervisor
 from app.controller.transcript import TranscriptTerminal
 from app.core.lifecycle import Happening
 from app.core.model import LIVE, BackendReport, BottleView, CleanupReport, LaunchRequest, Preflight
+from app.core.schema import Settings
 from app.errors import CarboyError, NotFound
 from app.paths import Paths
 from app.processes.identity import kill_and_wait, same, wait_end
@@ -120,7 +122,7 @@ class Sessions:
             if session.view.state != "frozen":
                 session.happened(Happening.THAW)
             await box.unpause()
-            session.happened(Happening.THAW)
+            session.happened(Happening.THAW, last_activity=time.time())  # it could not do anything before
         return session.view
 
     async def restart_sidecar(self, slug: str) -> BottleView:
@@ -236,6 +238,12 @@ class Sessions:
     async def _upstream(self) -> UpstreamSettings:
         return (await asyncio.to_thread(load_settings, self._paths)).upstream()
 
+    async def _stall_seconds(self) -> float:
+        try:
+            return (await asyncio.to_thread(load_settings, self._paths)).settings.stall_minutes * 60.0
+        except CarboyError:  # every client shows that the file is broken; watching must go on
+            return Settings().stall_minutes * 60.0
+
     async def _bring_down(self, slug: str, how: Callable[[Box], Awaitable[None]]) -> BottleView:
         session = self._find(slug)
         if not (session.live and session.finishing):
@@ -259,6 +267,8 @@ class Sessions:
     async def _until_end(self, session: Session) -> None:
         """Whatever comes first: the agent's end, or the end of the process that holds it."""
         assert session.box is not None
+        stall = Stall(session, await self._stall_seconds())
+        stall.start()
         waits: list[asyncio.Task[Any]] = [
             spawn(session.box.wait(), name=f"agent {session.slug}", on_error=lambda _: None)
         ]
@@ -268,6 +278,7 @@ class Sessions:
         try:
             await asyncio.wait(waits, return_when=asyncio.FIRST_COMPLETED)
         finally:
+            stall.close()
             await cancel_and_wait(*waits)
         ended = _result(waits[0]) or await asyncio.to_thread(endings.read_exit, session.state_folder)
         await self._finish(session, ended)
@@ -315,6 +326,8 @@ class Sessions:
             await self._finish(session, await asyncio.to_thread(endings.read_exit, session.state_folder))
             return
         await session.supervisor.adopt()
+        seen = await asyncio.to_thread(last_sign, session.state_folder)
+        session.show(save=False, last_activity=max(seen, session.view.last_activity or 0.0) or None)
         self._follow(session)
 
     async def _dial(self, session: Session) -> Box | None:

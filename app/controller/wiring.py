@@ -126,7 +126,7 @@ def _count(sessions: Sessions, session_id: str, tally: Tally) -> None:
     for view in sessions.views():
         if view.session_id == session_id:
             allowed, refused = tally.allowed - view.allowed, tally.refused - view.refused
-            if allowed or refused:
+            if allowed or refused or tally.at > (view.last_activity or 0.0):
                 sessions.requests(session_id, allowed=allowed, refused=refused, at=tally.at)
 
 

@@ -38,6 +38,8 @@ def mark(view: BottleView) -> Verdict:
             return Verdict("▲", "no network", "asks")
         if view.sidecar.state == "failed":
             return Verdict("▲", "sidecar down", "refused")
+    if view.stalled:
+        return Verdict("▲", "stalled", "asks")
     found = _MARKS.get(view.state, Verdict("?", view.state, "quiet"))
     if view.state == "failed" and view.exit_code is not None:
         return Verdict(found.glyph, f"exit {view.exit_code}", found.tone)

@@ -3,7 +3,7 @@ hardening.md's, first paragraph and Health."""
 
 from dataclasses import dataclass, replace
 
-from app.core.model import BottleState, SidecarHealth
+from app.core.model import BottleState, BottleView, SidecarHealth
 
 ATTEMPTS = 5
 CAP_SECONDS = 30.0
@@ -55,3 +55,12 @@ def attention(state: BottleState, sidecar: SidecarHealth, *, stalled: bool = Fal
     if sidecar.state == "failed" and state in ("running", "frozen"):
         return 90
     return _SCORES.get(state, 0)
+
+
+def silence_left(view: BottleView, limit: float, now: float) -> float:
+    """Seconds until this bottle counts as stalled if it stays silent; 0 or less once it does. One that is frozen or
+    ending is not expected to say anything."""
+    if view.state != "running":
+        return limit
+    last = max(view.last_activity or 0.0, view.started_at or view.created_at)
+    return min(limit, last + limit - now)  # a clock that was set back never makes it wait longer

@@ -67,6 +67,8 @@ class BottleView(Snapshot):
     refused: int = 0
     """Requests so far, by decision."""
     last_activity: float | None = None
+    stalled: bool = False
+    """Running, but without output and egress for `stall_minutes` (hardening.md, Health)."""
 
 
 class AgentEntry(Snapshot):

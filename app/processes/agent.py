@@ -34,6 +34,10 @@ the terminal."""
 ACTIVITY_SECONDS = 1.0
 """The holder tells of output at most this often (docs/architecture.md)."""
 
+TIME_OVER = 124
+"""The exit code of an agent whose time was over, however it ended then: timeout(1)'s, and the command line's."""
+GRACE_SECONDS = 5.0
+
 type Notify = Callable[[str, dict[str, Any]], None]
 
 
@@ -47,6 +51,8 @@ class Agent:
         self._notify = notify
         self._told_title = ""
         self._activity: asyncio.TimerHandle | None = None
+        self._deadline: asyncio.TimerHandle | None = None
+        self._time_over = False
         self._drained = asyncio.Event()
         self._ended = asyncio.Event()
         self.exit: Exit | None = None
@@ -84,6 +90,15 @@ class Agent:
         if not await self.wait(grace / 2):
             self._sandbox.kill()
 
+    def end_after(self, seconds: float) -> None:
+        """Its wall clock: here, since it must hold without a controller."""
+        self._deadline = self._loop.call_later(seconds, self._expire, seconds)
+
+    def _expire(self, seconds: float) -> None:
+        self._time_over = True
+        self.reason = f"its time is over: limits.wall_clock is {_duration(seconds)}"
+        spawn(self.stop(GRACE_SECONDS), name="agent-time-over")
+
     def _signal(self, number: int) -> None:
         if self._pidfd >= 0:
             with contextlib.suppress(ProcessLookupError):
@@ -111,14 +126,17 @@ class Agent:
 
     async def _finish(self) -> None:
         code = _reap(self.pid)
+        if self._time_over:
+            code = TIME_OVER
         self._sandbox.reaped(self.pid)
         pidfd, self._pidfd = self._pidfd, -1
         os.close(pidfd)
         self._sandbox.kill()  # what the program left running ends with it, and lets go of the terminal
         with contextlib.suppress(TimeoutError):
             await asyncio.wait_for(self._drained.wait(), DRAIN_SECONDS)
-        if self._activity is not None:
-            self._activity.cancel()
+        for timer in (self._activity, self._deadline):
+            if timer is not None:
+                timer.cancel()
         ended = Exit(code, time.time())
         self._recorder.note(f"exit {code}", ended.at)
         self._recorder.close()
@@ -145,6 +163,14 @@ class _Screen:
 
     def redraw(self) -> bytes:
         return self._emulator.redraw()
+
+
+def _duration(seconds: float) -> str:
+    """`1h30m`, as a manifest writes it."""
+    hours, rest = divmod(round(seconds), 3600)
+    minutes, left = divmod(rest, 60)
+    parts = [f"{amount}{unit}" for amount, unit in ((hours, "h"), (minutes, "m"), (left, "s")) if amount]
+    return "".join(parts) or "0s"
 
 
 def _reap(pid: int) -> int:

@@ -205,6 +205,8 @@ class Holder:
             raise CarboyError("The agent of this session was started already", "", "holder")
         self._agent = Agent(sandbox, wire.command_from_json(body), self._spec.state, self._notify)
         self._watchdog = Watchdog(sandbox, self._spec.limits, self._over_limit)
+        if self._spec.limits.wall_clock is not None:
+            self._agent.end_after(self._spec.limits.wall_clock)
         return {"pid": self._agent.pid}
 
     def _over_limit(self, reason: str) -> None:

@@ -200,3 +200,10 @@ def test_interactive_start_shows_the_terminal_and_ends_with_its_code(run: Run, p
             os.kill(pid, signal.SIGKILL)
             os.waitpid(pid, 0)
         os.close(terminal)
+
+
+def test_time_that_is_over_is_exit_code_124(run: Run, paths: Paths) -> None:
+    (paths.bottles / "short.md").write_text(BOTTLE.replace("egress:", "limits: {wall_clock: 1s}\negress:", 1))
+    ended = run("start", "--headless", "-b", "short", "--", "sh", "-c", "sleep 100")
+    assert ended.returncode == 124
+    assert "its time is over" in ended.stderr

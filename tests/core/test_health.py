@@ -38,3 +38,14 @@ def test_attention() -> None:
     assert attention("running", healthy, stalled=True) == 100
     assert attention("failed", healthy) == attention("lost", healthy) == 90
     assert attention("ended", healthy) == 0
+
+
+def test_a_stalled_bottle_says_so() -> None:
+    from app.cli.bottles import _state
+    from app.core import bottles
+    from tests.controller.standin import view
+
+    silent = view("one", stalled=True, sidecar=SidecarHealth(state="healthy"))
+    assert bottles.mark(silent).word == _state(silent) == "stalled"
+    cut_off = view("one", stalled=True, sidecar=SidecarHealth(state="failed"))
+    assert bottles.mark(cut_off).word == "sidecar down"

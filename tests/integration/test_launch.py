@@ -9,7 +9,7 @@ import pytest
 from app.errors import CarboyError
 from app.paths import Paths
 from tests.conftest import until
-from tests.integration.launching import Rig, processes_of, rig
+from tests.integration.launching import Rig, asking, processes_of, rig
 
 pytestmark = pytest.mark.sandbox
 
@@ -61,7 +61,7 @@ async def test_what_ends_badly_is_preserved(real: Rig) -> None:
 
 
 async def test_a_refused_request_is_in_the_store(real: Rig) -> None:
-    await real.launch("python3 -c 'import urllib.request as u; u.urlopen(\"http://refused.example/x\")'; exit 0")
+    await real.launch(f"{asking('http://refused.example/x')}; exit 0")
     await asyncio.wait_for(real.sessions.wait("one"), 30)
     from app.store.base import EventQuery
 
@@ -176,3 +176,14 @@ async def test_a_viewers_size_is_the_only_one_that_the_agent_sees(real: Rig) -> 
     record = (real.paths.session_state("one") / "transcript.cast").read_text()
     sizes = [json.loads(line)[2] for line in record.splitlines()[1:] if json.loads(line)[1] == "r"]
     assert sizes == ["132x50"]
+
+
+async def test_time_that_is_over_ends_the_agent(real: Rig) -> None:
+    (real.paths.bottles / "plain.md").write_text(
+        "---\nagent_provider: {template: shell}\nlimits: {wall_clock: 1s}\n---\n"
+    )
+    await real.launch("trap 'echo asked; exit 0' TERM; while :; do sleep 0.1; done")
+    ended = await asyncio.wait_for(real.sessions.wait("one"), 20)
+    assert (ended.state, ended.exit_code) == ("failed", 124)
+    assert "wall_clock is 1s" in ended.error
+    assert b"asked" in await _output(real)

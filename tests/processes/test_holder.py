@@ -20,6 +20,7 @@ import pytest
 
 from app.backends.base import BoxSpec, Command
 from app.backends.local import wire
+from app.core.schema import Limits
 from app.paths import private_folder
 from app.processes import stream
 from app.processes.identity import identify, same
@@ -331,3 +332,13 @@ async def test_a_failing_build_is_told_and_nothing_stays(carboy_home: Path) -> N
         one.channel.close()
         assert await asyncio.to_thread(one.process.wait, 10) == 0
     assert os.listdir(one.spec.run) == []
+
+
+async def test_the_wall_clock_holds_without_a_controller(carboy_home: Path) -> None:
+    async with holding(carboy_home, limits=Limits(wall_clock=1)) as held:
+        await held.build()
+        await held.start("sleep 1000")
+        held.channel.close()
+        await until(lambda: (held.spec.state / "exit.json").exists())
+        ended = json.loads((held.spec.state / "exit.json").read_text())
+        assert (ended["code"], ended["reason"]) == (124, "its time is over: limits.wall_clock is 1s")
