@@ -15,7 +15,7 @@ from functools import cache
 from typing import Any, NamedTuple
 
 from sidecar.dlp import fold
-from sidecar.dlp.bits import BASE32, BASE64, ascii_group, base32_offsets
+from sidecar.dlp.bits import BASE64, ascii_group, base32_offsets
 from sidecar.dlp.matcher import Spec
 from sidecar.dlp.needles import decoded_url_alphabet
 from sidecar.dlp.portable_matcher import compile_re2
@@ -84,8 +84,9 @@ def _local(name: str, decode: Callable[[bytes], bytes]) -> Callable[..., Iterato
 
 _PERCENT = re.compile(rb"(?:%[0-9A-Fa-f]{2})+")
 _ESCAPES = re.compile(
-    rb"((?:\\u[0-9A-Fa-f]{4})+)|((?:\\x[0-9A-Fa-f]{2})+)|((?:\\[0-3][0-7]{2})+)|\\u\{([0-9A-Fa-f]{1,6})\}|"
-    rb"((?:\\[nrtbfv])+)|((?:\\[\\/\"'])+)"
+    rb"\\(?:(u[0-9A-Fa-f]{4}(?:\\u[0-9A-Fa-f]{4})*)|(x[0-9A-Fa-f]{2}(?:\\x[0-9A-Fa-f]{2})*)|"
+    rb"([0-3][0-7]{2}(?:\\[0-3][0-7]{2})*)|u\{([0-9A-Fa-f]{1,6})\}|"
+    rb"([nrtbfv](?:\\[nrtbfv])*)|([\\/\"'](?:\\[\\/\"'])*))"
 )
 
 
@@ -102,16 +103,16 @@ def percent(data: bytes) -> bytes:
 def _unescape(match: re.Match[bytes]) -> bytes:
     wide, byte, octal, brace, blank, plain = match.groups()
     if wide:
-        units = bytes.fromhex(wide.replace(b"\\u", b"").decode())
+        units = bytes.fromhex(wide[1:].replace(b"\\u", b"").decode())
         return units.decode("utf-16-be", "replace").encode("utf-8", "replace")
     if byte:
-        return bytes.fromhex(byte.replace(b"\\x", b"").decode())
+        return bytes.fromhex(byte[1:].replace(b"\\x", b"").decode())
     if octal:
-        return bytes(int(digits, 8) & 255 for digits in octal.split(b"\\")[1:])
+        return bytes(int(digits, 8) & 255 for digits in octal.split(b"\\"))
     if brace:
         code = int(brace, 16)
         return chr(code).encode("utf-8", "replace") if code < 0x110000 else b""
-    return b"\n" if blank else plain[1::2]
+    return b"\n" if blank else plain[::2]
 
 
 def unescape(data: bytes) -> bytes:
@@ -186,12 +187,25 @@ def _runs(
 
 @cache
 def _ascii_run() -> Any:
-    return compile_re2(r"[\x00-\x7f]{16}")
+    return compile_re2(r"[\x00-\x7f]{24,}")
 
 
-def _worth(data: bytes) -> bool:
-    """Decoded data with a stretch of ASCII in it; everything else is noise of a wrong alignment, or an image."""
-    return _ascii_run().search(data) is not None
+def _text_in(data: bytes) -> bytes:
+    """What of decoded data is text: all of it, its stretches of ASCII, or nothing where an alignment was wrong or an
+    image was decoded."""
+    if data.isascii():
+        return data
+    match = _ascii_run().search(data)
+    if match is None:
+        return b""
+    try:
+        data.decode()
+    except UnicodeDecodeError:
+        return b"\n".join(_ASCII_PARTS.findall(data, max(0, match.start() - _GAP)))
+    return data
+
+
+_ASCII_PARTS = re.compile(rb"[\x00-\x7f]{8,}")
 
 
 def _base64(text: bytes, ends: Sequence[int] | None, allowance: Allowance) -> Iterator[Derived]:
@@ -199,8 +213,8 @@ def _base64(text: bytes, ends: Sequence[int] | None, allowance: Allowance) -> It
         run = decoded_url_alphabet(text[start:end].translate(None, _NOT_B64))
         for offset in range(4):
             data = _a2b(run[offset:])
-            if _worth(data):
-                yield Derived("base64", start, end, allowance.take(data))
+            if found := _text_in(data):
+                yield Derived("base64", start, end, allowance.take(found))
 
 
 def _a2b(run: bytes) -> bytes:
@@ -216,29 +230,35 @@ def _hex(text: bytes, ends: Sequence[int] | None, allowance: Allowance) -> Itera
         for offset in range(2):
             part = run[offset:]
             data = bytes.fromhex(part[: len(part) // 2 * 2].decode())
-            if _worth(data):
-                yield Derived("hex", start, end, allowance.take(data))
+            if found := _text_in(data):
+                yield Derived("hex", start, end, allowance.take(found))
 
 
 def _base32(text: bytes, ends: Sequence[int] | None, allowance: Allowance) -> Iterator[Derived]:
     alphabet = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz234567="
     for start, end in _runs(text, ends, alphabet, _B32_LINES):
         for data in base32_offsets(text[start:end]):
-            if _worth(data):
-                yield Derived("base32", start, end, allowance.take(data))
+            if found := _text_in(data):
+                yield Derived("base32", start, end, allowance.take(found))
 
 
-_GZIP_START = re.compile(rb"H4sI[A-Za-z0-9+/_-]|eJ[wzxyA-Za-z0-9+/_-]|eNo|eAE|eF4")
+_GZIP_START = re.compile(rb"H4sI|eJ[w-z]|eNo|eAE|eF4")
+_GZIP_SIGN = r"H4sI[A-Za-z][A-Za-z0-9+/_\-]{16}|(?:\A|[^A-Za-z0-9+/_\-])(?:eJ[w-z]|eNo|eAE|eF4)[A-Za-z0-9+/_\-]{16}"
 
 
 def _gzip(text: bytes, ends: Sequence[int] | None, allowance: Allowance) -> Iterator[Derived]:
-    for start, end in _runs(text, ends, _B64, _B64_LINES):
-        for match in _GZIP_START.finditer(text, start, end):
-            run = decoded_url_alphabet(text[match.start() : end].translate(None, _NOT_B64))
-            data = inflate(_a2b(run), allowance)
-            if data:
-                yield Derived("gzip+base64", match.start(), end, allowance.take(data))
-                break
+    """base64 of gzip, whose first three bytes are constant, and of zlib, at the start of a run."""
+    spans = [(0, len(text))] if ends is None else [(max(0, end - 24), end) for end in ends]
+    done = 0
+    for low, high in spans:
+        for match in _GZIP_START.finditer(text, max(low, done), high):
+            lines = _B64_LINES.match(text, match.start())
+            if lines is None or lines.end() < done:
+                continue
+            run = decoded_url_alphabet(text[lines.start() : lines.end()].translate(None, _NOT_B64))
+            if data := inflate(_a2b(run), allowance):
+                done = lines.end()
+                yield Derived("gzip+base64", match.start(), done, allowance.take(data))
 
 
 def _binary_gzip(text: bytes, ends: Sequence[int] | None, allowance: Allowance) -> Iterator[Derived]:
@@ -273,7 +293,6 @@ def decoders() -> tuple[Decoder, ...]:
     entity = r"&(?:#[0-9xX]|(?:sol|plus|equals|lowbar|hyphen|dash|period|colon|amp|lt|gt|quot|apos|num|commat|percnt);)"
     group64 = ascii_group(BASE64, also="-_")
     any64 = r"[A-Za-z0-9+/_\-]"
-    group32 = ascii_group(BASE32)
     return (
         Decoder("folded", (Spec(fold.search_source()),), _local("folded", _folded)),
         Decoder("url", (Spec(r"%[2-7][0-9A-Fa-f]"),), _local("url", percent)),
@@ -286,15 +305,24 @@ def decoders() -> tuple[Decoder, ...]:
         Decoder(
             "wide", (Spec(r"[A-Za-z0-9]\x00[A-Za-z0-9]\x00[A-Za-z0-9]\x00[A-Za-z0-9]\x00"),), _local("wide", _wide)
         ),
-        Decoder("base64", (Spec(rf"(?:{group64}){{6}}{any64}*(?:[^A-Za-z0-9+/_\-]|\z)"),), _base64),
+        # a short run may be text as a whole; inside a long one, chance must not make text of an image
+        Decoder(
+            "base64",
+            (
+                Spec(rf"(?:{group64}){{8}}", runs=True),
+                Spec(rf"[^A-Za-z0-9+/_\-]{any64}{{0,3}}(?:{group64}){{6}}", runs=True),
+            ),
+            _base64,
+        ),
         Decoder(
             "hex",
-            (Spec(r"(?:[2-7][0-9A-Fa-f][^0-9A-Za-z]{0,2}(?:0?[xX])?){12}(?:[^0-9A-Fa-f]|\z)"),),
+            (
+                Spec(r"(?:[2-7][0-9A-Fa-f]){12}", runs=True),
+                Spec(r"(?:[2-7][0-9A-Fa-f][^0-9A-Za-z]{1,2}(?:0?[xX])?){6}"),
+            ),
             _hex,
         ),
-        Decoder(
-            "base32", (Spec(rf"(?:(?:{group32}){{4}}|(?:{group32.lower()}){{4}})(?:[^A-Za-z2-7]|\z|.{{8}})"),), _base32
-        ),
-        Decoder("gzip", (Spec(r"(?:H4sI[A-Za-z]|eJ[w-z]|eNo|eAE|eF4)[A-Za-z0-9+/_\-]{16}"),), _gzip),
+        Decoder("base32", (Spec("[A-Z2-7]{32}", runs=True), Spec("[a-z2-7]{32}", runs=True)), _base32),
+        Decoder("gzip", (Spec(_GZIP_SIGN),), _gzip),
         Decoder("binary-gzip", (Spec(r"\x1f\x8b\x08"),), _binary_gzip),
     )

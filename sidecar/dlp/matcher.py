@@ -30,12 +30,13 @@ class Searcher(Protocol):
 class Spec:
     """One expression: ASCII source, bounded, no lookaround, `.` matches any byte. `literals`, where given, are
     lower-case words of which every match holds one: the portable search looks for those instead, and reports where
-    they end.
+    they end. `runs`: every match begins with what `runs` calls a run, so only those are searched.
     """
 
     source: str
     caseless: bool = False
     literals: tuple[bytes, ...] = ()
+    runs: bool = False
 
 
 class Engine(Protocol):

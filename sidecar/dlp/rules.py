@@ -15,6 +15,7 @@ from sidecar.dlp.matcher import Spec
 from sidecar.dlp.patterns.model import KEYWORD_REACH, Boundary, CredentialType, all_types
 from sidecar.dlp.placeholders import is_placeholder
 from sidecar.dlp.portable_matcher import compile_re2
+from sidecar.dlp.runs import LEAST
 
 # A value after `\n` inside raw JSON text has a letter before it: `\b` misses most of those (performance.md).
 _LEFT = r"(?:\A|[^0-9A-Za-z_]|\\[nrtbf]|\\u00[0-9A-Fa-f]{2}|%[0-9A-Fa-f]{2})"
@@ -25,7 +26,8 @@ _EDGE = 8
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Rule:
-    """One shape to look for. `width` bounds a match with its keyword; `regex` has the value as its first group."""
+    """One shape to look for. `width` bounds a match with its keyword; `regex` has the value as its first group, or
+    `locate` finds the values by itself."""
 
     kind: str
     title: str
@@ -40,9 +42,14 @@ class Rule:
     documented: frozenset[bytes] = frozenset()
     prefix: int = 0
     placeholders: bool = True
+    locate: Callable[[bytes, int, int], Iterator[tuple[int, int]]] | None = None
 
     def find(self, text: bytes, start: int, end: int) -> Iterator[tuple[int, int, bool]]:
         """(start, end, is a documented example) of each value in text[start:end] that counts."""
+        if self.locate is not None:
+            for left, right in self.locate(text, start, end):
+                yield left, right, False
+            return
         at = start
         while match := self.regex.search(text, at, end):
             left, right = match.span(1)
@@ -106,7 +113,7 @@ def of_type(each: CredentialType) -> Rule:
         detector="token_patterns",
         code="credential",
         severity="block",
-        spec=Spec(searched, caseless, words),
+        spec=Spec(searched, caseless, words, runs=not words and shape.leading_run(source) >= LEAST),
         width=shape.max_width(source) + (KEYWORD_REACH + 64 if keywords else 0),
         regex=compile_re2(bounded(each.regex, each.boundary)),
         keywords=keywords,

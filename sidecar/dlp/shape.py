@@ -7,7 +7,7 @@ from typing import Any, cast
 _parser: Any = cast(Any, re)._parser  # the only parser of this syntax at hand; stable since 3.11
 _MAX_WORDS = 64
 _MAX_EXPANDED = 8
-_TAIL = re.compile(r"\{(\d+),\d*\}$")
+_TAIL = re.compile(r"\{([1-9]\d*),\d*\}$")
 
 
 def max_width(source: str) -> int:
@@ -30,6 +30,54 @@ def required_words(source: str, *, least: int = 3) -> tuple[bytes, ...]:
     """Lower-case words of at least `least` characters of which each match of `source` holds one; () if none is sure."""
     best = _best(_parser.parse(source), least)
     return tuple(sorted(word.encode("ascii") for word in best))
+
+
+_RUN_SAFE = frozenset("+/_-")
+
+
+def leading_run(source: str) -> int:
+    """How many characters every match begins with at least that are letters, digits or `+/_-`."""
+    return _leading(_parser.parse(source))[0]
+
+
+def _leading(nodes: Any) -> tuple[int, bool]:
+    """(characters, all of the sequence is such)."""
+    total = 0
+    for op, argument in nodes:
+        least, whole = _run_of(str(op), argument)
+        total += least
+        if not whole:
+            return total, False
+    return total, True
+
+
+def _run_of(op: str, argument: Any) -> tuple[int, bool]:
+    if op == "LITERAL":
+        return (1, True) if _in_run(argument) else (0, False)
+    if op == "IN":
+        inside = all(_all_in_run(str(kind), value) for kind, value in argument)
+        return (1, True) if inside else (0, False)
+    if op == "SUBPATTERN":
+        return _leading(argument[-1])
+    if op == "BRANCH":
+        parts = [_leading(branch) for branch in argument[1]]
+        return min(least for least, _ in parts), all(whole for _, whole in parts)
+    if op == "MAX_REPEAT":
+        least, whole = _leading(argument[2])
+        return (least * argument[0], True) if whole else (least if argument[0] else 0, False)
+    return 0, False
+
+
+def _all_in_run(kind: str, value: Any) -> bool:
+    if kind == "RANGE":
+        return all(_in_run(code) for code in range(value[0], value[1] + 1))
+    if kind == "LITERAL":
+        return _in_run(value)
+    return kind == "CATEGORY" and str(value) == "CATEGORY_DIGIT"
+
+
+def _in_run(code: int) -> bool:
+    return code < 128 and (chr(code).isalnum() or chr(code) in _RUN_SAFE)
 
 
 def _best(nodes: Any, least: int) -> set[str]:

@@ -1,0 +1,291 @@
+"""The scan: bytes in, findings out. Compiled once for a set of secrets, then used by any number of threads at a time.
+
+The order is raw bytes, JSON strings, then whatever those hide, up to three layers deep. Every step is linear and every
+list is bounded; where a bound is hit, or a text cannot be examined, the answer is a finding of code `limits`: the
+caller refuses. Nothing here logs, waits or keeps what it scanned, except a `Session` that the caller holds.
+"""
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, field, replace
+from functools import cache
+from typing import cast
+
+from sidecar.dlp import crlf, entropy
+from sidecar.dlp.assignments import generic_rules
+from sidecar.dlp.derive import Allowance, Decoder, Derived, TooMuch, decoders
+from sidecar.dlp.financial import financial_rules
+from sidecar.dlp.finding import Finding, Location, Match, Severity, snippet
+from sidecar.dlp.known import KnownSecrets, Pieces
+from sidecar.dlp.matcher import Backend, Hits, Searcher, Spec, backend
+from sidecar.dlp.matcher import Engine as Engines
+from sidecar.dlp.needles import Known
+from sidecar.dlp.rules import Rule, credential_rules, windows
+from sidecar.dlp.runs import find_runs
+from sidecar.dlp.session import Session
+from sidecar.dlp.view import View, derived, fragment, json_text
+
+DEFAULT = frozenset({"token_patterns", "known_secrets", "financial", "host_labels"})
+"""Detectors that are on when a route names none; entropy is opt-in."""
+
+DEPTH = 3
+"""Layers taken off: two nested encodings, and gzip inside the second."""
+
+MAX_FINDINGS = 200
+_LINE_PARTS = frozenset({"host", "path", "query", "header", "cookie", "trailer"})
+
+
+@dataclass(frozen=True)
+class EngineConfig:
+    """What an engine is compiled from. The canary is a `Known` with `canary=True` among the secrets."""
+
+    secrets: tuple[Known, ...] = ()
+    backend: Backend | None = None
+
+
+@dataclass(frozen=True)
+class Scan:
+    """The findings of one text, the worst first. Blocked when any of them blocks."""
+
+    findings: tuple[Finding, ...] = ()
+
+    @property
+    def blocked(self) -> bool:
+        return any(finding.severity == "block" for finding in self.findings)
+
+    @property
+    def clean(self) -> bool:
+        return not self.findings
+
+
+class Shapes:
+    """Everything that does not depend on secrets, compiled: the rules, and what gives an encoding away.
+
+    Two searches: expressions over the whole text, and those that can only match in long runs over these alone.
+    """
+
+    def __init__(self, name: Backend | None) -> None:
+        self.backend = backend(name)
+        self.rules: tuple[Rule, ...] = (*credential_rules(), *generic_rules(), *financial_rules())
+        self.decoders: tuple[Decoder, ...] = decoders()
+        specs = [(place, rule.spec) for place, rule in enumerate(self.rules)]
+        self._rules_in_text, self._rules_in_runs = self._split(specs)
+        base = len(self.rules)
+        signs = [(base + place, spec) for place, each in enumerate(self.decoders) for spec in each.specs]
+        self._all_in_text, self._all_in_runs = self._split([*specs, *signs])
+
+    def _split(self, specs: list[tuple[int, Spec]]) -> tuple["_Search", "_Search"]:
+        return (
+            _Search([each for each in specs if not each[1].runs], self.backend),
+            _Search([each for each in specs if each[1].runs], self.backend),
+        )
+
+    def search_rules(self, text: bytes) -> Hits:
+        """Places where a rule may match."""
+        limit = 2048 + len(text) // 256
+        found = self._rules_in_text.scan(text, limit)
+        runs = find_runs(text)
+        more = self._rules_in_runs.scan(runs.text, limit)
+        pairs = found.pairs + [(place, runs.origin(end)) for place, end in more.pairs]
+        return Hits(pairs, found.overflow or more.overflow)
+
+    def search(self, text: bytes) -> tuple[Hits, dict[int, list[int] | None]]:
+        """Hits of rules, and for each decoder with work the places, or None where there are so many that all is."""
+        limit = 3000 + len(text) // 512
+        found = self._all_in_text.scan(text, limit)
+        runs = find_runs(text)
+        more = self._all_in_runs.scan(runs.text, limit)
+        if found.overflow or more.overflow:
+            return self.search_rules(text), dict.fromkeys(range(len(self.decoders)))
+        base = len(self.rules)
+        pairs: list[tuple[int, int]] = []
+        signs: dict[int, list[int] | None] = {}
+        for place, end in found.pairs + [(place, runs.origin(end)) for place, end in more.pairs]:
+            if place < base:
+                pairs.append((place, end))
+            else:
+                cast(list[int], signs.setdefault(place - base, [])).append(end)
+        return Hits(pairs, False), signs
+
+
+class _Search:
+    """A search whose hits carry the numbers that its expressions were given with."""
+
+    def __init__(self, specs: list[tuple[int, Spec]], engine: Engines) -> None:
+        self._places = [place for place, _ in specs]
+        self._search: Searcher = engine.expressions([spec for _, spec in specs])
+
+    def scan(self, text: bytes, limit: int) -> Hits:
+        hits = self._search.scan(text, limit)
+        places = self._places
+        return Hits([(places[index], end) for index, end in hits.pairs], hits.overflow)
+
+
+@cache
+def shapes(name: Backend | None = None) -> Shapes:
+    """Compiled once a process (about a second): call it before the first request, in the zygote."""
+    return Shapes(name)
+
+
+@dataclass
+class _Work:
+    """The state of one scan."""
+
+    where: Location
+    detectors: frozenset[str]
+    examples: Severity
+    allowance: Allowance
+    pieces: Pieces
+    found: dict[tuple[str, str, bytes], Finding] = field(default_factory=dict[tuple[str, str, bytes], Finding])
+    limit: str = ""
+
+    def add(self, finding: Finding, key: bytes) -> None:
+        if len(self.found) >= MAX_FINDINGS:
+            self.limit = self.limit or "too many findings"
+            return
+        self.found.setdefault((finding.kind, finding.code, key), replace(finding, location=str(self.where)))
+
+
+class Engine:
+    """Compiled detectors of one bottle. `scan` may be called from many threads at once."""
+
+    def __init__(self, known: KnownSecrets, compiled: Shapes) -> None:
+        self._known = known
+        self._shapes = compiled
+
+    @classmethod
+    def compile(cls, config: EngineConfig) -> "Engine":
+        """Build the searches: call it on a thread, a hundred secrets take seconds. The old engine serves meanwhile."""
+        compiled = shapes(config.backend)
+        return cls(KnownSecrets(config.secrets, compiled.backend), compiled)
+
+    @property
+    def unprotected(self) -> tuple[str, ...]:
+        """Names of secrets that are too short to be looked for."""
+        return self._known.unprotected
+
+    def scan(
+        self,
+        data: bytes,
+        *,
+        where: Location,
+        content_type: str | None = None,
+        detectors: frozenset[str] = DEFAULT,
+        examples: Severity = "block",
+        allowed: Sequence[Match] = (),
+        session: Session | None = None,
+    ) -> Scan:
+        """What `data` holds. `allowed` values are blanked first; `examples` is the severity of documented examples.
+
+        `session` remembers clean bodies of one route, so that an unchanged beginning is not examined again in full.
+        The canary and known secrets are looked for whatever `detectors` says only where `known_secrets` is in it.
+        """
+        text = masked(data, allowed)
+        work = _Work(where, detectors, examples, Allowance(4 * len(text) + (1 << 20)), Pieces())
+        try:
+            self._examine_all(text, content_type, work, session)
+        except TooMuch as error:
+            work.limit = str(error)
+        findings = list(work.found.values())
+        if work.limit:
+            findings.append(_limits(where, work.limit))
+        scan = Scan(tuple(sorted(findings, key=_order)))
+        if session is not None and scan.clean:
+            session.remember(self, where, detectors, text, work.pieces)
+        return scan
+
+    def _examine_all(self, text: bytes, content_type: str | None, work: _Work, session: Session | None) -> None:
+        raw = View("raw", text)
+        if work.where.part in _LINE_PARTS:
+            for finding in crlf.find(text):
+                work.add(finding, finding.code.encode())
+        if "entropy" in work.detectors:
+            for finding in entropy.find(text):
+                work.add(finding, finding.snippet.encode() + str(finding.start).encode())
+        known = session.resume(self, work.where, work.detectors, text) if session is not None else None
+        if known is not None:
+            work.pieces = known.pieces
+            self._rules(raw, self._shapes.search_rules(text), work)
+            rest = text[known.start :]
+            self._examine(View("json", fragment(rest)) if b"\\" in rest else View("rest", rest), work, DEPTH)
+            return
+        strings = json_text(text) if _may_be_json(text, content_type) else None
+        if strings is None:
+            self._examine(raw, work, DEPTH)
+        elif strings.complete:
+            self._examine(View("json", strings.text), work, DEPTH)
+        else:
+            self._examine(raw, work, DEPTH)
+            self._examine(View("json", strings.text), work, DEPTH)
+
+    def _examine(self, view: View, work: _Work, depth: int) -> None:
+        hits, signs = self._shapes.search(view.text)
+        self._rules(view, hits, work)
+        if "known_secrets" in work.detectors:
+            found, work.pieces, overflow = self._known.find(view, work.pieces)
+            for finding in found:
+                work.add(finding, finding.value.reveal() if finding.value else b"")
+            if overflow:
+                work.limit = "too many matches of known secrets"
+        if depth and signs:
+            parts: list[Derived] = []
+            for place, ends in sorted(signs.items(), key=lambda each: each[0]):
+                parts.extend(self._shapes.decoders[place].expand(view.text, ends and sorted(ends), work.allowance))
+            if parts:
+                self._examine(derived(view, parts), work, depth - 1)
+
+    def _rules(self, view: View, hits: Hits, work: _Work) -> None:
+        if hits.overflow:
+            work.limit = "too many strings that look like credentials"
+        places: dict[int, list[int]] = {}
+        for index, end in hits.pairs:
+            places.setdefault(index, []).append(end)
+        for index, ends in places.items():
+            rule = self._shapes.rules[index]
+            if rule.detector not in work.detectors:
+                continue
+            for low, high in windows(sorted(ends), rule.width, len(view.text)):
+                for start, end, example in rule.find(view.text, low, high):
+                    value = view.text[start:end]
+                    work.add(_finding(rule, view, start, end, value, example, work.examples), value)
+
+
+def _finding(rule: Rule, view: View, start: int, end: int, value: bytes, example: bool, examples: Severity) -> Finding:
+    label, first, last = view.locate(start, end)
+    return Finding(
+        detector=rule.detector,
+        code=rule.code,
+        severity=examples if example else rule.severity,
+        kind=rule.kind,
+        title=rule.title,
+        location="",
+        view=label,
+        start=first,
+        end=last,
+        snippet=snippet(value, prefix=rule.prefix),
+        example=example,
+        exact=view.parent is None,
+        value=Match(value),
+    )
+
+
+def _limits(where: Location, reason: str) -> Finding:
+    return Finding(
+        "limits", "limits", "block", "limits", f"Not examined to the end: {reason}", str(where), "raw", 0, 0, ""
+    )
+
+
+def _order(finding: Finding) -> tuple[bool, bool, int]:
+    return finding.severity != "block", finding.detector != "canary", finding.start
+
+
+def _may_be_json(text: bytes, content_type: str | None) -> bool:
+    return b"\\" in text or text[:64].lstrip()[:1] in (b"{", b"[") or bool(content_type and "json" in content_type)
+
+
+def masked(data: bytes, allowed: Iterable[Match]) -> bytes:
+    """`data` with each allowed value replaced by as many blanks, so that no detector sees it."""
+    for each in sorted(allowed, key=len, reverse=True):
+        value = each.reveal()
+        if len(value) >= 4:
+            data = data.replace(value, b" " * len(value))
+    return data

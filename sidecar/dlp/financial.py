@@ -1,0 +1,140 @@
+"""Rules for money: cards, bank accounts, wallets and their keys, seed phrases. Outbound only. Pure.
+
+Every one has a checksum, so that a number that merely looks like one is none.
+"""
+
+import re
+from collections.abc import Callable, Iterator
+from functools import cache
+
+from sidecar.dlp import money, shape
+from sidecar.dlp.matcher import Spec
+from sidecar.dlp.portable_matcher import compile_re2
+from sidecar.dlp.rules import Rule
+
+# Digits and letters of a longer token, and the fraction of a decimal number, are no card and no address.
+_LEFT = r"(?:\A|[^0-9A-Za-z_.+/=\-]|\\[nrt]|[^0-9A-Za-z]-)"
+_RIGHT = r"(?:\z|[^0-9A-Za-z_+/=\-.]|[.\-](?:\z|[^0-9A-Za-z]))"
+# For the search alone: also the letters that end an escape.
+_BEFORE = r"(?:\A|[^0-9A-Za-mo-qsu-z_.+/=])"
+
+_CARD = r"[2-6][0-9]{12,18}|[2-6][0-9]{3}(?:[ .\-][0-9]{4}){2,3}(?:[ .\-][0-9]{1,4}){0,1}|3[0-9]{3}[ .\-][0-9]{6}[ .\-][0-9]{4,5}"
+_CARD_SEARCH = r"[0-9]{4}[ .\-]{0,1}[0-9]{4}[ .\-]{0,1}[0-9]{4}[ .\-0-9]|3[0-9]{3}[ .\-][0-9]{6}[ .\-][0-9]{4}"
+_IBAN = r"[A-Z]{2}[0-9]{2}(?: {0,1}[A-Z0-9]{4}){2,7}(?: {0,1}[A-Z0-9]{1,3}){0,1}"
+_IBAN_SEARCH = r"[A-Z]{2}[0-9]{2} {0,1}[A-Z0-9]{4} {0,1}[A-Z0-9]{4}"
+_B58 = r"[1-9A-HJ-NP-Za-km-z]"
+_TEST_CARDS = (
+    "4242424242424242 4000056655665556 5555555555554444 2223003122003222 5200828282828210 5105105105105100 "
+    "378282246310005 371449635398431 6011111111111117 6011000990139424 3056930009020004 36227206271667 "
+    "3566002020360505 6200000000000005 4111111111111111 4012888888881881 4000000000000002 4000002500003155"
+)
+"""Numbers that payment providers print for testing."""
+
+
+def _grouped(digits: str) -> Iterator[str]:
+    yield digits
+    for mark in " -":
+        yield mark.join(digits[at : at + 4] for at in range(0, len(digits), 4))
+
+
+def _rule(
+    kind: str,
+    title: str,
+    source: str,
+    accept: Callable[[str], bool],
+    *,
+    search: str = "",
+    words: tuple[bytes, ...] = (),
+    runs: bool = False,
+) -> Rule:
+    return Rule(
+        kind=kind,
+        title=title,
+        detector="financial",
+        code=f"financial_{kind}",
+        severity="block",
+        spec=Spec(search or f"{_BEFORE}{shape.trimmed(source)}", False, words, runs),
+        width=shape.max_width(source) + 4,
+        regex=compile_re2(f"{_LEFT}({source}){_RIGHT}"),
+        accept=accept,
+        documented=frozenset(form.encode() for number in _TEST_CARDS.split() for form in _grouped(number))
+        if kind == "card"
+        else frozenset(),
+        placeholders=False,
+    )
+
+
+_WORD = re.compile(rb"[a-z]{3,8}")
+
+
+def seed_phrases(text: bytes, start: int, end: int) -> Iterator[tuple[int, int]]:
+    """Where words of the list follow one another and their checksum holds."""
+    run: list[tuple[str, int, int]] = []
+    for match in _WORD.finditer(text, start, end):
+        word = match.group().decode()
+        whole = (
+            not text[match.end() : match.end() + 1].isalnum() and not text[match.start() - 1 : match.start()].isalpha()
+        )
+        near = not run or match.start() - run[-1][2] <= 8
+        if not near or not (whole and money.seed_word(word)):
+            yield from _phrases(run)
+            run = []
+        if whole and money.seed_word(word):
+            run.append((word, match.start(), match.end()))
+    yield from _phrases(run)
+
+
+def _phrases(run: list[tuple[str, int, int]]) -> Iterator[tuple[int, int]]:
+    at = 0
+    while at + 12 <= len(run):
+        for size in (24, 21, 18, 15, 12):
+            part = run[at : at + size]
+            if len(part) == size and money.seed_phrase([word for word, _, _ in part]):
+                yield part[0][1], part[-1][2]
+                at += size - 1
+                break
+        at += 1
+
+
+@cache
+def financial_rules() -> tuple[Rule, ...]:
+    phrase = r"(?:[a-z]{3,8}[ \t\r\n,.;:0-9)\]\"'\\\-]{1,8}){11}[a-z]{3,8}"
+    return (
+        _rule("card", "A payment card number", _CARD, money.card, search=_CARD_SEARCH),
+        _rule("iban", "A bank account (IBAN)", _IBAN, money.iban, search=_IBAN_SEARCH),
+        _rule("bitcoin", "A Bitcoin-like address", rf"[13LMDT]{_B58}{{25,34}}", money.base58check, runs=True),
+        _rule(
+            "bech32",
+            "A Bitcoin-like address",
+            r"(?:bc|tb|ltc)1[02-9ac-hj-np-z]{20,80}",
+            money.bech32,
+            words=(b"bc1", b"tb1", b"ltc1"),
+        ),
+        _rule(
+            "ethereum",
+            "An Ethereum address",
+            r"0x[0-9A-Fa-f]{40}",
+            money.ethereum,
+            search=r"0x[0-9A-Fa-f]{40}",
+            words=(b"0x",),
+        ),
+        _rule("wif", "A Bitcoin private key", rf"[5KLc9]{_B58}{{50,51}}", money.base58check, runs=True),
+        _rule(
+            "extended-key",
+            "An extended wallet key",
+            rf"[xyztuv](?:prv|pub){_B58}{{100,112}}",
+            money.base58check,
+            runs=True,
+        ),
+        Rule(
+            kind="seed-phrase",
+            title="A wallet's seed phrase (BIP-39)",
+            detector="financial",
+            code="financial_seed-phrase",
+            severity="block",
+            spec=Spec(r"(?:[a-z]{3,8}[^a-zA-Z]{1,4}){11}[a-z]{3}"),
+            width=shape.max_width(phrase) * 2 + 16,
+            regex=None,
+            locate=seed_phrases,
+        ),
+    )

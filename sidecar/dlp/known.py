@@ -1,0 +1,201 @@
+"""Known secrets and the canary: all their needles in one search, and what its hits mean. Pure; compiled off the event
+loop, then shared by threads. Reveals secrets to build needles; keeps needles in memory only and shows none.
+"""
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field
+from typing import NamedTuple
+
+import numpy as np
+
+from sidecar.dlp.finding import Detector, Finding, Match, snippet
+from sidecar.dlp.information import dull_prefix
+from sidecar.dlp.matcher import Engine as Backend
+from sidecar.dlp.matcher import Searcher
+from sidecar.dlp.needles import (
+    LEAST,
+    WINDOW,
+    Encoded,
+    Known,
+    Owner,
+    encodings,
+    piece_size,
+    pieces,
+    project,
+    windows,
+)
+from sidecar.dlp.view import View
+
+PIECES = 3
+"""Distinct pieces of one secret that are no accident (egress.md)."""
+
+_LIMIT = 4096
+"""Hits of needles in one text. Each is evidence, so the verdict does not need more; masking then refuses (`limits`)."""
+
+_ALNUM = np.array([code < 128 and chr(code).isalnum() for code in range(256)])
+
+
+class Pieces(NamedTuple):
+    """Which pieces of which secret a text holds: (secret, offset). Kept with a clean verdict for the next scan."""
+
+    seen: frozenset[tuple[int, int]] = frozenset()
+
+
+@dataclass
+class _Found:
+    """Hits of one text, by secret and encoding."""
+
+    spans: dict[tuple[int, int], list[tuple[int, int]]] = field(
+        default_factory=dict[tuple[int, int], list[tuple[int, int]]]
+    )
+    pieces: dict[int, dict[int, int]] = field(default_factory=dict[int, dict[int, int]])
+
+
+class KnownSecrets:
+    """Compiled needles of a set of secrets."""
+
+    def __init__(self, known: Sequence[Known], backend: Backend) -> None:
+        self._known = tuple(known)
+        self._raw = [each.value.reveal().encode("utf-8", "surrogatepass") for each in known]
+        self._encodings: list[tuple[Encoded, ...]] = []
+        self._sizes = [piece_size(project(raw)) for raw in self._raw]
+        self._literal: list[tuple[bytes, int, str]] = []
+        owners: dict[bytes, list[Owner]] = {}
+        for index, raw in enumerate(self._raw):
+            self._add(index, raw, owners)
+        # a piece is enough once; a window is wanted wherever it stands
+        self._words = list(owners)
+        self._owners = [tuple(owners[word]) for word in self._words]
+        once = [all(owner.piece for owner in each) for each in self._owners]
+        self._search: Searcher = backend.literals(self._words, once)
+
+    def __repr__(self) -> str:
+        return f"KnownSecrets({len(self._known)})"
+
+    @property
+    def unprotected(self) -> tuple[str, ...]:
+        """Names of secrets that are too short to look for."""
+        return tuple(each.name for each in self._known if len(each.value) < LEAST)
+
+    def _add(self, index: int, raw: bytes, owners: dict[bytes, list[Owner]]) -> None:
+        if len(raw) < WINDOW:
+            self._encodings.append(())
+            if len(raw) >= LEAST:
+                self._literal.append((raw, index, "raw"))
+            return
+        prefix = dull_prefix(raw)
+        forms = encodings(raw)
+        self._encodings.append(forms)
+        for place, encoded in enumerate(forms):
+            literals = list(windows(encoded, prefix))
+            if not literals:
+                self._literal += [(text, index, encoded.name) for text in encoded.texts if len(text) >= 8]
+            for offset, literal in literals:
+                owners.setdefault(literal, []).append(Owner(index, place, offset))
+        for offset, literal in pieces(raw):
+            owners.setdefault(literal, []).append(Owner(index, 0, offset, piece=True))
+
+    def find(self, view: View, before: Pieces) -> tuple[list[Finding], Pieces, bool]:
+        """Findings in one text, the pieces seen (with those `before`), and whether there were too many hits."""
+        findings = list(self._short(view))
+        projection = project(view.text)
+        hits = self._search.scan(projection, _LIMIT)
+        if not hits.pairs:
+            return findings, before, False
+        found = self._sort(hits.pairs)
+        positions = _positions(view.text)
+        findings += self._spans(view, found, positions)
+        reported = {finding.kind for finding in findings}
+        seen = before.seen | {(secret, offset) for secret, held in found.pieces.items() for offset in held}
+        for secret, held in found.pieces.items():
+            name = self._known[secret].name
+            offsets = sorted(offset for owner, offset in seen if owner == secret)
+            if name not in reported and self._distinct(secret, offsets) >= PIECES:
+                size = self._sizes[secret]
+                places = [(int(positions[end - size]), int(positions[end - 1]) + 1) for end in held.values()]
+                start, end = min(places)[0], max(place[1] for place in places)
+                findings.append(self._finding(view, secret, "fragments", "fragments", start, end, exact=False))
+        return findings, Pieces(seen), hits.overflow
+
+    def _short(self, view: View) -> Iterator[Finding]:
+        for literal, secret, name in self._literal:
+            at = view.text.find(literal)
+            if at >= 0:
+                yield self._finding(view, secret, "exact", name, at, at + len(literal), exact=True)
+
+    def _sort(self, pairs: Sequence[tuple[int, int]]) -> _Found:
+        found = _Found()
+        for word, end in pairs:
+            size = len(self._words[word])
+            for owner in self._owners[word]:
+                if owner.piece:
+                    found.pieces.setdefault(owner.secret, {})[owner.offset] = end
+                    continue
+                spans = found.spans.setdefault((owner.secret, owner.encoding), [])
+                if spans and end - size <= spans[-1][1]:
+                    spans[-1] = (spans[-1][0], max(end, spans[-1][1]))
+                else:
+                    spans.append((end - size, end))
+        return found
+
+    def _spans(
+        self, view: View, found: _Found, positions: "np.ndarray[tuple[int], np.dtype[np.int64]]"
+    ) -> Iterator[Finding]:
+        taken: list[tuple[int, int, int]] = []
+        for (secret, place), spans in sorted(found.spans.items()):
+            encoded = self._encodings[secret][place]
+            for low, high in spans:
+                start, end = int(positions[low]), int(positions[high - 1]) + 1
+                if any(owner == secret and start < stop and first < end for owner, first, stop in taken):
+                    continue
+                exact = _unbroken(view.text, encoded, start, end)
+                start, end = exact or (start, end)
+                taken.append((secret, start, end))
+                whole = high - low >= len(encoded.projection)
+                code = "exact" if exact else "separated" if whole else "partial"
+                yield self._finding(view, secret, code, encoded.name, start, end, exact=bool(exact))
+
+    def _distinct(self, secret: int, offsets: Sequence[int]) -> int:
+        """How many of the pieces do not overlap one another in the secret."""
+        count, free = 0, -1
+        for offset in offsets:
+            if offset >= free:
+                count, free = count + 1, offset + self._sizes[secret]
+        return count
+
+    def _finding(
+        self, view: View, secret: int, code: str, encoding: str, start: int, end: int, *, exact: bool
+    ) -> Finding:
+        known = self._known[secret]
+        detector: Detector = "canary" if known.canary else "known_secrets"
+        form = "" if encoding == "raw" else f" ({encoding})"
+        label, first, last = view.locate(start, end)
+        value = view.text[start:end]
+        return Finding(
+            detector=detector,
+            code=f"{'canary' if known.canary else 'known_secret'}_{code}",
+            severity="block",
+            kind=known.name,
+            title=f"The {'canary' if known.canary else 'secret'} {known.name}{form}",
+            location="",
+            view=label,
+            start=first,
+            end=last,
+            snippet=snippet(value),
+            exact=exact,
+            value=Match(value) if exact else None,
+        )
+
+
+def _positions(text: bytes) -> "np.ndarray[tuple[int], np.dtype[np.int64]]":
+    """Offset in the text of each letter and digit of its projection."""
+    return np.flatnonzero(_ALNUM[np.frombuffer(text, np.uint8)])
+
+
+def _unbroken(text: bytes, encoded: Encoded, start: int, end: int) -> tuple[int, int] | None:
+    """Where the whole encoded secret stands without anything injected, around text[start:end]."""
+    for whole in encoded.texts:
+        at = text.find(whole, max(0, end - len(whole) - 8), start + len(whole) + 8)
+        if at >= 0:
+            return at, at + len(whole)
+    return None
