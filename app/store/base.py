@@ -13,7 +13,7 @@ from app.core.model import BottleView, StreamEvent
 from app.store.chain import AuditRow
 from sidecar.spool import Position
 
-__all__ = ["EventQuery", "NewEvent", "Position", "ProposalRow", "Store"]
+__all__ = ["Asker", "Decided", "EventQuery", "NewEvent", "Position", "ProposalRow", "Store"]
 
 
 @dataclass(frozen=True)
@@ -67,6 +67,32 @@ class ProposalRow:
     outcome: dict[str, Any] | None = None
     applied_at: float | None = None
     error: str = ""
+    asked: int = 1
+    """How often the bottle asked this: askers with the same question join the one that is pending."""
+
+
+@dataclass(frozen=True)
+class Decided:
+    """What the one decision on a proposal says. `outcome` holds what was changed by it."""
+
+    state: str
+    at: float
+    by: str = ""
+    reason: str = ""
+    scope: str = ""
+    outcome: dict[str, Any] | None = None
+    applied_at: float | None = None
+
+
+@dataclass(frozen=True)
+class Asker:
+    """One question of a bottle, by the id that the bottle knows, and what became of it."""
+
+    id: str
+    proposal_id: str
+    state: str
+    reason: str
+    scope: str
 
 
 class Store(ABC):
@@ -113,6 +139,35 @@ class Store(ABC):
     @abstractmethod
     async def proposals(self, *, slug: str | None = None, state: str | None = None) -> list[ProposalRow]:
         """Proposals, the oldest first."""
+
+    @abstractmethod
+    async def proposal(self, identity: str) -> ProposalRow | None:
+        """The proposal of this id, or the one that the asker of this id joined."""
+
+    @abstractmethod
+    async def add_proposal(self, row: ProposalRow) -> ProposalRow:
+        """Keep a new proposal, or join it to a pending one with the same question; idempotent by id. Returns the one
+        that stands now. Raises CarboyError where another session has that id."""
+
+    @abstractmethod
+    async def decide_proposal(self, identity: str, decided: Decided) -> ProposalRow:
+        """Write the decision, once. Raises CarboyError `already_decided`, which says who was first."""
+
+    @abstractmethod
+    async def fault_proposal(self, identity: str, error: str) -> None:
+        """Remember why a pending proposal could not be applied."""
+
+    @abstractmethod
+    async def leave_proposal(self, asker: str) -> bool:
+        """This asker waits no more. True where nobody is left who does."""
+
+    @abstractmethod
+    async def untold(self, session_id: str) -> list[Asker]:
+        """Decided questions of a session of which its sidecar has not been told."""
+
+    @abstractmethod
+    async def told(self, asker: str) -> None:
+        """The sidecar has been told."""
 
     @abstractmethod
     async def append_audit(self, row: AuditRow) -> None:

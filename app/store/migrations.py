@@ -98,6 +98,22 @@ MIGRATIONS: tuple[Migration, ...] = (
             )""",
         ),
     ),
+    Migration(
+        4,
+        "who asks",
+        (
+            """CREATE TABLE IF NOT EXISTS proposal_askers (
+                id TEXT PRIMARY KEY,
+                proposal_id TEXT NOT NULL REFERENCES proposals (id),
+                session_id TEXT NOT NULL,
+                at REAL NOT NULL,
+                gone INTEGER NOT NULL DEFAULT 0,
+                told INTEGER NOT NULL DEFAULT 0
+            )""",
+            "CREATE INDEX IF NOT EXISTS askers_by_proposal ON proposal_askers (proposal_id)",
+            "CREATE INDEX IF NOT EXISTS askers_by_session ON proposal_askers (session_id, told)",
+        ),
+    ),
 )
 
 LATEST = MIGRATIONS[-1].number

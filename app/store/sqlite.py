@@ -16,7 +16,8 @@ import orjson
 
 from app.core.model import BottleView, StreamEvent
 from app.errors import CarboyError
-from app.store.base import EventQuery, NewEvent, Position, ProposalRow, Store
+from app.store import proposals
+from app.store.base import Asker, Decided, EventQuery, NewEvent, Position, ProposalRow, Store
 from app.store.chain import AuditRow
 from app.store.connection import connect, prepare
 from app.store.queries import event_query
@@ -36,10 +37,6 @@ _SET_POSITION = (
 _SAVE_SESSION = (
     "INSERT INTO sessions VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?) ON CONFLICT (session_id) DO UPDATE SET"
     " state = excluded.state, ended_at = excluded.ended_at, exit_code = excluded.exit_code, view = excluded.view"
-)
-_PROPOSAL_COLUMNS = (
-    "id, slug, session_id, kind, state, created_at, payload, justification, content_key, base_hash, expires_at,"
-    " decided_at, decided_by, reason, scope, outcome, applied_at, error"
 )
 
 
@@ -143,12 +140,28 @@ class SqliteStore(Store):
         return [view for (text,) in rows if (view := _view(text)) is not None]
 
     async def proposals(self, *, slug: str | None = None, state: str | None = None) -> list[ProposalRow]:
-        sql = (
-            f"SELECT {_PROPOSAL_COLUMNS} FROM proposals WHERE (?1 IS NULL OR slug = ?1)"  # noqa: S608
-            " AND (?2 IS NULL OR state = ?2) ORDER BY created_at, id"
-        )
-        rows = await self._reading(lambda db: db.execute(sql, (slug, state)).fetchall())
-        return [_proposal(row) for row in rows]
+        return await self._reading(lambda db: proposals.listed(db, slug, state))
+
+    async def proposal(self, identity: str) -> ProposalRow | None:
+        return await self._reading(lambda db: proposals.one(db, identity))
+
+    async def add_proposal(self, row: ProposalRow) -> ProposalRow:
+        return await self._writing(lambda db: proposals.add(db, row))
+
+    async def decide_proposal(self, identity: str, decided: Decided) -> ProposalRow:
+        return await self._writing(lambda db: proposals.decide(db, identity, decided))
+
+    async def fault_proposal(self, identity: str, error: str) -> None:
+        await self._writing(lambda db: proposals.fault(db, identity, error))
+
+    async def leave_proposal(self, asker: str) -> bool:
+        return await self._writing(lambda db: proposals.leave(db, asker))
+
+    async def untold(self, session_id: str) -> list[Asker]:
+        return await self._reading(lambda db: proposals.untold(db, session_id))
+
+    async def told(self, asker: str) -> None:
+        await self._writing(lambda db: proposals.told(db, asker))
 
     async def append_audit(self, row: AuditRow) -> None:
         await self._writing(lambda db: _append_audit(db, row))
@@ -213,14 +226,6 @@ def _stream_event(seq: int, at: float, kind: Any, slug: str, data: dict[str, Any
 def _event(row: tuple[Any, ...]) -> StreamEvent:
     seq, at, kind, slug, payload = row
     return _stream_event(seq, at, kind, slug, _loads(payload))
-
-
-def _proposal(row: tuple[Any, ...]) -> ProposalRow:
-    names = [name.strip() for name in _PROPOSAL_COLUMNS.split(",")]
-    fields = dict(zip(names, row, strict=True))
-    fields["payload"] = _loads(fields["payload"])
-    fields["outcome"] = _loads(fields["outcome"]) if fields["outcome"] else None
-    return ProposalRow(**fields)
 
 
 def _audit_row(
