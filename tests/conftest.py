@@ -1,7 +1,9 @@
 """What all tests share: a private home for carboy, and waiting without sleeping blindly."""
 
+import ctypes
 import os
 import shutil
+import sys
 import tempfile
 import time
 from collections.abc import Awaitable, Callable, Iterator
@@ -10,6 +12,15 @@ from pathlib import Path
 import pytest
 
 from app.paths import Paths
+
+
+@pytest.fixture(autouse=True)
+def no_foster_parent() -> Iterator[None]:
+    """A sandbox makes its process the parent of orphans (PR_SET_CHILD_SUBREAPER); a test's process must not stay one,
+    or what later tests start and detach would become its children, never reaped."""
+    yield
+    if sys.platform == "linux":
+        ctypes.CDLL(None).prctl(36, 0, 0, 0, 0)  # linux/prctl.h
 
 
 @pytest.fixture

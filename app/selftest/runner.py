@@ -104,9 +104,10 @@ def _victims(folder: Path) -> Iterator[dict[str, Any]]:
 
 def python() -> tuple[str, tuple[Mount, ...]]:
     """A Python for the probes, and what must be shown for it."""
-    system = "/usr/bin/python3"
-    if os.path.exists(system):
-        return system, ()
+    # a system may carry a versioned one alone
+    for system in (Path("/usr/bin/python3"), *sorted(Path("/usr/bin").glob("python3.[0-9]*[0-9]"), reverse=True)):
+        if system.exists():
+            return str(system), ()
     prefix = Path(sys.base_prefix).resolve()
     return str(prefix / "bin" / "python3"), (Mount(prefix, str(prefix)),)
 

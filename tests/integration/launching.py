@@ -14,6 +14,7 @@ from app.core.model import BottleView, LaunchRequest, LaunchStep
 from app.paths import Paths, private_folder
 from app.processes.spawner import Zygote
 from app.store.sqlite import SqliteStore
+from sidecar.contract import LISTEN_PORT
 
 BOTTLE = """---
 agent_provider: {template: shell}
@@ -23,6 +24,14 @@ egress:
 ---
 For tests.
 """
+
+
+def asking(url: str) -> str:
+    """A shell command that asks the proxy for a plain-http `url` and prints its answer, with bash alone: what else a
+    system has is not known."""
+    host = url.split("/")[2]
+    ask = f"GET {url} HTTP/1.1\\r\\nHost: {host}\\r\\nConnection: close\\r\\n\\r\\n"
+    return f"bash -c 'exec 3<>/dev/tcp/127.0.0.1/{LISTEN_PORT}; printf \"{ask}\" >&3; cat <&3'"
 
 
 @dataclass

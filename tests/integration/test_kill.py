@@ -16,7 +16,7 @@ from app.core.model import BottleView
 from app.paths import Paths
 from app.processes.identity import ProcessId, identify, same
 from tests.conftest import until
-from tests.integration.launching import Rig, processes_of, rig
+from tests.integration.launching import Rig, asking, processes_of, rig
 
 pytestmark = pytest.mark.sandbox
 ROOT = Path(__file__).parents[2]
@@ -180,8 +180,7 @@ async def _picked_up(paths: Paths) -> None:
 
 
 async def test_a_killed_sidecar_is_restarted_with_its_policy(real: Rig) -> None:
-    ask = "python3 -c 'import urllib.request as u; u.urlopen(\"http://refused.example/\")' 2>&1 | tail -1"
-    await real.launch(f"while read x; do {ask}; done")
+    await real.launch(f"while read x; do {asking('http://refused.example/')} | head -1; done")
     await type_in(real, b"\r")
     await see(real, b"403")
     first = recorded(real, "sidecar")

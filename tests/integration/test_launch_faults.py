@@ -116,9 +116,9 @@ async def test_memory_stays_within_its_limit(real: Rig) -> None:
     (real.paths.bottles / "plain.md").write_text(
         "---\nagent_provider: {template: shell}\nlimits: {memory: 64MiB}\n---\n"
     )
-    grow = "import time; x = [bytes([7]) * (8 << 20) for _ in range(6)]; time.sleep(60)"
-    # six processes of 48 MiB: each below its own limit, all together beyond
-    script = f'for i in 1 2 3 4 5 6; do python3 -c "{grow}" & done; sleep 2; echo grown; wait'
+    # six shells that hold a text of 24 MiB and more while they make it: each below its own limit, together beyond
+    grow = f"x=$(head -c {24 << 20} /dev/zero | tr '\\0' x); sleep 60"
+    script = f"for i in 1 2 3 4 5 6; do ({grow}) & done; sleep 2; echo grown; wait"
     await real.launch(script)
     session = real.sessions._find("one")
 
