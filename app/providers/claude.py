@@ -4,23 +4,17 @@ Facts about the CLI are from running 2.1.329 behind a recording proxy (docs/prov
 the request is intercepted, not redirected, so that ANTHROPIC_BASE_URL is the operator's to use or not.
 """
 
-import json
-
-from app.backends.base import Command, FileIn
+from app.backends.base import FileIn
 from app.core.schema import Manifest
-from app.errors import CarboyError, ConfigError
+from app.errors import ConfigError
 from app.providers.base import Credential, Found, LaunchContext, Prepared, Provider
 from app.providers.locate import Recipe, locate
+from app.providers.prepare import PATIENCE_MS, bounded, command, json_file, model, placeholder_env, startup_args
 from sidecar.contract import PathMatch, Route, RouteDlp, RouteMatch
 
 HOST = "api.anthropic.com"
 API_KEY = "ANTHROPIC_API_KEY"
 OAUTH = "CLAUDE_CODE_OAUTH_TOKEN"
-MAX_ARGUMENT = 128 * 1024 - 1
-"""Longest single argument in bytes that Linux takes (MAX_ARG_STRLEN, include/uapi/linux/binfmts.h)."""
-PATIENCE_MS = 15 * 60 * 1000
-"""How long it waits for an answer. A request may be held for the operator (300 s by default); its own limits are
-182 s for the first byte and 600 s for the whole."""
 INSTALL = (
     "Install it with `npm install -g @anthropic-ai/claude-code` or `curl -fsSL https://claude.ai/install.sh | bash`"
 )
@@ -31,8 +25,8 @@ ENV = {
     "CLAUDE_CODE_DISABLE_OFFICIAL_MARKETPLACE_AUTOINSTALL": "1",
     "DISABLE_AUTOUPDATER": "1",
     "DISABLE_INSTALLATION_CHECKS": "1",
-    "API_TIMEOUT_MS": str(PATIENCE_MS),
-    "CLAUDE_STREAM_FIRST_BYTE_TIMEOUT_MS": str(PATIENCE_MS),
+    "API_TIMEOUT_MS": str(PATIENCE_MS),  # its own: 600 s for the whole
+    "CLAUDE_STREAM_FIRST_BYTE_TIMEOUT_MS": str(PATIENCE_MS),  # its own: 182 s
 }
 
 MODEL_CALLS = RouteMatch(
@@ -84,18 +78,9 @@ class ClaudeProvider(Provider):
         )
 
     def prepare(self, context: LaunchContext) -> Prepared:
-        env = dict(ENV)
-        for credential in self.credentials(context.manifest):
-            if credential.token_ref in context.placeholders:
-                env[credential.env] = context.placeholders[credential.token_ref]
-        command = Command(
-            argv=_argv(context),
-            cwd=context.project or context.home,
-            rows=context.rows,
-            cols=context.cols,
-            tty=not context.headless,
-        )
-        return Prepared(command, _files(context, env.get(API_KEY, "")), env)
+        env = ENV | placeholder_env(context, self.credentials(context.manifest))
+        made = command(context, RECIPE.program, _arguments(context))
+        return Prepared(made, _files(context, env.get(API_KEY, "")), env)
 
     def skills_folder(self, home: str) -> str | None:
         return f"{home}/.claude/skills"
@@ -129,36 +114,21 @@ def _is_oauth(manifest: Manifest, token_ref: str) -> bool:
     return auth == "oauth" if auth is not None else "OAUTH" in token_ref.upper()
 
 
-def _argv(context: LaunchContext) -> tuple[str, ...]:
-    """What the operator wrote, with `claude` meaning the CLI wherever it lies; else the CLI with our options.
-
-    `--` ends the options, so that a task may begin with a dash.
-    """
-    if context.command:
-        first, *rest = context.command
-        return (*context.found.argv, *rest) if first == RECIPE.program else context.command
-    settings = context.manifest.bottle.agent_provider.settings
-    argv = [*context.found.argv, "--mcp-config", _mcp_file(context.home), "--strict-mcp-config"]
+def _arguments(context: LaunchContext) -> tuple[str, ...]:
+    """`--` ends the options, so that a task may begin with a dash."""
+    argv = ["--mcp-config", _mcp_file(context.home), "--strict-mcp-config"]
     if context.manifest.prompt:
-        argv += ["--append-system-prompt", _bounded(context.manifest.prompt, "the agent's prompt")]
-    model = context.model or settings.model
-    if model:
-        argv += ["--model", model]
-    argv += settings.startup_args
+        argv += ["--append-system-prompt", bounded(context.manifest.prompt, "the agent's prompt")]
+    wanted = model(context)
+    if wanted:
+        argv += ["--model", wanted]
+    argv += startup_args(context)
     argv.append("--dangerously-skip-permissions")
     if context.headless:
         argv.append("--print")
     if context.task:
-        argv += ["--", _bounded(context.task, "the task")]
+        argv += ["--", bounded(context.task, "the task")]
     return tuple(argv)
-
-
-def _bounded(text: str, what: str) -> str:
-    if len(text.encode()) > MAX_ARGUMENT:
-        raise CarboyError(
-            f"{what} is longer than {MAX_ARGUMENT} bytes", "Put the details into a file and name it", "task_too_long"
-        )
-    return text
 
 
 def _mcp_file(home: str) -> str:
@@ -184,11 +154,7 @@ def _files(context: LaunchContext, key: str) -> tuple[FileIn, ...]:
         "skipWebFetchPreflight": True,  # it would tell the API host every domain, and the path is not on the list
     }
     return (
-        _json(f"{home}/.claude.json", state),
-        _json(f"{home}/.claude/settings.json", settings),
-        _json(_mcp_file(home), {"mcpServers": {}}),
+        json_file(f"{home}/.claude.json", state),
+        json_file(f"{home}/.claude/settings.json", settings),
+        json_file(_mcp_file(home), {"mcpServers": {}}),
     )
-
-
-def _json(target: str, value: object) -> FileIn:
-    return FileIn(target, json.dumps(value, indent=2).encode(), 0o600)

@@ -9,7 +9,6 @@ import json
 import os
 import re
 import shutil
-import subprocess
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -17,14 +16,13 @@ from pathlib import Path
 from app.backends.base import Mount
 from app.errors import CarboyError
 from app.paths import Paths
+from app.providers import node
 from app.providers.base import Found
+from app.providers.node import NATIVE, VERSION, first_bytes, numbers
 
 INSIDE = "/opt/carboy"
-VERSION = re.compile(r"\d+\.\d+\.\d+")
-RUN_TIMEOUT = 10.0
-"""Seconds for `--version`; a cold 377 MB binary on a slow disk took 3."""
-NATIVE = (b"\x7fELF", b"\xcf\xfa\xed\xfe", b"\xca\xfe\xba\xbe")
-"""First bytes of ELF, Mach-O and universal Mach-O files."""
+MACHINES = {"x86_64": ("x64", "x86_64"), "aarch64": ("arm64", "aarch64"), "arm64": ("arm64", "aarch64")}
+"""Names of a machine in npm packages and in target triples."""
 
 
 @dataclass(frozen=True)
@@ -38,6 +36,12 @@ class Recipe:
     places: tuple[str, ...] = ()
     tested: tuple[tuple[int, ...], tuple[int, ...]] = ((0,), (10**6,))
     """Versions from the first up to, but without, the second."""
+    native: str = "{package}-{platform}/{program}"
+    """Where the native binary of npm's platform package lies, below node_modules."""
+    marker: str = ""
+    """A file beside the native binary's folder: where it is, all of its folder belongs to the program."""
+    node: tuple[int, ...] = ()
+    """The oldest node that runs the script, where the CLI is one; any will do where it is empty."""
 
 
 @dataclass(frozen=True)
@@ -46,6 +50,8 @@ class _Program:
 
     path: Path
     script: bool
+    root: Path | None = None
+    """The folder of its npm package."""
 
 
 def locate(recipe: Recipe, environ: dict[str, str]) -> Found:
@@ -53,7 +59,7 @@ def locate(recipe: Recipe, environ: dict[str, str]) -> Found:
 
     Raises CarboyError with the command that installs it; one that was found but cannot be used is named.
     """
-    passed = list[str]()
+    passed, hint = list[str](), recipe.install_hint
     for candidate in candidates(recipe, environ):
         program = _resolve(candidate, recipe)
         if program is not None:
@@ -61,10 +67,11 @@ def locate(recipe: Recipe, environ: dict[str, str]) -> Found:
                 return _found(program, candidate, recipe, environ)
             except CarboyError as error:
                 passed.append(error.message)
+                hint = error.hint
         elif candidate.exists():
             passed.append(f"{candidate} is a wrapper that cannot be followed")
     detail = f" ({'; '.join(passed)})" if passed else ""
-    raise CarboyError(f"{recipe.title} was not found{detail}", recipe.install_hint, "provider_missing")
+    raise CarboyError(f"{recipe.title} was not found{detail}", hint, "provider_missing")
 
 
 def candidates(recipe: Recipe, environ: dict[str, str]) -> Iterator[Path]:
@@ -102,42 +109,35 @@ def _npm_prefixes(environ: dict[str, str], home: Path) -> Iterator[Path]:
 def _resolve(candidate: Path, recipe: Recipe, *, follow: bool = True) -> _Program | None:
     """What really runs behind `candidate`: through links, npm's shims and the launchers of local installs."""
     real = Path(os.path.realpath(candidate))
-    start = _first_bytes(real)
+    start = first_bytes(real)
     if not start:
         return None
+    root = _package_root(real, recipe)
     if start.startswith(NATIVE):
-        return _Program(real, script=False)
-    native = _platform_binary(real, recipe)
+        return _Program(real, script=False, root=root)
+    native = _platform_binary(root, recipe) if root is not None else None
     if native is not None:
-        return _Program(native, script=False)
+        return _Program(native, script=False, root=root)
     if start.startswith(b"#!") and b"node" in start.split(b"\n", 1)[0]:
-        return _Program(real, script=True)
+        return _Program(real, script=True, root=root)
     beside = real.parent / "node_modules" / ".bin" / recipe.program
     return _resolve(beside, recipe, follow=False) if follow and beside.exists() else None
 
 
-def _first_bytes(path: Path) -> bytes:
-    try:
-        if not path.is_file() or not os.access(path, os.X_OK):
-            return b""
-        with path.open("rb") as file:
-            return file.read(128)
-    except OSError:
-        return b""
-
-
-def _platform_binary(real: Path, recipe: Recipe) -> Path | None:
+def _platform_binary(root: Path, recipe: Recipe) -> Path | None:
     """The native binary of npm's platform package, which the wrapper's install script links in if it may run."""
-    root = _package_root(real, recipe)
-    if root is None:
-        return None
-    machine = {"x86_64": "x64", "aarch64": "arm64", "arm64": "arm64"}.get(os.uname().machine, "")
-    scope, _, name = recipe.package.rpartition("/")
-    platform = f"{name}-{os.uname().sysname.lower()}-{machine}"
-    for folder in (root.parent / platform, root / "node_modules" / scope / platform):
-        binary = folder / recipe.program
-        if _first_bytes(binary).startswith(NATIVE):
-            return Path(os.path.realpath(binary))
+    system = os.uname().sysname.lower()
+    short, long = MACHINES.get(os.uname().machine, ("", ""))
+    place = recipe.native.format(
+        package=recipe.package,
+        program=recipe.program,
+        platform=f"{system}-{short}",
+        triple=f"{long}-apple-darwin" if system == "darwin" else f"{long}-unknown-linux-musl",
+    )
+    hoisted = root.parents[recipe.package.count("/")]
+    for folder in (hoisted, root / "node_modules"):
+        if first_bytes(folder / place).startswith(NATIVE):
+            return Path(os.path.realpath(folder / place))
     return None
 
 
@@ -158,29 +158,37 @@ def _package(folder: Path) -> dict[str, object]:
 
 
 def _found(program: _Program, candidate: Path, recipe: Recipe, environ: dict[str, str]) -> Found:
-    version = _version(program.path, recipe, environ)
+    version = _version(program, recipe, environ)
+    warnings = _warnings(version, recipe)
     inside, mounts = _inside(program, recipe)
     if not program.script:
-        return Found(inside, version, mounts, host_path=str(candidate), warnings=_warnings(version, recipe))
-    node = shutil.which("node", path=environ.get("PATH", ""))
-    real = Path(os.path.realpath(node)) if node else None
-    if real is None or not _first_bytes(real).startswith(NATIVE):
-        raise CarboyError(f"{candidate} needs node, and PATH has no node binary", "Install Node 22", "provider_missing")
-    node_inside, node_mounts = _place(real, real, f"{INSIDE}/node")
-    return Found(
-        node_inside,
-        version,
-        (*mounts, *node_mounts),
-        leading=(inside,),
-        host_path=str(candidate),
-        warnings=_warnings(version, recipe),
-    )
+        return Found(inside, version, mounts, host_path=str(candidate), warnings=warnings)
+    try:
+        interpreter = node.find(environ, recipe.node)
+    except CarboyError as error:
+        raise CarboyError(f"{recipe.title} at {candidate}: {error.message}", error.hint, error.code) from error
+    node_inside, node_mounts = _place(interpreter, interpreter, f"{INSIDE}/node")
+    mounts = (*mounts, *node_mounts)
+    return Found(node_inside, version, mounts, leading=(inside,), host_path=str(candidate), warnings=warnings)
 
 
 def _inside(program: _Program, recipe: Recipe) -> tuple[str, tuple[Mount, ...]]:
-    """Path inside and mounts: a native binary alone; of a script its whole package."""
-    root = _package_root(program.path, recipe) if program.script else None
-    return _place(program.path, root or program.path, f"{INSIDE}/{recipe.program}")
+    """Path inside and mounts: a native binary alone or with its own folder; of a script its package."""
+    path, shown = program.path, program.path
+    if program.script and program.root is not None:
+        shown = _with_dependencies(program.root)
+    elif not program.script and recipe.marker and (path.parent.parent / recipe.marker).is_file():
+        shown = path.parent.parent
+    return _place(path, shown, f"{INSIDE}/{recipe.program}")
+
+
+def _with_dependencies(root: Path) -> Path:
+    """The package's folder where all it depends on lies in it (`npm install -g`), else the outermost node_modules."""
+    needs = _package(root).get("dependencies")
+    names = list(needs) if isinstance(needs, dict) else []
+    if all((root / "node_modules" / name).is_dir() for name in names):
+        return root
+    return next((folder for folder in reversed(root.parents) if folder.name == "node_modules"), root)
 
 
 def _place(path: Path, shown: Path, target: str) -> tuple[str, tuple[Mount, ...]]:
@@ -193,28 +201,15 @@ def _place(path: Path, shown: Path, target: str) -> tuple[str, tuple[Mount, ...]
     return f"{target}/{path.relative_to(shown)}", (Mount(shown, target),)
 
 
-def _version(path: Path, recipe: Recipe, environ: dict[str, str]) -> str:
+def _version(program: _Program, recipe: Recipe, environ: dict[str, str]) -> str:
     """From package.json, else from the file's name (native installs: versions/2.1.3), else by asking the program."""
-    for folder in path.parents[:6]:
-        package = _package(folder)
+    for folder in (program.root, *program.path.parents[:6]):
+        package = _package(folder) if folder is not None else {}
         if str(package.get("name", "")).startswith(recipe.package):
             return str(package.get("version", ""))
-    if VERSION.fullmatch(path.name):
-        return path.name
-    env = {name: environ[name] for name in ("HOME", "PATH") if name in environ}
-    try:
-        ran = subprocess.run(
-            [path, "--version"],
-            env=env,
-            stdin=subprocess.DEVNULL,
-            capture_output=True,
-            timeout=RUN_TIMEOUT,
-            check=False,
-        )
-    except (OSError, subprocess.TimeoutExpired):
-        return ""
-    match = VERSION.search(ran.stdout[:1000].decode(errors="replace"))
-    return match[0] if match else ""
+    if VERSION.fullmatch(program.path.name):
+        return program.path.name
+    return node.version(program.path, environ)
 
 
 def _warnings(version: str, recipe: Recipe) -> tuple[str, ...]:
@@ -223,8 +218,6 @@ def _warnings(version: str, recipe: Recipe) -> tuple[str, ...]:
     span = f"{'.'.join(map(str, low))} up to {'.'.join(map(str, high))}"
     if not version:
         return (f"the version of {recipe.title} could not be found; tried are {span}",)
-    match = VERSION.search(version)
-    numbers = tuple(map(int, match[0].split("."))) if match else ()
-    if low <= numbers < high:
+    if low <= numbers(version) < high:
         return ()
     return (f"{recipe.title} {version} was never tried with carboy; tried are {span}",)

@@ -14,6 +14,7 @@ from app.providers.base import Provider
 GROUP = "carboy.providers"
 BUILT_IN = {
     "claude": "app.providers.claude:ClaudeProvider",
+    "codex": "app.providers.codex:CodexProvider",
     "shell": "app.providers.shell:ShellProvider",
 }
 

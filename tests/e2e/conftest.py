@@ -4,11 +4,9 @@ Nothing here replaces a part of carboy: the controller is the real process, the 
 package as its vendor ships it.
 """
 
-import fcntl
 import os
 import shutil
 import ssl
-import subprocess
 import tempfile
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack
@@ -17,63 +15,39 @@ from pathlib import Path
 import pytest
 import trustme
 
-from app.demo.pretend import anthropic
 from app.demo.pretend.script import Script
 from app.demo.pretend.server import PretendServer, in_thread
-from tests.e2e.world import World
+from tests.e2e.packages import installed
+from tests.e2e.world import CLAUDE, Agent, World
 
-CLAUDE_VERSION = "2.1.329"
-
-
-def cache() -> Path:
-    return Path(os.environ.get("CARBOY_TEST_CACHE") or "~/.cache/carboy-tests").expanduser()
+SYSTEM_PATH = ("/usr/local/bin", "/usr/bin", "/bin", "/usr/sbin", "/sbin")
 
 
 @pytest.fixture(scope="session")
 def claude_bin() -> Path:
-    """The folder with `claude`, installed once from npm; skips with the reason where npm cannot be reached."""
-    npm = shutil.which("npm")
-    if npm is None:
-        pytest.skip("npm is not installed")
-    prefix = cache() / f"claude-code-{CLAUDE_VERSION}"
-    prefix.mkdir(parents=True, exist_ok=True)
-    done = prefix / "installed"
-    with (prefix / "lock").open("w") as lock:
-        fcntl.flock(lock, fcntl.LOCK_EX)
-        if not done.exists():
-            package = f"@anthropic-ai/claude-code@{CLAUDE_VERSION}"
-            ran = subprocess.run(
-                [npm, "install", "--no-fund", "--no-audit", "--prefix", prefix, package],
-                capture_output=True,
-                text=True,
-                check=False,
-                timeout=500,
-                stdin=subprocess.DEVNULL,
-            )
-            if ran.returncode:
-                pytest.skip(f"npm could not fetch {package}: {ran.stderr.strip()[-300:]}")
-            done.touch()
-    return prefix / "node_modules/.bin"
+    """The folder with `claude`."""
+    return installed("claude-code")
 
 
 @pytest.fixture
-def worlds(claude_bin: Path) -> Iterator[Callable[[Script], World]]:
+def worlds() -> Iterator[Callable[..., World]]:
     """Makes worlds, and ends them."""
     authority = trustme.CA()
-    tls = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
-    authority.issue_cert(anthropic.HOST).configure_cert(tls)
     with ExitStack() as stack:
 
-        def make(script: Script) -> World:
+        def make(script: Script, agent: Agent = CLAUDE) -> World:
+            folders = [str(installed(package)) for package in agent.packages]
+            tls = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+            authority.issue_cert(*agent.hosts).configure_cert(tls)
             root = Path(tempfile.mkdtemp(prefix="cb-"))  # a short path: unix sockets have a limit
             stack.callback(shutil.rmtree, root, ignore_errors=True)
             vendor = stack.enter_context(in_thread(PretendServer(script, tls=tls)))
-            world = World(root, root / "my project", vendor)
+            world = World(root, root / "my project", vendor, agent)
             world.project.mkdir()
             world.env = {
                 "CARBOY_HOME": str(world.home),
                 "HOME": str(root),
-                "PATH": os.pathsep.join([str(claude_bin), "/usr/local/bin", "/usr/bin", "/bin", "/usr/sbin", "/sbin"]),
+                "PATH": os.pathsep.join([*folders, *SYSTEM_PATH]),
                 "LANG": "C.UTF-8",
                 "PYTHONWARNINGS": "default",
             }

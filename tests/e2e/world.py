@@ -16,8 +16,23 @@ ROOT = Path(__file__).resolve().parents[2]
 REAL_KEY = "sk-ant-api03-REALREALREAL-3f9a1c77d2e84b0c9d5e6f708192a3b4"
 REAL_TOKEN = "sk-ant-oat01-REALTOKEN-91b2c3d4e5f60718293a4b5c6d7e8f90"
 MARKER = "You are the tester of bottles, marker 5d1f."
-AGENT = f"---\nbottle: claude\n---\n{MARKER}\n"
-BOTTLE = "---\nagent_provider: {template: claude}\negress: {log: 2}\n---\n"
+AGENT = f"---\nbottle: box\n---\n{MARKER}\n"
+
+
+@dataclass(frozen=True)
+class Agent:
+    """One agent CLI under test: what npm packages it takes, its `agent_provider`, and the hosts that are pretended."""
+
+    packages: tuple[str, ...]
+    provider: str
+    hosts: tuple[str, ...]
+
+    @property
+    def bottle(self) -> str:
+        return f"---\nagent_provider: {{{self.provider}}}\negress: {{log: 2}}\n---\n"
+
+
+CLAUDE = Agent(("claude-code",), "template: claude", (anthropic.HOST,))
 
 
 @dataclass
@@ -27,6 +42,7 @@ class World:
     root: Path
     project: Path
     vendor: PretendServer
+    agent: Agent = CLAUDE
     env: dict[str, str] = field(default_factory=dict)
     prefix: tuple[str, ...] = ()
     """A program that runs carboy, where a test needs one."""
@@ -41,14 +57,14 @@ class World:
 
     def write(self, ca_pem: bytes) -> None:
         config = self.paths.config
+        mapped = ", ".join(f'"{host}:443": "127.0.0.1:{self.vendor.port}"' for host in self.agent.hosts)
         for name, text in (
             ("agents/dev.md", AGENT),
-            ("bottles/claude.md", BOTTLE),
+            ("bottles/box.md", self.agent.bottle),
             ("vendor-ca.pem", ca_pem.decode()),
             (
                 "settings.yml",
-                f"egress:\n  extra_ca: [{config}/vendor-ca.pem]\n"
-                f'  connect_to: {{"{anthropic.HOST}:443": "127.0.0.1:{self.vendor.port}"}}\n',
+                f"egress:\n  extra_ca: [{config}/vendor-ca.pem]\n  connect_to: {{{mapped}}}\n",
             ),
         ):
             path = config / name

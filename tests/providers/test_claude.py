@@ -8,7 +8,8 @@ import pytest
 from app.core.schema import AgentProvider, Bottle, Manifest, ProviderSettings
 from app.errors import CarboyError, ConfigError
 from app.providers.base import Found, LaunchContext, pick, with_auth
-from app.providers.claude import MAX_ARGUMENT, ClaudeProvider
+from app.providers.claude import ClaudeProvider
+from app.providers.prepare import MAX_ARGUMENT
 
 CLAUDE = ClaudeProvider()
 PLACEHOLDER = "sk-ant-api03-carboy-dev-0123456789abcdefghijklmn"

@@ -82,7 +82,7 @@ def test_a_script_comes_with_its_package_and_node(home: Path) -> None:
 
 def test_a_script_without_node_says_so(home: Path) -> None:
     bin_folder = npm(home / "npm", content=b"#!/usr/bin/env node\n")
-    with pytest.raises(CarboyError, match="needs node"):
+    with pytest.raises(CarboyError, match="node is needed"):
         locate(RECIPE, environ(home, bin_folder))
 
 
@@ -176,7 +176,7 @@ def test_the_program_is_asked_only_where_nothing_else_tells(home: Path) -> None:
 
 
 def test_a_hanging_program_does_not_hang_us(home: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    import app.providers.locate as module
+    import app.providers.node as module
 
     monkeypatch.setattr(module, "RUN_TIMEOUT", 0.2)
     (home / "node-sh").symlink_to("/bin/sh")

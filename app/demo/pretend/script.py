@@ -33,6 +33,8 @@ class Usage:
     output: int = 40
     cache_read: int = 0
     cache_write: int = 0
+    reasoning: int = 0
+    """Part of `output`, where the vendor tells it apart."""
 
 
 @dataclass(frozen=True)

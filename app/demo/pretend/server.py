@@ -5,38 +5,19 @@ listen anywhere but on loopback, and never call out. What it remembers holds cre
 """
 
 import asyncio
-import json
 import ssl
 import threading
-from collections.abc import Awaitable, Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
 
 from aiohttp import web
 
-from app.demo.pretend import anthropic
+from app.demo.pretend.hosts import Vendors
 from app.demo.pretend.script import Script
+from app.demo.pretend.seen import Handler, Seen
 
 MAX_BODY = 64 * 1024 * 1024
 """The sidecar's own cap for a request's body (sidecar.contract.DEFAULT_MAX_BODY)."""
-
-
-@dataclass(frozen=True)
-class Seen:
-    """One request as it arrived. Header names are in lower case; one sent twice is joined by a newline."""
-
-    host: str
-    method: str
-    path: str
-    query: str
-    headers: dict[str, str]
-    body: bytes
-
-    def json(self) -> dict[str, object]:
-        return json.loads(self.body or b"{}")
-
-
-Handler = Callable[[web.Request, Seen], Awaitable[web.StreamResponse]]
 
 
 class PretendServer:
@@ -45,10 +26,9 @@ class PretendServer:
     def __init__(self, script: Script, *, tls: ssl.SSLContext | None = None, compress: bool = False) -> None:
         self.seen: list[Seen] = []
         self.port = 0
-        self.handlers: dict[str, Handler] = {anthropic.HOST: self._anthropic}
-        self._script = script
+        self.vendors = Vendors(script, compress=compress, seen=self.seen.append)
+        self.handlers: dict[str, Handler] = dict(self.vendors.handlers)
         self._tls = tls
-        self._compress = compress
         self._runner: web.AppRunner | None = None
 
     async def start(self) -> None:
@@ -86,6 +66,10 @@ class PretendServer:
         self.seen.append(seen)
         return await self.handlers.get(host, self._echo)(request, seen)
 
+    async def refuse(self, request: web.Request, seen: Seen) -> web.StreamResponse:
+        """A handler for a test: a credential that the vendor does not know."""
+        return web.json_response({"error": {"type": "invalid_api_key", "message": "Incorrect API key"}}, status=401)
+
     async def _echo(self, request: web.Request, seen: Seen) -> web.StreamResponse:
         """Any other host: what was asked, without the values of headers."""
         body = {
@@ -96,36 +80,6 @@ class PretendServer:
             "bytes": len(seen.body),
         }
         return web.json_response(body)
-
-    async def _anthropic(self, request: web.Request, seen: Seen) -> web.StreamResponse:
-        if not ("x-api-key" in seen.headers or "authorization" in seen.headers):
-            return web.json_response(anthropic.error("authentication_error", "no credential"), status=401)
-        if (seen.method, seen.path) == ("POST", "/v1/messages"):
-            return await self._messages(request, seen)
-        if (seen.method, seen.path) == ("POST", "/v1/messages/count_tokens"):
-            return web.json_response(anthropic.count(seen.json()))
-        if (seen.method, seen.path) == ("GET", "/v1/models"):
-            return web.json_response(anthropic.models())
-        return web.json_response(anthropic.error("not_found_error", "no such path"), status=404)
-
-    async def _messages(self, request: web.Request, seen: Seen) -> web.StreamResponse:
-        try:
-            conversation = anthropic.read(seen.json())
-        except (ValueError, AttributeError, TypeError):
-            return web.json_response(anthropic.error("invalid_request_error", "not a conversation"), status=400)
-        turn = self._script(conversation)
-        if not conversation.stream:
-            return web.json_response(anthropic.message(conversation, turn))
-        response = web.StreamResponse(headers={"content-type": "text/event-stream; charset=utf-8"})
-        if self._compress:
-            response.enable_compression()
-        await response.prepare(request)
-        for event in anthropic.events(conversation, turn):
-            await response.write(event)
-            if turn.delay:
-                await asyncio.sleep(turn.delay)
-        await response.write_eof()
-        return response
 
 
 @contextmanager

@@ -1,0 +1,152 @@
+"""The `codex` provider: OpenAI's Codex CLI, unmodified, with a placeholder where its API key would be.
+
+Facts about the CLI are from running 0.169.0 behind a recording proxy (docs/providers.md). It gets a model provider of
+our own naming: its built-in one also sends the key to chatgpt.com, and believes that there is a login to make.
+"""
+
+import json
+from collections.abc import Mapping
+
+from app.backends.base import FileIn
+from app.core.schema import Manifest
+from app.errors import ConfigError
+from app.providers.base import Credential, Found, LaunchContext, Prepared, Provider
+from app.providers.locate import Recipe, locate
+from app.providers.prepare import PATIENCE_MS, bounded, command, model, placeholder_env, startup_args
+from app.providers.vendors import VENDORS
+from sidecar.contract import Route
+
+OPENAI = VENDORS["openai"]
+INSTALL = "Install it with `npm install -g @openai/codex`"
+TRANSPORTS = ("websocket", "sse")
+FEATURES = ("apps", "daemon_auto_start", "plugins", "remote_plugin", "unbounded_connection_retries")
+"""Switched off. The daemon copies 405 MB into the home folder and outlives the session; unbounded retries never tell
+that a request was refused; the others call hosts that are not the model's."""
+
+
+class CodexProvider(Provider):
+    """Codex by API key."""
+
+    name = "codex"
+    title = "Codex"
+    tested_versions = ">=0.169,<1"
+    install_hint = INSTALL
+    settings_keys = frozenset({"transport", "effort"})
+
+    def check(self, manifest: Manifest) -> None:
+        super().check(manifest)
+        if manifest.bottle.agent_provider.forward_host_credentials:
+            raise ConfigError(
+                "the host's ChatGPT login is not forwarded yet",
+                "Take forward_host_credentials out, and give an API key as OPENAI_API_KEY",
+                key="agent_provider.forward_host_credentials",
+            )
+        if _setting(manifest, "transport", "websocket") not in TRANSPORTS:
+            raise ConfigError(
+                "not a way that Codex speaks to its model",
+                "Write websocket or sse",
+                key="agent_provider.settings.transport",
+            )
+
+    def find(self, environ: dict[str, str]) -> Found:
+        return locate(RECIPE, environ)
+
+    def credentials(self, manifest: Manifest) -> tuple[Credential, ...]:
+        self.check(manifest)
+        return (OPENAI.credential(manifest.bottle.agent_provider.auth_token),)
+
+    def routes(self, manifest: Manifest) -> tuple[Route, ...]:
+        self.check(manifest)
+        return (OPENAI.route,)
+
+    def prepare(self, context: LaunchContext) -> Prepared:
+        env = placeholder_env(context, self.credentials(context.manifest))
+        config = FileIn(f"{context.home}/.codex/config.toml", _toml(_config(context)).encode(), 0o600)
+        return Prepared(command(context, RECIPE.program, _arguments(context)), (config,), env)
+
+    def skills_folder(self, home: str) -> str | None:
+        return f"{home}/.codex/skills"
+
+
+RECIPE = Recipe(
+    program="codex",
+    package="@openai/codex",
+    title=CodexProvider.title,
+    install_hint=INSTALL,
+    places=(".local/bin/codex",),
+    tested=((0, 169), (1,)),
+    native="{package}-{platform}/vendor/{triple}/bin/{program}",
+    marker="codex-package.json",
+)
+
+
+def _setting(manifest: Manifest, key: str, default: str) -> str:
+    return str((manifest.bottle.agent_provider.settings.model_extra or {}).get(key) or default)
+
+
+def _arguments(context: LaunchContext) -> tuple[str, ...]:
+    """`--` ends the options, so that a task may begin with a dash."""
+    argv = ["exec", "--skip-git-repo-check"] if context.headless else []
+    argv.append("--dangerously-bypass-approvals-and-sandbox")
+    wanted = model(context)
+    if wanted:
+        argv += ["--model", wanted]
+    argv += startup_args(context)
+    if context.task:
+        argv += ["--", bounded(context.task, "the task")]
+    return tuple(argv)
+
+
+type Value = str | bool | int | Mapping[str, Value]
+
+
+def _config(context: LaunchContext) -> Mapping[str, Value]:
+    """Its configuration: no login, no question, nothing but the model's API. No credential is in it."""
+    config: dict[str, Value] = {
+        "model_provider": "carboy",
+        "approval_policy": "never",
+        "sandbox_mode": "danger-full-access",  # the bottle is the sandbox
+        "check_for_update_on_startup": False,
+        "cli_auth_credentials_store": "file",
+    }
+    if context.manifest.prompt:
+        config["developer_instructions"] = context.manifest.prompt
+    effort = _setting(context.manifest, "effort", "")
+    if effort:
+        config["model_reasoning_effort"] = effort
+    return config | {
+        "model_providers": {
+            "carboy": {
+                "name": "OpenAI",
+                "base_url": f"https://{OPENAI.host}/v1",
+                "env_key": OPENAI.env,
+                "wire_api": "responses",
+                "supports_websockets": _setting(context.manifest, "transport", "websocket") == "websocket",
+                "stream_idle_timeout_ms": PATIENCE_MS,  # its own: 300 s
+            }
+        },
+        "projects": {context.project or context.home: {"trust_level": "trusted"}},
+        "features": dict.fromkeys(FEATURES, False),
+        "analytics": {"enabled": False},
+        "feedback": {"enabled": False},
+        "otel": {"exporter": "none", "metrics_exporter": "none", "trace_exporter": "none"},
+        "notice": {"hide_full_access_warning": True, "hide_world_writable_warning": True},
+        "tui": {"show_tooltips": False},
+    }
+
+
+def _toml(table: Mapping[str, Value], above: tuple[str, ...] = ()) -> str:
+    """TOML with keys in quotes; a JSON string is a TOML basic string once DEL is escaped (toml.io 1.0)."""
+    lines = [f"[{'.'.join(map(_quoted, above))}]"] if above else []
+    tables = list[str]()
+    for key, value in table.items():
+        if isinstance(value, Mapping):
+            tables.append(_toml(value, (*above, key)))
+        else:
+            lines.append(f"{_quoted(key)} = {_quoted(value) if isinstance(value, str) else json.dumps(value)}")
+    return "\n".join([*lines, "", *tables])
+
+
+def _quoted(text: str) -> str:
+    """Characters as they are: JSON's escapes for those beyond the first plane are pairs, which TOML refuses."""
+    return json.dumps(text, ensure_ascii=False).replace("\x7f", "\\u007f")

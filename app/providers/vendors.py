@@ -1,0 +1,134 @@
+"""The LLM vendors that agents of any vendor talk to: host, key, header, and the requests a model call consists of.
+
+Data and pure functions. A path that is not here stays closed: telemetry and file stores of a vendor often share the
+host with its models. Paths are from the vendors' public API references, the headers from requests seen.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from urllib.parse import SplitResult, urlsplit
+
+from app.errors import ConfigError
+from app.providers.base import Credential
+from sidecar.contract import PathMatch, Route, RouteDlp, RouteMatch, host_pattern
+
+ANTHROPIC = (
+    RouteMatch(
+        paths=(
+            PathMatch(type="exact", value="/v1/messages"),
+            PathMatch(type="exact", value="/v1/messages/count_tokens"),
+        ),
+        methods=("POST",),
+    ),
+    RouteMatch(paths=(PathMatch(value="/v1/models"),), methods=("GET",)),
+)
+GEMINI = (
+    RouteMatch(
+        paths=(
+            PathMatch(
+                type="regex",
+                value=r"/v1(beta|alpha)?/models/[A-Za-z0-9._-]+:(generateContent|streamGenerateContent|countTokens|embedContent)",
+            ),
+        ),
+        methods=("POST",),
+    ),
+    RouteMatch(paths=(PathMatch(value="/v1beta/models"),), methods=("GET",)),
+)
+
+
+def openai_paths(base: str) -> tuple[RouteMatch, ...]:
+    """Responses (over HTTP, and by GET as a WebSocket), Chat Completions and the list of models below `base`."""
+    posts = ("/responses", "/responses/compact", "/chat/completions")
+    return (
+        RouteMatch(
+            paths=tuple(PathMatch(type="exact", value=f"{base}{path}") for path in posts),
+            methods=("POST",),
+        ),
+        RouteMatch(
+            paths=(PathMatch(type="exact", value=f"{base}/responses"), PathMatch(value=f"{base}/models")),
+            methods=("GET",),
+        ),
+    )
+
+
+@dataclass(frozen=True)
+class Vendor:
+    """One LLM API. `shape` is the prefix its keys begin with."""
+
+    name: str
+    host: str
+    env: str
+    matches: tuple[RouteMatch, ...]
+    header: str = "authorization"
+    shape: str = ""
+    port: int = 443
+
+    def credential(self, token_ref: str | None = None) -> Credential:
+        scheme = "Bearer" if self.header == "authorization" else "header"
+        return Credential(token_ref or self.env, self.env, self.host, self.header, scheme, self.shape)
+
+    @property
+    def route(self) -> Route:
+        return Route(host=self.host, ports=(self.port,), matches=self.matches, dlp=RouteDlp(outbound_on_match="redact"))
+
+
+def _compatible(name: str, host: str, base: str, shape: str = "") -> Vendor:
+    return Vendor(name, host, f"{name.upper()}_API_KEY", openai_paths(base), shape=shape)
+
+
+VENDORS: Mapping[str, Vendor] = {
+    vendor.name: vendor
+    for vendor in (
+        Vendor(
+            "anthropic", "api.anthropic.com", "ANTHROPIC_API_KEY", ANTHROPIC, header="x-api-key", shape="sk-ant-api03-"
+        ),
+        Vendor("openai", "api.openai.com", "OPENAI_API_KEY", openai_paths("/v1"), shape="sk-proj-"),
+        Vendor(
+            "google",
+            "generativelanguage.googleapis.com",
+            "GEMINI_API_KEY",
+            GEMINI,
+            header="x-goog-api-key",
+            shape="AIza",
+        ),
+        _compatible("openrouter", "openrouter.ai", "/api/v1", "sk-or-v1-"),
+        _compatible("groq", "api.groq.com", "/openai/v1", "gsk_"),
+        _compatible("deepseek", "api.deepseek.com", ""),
+        _compatible("mistral", "api.mistral.ai", "/v1"),
+        _compatible("xai", "api.x.ai", "/v1", "xai-"),
+        _compatible("cerebras", "api.cerebras.ai", "/v1", "csk-"),
+    )
+}
+
+
+def vendor(name: str, key: str) -> Vendor:
+    """The known vendor of that name; `key` is the setting that named it."""
+    if name not in VENDORS:
+        raise ConfigError(
+            f"no LLM vendor {name!r} is known",
+            f"Known: {', '.join(VENDORS)}. Another one with an OpenAI-compatible API needs base_url",
+            key=key,
+        )
+    return VENDORS[name]
+
+
+def compatible(name: str, base_url: str, env: str, key: str) -> Vendor:
+    """A vendor of the operator's own with an OpenAI-compatible API at `base_url`."""
+    try:
+        url = urlsplit(base_url)
+        host, port = host_pattern(url.hostname or ""), url.port or 443
+    except ValueError as error:
+        raise _bad(base_url, str(error), key) from None
+    if url.scheme != "https":
+        raise _bad(base_url, "a credential never leaves in the clear; https is needed", key)
+    if url.query or url.fragment or "@" in url.netloc or host.startswith("*."):
+        raise _bad(base_url, "only a host, a port and a path are possible", key)
+    return Vendor(name, host, env, openai_paths(_base_path(url)), port=port)
+
+
+def _base_path(url: SplitResult) -> str:
+    return url.path.rstrip("/")
+
+
+def _bad(base_url: str, why: str, key: str) -> ConfigError:
+    return ConfigError(f"not a base URL: {base_url!r}: {why}", "Write https://llm.example.com/v1", key=key)
