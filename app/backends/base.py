@@ -49,6 +49,8 @@ class BoxSpec:
     project: Path | None
     """Seen at the same absolute path inside; None for workspace `none`."""
     project_writable: bool = True
+    project_copy: Path | None = None
+    """Shown at the project's path in its place (`workspace: copy`)."""
     home: str = "/home/agent"
     """Inside; backed by `state/home`, so that it outlives the sandbox."""
     mounts: tuple[Mount, ...] = ()

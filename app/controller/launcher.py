@@ -9,11 +9,13 @@ import asyncio
 import errno
 import logging
 import secrets
+import threading
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import replace
 
+from app.backends import workspace
 from app.backends.base import BoxSpec
 from app.controller import ca, placeholders
 from app.controller.agent_files import skill_files
@@ -29,6 +31,7 @@ from app.errors import CarboyError
 from app.paths import Paths, private_folder
 from app.processes.identity import kill_and_wait
 from app.providers.base import LaunchContext, Prepared
+from app.tasks import spawn
 from sidecar.contract import LISTEN_PORT
 from sidecar.secret import Secret
 
@@ -88,6 +91,9 @@ class Launch:
             self._authority = await asyncio.to_thread(ca.make)
             self.session.ca_key = self._authority.key
             self.session.update(ca_certificate=self._authority.certificate)
+        if self.session.view.workspace == "copy":
+            async with step("workspace"):
+                await self._copy_project()
         # side by side: each is on record, and both are undone whichever fails
         await side_by_side(sandbox=self._make_sandbox(), sidecar=self._make_sidecar())
         box, prepared = self.session.box, self._prepared
@@ -120,6 +126,22 @@ class Launch:
     async def _remove_state(self) -> None:
         await asyncio.to_thread(remove_tree, self.session.run_folder)
         await asyncio.to_thread(remove_tree, self.session.state_folder)
+
+    async def _copy_project(self) -> None:
+        assert self._plan.project is not None
+        stop = threading.Event()
+        target = self.session.state_folder / workspace.FOLDER
+        copying = spawn(
+            asyncio.to_thread(workspace.copy, self._plan.project, target, stop), name="copy", on_error=lambda _: None
+        )
+
+        async def end() -> None:  # before the folder is removed under its hands
+            stop.set()
+            await asyncio.wait([copying])
+
+        self._transaction.undoing("workspace", end)
+        copied = await asyncio.shield(copying)
+        self.session.show(notes=(*self.session.view.notes, *copied.notes))
 
     async def _make_sandbox(self) -> None:
         plan, session = self._plan, self.session
@@ -242,7 +264,8 @@ class Launch:
             state=session.state_folder,
             run=session.run_folder,
             project=plan.project,
-            project_writable=session.view.workspace == "mount",
+            project_writable=session.view.workspace in ("mount", "copy"),
+            project_copy=session.state_folder / workspace.FOLDER if session.view.workspace == "copy" else None,
             home=HOME,
             mounts=plan.found.mounts,
             files=(*ca.files(self._authority.certificate), *prepared.files),

@@ -9,6 +9,7 @@ import shutil
 from collections.abc import Callable
 from pathlib import Path
 
+from app.backends import workspace
 from app.controller.record import FILE
 
 _SESSION_ID = re.compile(r"[0-9a-f]{12}")
@@ -35,8 +36,9 @@ def remove_tree(path: Path) -> None:
     shutil.rmtree(path, onexc=unlock)
 
 
-KEPT = frozenset({FILE, "exit.json", "transcript.cast"})
-"""architecture.md, Life of a launch: the record and the transcript always stay."""
+KEPT = frozenset({FILE, "exit.json", "transcript.cast", workspace.FOLDER})
+"""architecture.md, Life of a launch: the record and the transcript always stay; and the agent's copy of the project,
+since its work is nowhere else."""
 
 
 def strip(folder: Path) -> None:

@@ -13,6 +13,7 @@ from pathlib import Path
 
 from app import manifests, settings
 from app.backends import masks as pivot
+from app.backends import workspace
 from app.backends.base import Backend, BoxSpec
 from app.controller import plan as plans
 from app.controller.plan import Plan
@@ -301,7 +302,8 @@ def _creates(paths: Paths, slug: str, backend: Backend | None, reading: Reading,
             state=state,
             run=paths.session_run("preflight"),
             project=reading.project,
-            project_writable=reading.workspace == "mount",
+            project_writable=reading.workspace in ("mount", "copy"),
+            project_copy=state / workspace.FOLDER if reading.workspace == "copy" else None,
             mounts=reading.found.mounts if reading.found else (),
             limits=manifest.bottle.limits,
         )

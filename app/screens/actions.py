@@ -115,4 +115,5 @@ class BottleActions(Working):
 
 def _kept(view: BottleView) -> tuple[str, ...]:
     folder = "the project folder as it is" if view.workspace == "mount" else "the project folder, unchanged"
-    return (folder, "the transcript and the egress log")
+    copied = ("its copy of the project, in the session's state folder",) if view.workspace == "copy" else ()
+    return (folder, *copied, "the transcript and the egress log")

@@ -2,6 +2,7 @@
 
 import asyncio
 import json
+import os
 from collections.abc import AsyncIterator
 
 import pytest
@@ -187,3 +188,37 @@ async def test_time_that_is_over_ends_the_agent(real: Rig) -> None:
     assert (ended.state, ended.exit_code) == ("failed", 124)
     assert "wall_clock is 1s" in ended.error
     assert b"asked" in await _output(real)
+
+
+async def test_a_copy_of_the_project_is_worked_on(real: Rig) -> None:
+    (real.project / "sub").mkdir()
+    (real.project / "sub" / "old").write_text("old")
+    if os.geteuid() == 0:
+        for path in (real.project, real.project / "sub", real.project / "sub" / "old"):
+            os.chown(path, 1234, 1234)
+    shown = (await real.sessions.preflight(real.request("true", workspace="copy"))).creates
+    assert any("a copy in" in text for text in shown)
+    script = "pwd; stat -c %U sub/old; echo new > sub/old; echo x > made; mkdir -p .git/hooks; touch .vscode/x; exit 0"
+    await real.launch(script, workspace="copy")
+    assert (await asyncio.wait_for(real.sessions.wait("one"), 20)).state == "ended"
+    output = await _output(real)
+    assert str(real.project).encode() in output
+    assert b"agent" in output
+    assert (real.project / "sub" / "old").read_text() == "old"
+    assert [path.name for path in real.project.iterdir()] == ["sub"]
+    copied = real.paths.session_state("one") / "workspace"
+    assert sorted(path.name for path in copied.iterdir()) == ["made", "sub"]
+    assert (copied / "sub" / "old").read_text() == "new\n"
+    assert (copied / "made").stat().st_uid == real.project.stat().st_uid
+
+
+async def test_cancelled_while_copying_nothing_stays(real: Rig) -> None:
+    for number in range(3000):
+        (real.project / str(number)).touch()
+    launch = asyncio.ensure_future(real.launch("sleep 60", workspace="copy"))  # noqa: TID251
+    await until(lambda: any(step.step == "workspace" for step in real.steps))
+    launch.cancel()
+    await asyncio.wait([launch])
+    assert launch.cancelled()
+    assert not real.paths.session_state("one").exists()
+    await until(lambda: processes_of(real.paths) == [])

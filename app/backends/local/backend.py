@@ -80,7 +80,8 @@ class LocalBackend(Backend):
         lines = [f"sandbox ({spec.engine or self._engine or 'first engine that works'}), no network but the proxy"]
         lines += [f"home {made.home}, kept in {spec.state / 'home'}"]
         if made.project is not None:
-            lines.append(f"project {made.project} ({'read-write' if made.project_writable else 'read-only'})")
+            copied = "" if spec.project_copy is None else f"a copy in {spec.project_copy}, "
+            lines.append(f"project {made.project} ({copied}{'read-write' if made.project_writable else 'read-only'})")
         lines += [f"read-only {mount.source} at {mount.target}" for mount in spec.mounts]
         return lines
 

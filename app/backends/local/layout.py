@@ -78,7 +78,8 @@ def plan(spec: BoxSpec) -> Layout:
     binds.append(Bind(str((spec.state / "home").resolve()), home, writable=True, mapped=True))
     if project is not None:
         binds.append(Bind(str((spec.state / "private").resolve()), PRIVATE, writable=True, mapped=True))
-        binds.append(Bind(project, project, spec.project_writable, mapped=True))
+        shown = project if spec.project_copy is None else str(spec.project_copy.resolve())
+        binds.append(Bind(shown, project, spec.project_writable, mapped=True))
     return Layout(
         hostname=spec.hostname,
         home=home,

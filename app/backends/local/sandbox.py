@@ -162,6 +162,8 @@ class Sandbox:
 
     def _finish(self) -> None:
         state, project = self._spec.state, self._layout.project
+        if project is not None and self._spec.project_copy is not None:
+            project = str(self._spec.project_copy.resolve())  # as the host sees it
         if project is None:
             _, fds = self._ask(self._last_touches, confined=False)
         else:

@@ -16,6 +16,7 @@ def spec_to_json(spec: BoxSpec) -> dict[str, Any]:
         "run": str(spec.run),
         "project": None if spec.project is None else str(spec.project),
         "project_writable": spec.project_writable,
+        "project_copy": None if spec.project_copy is None else str(spec.project_copy),
         "home": spec.home,
         "mounts": [[str(mount.source), mount.target, mount.writable] for mount in spec.mounts],
         "files": [[file.target, base64.b64encode(file.content).decode(), file.mode] for file in spec.files],
@@ -39,6 +40,7 @@ def spec_from_json(data: dict[str, Any]) -> BoxSpec:
         run=Path(data["run"]),
         project=None if data["project"] is None else Path(data["project"]),
         project_writable=bool(data["project_writable"]),
+        project_copy=None if data["project_copy"] is None else Path(data["project_copy"]),
         home=str(data["home"]),
         mounts=tuple(Mount(Path(source), str(target), bool(writable)) for source, target, writable in data["mounts"]),
         files=tuple(

@@ -1,0 +1,153 @@
+"""A private copy of the project for `workspace: copy`: every backend shows it in the project's place.
+
+The project is another session's work, perhaps a hostile one's: every step is by descriptor below it, no link is ever
+followed (links are copied as links), and only folders, files and links are taken. Reads the project, never writes it.
+"""
+
+import errno
+import fcntl
+import os
+import stat
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+from app.errors import CarboyError
+
+FOLDER = "workspace"
+"""Its name in a session's state folder, where it stays: what the agent did is nowhere else."""
+MAX_DEPTH = 200
+"""Levels of folders: paths that people make have a dozen; one descriptor and one call frame is held for each."""
+_FICLONE = 0x40049409  # linux/fs.h: share the blocks (btrfs, xfs, bcachefs), copied when one side is written
+_CHUNK = 64 * 1024 * 1024
+_FOLDER = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
+_FILE = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
+_NEW = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
+
+
+class Cancelled(Exception):
+    """The copying was told to stop."""
+
+
+@dataclass
+class Copied:
+    """What was taken, and what could not be (unreadable for us, or no file at all: sockets, devices)."""
+
+    files: int = 0
+    size: int = 0
+    left_out: int = 0
+
+    @property
+    def notes(self) -> tuple[str, ...]:
+        if not self.left_out:
+            return ()
+        return (f"{self.left_out} entries of the project could not be copied: unreadable, or no files",)
+
+
+def copy(source: Path, target: Path, stop: threading.Event) -> Copied:
+    """Copy the folder `source` to `target`, which must not exist. Raises OSError, CarboyError, Cancelled."""
+    work = _Copying(stop)
+    with _opened(os.open(source, _FOLDER)) as folder:
+        os.mkdir(target, 0o700)
+        with _opened(os.open(target, _FOLDER)) as new:
+            work.folder(folder, new, 0)
+    return work.done
+
+
+class _Copying:
+    def __init__(self, stop: threading.Event) -> None:
+        self.done = Copied()
+        self._stop = stop
+        self._root = os.geteuid() == 0
+        self._clones = True
+        self._in_kernel = hasattr(os, "copy_file_range")
+
+    def folder(self, old: int, new: int, depth: int) -> None:
+        if depth > MAX_DEPTH:
+            raise CarboyError("The project's folders are too deep to be copied", "Use `workspace: mount`", "workspace")
+        with os.scandir(old) as entries:
+            for entry in entries:
+                if self._stop.is_set():
+                    raise Cancelled
+                try:
+                    self._entry(old, new, entry.name, depth)
+                except OSError as error:
+                    if error.errno not in _UNREADABLE:
+                        raise
+                    self.done.left_out += 1
+        self._finish(os.fstat(old), new)
+
+    def _entry(self, old: int, new: int, name: str, depth: int) -> None:
+        info = os.stat(name, dir_fd=old, follow_symlinks=False)
+        if stat.S_ISDIR(info.st_mode):
+            with _opened(os.open(name, _FOLDER, dir_fd=old)) as folder:
+                os.mkdir(name, 0o700, dir_fd=new)
+                with _opened(os.open(name, _FOLDER, dir_fd=new)) as copied:
+                    self.folder(folder, copied, depth + 1)
+        elif stat.S_ISLNK(info.st_mode):
+            os.symlink(os.readlink(name, dir_fd=old), name, dir_fd=new)
+            if self._root:
+                os.chown(name, info.st_uid, info.st_gid, dir_fd=new, follow_symlinks=False)
+        elif stat.S_ISREG(info.st_mode):
+            with _opened(os.open(name, _FILE, dir_fd=old)) as file:
+                if not stat.S_ISREG(os.fstat(file).st_mode):  # it was replaced meanwhile
+                    raise OSError(errno.ENXIO, "not a file")
+                with _opened(os.open(name, _NEW, 0o600, dir_fd=new)) as copied:
+                    self._content(file, copied)
+        else:
+            self.done.left_out += 1
+
+    def _content(self, old: int, new: int) -> None:
+        info = os.fstat(old)
+        if not (self._clones and self._clone(old, new)):
+            while self._piece(old, new):
+                if self._stop.is_set():
+                    raise Cancelled
+        self.done.files += 1
+        self.done.size += info.st_size
+        self._finish(info, new)
+
+    def _piece(self, old: int, new: int) -> int:
+        if self._in_kernel:
+            try:
+                return os.copy_file_range(old, new, _CHUNK)
+            except OSError as error:
+                if error.errno not in (errno.EXDEV, errno.EINVAL, errno.EOPNOTSUPP, errno.ENOSYS):
+                    raise
+                self._in_kernel = False
+        data = os.read(old, 1024 * 1024)
+        rest = memoryview(data)
+        while rest:
+            rest = rest[os.write(new, rest) :]
+        return len(data)
+
+    def _clone(self, old: int, new: int) -> bool:
+        try:
+            fcntl.ioctl(new, _FICLONE, old)
+        except OSError as error:
+            if error.errno in (errno.ENOSPC, errno.EDQUOT):
+                raise
+            self._clones = False  # two file systems, or one that cannot: it will not for the next file either
+            return False
+        return True
+
+    def _finish(self, info: os.stat_result, new: int) -> None:
+        """Owner, permissions without set-uid, and times, as the original has them."""
+        if self._root:
+            os.fchown(new, info.st_uid, info.st_gid)
+        os.fchmod(new, stat.S_IMODE(info.st_mode) & 0o777)
+        os.utime(new, ns=(info.st_atime_ns, info.st_mtime_ns))
+
+
+_UNREADABLE = frozenset({errno.EACCES, errno.EPERM, errno.ENOENT, errno.ELOOP, errno.ENXIO, errno.ENOTDIR})
+"""Of one entry: not ours to read, or gone or changed while we looked."""
+
+
+@contextmanager
+def _opened(fd: int) -> Iterator[int]:
+    try:
+        yield fd
+    finally:
+        os.close(fd)
