@@ -27,13 +27,14 @@ def listed(db: sqlite3.Connection, slug: str | None, state: str | None) -> list[
 
 def one(db: sqlite3.Connection, identity: str) -> ProposalRow | None:
     """The proposal of that id, or the one that the asker of that id has joined."""
-    sql = f"{_SELECT} WHERE id = ?1 OR id = (SELECT proposal_id FROM proposal_askers WHERE id = ?1) LIMIT 1"
+    where = "WHERE id = ?1 OR id = (SELECT proposal_id FROM proposal_askers WHERE id = ?1) LIMIT 1"
+    sql = f"{_SELECT} {where}"
     found = db.execute(sql, (identity,)).fetchone()
     return None if found is None else _row(found)
 
 
 def add(db: sqlite3.Connection, row: ProposalRow) -> ProposalRow:
-    with _transaction(db):
+    with _Transaction(db):
         known = db.execute("SELECT session_id FROM proposal_askers WHERE id = ?", (row.id,)).fetchone()
         if known is not None and known[0] != row.session_id:
             raise CarboyError("Another bottle has a proposal of this id", "", "proposal_id")
@@ -93,7 +94,7 @@ def fault(db: sqlite3.Connection, identity: str, error: str) -> None:
 
 
 def leave(db: sqlite3.Connection, asker: str) -> bool:
-    with _transaction(db):
+    with _Transaction(db):
         db.execute("UPDATE proposal_askers SET gone = 1 WHERE id = ?", (asker,))
         sql = (
             "SELECT count(*) FROM proposal_askers WHERE gone = 0"
@@ -128,7 +129,7 @@ def _row(found: tuple[Any, ...]) -> ProposalRow:
     return ProposalRow(**fields, asked=found[-1])
 
 
-class _transaction:  # noqa: N801
+class _Transaction:
     """BEGIN IMMEDIATE … COMMIT, or ROLLBACK."""
 
     def __init__(self, db: sqlite3.Connection) -> None:
