@@ -282,10 +282,14 @@ _SOCIAL = (
         "x-bearer-token",
         "X",
         "API bearer token (Twitter)",
-        r"AAAAAAAAAAAAAAAAAAAAA[A-Za-z0-9%]{60,120}",
-        "TWITTER_BEARER_TOKEN=AAAAAAAAAAAAAAAAAAAAAB<b62:10>%2B<b62:60>",
-        no=("AAAAAAAAAAAAAAAAAAAAA" + "A" * 80, "AAAAAAAAAAAAAAAAAAAAAB<b62:12>"),
-        check=lambda text: mixed(text[21:]) and len(set(text)) > 20,
+        r"AAAAAAAAAAAAAAAAAAAAA[A-Za-z0-9%]{20,60}%3D[A-Za-z0-9]{40,60}",
+        "TWITTER_BEARER_TOKEN=AAAAAAAAAAAAAAAAAAAAAB<b62:10>%2B<b62:20>%3D<b62:50>",
+        no=("AAAAAAAAAAAAAAAAAAAAA" + "A" * 120, "AAAAAAAAAAAAAAAAAAAAAB<b62:30>%3D<b62:12>"),
+        check=mixed,
+        doc=(
+            "AAAAAAAAAAAAAAAAAAAAAMLheAAAAAAA0%2BuSeid%2BULvsea4JtiGRiSDSJSI%3D<>EUifiRBkKG5E2XzMDjRfl76ZC9Ub0wnz4Xs"
+            "NiRVBChTYbJcE3F",
+        ),
         edge="left",
     ),
     cred(
@@ -303,7 +307,7 @@ _SOCIAL = (
         "linkedin-client-secret",
         "LinkedIn",
         "client secret",
-        r"WPL_AP[0-9]\.[A-Za-z0-9]{16}\.[A-Za-z0-9+/]{6,8}={0,2}",
+        r"WPL_AP[0-9]\.[A-Za-z0-9]{16}\.[=A-Za-z0-9+/]{6,8}",
         "LINKEDIN_CLIENT_SECRET=WPL_AP1.<b62:16>.<b62:6>==",
         no=("WPL_AP1.<b62:4>", "WPL_AX1.<b62:16>.<b62:6>=="),
         edge="left",

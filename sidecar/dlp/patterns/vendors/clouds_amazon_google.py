@@ -29,7 +29,11 @@ _AMAZON = (
         no=("digest = <b64:40>", "aws_secret_access_key = <hex:40>", "aws_secret_access_key = <b64:30>"),
         keys=("aws_secret", "aws-secret", "secretaccesskey", "secret_access_key", "secret-access-key", "awssecret"),
         check=mixed,
-        doc=("wJalrXUtnFEMI/<>K7MDENG/bPxRfiCYEXAMPLEKEY", "je7MtGbClwBF/<>2Zp9Utk/h3yCo8nvbEXAMPLEKEY"),
+        doc=(
+            "wJalrXUtnFEMI/<>K7MDENG/bPxRfiCYEXAMPLEKEY",
+            "wJalrXUtnFEMI/<>K7MDENG+bPxRfiCYEXAMPLEKEY",
+            "je7MtGbClwBF/<>2Zp9Utk/h3yCo8nvbEXAMPLEKEY",
+        ),
     ),
     cred(
         "aws-session-token",
@@ -46,7 +50,7 @@ _AMAZON = (
         "aws-bedrock-long-term-key",
         "AWS",
         "Bedrock API key (long-term)",
-        r"ABSKQmVkcm9ja0FQSUtleS[A-Za-z0-9+/]{60,160}={0,2}",
+        r"ABSKQmVkcm9ja0FQSUtleS[=A-Za-z0-9+/]{60,160}",
         "AWS_BEARER_TOKEN_BEDROCK=ABSKQmVkcm9ja0FQSUtleS0<b64:108>=",
         no=("ABSK<b64:108>", "ABSKQmVkcm9ja0FQSUtleS0<b64:20>"),
         edge="left",

@@ -230,7 +230,7 @@ _CLOUDFLARE = (
         "cloudflare-tunnel-token",
         "Cloudflare",
         "tunnel token",
-        r"eyJhIjoi[A-Za-z0-9+/_-]{100,400}={0,2}",
+        r"eyJhIjoi[=A-Za-z0-9+/_-]{100,400}",
         "cloudflared tunnel run --token eyJhIjoi"
         + "MDEyMzQ1Njc4OWFiY2RlZjAxMjM0NTY3ODlhYmNkZWYiLCJ0IjoiMDAwMDAwMDAtMDAw"
         "MC00MDAwLTgwMDAtMDAwMDAwMDAwMDAwIiwicyI6IlltWXpObUppTldRek5tVXpPVFJoIn0=",

@@ -208,7 +208,7 @@ _OTHERS = (
         "sourcehut-token",
         "SourceHut",
         "personal access token",
-        r"A[A-Za-z0-9+/_-]{60,120}={0,2}",
+        r"A[=A-Za-z0-9+/_-]{60,120}",
         "SRHT_TOKEN=AA<b64:90>",
         no=("token=AA<b64:90>", "SRHT_TOKEN=AA<b64:20>"),
         keys=("srht_token", "sourcehut_token", "srht-token", "srht_access"),

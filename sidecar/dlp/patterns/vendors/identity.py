@@ -75,7 +75,7 @@ TYPES = (
         "onepassword-service-token",
         "1Password",
         "service account token",
-        r"ops_eyJ[A-Za-z0-9+/_-]{250,1000}[A-Za-z0-9+/_-]{0,1000}={0,2}",
+        r"ops_eyJ[A-Za-z0-9+/_-]{250,1000}[=A-Za-z0-9+/_-]{0,1000}",
         "OP_SERVICE_ACCOUNT_TOKEN=ops_"
         + _in_base64(
             '{"signInAddress":"x.1password.com","userAuth":{"method":"SRPg-4096",'
@@ -128,7 +128,7 @@ TYPES = (
         r"[A-Za-z0-9]{40}",
         "DUO_SKEY=<b62:40>",
         no=("duo <b62:40>", "DUO_SKEY=<b62:12>"),
-        keys=("duo_skey", "duo_secret", "skey"),
+        keys=("duo_skey", "duo_secret", "duo_security"),
         check=mixed,
     ),
     cred(

@@ -227,7 +227,7 @@ _DATA = (
         "upstash-token",
         "Upstash",
         "REST token",
-        r"A[A-Za-z0-9_-]{40,120}={0,2}",
+        r"A[=A-Za-z0-9_-]{40,120}",
         "UPSTASH_REDIS_REST_TOKEN=AX<url:56>",
         no=("upstash AX<url:56>", "UPSTASH_REDIS_REST_TOKEN=AX<url:12>"),
         keys=("upstash_redis_rest_token", "kv_rest_api_token", "upstash_token", "upstash_vector_rest_token"),

@@ -1,6 +1,6 @@
 """Private keys, connection strings and login files: no vendor's token, but formats that software defines. Data only.
 
-Formats: RFC 7468 and 4716 (PEM), age-encryption.org, WireGuard, PuTTY, minisign; RFC 3986 user information, libpq, JDBC.
+Formats: RFC 7468 and 4716 (PEM), age-encryption.org, WireGuard, PuTTY, minisign; RFC 3986, libpq, JDBC.
 """
 
 import base64
@@ -17,9 +17,10 @@ from sidecar.dlp.patterns.vendors.structure import (
 )
 
 _USER = r"[A-Za-z0-9._%~+@-]{0,80}"
-_PASSWORD = r"[A-Za-z0-9._~!$&()*+,;=%:^#?-]{3,160}"
+_LOGIN = r"[A-Za-z0-9._~!$&()*+,;=%:^#?-]{3,160}"
 _HOST = r"@[A-Za-z0-9.\[\]_-]{1,160}"
 _BODY = r"[A-Za-z0-9+/=\s\\]"
+_LONG_BODY = rf"{_BODY}{{64,1000}}{_BODY}{{0,1000}}{_BODY}{{0,1000}}"
 _AGE = "AGE-SECRET-KEY-1<>GFPYYSJZGFPYYSJZGFPYYSJZGFPYYSJZGFPYYSJZGFPYYSJZGFPQ4EGAEX"
 
 
@@ -32,7 +33,7 @@ _KEYS = (
         "pem-private-key",
         "PEM",
         "private key (PKCS#8, RSA, EC, DSA, encrypted ones too)",
-        rf"-----BEGIN (?:(?:RSA|EC|DSA|ENCRYPTED|ANY|ED25519) )?PRIVATE KEY-----{_BODY}{{64,1000}}{_BODY}{{0,1000}}{_BODY}{{0,1000}}",
+        rf"-----BEGIN (?:(?:RSA|EC|DSA|ENCRYPTED|ANY|ED25519) )?PRIVATE KEY-----{_LONG_BODY}",
         _pem("RSA PRIVATE KEY"),
         _pem("PRIVATE KEY").replace("\n", "\\n"),
         _pem("EC PRIVATE KEY"),
@@ -44,9 +45,10 @@ _KEYS = (
         "pem-private-key-with-headers",
         "PEM",
         "private key with an encryption header",
-        rf"-----BEGIN (?:RSA|EC|DSA) PRIVATE KEY-----[\s\\nr]{{1,6}}Proc-Type: 4,ENCRYPTED[\s\\nr]{{1,6}}DEK-Info: [A-Z0-9,-]{{8,80}}"
-        rf"{_BODY}{{64,1000}}{_BODY}{{0,1000}}",
-        "-----BEGIN RSA PRIVATE KEY-----\nProc-Type: 4,ENCRYPTED\nDEK-Info: AES-128-CBC,<HEX:32>\n\n<b64:64>\n<b64:64>\n",
+        rf"-----BEGIN (?:RSA|EC|DSA) PRIVATE KEY-----[\s\\nr]{{1,6}}Proc-Type: 4,ENCRYPTED[\s\\nr]{{1,6}}"
+        rf"DEK-Info: [A-Z0-9,-]{{8,80}}{_BODY}{{64,1000}}{_BODY}{{0,1000}}",
+        "-----BEGIN RSA PRIVATE KEY-----\nProc-Type: 4,ENCRYPTED\nDEK-Info: AES-128-CBC,<HEX:32>\n\n"
+        "<b64:64>\n<b64:64>\n",
         no=("-----BEGIN RSA PRIVATE KEY-----\nProc-Type: 4,ENCRYPTED\n", _pem("RSA PUBLIC KEY")),
         edge="none",
         prefix=10,
@@ -55,7 +57,7 @@ _KEYS = (
         "openssh-private-key",
         "OpenSSH",
         "private key",
-        rf"-----BEGIN OPENSSH PRIVATE KEY-----{_BODY}{{64,1000}}{_BODY}{{0,1000}}{_BODY}{{0,1000}}",
+        rf"-----BEGIN OPENSSH PRIVATE KEY-----{_LONG_BODY}",
         _pem("OPENSSH PRIVATE KEY", "b3BlbnNzaC1rZXktdjEAAAAA<b64:46>\n<b64:70>\n<b64:70>\n"),
         no=("-----BEGIN OPENSSH PRIVATE KEY-----\n...\n", "ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAI<b64:43>"),
         edge="none",
@@ -86,7 +88,8 @@ _KEYS = (
         "PuTTY",
         "private key file",
         r"PuTTY-User-Key-File-[123]: [a-z0-9@.-]{4,40}[A-Za-z0-9+/=\s\\:.,@_-]{40,1000}",
-        "PuTTY-User-Key-File-3: ssh-ed25519\nEncryption: none\nComment: k\nPublic-Lines: 2\n<b64:64>\nPrivate-Lines: 1\n<b64:44>",
+        "PuTTY-User-Key-File-<>3: ssh-ed25519\nEncryption: none\nComment: k\n"
+        "Public-Lines: 2\n<b64:64>\nPrivate-Lines: 1\n<b64:44>",
         no=("PuTTY-User-Key-File-3", "PuTTY-User-Key-File-9: ssh-ed25519\nEncryption: none\n<b64:64>"),
         edge="none",
         prefix=10,
@@ -105,7 +108,7 @@ _KEYS = (
         "pem-in-base64",
         "Kubernetes",
         "private key in base64 (kubeconfig client-key-data and the like)",
-        r"LS0tLS1CRUdJTi[A-Za-z0-9+/]{100,1000}[A-Za-z0-9+/=]{0,1000}[A-Za-z0-9+/=]{0,1000}",
+        r"LS0tLS1CRUdJTi[A-Za-z0-9+/=]{100,1000}[A-Za-z0-9+/=]{0,1000}",
         "client-key-data: " + base64.b64encode(_pem("RSA PRIVATE KEY").encode()).decode(),
         no=(
             "certificate-authority-data: " + base64.b64encode(_pem("CERTIFICATE").encode()).decode(),
@@ -182,7 +185,7 @@ _LOGINS = (
         "postgres-url",
         "PostgreSQL",
         "connection string with a password",
-        rf"postgres(?:ql)?(?:\+[a-z0-9]{{2,12}})?://{_USER}:{_PASSWORD}{_HOST}",
+        rf"postgres(?:ql)?(?:\+[a-z0-9]{{2,12}})?://{_USER}:{_LOGIN}{_HOST}",
         "DATABASE_URL=postgresql://app:<b62:20>@db.example.org:5432/app",
         "postgres+asyncpg://app:<b62:12>%21@10.0.0.5/app",
         no=(
@@ -198,7 +201,7 @@ _LOGINS = (
         "mysql-url",
         "MySQL",
         "connection string with a password",
-        rf"(?:mysql|mariadb)(?:\+[a-z0-9]{{2,12}})?://{_USER}:{_PASSWORD}{_HOST}",
+        rf"(?:mysql|mariadb)(?:\+[a-z0-9]{{2,12}})?://{_USER}:{_LOGIN}{_HOST}",
         "mysql+pymysql://app:<b62:20>@db.example.org/app",
         no=("mysql://root:root@127.0.0.1/test", "mysql://db.example.org/app"),
         check=url_with_password,
@@ -209,7 +212,7 @@ _LOGINS = (
         "mongodb-url",
         "MongoDB",
         "connection string with a password",
-        rf"mongodb(?:\+srv)?://{_USER}:{_PASSWORD}{_HOST}",
+        rf"mongodb(?:\+srv)?://{_USER}:{_LOGIN}{_HOST}",
         "MONGODB_URI=mongodb+srv://app:<b62:16>@cluster0.abcde.mongodb.net/app",
         no=("mongodb://user:pass@localhost:27017", "mongodb://localhost:27017/app"),
         check=url_with_password,
@@ -220,7 +223,7 @@ _LOGINS = (
         "redis-url",
         "Redis",
         "connection string with a password",
-        rf"(?:redis|rediss|valkey)://{_USER}:{_PASSWORD}{_HOST}",
+        rf"(?:redis|rediss|valkey)://{_USER}:{_LOGIN}{_HOST}",
         "REDIS_URL=rediss://default:<b62:32>@x.upstash.io:6379",
         "redis://:<b62:24>@cache.example.org:6379/0",
         no=("redis://:password@localhost:6379", "redis://localhost:6379/0"),
@@ -232,7 +235,7 @@ _LOGINS = (
         "amqp-url",
         "RabbitMQ",
         "connection string with a password",
-        rf"amqps?://{_USER}:{_PASSWORD}{_HOST}",
+        rf"amqps?://{_USER}:{_LOGIN}{_HOST}",
         "CLOUDAMQP_URL=amqps://app:<url:32>@x.rmq.cloudamqp.com/app",
         no=("amqp://guest:guest@localhost:5672", "amqp://localhost"),
         check=url_with_password,
@@ -243,8 +246,8 @@ _LOGINS = (
         "database-url",
         "Databases",
         "connection string with a password (SQL Server, ClickHouse, Oracle, Cassandra, Neo4j, Snowflake …)",
-        r"(?:mssql|sqlserver|clickhouse|clickhouses|oracle|cockroachdb|redshift|snowflake|trino|db2|couchbase|neo4j|bolt|kafka"
-        rf"|nats|ldaps?|libsql)(?:\+[a-z0-9_]{{2,12}})?://{_USER}:{_PASSWORD}{_HOST}",
+        r"(?:mssql|sqlserver|clickhouses?|oracle|cockroachdb|redshift|snowflake|trino|db2|couchbase|neo4j|bolt"
+        rf"|kafka|nats|ldaps?|libsql)(?:\+[a-z0-9_]{{2,12}})?://{_USER}:{_LOGIN}{_HOST}",
         "mssql+pyodbc://sa:<b62:20>@sql.example.org/app",
         "snowflake://app:<b62:20>@org-account/db",
         "clickhouse://default:<b62:16>@ch.example.org:9440",
@@ -257,7 +260,7 @@ _LOGINS = (
         "smtp-url",
         "SMTP",
         "address with a password (FTP, SFTP, SSH too)",
-        rf"(?:smtps?|s?ftps?|ssh|imaps?|webdavs?|davs?)://{_USER}:{_PASSWORD}{_HOST}",
+        rf"(?:smtps?|s?ftps?|ssh|imaps?|webdavs?|davs?)://{_USER}:{_LOGIN}{_HOST}",
         "EMAIL_URL=smtp://app:<b62:20>@smtp.example.org:587",
         "sftp://deploy:<b62:16>@files.example.org/in",
         no=("smtp://user:pass@smtp.example.org", "ftp://ftp.example.org/pub"),
@@ -269,7 +272,7 @@ _LOGINS = (
         "http-url-password",
         "HTTP",
         "address with a password",
-        rf"https?://{_USER}:{_PASSWORD}{_HOST}",
+        rf"https?://{_USER}:{_LOGIN}{_HOST}",
         "https://deploy:<b62:24>@git.example.org/o/r.git",
         "http://admin:<b62:16>@10.0.0.1:8080/",
         no=("https://user:pass@example.org", "https://example.org:8080/@x", "https://user:${TOKEN}@example.org/"),
@@ -281,19 +284,21 @@ _LOGINS = (
         "http-basic-auth",
         "HTTP",
         "Basic credentials in a header",
-        r"(?i)basic [a-z0-9+/]{12,800}={0,2}",
+        r"(?i)basic [=a-z0-9+/]{12,800}",
         "Authorization: Basic " + base64.b64encode(sample("deploy:<b62:24>").encode()).decode(),
         no=("Authorization: Basic " + base64.b64encode(b"user:password").decode(), "Authorization: Basic <b64:40>"),
         keys=("authorization",),
         check=basic_credentials,
         edge="left",
         prefix=6,
+        doc=("Basic <>czZCaGRSa3F0MzpnWDFmQmF0M2JW", "Basic <>QWxhZGRpbjpvcGVuIHNlc2FtZQ=="),  # RFC 6749, RFC 7617
     ),
     cred(
         "ado-connection-string",
         "SQL Server",
         "connection string with a password",
-        r"(?i)(?:server|data source|host)\s{0,3}=[^;\"'\r\n]{2,120};[^\"'\r\n]{0,200}(?:password|pwd)\s{0,3}=\s{0,3}[^;\"'\s]{4,128}",
+        r"(?i)(?:server|data source|host)\s{0,3}=[^;\"'\r\n]{2,120};[^\"'\r\n]{0,200}"
+        r"(?:password|pwd)\s{0,3}=\s{0,3}[^;\"'\s]{4,128}",
         "Server=tcp:x.database.windows.net,1433;Initial Catalog=app;User ID=app;Password=<b62:18>!;Encrypt=True;",
         "Host=db.example.org;Username=app;Password=<b62:20>",
         no=("Server=x;User ID=app;Password=password;", "Server=x;Password={your_password};", "host=x;user=y"),
@@ -329,7 +334,8 @@ _LOGINS = (
         "netrc-login",
         "netrc",
         "login of a machine",
-        r"machine\s{1,4}[A-Za-z0-9.:_-]{3,120}\s{1,8}login\s{1,4}[A-Za-z0-9._%+@-]{1,120}\s{1,8}password\s{1,4}[A-Za-z0-9._~!$&()*+,;:=%^#?@/-]{4,200}",
+        r"machine\s{1,4}[A-Za-z0-9.:_-]{3,120}\s{1,8}login\s{1,4}[A-Za-z0-9._%+@-]{1,120}"
+        r"\s{1,8}password\s{1,4}[A-Za-z0-9._~!$&()*+,;:=%^#?@/-]{4,200}",
         "machine api.example.org\n  login deploy\n  password <b62:24>\n",
         no=("machine example.com login user password password", "machine example.com login <user> password <token>"),
         check=netrc_password,
@@ -340,7 +346,8 @@ _LOGINS = (
         "pgpass-line",
         "PostgreSQL",
         "line of a password file",
-        r"[A-Za-z0-9._-]{3,120}:[0-9]{4,5}:[A-Za-z0-9_*-]{1,60}:[A-Za-z0-9_-]{1,60}:[A-Za-z0-9._~!$&()*+,;=%^#?@-]{6,128}",
+        r"[A-Za-z0-9._-]{3,120}:[0-9]{4,5}:[A-Za-z0-9_*-]{1,60}:[A-Za-z0-9_-]{1,60}"
+        r":[A-Za-z0-9._~!$&()*+,;=%^#?@-]{6,128}",
         "cat .pgpass\ndb.example.org:5432:app:app:<b62:20>",
         no=("db.example.org:5432:app:app:<b62:20>", ".pgpass\nlocalhost:5432:*:app:pw"),
         keys=("pgpass",),

@@ -215,7 +215,7 @@ TYPES = (
         "intercom-token",
         "Intercom",
         "access token",
-        r"dG9rO[A-Za-z0-9+/]{50,60}={0,2}",
+        r"dG9rO[=A-Za-z0-9+/]{50,60}",
         "INTERCOM_TOKEN="
         + base64.b64encode(sample("tok:<hex:8>_<hex:4>_<hex:4>_<hex:8>_<hex:12>:1:0").encode()).decode(),
         no=("dG9rO<b64:12>", "dG9rP<b64:55>"),
@@ -283,7 +283,8 @@ TYPES = (
         "API token",
         r"sk[A-Za-z0-9]{80,200}",
         "SANITY_TOKEN=sk<b62:178>",
-        no=("sk<b62:20>", "task<b62:178>"),
+        no=("token=sk<b62:178>", "SANITY_TOKEN=sk<b62:20>"),
+        keys=("sanity",),
         check=mixed,
     ),
     cred(

@@ -16,64 +16,19 @@ import orjson
 _BASE62 = "0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz"
 _BECH32 = "qpzry9x8gf2tvdw0s3jn54khce6mua7l"  # BIP-173
 _BECH32_GENERATOR = (0x3B6A57B2, 0x26508E6D, 0x1EA119FA, 0x3D4233DD, 0x2A1462B3)  # BIP-173
-_POLITE_PASSWORDS = frozenset(
-    [
-        "password",
-        "passwd",
-        "pass",
-        "pwd",
-        "secret",
-        "admin",
-        "root",
-        "user",
-        "username",
-        "guest",
-        "test",
-        "testing",
-        "tiger",
-        "postgres",
-        "postgresql",
-        "mysql",
-        "mongo",
-        "mongodb",
-        "redis",
-        "rabbitmq",
-        "example",
-        "changeme",
-        "changeit",
-        "mypassword",
-        "mysecret",
-        "yourpassword",
-        "your_password",
-        "your-password",
-        "db_password",
-        "dbpass",
-        "p4ssw0rd",
-        "passw0rd",
-        "password1",
-        "password123",
-        "pass123",
-        "123456",
-        "1234",
-        "12345",
-        "12345678",
-        "foobar",
-        "default",
-        "supersecret",
-        "topsecret",
-        "token",
-        "apikey",
-        "api_key",
-        "credentials",
-        "user_password",
-        "my_password",
-        "string",
-        "hunter2",
-        "letmein",
-        "somepass",
-    ]
+_POLITE = re.compile(
+    r"(?i)(?:(?:my|your|some|db|user|the|a|super|top|test|default|dummy|fake|changed?)[_ -]?)?"
+    r"(?:p[a4@]ss(?:w[o0]?r?d|wort|wd|phrase)?|p/ss|pw|pwd|passwd|secret|admin|root|user|username|guest|test|testing|tiger|"
+    r"postgres|postgresql|mysql|mongo|mongodb|redis|rabbitmq|database|example|change[-_]?(?:me|it)|token|"
+    r"api[_-]?key|credentials|string|hunter2|letmein|qwerty|xyzzy|opensesame|foo|bar|baz|foobar|default|sa|demo|dev|local|"
+    r"abcd?|1q2w3e4r|value|word|none|null)(?:[_ -]?(?:here|password|pass|secret|pw|x))?[0-9!]{0,6}|[0-9]{1,8}"
 )
-_TEMPLATE = re.compile(r"[<>{}\[\]|`]|\$[A-Za-z_(]|%\(|%s|\*{3,}|x{5,}|X{5,}|\.{3,}|^[$%:@#]|^[A-Z][A-Z0-9_]*$")
+"""What documentation, tests and examples have for a password, with or without a number behind it."""
+_TEMPLATE = re.compile(
+    r"<[^>]{0,80}>|\{[^}]{0,80}\}|\[[^\]]{0,80}\]|\$[({]|^\$[A-Za-z_][A-Za-z0-9_]*$|%\(|^%[a-z]|\*{3,}|[xX]{5,}|\.{3,}|"
+    r"^[A-Z]+(?:_[A-Z0-9]+)*$"
+)
+"""A variable, a field to fill in, or a value that somebody has masked."""
 
 
 def base62_crc32(data: bytes) -> str:
@@ -171,7 +126,7 @@ def discord_bot(text: str) -> bool:
 
 def mapbox_secret(text: str) -> bool:
     """The payload of a Mapbox token is a JSON object that names the user."""
-    return isinstance(json_object(text.split(".")[1]).get("u"), str)
+    return isinstance(json_object("".join(text.split(".")[1:2])).get("u"), str)
 
 
 def cloudflare_tunnel(text: str) -> bool:
@@ -200,6 +155,11 @@ def basic_credentials(text: str) -> bool:
     return bool(colon) and (user + password).isprintable() and plausible_password(password)
 
 
+def docker_auth(text: str) -> bool:
+    """Docker's config.json: the value of `auth` is `user:password` in base64."""
+    return basic_credentials(re.split(r'[\\"]+', text.rstrip('\\"'))[-1])
+
+
 def pem_in_base64(text: str) -> bool:
     """Base64 of a PEM private key, as kubeconfig's client-key-data has it."""
     head = unbase64(text[:200])
@@ -209,7 +169,7 @@ def pem_in_base64(text: str) -> bool:
 def plausible_password(text: str) -> bool:
     """False for what documentation, tests and templates have where a password goes."""
     plain = unquote(text)
-    if len(plain) < 4 or plain.lower() in _POLITE_PASSWORDS or len(set(plain)) < 3:
+    if len(plain) < 4 or _POLITE.fullmatch(plain) or len(set(plain)) < 3:
         return False
     return _TEMPLATE.search(plain) is None
 

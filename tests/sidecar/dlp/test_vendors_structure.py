@@ -1,0 +1,132 @@
+"""The checksums and structures that vendors define: right ones pass, a changed character does not, nothing raises."""
+
+import base64
+import re
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from sidecar.dlp.patterns.model import CredentialType, all_types
+from sidecar.dlp.patterns.vendors import structure
+from sidecar.dlp.patterns.vendors.define import sample
+
+BY_NAME = {each.id: each for each in all_types()}
+CHECKSUMMED = (
+    "github-personal-token",
+    "github-oauth-token",
+    "github-user-token",
+    "github-installation-token",
+    "npm-token",
+    "grafana-service-account",
+    "matrix-access-token",
+    "age-secret-key",
+)
+STRUCTURED = (
+    *CHECKSUMMED,
+    "pypi-token",
+    "jwt",
+    "discord-bot-token",
+    "mapbox-secret-token",
+    "cloudflare-tunnel-token",
+    "sentry-org-token",
+    "onepassword-service-token",
+    "npm-basic-auth",
+    "docker-config-auth",
+    "pem-in-base64",
+    "elastic-api-key",
+    "intercom-token",
+    "grafana-api-key",
+)
+
+
+def value_of(each: CredentialType) -> str:
+    match = re.search(each.regex, each.positives[0])
+    assert match
+    return match.group()
+
+
+@pytest.mark.parametrize("name", CHECKSUMMED)
+def test_a_changed_character_breaks_the_checksum(name: str) -> None:
+    each = BY_NAME[name]
+    assert each.check
+    value = value_of(each)
+    assert each.check(value)
+    place = len(value) - 12
+    for other in "QPZR":
+        if other != value[place]:
+            assert not each.check(value[:place] + other + value[place + 1 :])
+
+
+def test_the_checksum_of_a_known_text() -> None:
+    """The worked example of base62 and CRC-32 that Python's zlib and RFC 1952 agree on: 0xCBF43926 for "123456789"."""
+    digits = "0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz"
+    value = 0
+    for digit in structure.base62_crc32(b"123456789"):
+        value = value * 62 + digits.index(digit)
+    assert value == 0xCBF43926
+    assert structure.base62_crc32(b"") == "000000"
+
+
+def test_bech32_of_the_age_specification() -> None:
+    """The identity that age's own documentation prints, and the identical one in the other case."""
+    text = BY_NAME["age-secret-key"].positives[0].split("\n")[1]
+    assert structure.bech32(text)
+    assert structure.bech32(text.lower())
+    assert not structure.bech32(text[:-1] + "Q")
+    assert not structure.bech32(text[:20] + text[20:].lower())
+
+
+def test_github_and_npm_refuse_a_random_tail() -> None:
+    hits = sum(structure.crc_suffix_of_body(sample(f"ghp_<b62:36>{'<>' * i}")) for i in range(200))
+    assert hits == 0
+
+
+@pytest.mark.parametrize(
+    "password",
+    ["password", "P4ssw0rd!", "changeme", "your_password", "${DB_PASS}", "<password>", "%s", "xxxxxxxx", "1234"],
+)
+def test_placeholders_are_no_passwords(password: str) -> None:
+    assert not structure.plausible_password(password)
+    assert not structure.url_with_password(f"postgres://app:{password}@db.example.org/app")
+
+
+@pytest.mark.parametrize(
+    "password", ["tR0ub4dor&3", "correct-horse-battery", "pa$Xw9{k", "A1B2C3D4E5", sample("<b62:20>")]
+)
+def test_passwords_are_passwords(password: str) -> None:
+    assert structure.plausible_password(password)
+    assert structure.url_with_password(f"postgres://app:{password}@db.example.org/app")
+
+
+def test_words_behind_a_real_value_do_not_hide_it() -> None:
+    """Whoever prompts an agent may have it add what a placeholder would have."""
+    for name in ("openai-api-key", "gitlab-access-token", "anthropic-api-key"):
+        each = BY_NAME[name]
+        assert each.check
+        assert each.check(value_of(each) + "-your-api-key-here")
+
+
+def test_mixed_takes_random_runs_and_leaves_names() -> None:
+    missed = sum(not structure.mixed(sample(f"<b62:24>{'<>' * i}")) for i in range(500))
+    assert missed <= 5
+    for name in ("getUserInformationFromServer", "lowercaseonlywords", "ALLUPPERCASE", "0123456789"):
+        assert not structure.mixed(name)
+
+
+def test_a_base64_login_needs_a_password_in_it() -> None:
+    for login, verdict in (("deploy:kX9mQ2vLpR7t", True), ("user:password", False), ("nocolon", False), (":", False)):
+        assert structure.basic_credentials(base64.b64encode(login.encode()).decode()) is verdict
+
+
+@pytest.mark.parametrize("name", STRUCTURED)
+@given(junk=st.text(max_size=80), where=st.integers(0, 400))
+def test_no_check_raises_on_a_broken_value(name: str, junk: str, where: int) -> None:
+    """The engine hands over only what the expression matched; a check must survive everything of that length."""
+    each = BY_NAME[name]
+    assert each.check
+    value = value_of(each)
+    at = where % len(value)
+    each.check(value[:at] + "".join(char for char in junk if 32 < ord(char) < 127) + value[at:])
+    each.check(value[:at])
+    each.check(value[: at + 1] + "=" * 3)
