@@ -1,0 +1,143 @@
+"""Decodes a content encoding on a copy, as the bytes come. Bounded: no input makes it hold or make more than it may."""
+
+import zlib
+from collections.abc import Callable, Iterator
+from typing import Any, Protocol
+
+import brotli as _untyped_brotli  # pyright: ignore[reportMissingTypeStubs]
+import zstandard
+
+brotli: Any = _untyped_brotli
+"""It has no types."""
+
+PIECE = 64 * 1024
+"""Most bytes that are decoded at a time."""
+
+ZSTD_STEP = 128
+"""Compressed bytes given to zstd at a time: it has no bound on output; a block makes up to 128 KiB of 4 bytes."""
+
+ZSTD_WINDOW = 8 * 1024 * 1024
+"""The largest window a server may use (RFC 9659)."""
+
+MOST_DECODED = 64 * 1024 * 1024
+MOST_RATIO = 200
+"""Decoded bytes allowed whatever the ratio, and the ratio beyond: JSON of a model's answer reaches 20."""
+
+
+class Undecodable(Exception):
+    """The encoding is unknown, broken, or makes too much of too little."""
+
+
+class _Decoder(Protocol):
+    def __call__(self, data: bytes) -> Iterator[bytes]: ...
+
+
+class Decoder:
+    """`feed` gives the decoded pieces. After `Undecodable` it gives nothing more."""
+
+    def __init__(self, content_encoding: str) -> None:
+        names = [name.strip().lower() for name in content_encoding.split(",")]
+        names = [name for name in names if name and name != "identity"]
+        if len(names) > 2 or any(name not in _MAKERS for name in names):
+            raise Undecodable(content_encoding[:64])
+        self._chain = [_MAKERS[name]() for name in reversed(names)]  # the last was applied last
+        self._taken = 0
+        self._made = 0
+
+    def feed(self, data: bytes) -> Iterator[bytes]:
+        if not self._chain:
+            yield data
+            return
+        self._taken += len(data)
+        for piece in self._through(data, self._chain):
+            self._made += len(piece)
+            if self._made > max(MOST_DECODED, MOST_RATIO * self._taken):
+                raise Undecodable("too much of too little")
+            yield piece
+
+    def _through(self, data: bytes, chain: list[_Decoder]) -> Iterator[bytes]:
+        if not chain:
+            yield data
+            return
+        for piece in chain[0](data):
+            yield from self._through(piece, chain[1:])
+
+
+class _Zlib:
+    """gzip, with members one after another; deflate, with zlib's header or (some servers) without."""
+
+    def __init__(self, bits: int) -> None:
+        self._bits = bits
+        self._inflate = zlib.decompressobj(bits)
+        self._fresh = True
+
+    def __call__(self, data: bytes) -> Iterator[bytes]:
+        while data:
+            if self._inflate.eof:
+                self._inflate, self._fresh = zlib.decompressobj(self._bits), True
+            made, data = self._some(data)
+            if made:
+                yield made
+
+    def _some(self, data: bytes) -> tuple[bytes, bytes]:
+        first, self._fresh = self._fresh, False
+        try:
+            made = self._inflate.decompress(data, PIECE)
+        except zlib.error as error:
+            if not (first and self._bits == zlib.MAX_WBITS):
+                raise Undecodable("deflate") from error
+            self._bits = -zlib.MAX_WBITS
+            self._inflate = zlib.decompressobj(self._bits)
+            return self._some(data)
+        if self._inflate.eof:
+            # what follows a gzip member is another one, or padding
+            return made, self._inflate.unused_data.lstrip(b"\0") if self._bits > 0 else b""
+        return made, self._inflate.unconsumed_tail
+
+
+class _Brotli:
+    def __init__(self) -> None:
+        self._inflate = brotli.Decompressor()
+
+    def __call__(self, data: bytes) -> Iterator[bytes]:
+        try:
+            made = self._inflate.process(data, output_buffer_limit=PIECE)
+            while made or not self._inflate.can_accept_more_data():
+                if made:
+                    yield made
+                if self._inflate.can_accept_more_data():
+                    return
+                made = self._inflate.process(b"", output_buffer_limit=PIECE)
+        except brotli.error as error:
+            raise Undecodable("br") from error
+
+
+class _Zstd:
+    def __init__(self) -> None:
+        self._inflate = self._make()
+
+    def _make(self) -> "zstandard.ZstdDecompressionObj":
+        return zstandard.ZstdDecompressor(max_window_size=ZSTD_WINDOW).decompressobj()
+
+    def __call__(self, data: bytes) -> Iterator[bytes]:
+        for at in range(0, len(data), ZSTD_STEP):
+            rest = data[at : at + ZSTD_STEP]
+            while rest:
+                try:
+                    if self._inflate.eof:
+                        self._inflate = self._make()
+                    made = self._inflate.decompress(rest)
+                except zstandard.ZstdError as error:
+                    raise Undecodable("zstd") from error
+                rest = self._inflate.unused_data if self._inflate.eof else b""
+                if made:
+                    yield made
+
+
+_MAKERS: dict[str, Callable[[], _Decoder]] = {
+    "gzip": lambda: _Zlib(zlib.MAX_WBITS | 16),
+    "x-gzip": lambda: _Zlib(zlib.MAX_WBITS | 16),
+    "deflate": lambda: _Zlib(zlib.MAX_WBITS),
+    "br": _Brotli,
+    "zstd": _Zstd,
+}

@@ -1,0 +1,62 @@
+"""Which API an answer is read as: by the request's path, else by what the first telling event looks like. Pure."""
+
+import re
+from typing import Literal
+
+from sidecar.meter.dialects.anthropic import Anthropic
+from sidecar.meter.dialects.chat import Chat
+from sidecar.meter.dialects.gemini import Gemini
+from sidecar.meter.dialects.ollama import Ollama
+from sidecar.meter.dialects.responses import Responses
+from sidecar.meter.dialects.tally import Tally
+from sidecar.meter.loads import Tree
+
+_BY_PATH: tuple[tuple[re.Pattern[str], type[Tally]], ...] = (
+    (re.compile(r"/messages$|/anthropic/models/[^/]+:(?:streamR|r)awPredict$"), Anthropic),
+    (re.compile(r"/responses(?:/compact|/[A-Za-z0-9_-]+)?$"), Responses),
+    (re.compile(r"/(?:chat/)?completions$|/embeddings$|/images/[a-z]+$|/audio/[a-z]+$|/rerank$"), Chat),
+    (re.compile(r":(?:streamGenerateContent|generateContent|(?:batch)?[eE]mbedContents?)$"), Gemini),
+    (re.compile(r"/api/(?:chat|generate|embed)$"), Ollama),
+)
+
+_FREE = re.compile(r"count_?tokens$|/input_tokens$|/models(?:/[^:]*)?$|/files(?:/|$)", re.IGNORECASE)
+"""Pages of metered hosts that cost nothing: counting, listing, uploading."""
+
+_DEFERRED = re.compile(r"/batches$|:(?:async)?[bB]atchGenerateContent$|:batchPredict$")
+"""Work that is accepted now and paid later, with answers that no response of the bottle's shows."""
+
+_RESPONSE = re.compile(r"/responses/[A-Za-z0-9_-]+$")
+"""Asked for again with GET: only a background one is news."""
+
+Purpose = Literal["call", "deferred", "unknown", "free"]
+
+
+def purpose(method: str, path: str) -> Purpose:
+    """What a request to a metered host is for. `unknown` ones are read too: a provider may add an endpoint any day."""
+    path = path.partition("?")[0].rstrip("/")
+    posted = method in ("POST", "PUT")
+    if _FREE.search(path) or not (posted or (method == "GET" and _RESPONSE.search(path))):
+        return "free"
+    if by_path(path) is not None:
+        return "call"
+    return "deferred" if _DEFERRED.search(path) else "unknown"
+
+
+def by_path(path: str) -> Tally | None:
+    path = path.partition("?")[0].rstrip("/")
+    found = next((kind for pattern, kind in _BY_PATH if pattern.search(path)), None)
+    return found() if found else None
+
+
+def by_event(event: Tree) -> Tally | None:
+    """The dialect that this object is written in; None if it tells nothing."""
+    kind = event.get("type")
+    if kind in ("message_start", "message_delta") or (kind == "message" and "usage" in event):
+        return Anthropic()
+    if (isinstance(kind, str) and kind.startswith("response.")) or event.get("object") == "response":
+        return Responses()
+    if "usageMetadata" in event or "candidates" in event:
+        return Gemini()
+    if "choices" in event or "usage" in event:
+        return Chat()
+    return Ollama() if "eval_count" in event or "prompt_eval_count" in event else None

@@ -1,0 +1,39 @@
+"""Gemini's generateContent: every piece of a stream carries cumulative `usageMetadata`, the last one counts."""
+
+from sidecar.meter.counts import gemini
+from sidecar.meter.dialects.tally import Tally
+from sidecar.meter.loads import Tree, items, tree
+
+
+class Gemini(Tally):
+    name = "gemini"
+
+    def see(self, event: Tree) -> None:
+        if event.get("error"):
+            self.error = event
+            return
+        piece = tree(event.get("response")) or event  # Code Assist wraps each piece
+        for candidate in map(tree, items(piece.get("candidates"))):
+            self._candidate(candidate)
+        blocked = tree(piece.get("promptFeedback")).get("blockReason")
+        if blocked:
+            self.recognised = self.ended = True
+            self.say(stop=blocked)
+        self.say(piece.get("modelVersion"), piece.get("responseId"))
+        counts = gemini(tree(piece.get("usageMetadata")))
+        if counts.said:
+            self.recognised = True
+            self.hidden = self.hidden or counts.reasoning > 0
+            self.said(counts)
+
+    def _candidate(self, candidate: Tree) -> None:
+        self.recognised = True
+        if candidate.get("finishReason"):
+            self.say(stop=candidate.get("finishReason"))
+            self.ended = True
+        for part in map(tree, items(tree(candidate.get("content")).get("parts"))):
+            self.text.add(part.get("text"))
+            call = tree(part.get("functionCall"))
+            if call:
+                self.text.add(call.get("name"))
+                self.text.add(str(call.get("args")))

@@ -1,0 +1,58 @@
+"""What has been seen of one answer so far. Owns no parsing: each dialect fills it from its own events."""
+
+from typing import ClassVar
+
+from sidecar.meter.counts import Counts
+from sidecar.meter.estimate import Text
+from sidecar.meter.loads import Tree
+from sidecar.meter.usage import Usage, text_of
+
+
+class Tally:
+    """Base of the dialects. `see` is called with every event's object, in order, and never raises."""
+
+    name: ClassVar[str]
+
+    def __init__(self) -> None:
+        self.model = ""
+        self.stop_reason = ""
+        self.response_id = ""
+        self.service_tier = ""
+        self.counts: Counts | None = None
+        """The newest numbers that were said; None while there were none."""
+        self.counted_output = 0
+        """How much of the output `counts` covers; `text` is what came after it."""
+        self.text = Text()
+        self.all_units = 0.0
+        """Units of all text, also of what is counted: to learn from."""
+        self.ended = False
+        """The provider ended its answer: numbers, if any, are its last."""
+        self.hidden = False
+        """The model made tokens that the answer does not show (thinking): its text teaches nothing."""
+        self.recognised = False
+        self.background = False
+        self.error: Tree | None = None
+        self.also: tuple[Usage, ...] = ()
+
+    def see(self, event: Tree) -> None:
+        raise NotImplementedError
+
+    def done(self) -> None:
+        """The stream's own end mark (`[DONE]`)."""
+        self.ended = True
+
+    def say(self, model: object = None, response_id: object = None, stop: object = None) -> None:
+        """Remember names, the newest of each."""
+        self.model = text_of(model) or self.model
+        self.response_id = text_of(response_id) or self.response_id
+        self.stop_reason = text_of(stop, 64) or self.stop_reason
+
+    def said(self, counts: Counts) -> None:
+        """Numbers that cover all text until now."""
+        if not counts.said:
+            return
+        self.counts = counts
+        if counts.output is not None:
+            self.counted_output = counts.output
+            self.all_units += self.text.units()
+            self.text.clear()

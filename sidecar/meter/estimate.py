@@ -1,0 +1,105 @@
+"""How many tokens a text is, about, without a tokenizer: for what a provider did not count. Pure.
+
+Tokenizers' vocabularies are megabytes that are fetched at run time, and Anthropic's and Google's are not public. A
+linear model of what their splitting rules do is close: words, digits in threes, runs of punctuation, line ends,
+characters beyond ASCII. docs/metering.md says how it was fitted and how far off it is.
+"""
+
+import re
+
+_WORD = re.compile(r"[A-Z]?[a-z]+|[A-Z]+")
+_LONG_WORD = re.compile(r"[A-Z]?[a-z]{6,}|[A-Z]{6,}")
+_DIGITS = re.compile(r"[0-9]{1,3}")
+_PUNCTUATION = re.compile(r"[!-/:-@\[-`{-~]+")
+_LINE = re.compile(r"\n\s*")
+_GAP = re.compile(r"(?<=[^\s])  +|\t+")
+_WIDE = re.compile(r"[\u2e80-\U0010ffff]")
+_OTHER = re.compile(r"[\x80-\u2e7f]")
+
+# Least squares on relative error over 905 excerpts (600 to 3,000 characters: code in five languages, JSON, HTML,
+# prose) against the counts of OpenAI's o200k_base.
+WORD, LETTER_BEYOND_FIVE, DIGIT_GROUP, PUNCTUATION_RUN, PUNCTUATION_MORE = 0.891, 0.081, 1.404, 0.811, 0.073
+LINE, GAP, WIDE, OTHER = 1.476, 0.965, 1.815, 0.855
+
+FOLD = 4096
+"""Characters that are gathered before they are counted: a quarter of a millisecond's work at most (bench `meter`)."""
+
+FAMILIES = (("claude", 4 / 3.5),)
+"""Tokens for each of o200k_base's: Anthropic's glossary says 3.5 characters a token, OpenAI's says 4."""
+
+
+def family_factor(model: str) -> float:
+    return next((factor for name, factor in FAMILIES if name in model.lower()), 1.0)
+
+
+def units(text: str) -> float:
+    """Tokens of `text` in o200k_base's units."""
+    long_words = _LONG_WORD.findall(text)
+    runs = _PUNCTUATION.findall(text)
+    total = (
+        WORD * len(_WORD.findall(text))
+        + LETTER_BEYOND_FIVE * (sum(map(len, long_words)) - 5 * len(long_words))
+        + DIGIT_GROUP * len(_DIGITS.findall(text))
+        + PUNCTUATION_RUN * len(runs)
+        + PUNCTUATION_MORE * (sum(map(len, runs)) - len(runs))
+        + LINE * len(_LINE.findall(text))
+        + GAP * len(_GAP.findall(text))
+    )
+    if not text.isascii():
+        total += WIDE * len(_WIDE.findall(text)) + OTHER * len(_OTHER.findall(text))
+    return total
+
+
+class Text:
+    """The text of one answer as it arrives: counted in pieces, never kept whole."""
+
+    __slots__ = ("_pieces", "_size", "_units", "characters")
+
+    def __init__(self) -> None:
+        self._pieces: list[str] = []
+        self._size = 0
+        self._units = 0.0
+        self.characters = 0
+
+    def add(self, text: object) -> None:
+        if not isinstance(text, str) or not text:
+            return
+        self._pieces.append(text)
+        self._size += len(text)
+        self.characters += len(text)
+        if self._size >= FOLD:
+            self._fold()
+
+    def _fold(self) -> None:
+        """Counts what was gathered but the last word, which may go on."""
+        text = "".join(self._pieces)
+        cut = max(text.rfind(" "), text.rfind("\n")) if len(text) < 4 * FOLD else len(text)
+        cut = len(text) if cut <= 0 else cut
+        self._units += units(text[:cut])
+        self._pieces, self._size = [text[cut:]], len(text) - cut
+
+    def units(self) -> float:
+        return self._units + units("".join(self._pieces))
+
+    def clear(self) -> None:
+        self._pieces, self._size, self._units, self.characters = [], 0, 0.0, 0
+
+
+SAMPLES, SAMPLE = 16, 2048
+"""Pieces of a large body that are counted, and their size: two milliseconds' work at most, whatever the size."""
+
+_BLOB = re.compile(r"[A-Za-z0-9+/_=-]{200,}")
+"""Images and files in base64: they are not tokenized as text."""
+
+
+def json_units(body: bytes) -> float:
+    """Tokens of the texts in a JSON body, about: large ones by sample."""
+    step = max(SAMPLE, len(body) // SAMPLES)
+    taken = [body[at : at + SAMPLE] for at in range(0, len(body), step)] if body else []
+    size = sum(map(len, taken))
+    return sum(_json_units(piece) for piece in taken) * (len(body) / size) if size else 0.0
+
+
+def _json_units(piece: bytes) -> float:
+    text = piece.decode("utf-8", "ignore").replace("\\n", "\n").replace('\\"', '"').replace("\\\\", "\\")
+    return units(_BLOB.sub("", text))

@@ -1,0 +1,154 @@
+"""Meters one HTTP answer: raw chunks as they pass in, usage out when it has ended.
+
+It is given copies and gives nothing back to the stream, so it can neither change nor hold a byte. It never raises on
+what it is fed: an answer that cannot be read ends as `unmetered`, which is shown, never as silence.
+"""
+
+from collections.abc import Mapping
+from typing import Self
+
+from sidecar.meter.decode import Decoder, Undecodable
+from sidecar.meter.dialects import choose
+from sidecar.meter.dialects.responses import Responses
+from sidecar.meter.dialects.tally import Tally
+from sidecar.meter.faults import Fault, classify, network_fault
+from sidecar.meter.frames import Event, Frames
+from sidecar.meter.learned import Calibration
+from sidecar.meter.loads import Tree
+from sidecar.meter.request import RequestFacts
+from sidecar.meter.settle import settle
+from sidecar.meter.usage import Flag, Usage, Window
+from sidecar.meter.windows import windows_from_codex, windows_from_headers
+
+
+class Meter:
+    """One answer of a metered host. Make it by `for_response` when the headers are there."""
+
+    def __init__(
+        self,
+        tally: Tally | None,
+        purpose: choose.Purpose,
+        status: int,
+        headers: Mapping[str, str],
+        facts: RequestFacts,
+        learned: Calibration,
+        now: float,
+    ) -> None:
+        self.windows: tuple[Window, ...] = windows_from_headers(headers, now)
+        """Gauges that the headers told of, and events since."""
+        self.fault: Fault | None = None
+        """What went wrong, once it is known: after `finish` at the latest."""
+        self._tally = tally
+        self._purpose: choose.Purpose = purpose
+        self._status = status
+        self._headers = headers
+        self._facts = facts
+        self._learned = learned
+        self._now = now
+        self._frames = Frames()
+        self._flags: set[Flag] = set()
+        self._fed = False
+        self._decoder: Decoder | None = None
+        self._body: Tree = {}
+        try:
+            self._decoder = Decoder(headers.get("content-encoding", ""))
+        except Undecodable:
+            self._flags.add("bad_encoding")
+
+    @classmethod
+    def for_response(
+        cls,
+        provider_hint: str,
+        host: str,
+        path: str,
+        status: int,
+        headers: Mapping[str, str],
+        facts: RequestFacts,
+        *,
+        now: float,
+        learned: Calibration | None = None,
+    ) -> Self | None:
+        """The meter for an answer, or None where there is nothing to meter (a page that costs nothing).
+
+        `provider_hint` is the route's provider (`anthropic`, `gemini` …), used where path and shape leave it open.
+        `now` is the time that relative resets count from; `learned` is the bottle's own, kept from answer to answer.
+        """
+        lower = {name.lower(): value for name, value in headers.items()}
+        purpose = choose.purpose(facts.method, path)
+        if purpose == "free" and status < 400 and not windows_from_headers(lower, now):
+            return None
+        tally = choose.by_path(path) if purpose == "call" else None
+        return cls(tally, purpose, status, lower, facts, learned or Calibration(), now)
+
+    def feed(self, chunk: bytes) -> None:
+        """One raw chunk as it passes, still encoded."""
+        if self._decoder is None or not chunk:
+            return
+        self._fed = True
+        try:
+            for piece in self._decoder.feed(chunk):
+                for event in self._frames.feed(piece):
+                    self._see(event)
+        except Undecodable:
+            self._flags.add("bad_encoding")
+            self._decoder = None
+
+    def finish(self, complete: bool) -> Usage:
+        """The usage. `complete` is false when the connection broke or somebody hung up."""
+        for event in self._frames.finish():
+            self._see(event)
+        usage = self._usage(complete)
+        self._find_fault(complete, usage)
+        return usage
+
+    def _see(self, event: Event) -> None:
+        if event.oversized:
+            self._flags.add("oversized_event")
+        if event.bad:
+            self._flags.add("bad_event")
+            return
+        if event.cut and event.body:
+            self._flags.add("broken_json")
+        if self._status >= 300:
+            self._body = self._body or event.body
+            return
+        if self._tally is None and self._purpose == "unknown":
+            self._tally = choose.by_event(event.body)
+        if event.body.get("type") == "codex.rate_limits":
+            self.windows = windows_from_codex(event.body, self._now)
+        elif self._tally is not None:
+            self._tell(self._tally, event)
+
+    def _tell(self, tally: Tally, event: Event) -> None:
+        if event.done:
+            tally.done()
+            return
+        tally.see(event.body)
+        if event.cut:
+            tally.ended = False
+
+    def _usage(self, complete: bool) -> Usage:
+        tally = self._tally
+        flags = frozenset(self._flags)
+        if self._status >= 300 or self._purpose == "free":
+            return Usage(tally.name if tally else "", self._facts.model, billable=False, complete=complete)
+        if self._purpose == "deferred":
+            return Usage("", self._facts.model, complete=complete, unmetered=True, flags=("deferred",))
+        if tally is None:
+            # an unknown page: silent telemetry is no warning, an answer that could not be read is one
+            unread = "bad_encoding" in flags
+            return Usage("", billable=unread, unmetered=unread, complete=complete, flags=tuple(sorted(flags)))
+        if isinstance(tally, Responses) and self._facts.method == "GET" and not tally.background:
+            return Usage(tally.name, tally.model, response_id=tally.response_id, billable=False, complete=complete)
+        if tally.error is not None and tally.counts is None and not tally.text.characters:
+            return Usage(tally.name, tally.model or self._facts.model, billable=False, complete=complete)
+        return settle(tally, self._facts, self._learned, flags, complete)
+
+    def _find_fault(self, complete: bool, usage: Usage) -> None:
+        error = self._tally.error if self._tally else None
+        if self._status >= 400:
+            self.fault = classify(self._status, self._headers, self._body, now=self._now, windows=self.windows)
+        elif error is not None:
+            self.fault = classify(None, self._headers, error, now=self._now, windows=self.windows)
+        elif not complete and not usage.complete and usage.billable:
+            self.fault = network_fault("")

@@ -1,0 +1,68 @@
+"""What metering must know of a request before its answer comes: read from a copy of the body. Pure."""
+
+import re
+from dataclasses import dataclass
+
+from sidecar.meter.estimate import json_units
+from sidecar.meter.loads import Tree, Unreadable, loads, tree
+from sidecar.meter.sieve import Sieve
+from sidecar.meter.usage import text_of
+
+MOST_PARSED = 1024 * 1024
+"""Bytes of a body that is parsed whole; of a larger one only the members below are read."""
+
+_MODEL_IN_PATH = re.compile(r"/models/([^/:?]+)[:/]")
+
+
+@dataclass(frozen=True, slots=True)
+class RequestFacts:
+    method: str = "POST"
+    model: str = ""
+    stream: bool = False
+    usage_asked: bool = True
+    """False for a Chat Completions stream without `stream_options.include_usage`: its usage never comes."""
+    background: bool = False
+    """Accepted now, worked on later (Responses)."""
+    continues: bool = False
+    """Names an earlier response: the model reads more than the body holds."""
+    input_units: float = 0.0
+    """The body in `estimate.units`, for an answer that breaks before it says what the model read."""
+
+
+def request_facts(method: str, path: str, body: bytes) -> RequestFacts:
+    """Facts of a request by its decoded body. Never raises; what is not JSON has no facts but its size."""
+    found = _members(body)
+    options = tree(found.get("stream_options"))
+    in_path = _MODEL_IN_PATH.search(path)
+    chat = path.partition("?")[0].rstrip("/").endswith("/completions")
+    stream = found.get("stream") is True or "streamGenerateContent" in path
+    return RequestFacts(
+        method=method.upper(),
+        model=text_of(found.get("model")) or (in_path.group(1)[:200] if in_path else ""),
+        stream=stream,
+        usage_asked=not (chat and stream) or options.get("include_usage") is True,
+        background=found.get("background") is True,
+        continues=isinstance(found.get("previous_response_id"), str),
+        input_units=json_units(body),
+    )
+
+
+def _members(body: bytes) -> Tree:
+    if len(body) > MOST_PARSED:
+        sieve = Sieve()
+        sieve.feed(body)
+        return sieve.result()
+    value = loads(body) if body else Unreadable
+    return tree(value) if value is not Unreadable else {}
+
+
+def message_facts(message: Tree, raw: bytes) -> RequestFacts:
+    """The same of a `response.create` message, which is a body with a type (Responses over WebSocket)."""
+    inner = message if "model" in message or "input" in message else tree(message.get("response"))
+    return RequestFacts(
+        method="WEBSOCKET",
+        model=text_of(inner.get("model")),
+        stream=True,
+        continues=isinstance(inner.get("previous_response_id"), str),
+        input_units=json_units(raw),
+    )

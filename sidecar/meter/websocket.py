@@ -1,0 +1,130 @@
+"""Meters OpenAI's Responses over a WebSocket, as Codex speaks it: each `response.create` of the client is a request,
+each last event of the server ends one. Several follow each other on one connection; ids keep them apart if they
+overlap. Bounded like the HTTP meter, and as silent.
+"""
+
+from dataclasses import replace
+from typing import Literal
+
+from sidecar.meter.dialects.responses import LAST, Responses
+from sidecar.meter.faults import Fault, classify, network_fault
+from sidecar.meter.frames import MOST_EVENT
+from sidecar.meter.learned import Calibration
+from sidecar.meter.loads import Tree, Unreadable, items, loads, tree
+from sidecar.meter.request import RequestFacts, message_facts
+from sidecar.meter.settle import settle
+from sidecar.meter.sieve import Sieve
+from sidecar.meter.usage import Flag, Usage, Window, text_of
+from sidecar.meter.windows import windows_from_codex, windows_from_headers
+
+MOST_OPEN = 16
+"""Requests without an answer that are remembered; Codex has one at a time."""
+
+Direction = Literal["up", "down"]
+
+
+class SocketMeter:
+    """One connection. `feed_message` gives the usages that ended with this message, mostly none."""
+
+    def __init__(
+        self, headers: dict[str, str] | None = None, *, now: float = 0.0, learned: Calibration | None = None
+    ) -> None:
+        lower = {name.lower(): value for name, value in (headers or {}).items()}
+        self.windows: tuple[Window, ...] = windows_from_headers(lower, now)
+        self.fault: Fault | None = None
+        """The newest fault; None after an answer that ended well."""
+        self._now = now
+        self._learned = learned or Calibration()
+        self._asked: list[RequestFacts] = []
+        """Requests whose response has not been created yet, oldest first."""
+        self._open: dict[str, tuple[Responses, RequestFacts, set[Flag]]] = {}
+        self._context = 0
+        """Tokens of the conversation after the last whole answer: what a request that continues it reads again."""
+
+    def feed_message(self, direction: Direction, data: str | bytes, *, now: float | None = None) -> tuple[Usage, ...]:
+        """One whole message, text as text. Binary ones carry nothing that is metered."""
+        self._now = self._now if now is None else now
+        raw = data.encode("utf-8", "replace") if isinstance(data, str) else data
+        message, oversized = _read(raw)
+        if direction == "up":
+            if message.get("type") == "response.create":
+                self._asked = [*self._asked, message_facts(message, raw)][-MOST_OPEN:]
+            return ()
+        ended: list[Usage] = []
+        for event in [tree(one) for one in items(message.get("chunks"))[:1000]] or [message]:
+            ended += self._event(event, oversized)
+        return tuple(ended)
+
+    def finish(self, complete: bool = False) -> tuple[Usage, ...]:
+        """The connection has closed: what was still open broke off, also what was asked and never begun."""
+        ended = [self._settle(key, complete=False) for key in list(self._open)]
+        for facts in self._asked:
+            usage = settle(Responses(), facts, self._learned, frozenset(), complete=False)
+            ended.append(self._with_context(usage, facts))
+        self._asked = []
+        if ended and not complete:
+            self.fault = network_fault("the connection closed before the answer ended")
+        return tuple(ended)
+
+    def _event(self, event: Tree, oversized: bool) -> list[Usage]:
+        kind = event.get("type")
+        if kind == "codex.rate_limits":
+            self.windows = windows_from_codex(event, self._now)
+            return []
+        if kind == "error":
+            return self._error(event)
+        if not isinstance(kind, str) or not kind.startswith("response."):
+            return []
+        key = self._key(event)
+        tally, _, flags = self._open[key]
+        tally.see(event)
+        if oversized:
+            flags.add("oversized_event")
+        if kind not in LAST:
+            return []
+        self.fault = classify(None, {}, tally.error, now=self._now) if tally.error else None
+        return [self._settle(key, complete=True)]
+
+    def _key(self, event: Tree) -> str:
+        """The open response that this event belongs to; opens it if it is new."""
+        response = tree(event.get("response"))
+        named = text_of(response.get("id") or event.get("response_id"))
+        if named in self._open:
+            return named
+        if not named and self._open:
+            return next(reversed(self._open))
+        facts = self._asked.pop(0) if self._asked else RequestFacts(method="WEBSOCKET", stream=True)
+        while len(self._open) >= MOST_OPEN:
+            self._open.pop(next(iter(self._open)))
+        self._open[named] = (Responses(), facts, set())
+        return named
+
+    def _error(self, event: Tree) -> list[Usage]:
+        """An error ends what is open; a request that never began cost nothing."""
+        self.fault = classify(None, {}, event, now=self._now, windows=self.windows)
+        if self._open:
+            return [self._settle(next(reversed(self._open)), complete=False)]
+        facts = self._asked.pop(0) if self._asked else RequestFacts()
+        return [Usage("responses", facts.model, billable=False)]
+
+    def _settle(self, key: str, complete: bool) -> Usage:
+        tally, facts, flags = self._open.pop(key)
+        usage = settle(tally, facts, self._learned, frozenset(flags), complete)
+        if usage.estimated:
+            # the provider says what was read with the last event only: it did not, or the usage were whole
+            return self._with_context(usage, facts)
+        self._context = usage.total
+        return usage
+
+    def _with_context(self, usage: Usage, facts: RequestFacts) -> Usage:
+        """A request that continues an earlier one reads more than its own message."""
+        return replace(usage, input=usage.input + self._context) if facts.continues else usage
+
+
+def _read(raw: bytes) -> tuple[Tree, bool]:
+    if len(raw) > MOST_EVENT:
+        sieve = Sieve()
+        sieve.feed(raw)
+        return sieve.result(), True
+    value = loads(raw)
+    return ({} if value is Unreadable else tree(value)), False
