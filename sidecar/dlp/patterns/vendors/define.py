@@ -32,6 +32,9 @@ ALPHABETS = {
     "b32": _LOWER + "234567",
     "B32": _UPPER + "234567",
 }
+_TO_ALPHABET = {
+    name: bytes(ord(letters[byte % len(letters)]) for byte in range(256)) for name, letters in ALPHABETS.items()
+}
 _FIELD = re.compile(r"<([A-Za-z0-9]*)(?::([0-9]{1,4}))?>")
 _UUID = "<hex:8>-<hex:4>-4<hex:3>-8<hex:3>-<hex:12>"
 _LITERAL = re.compile(r"(?:[A-Za-z0-9_/-]|\\\.|\\\$)+(?![?*+{])")
@@ -53,9 +56,8 @@ def sample(template: str) -> str:
             return ""
         if name not in ALPHABETS or not count:
             return match.group()
-        alphabet = ALPHABETS[name]
-        seed = hashlib.shake_256(f"{template}\0{match.start()}".encode()).digest(int(count) * 2)
-        return "".join(alphabet[int.from_bytes(seed[i : i + 2]) % len(alphabet)] for i in range(0, len(seed), 2))
+        seed = hashlib.shake_128(f"{template}\0{match.start()}".encode()).digest(int(count))
+        return seed.translate(_TO_ALPHABET[name]).decode()
 
     return _FIELD.sub(fill, expanded)
 

@@ -108,7 +108,7 @@ _KEYS = (
         "pem-in-base64",
         "Kubernetes",
         "private key in base64 (kubeconfig client-key-data and the like)",
-        r"LS0tLS1CRUdJTi[A-Za-z0-9+/=]{100,1000}[A-Za-z0-9+/=]{0,1000}",
+        r"LS0tLS1CRUdJTi(?:BSU0EgUF|BQUklW|BFQyBQ|BPUEVO|BFTkNS|BEU0Eg)[A-Za-z0-9+/=]{90,1000}[A-Za-z0-9+/=]{0,1000}",
         "client-key-data: " + base64.b64encode(_pem("RSA PRIVATE KEY").encode()).decode(),
         no=(
             "certificate-authority-data: " + base64.b64encode(_pem("CERTIFICATE").encode()).decode(),
