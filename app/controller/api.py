@@ -15,16 +15,15 @@ from aiohttp import web
 from pydantic import BaseModel, ValidationError
 
 from app import __version__
-from app.controller import proposals
 from app.controller.audit import Audit
 from app.controller.events import Bus
+from app.controller.proposals import Proposals
 from app.controller.rooms import (
     Bottles,
     BottlesQuery,
     CatalogueQuery,
     LogQuery,
     ManifestQuery,
-    ProposalsQuery,
     ShutdownBody,
 )
 from app.core.model import LIVE, BottleView, Doctor, LaunchRequest, Status, StreamEvent
@@ -46,6 +45,7 @@ class Parts:
     shutdown: Callable[[], None]
     started_at: float = field(default_factory=time.time)
     warnings: list[str] = field(default_factory=list)
+    proposals: Proposals | None = None
     looked_at: Callable[[Path], Awaitable[None]] | None = None
     """Told which project's agents a client shows, so that changes of them are told as well."""
 
@@ -259,11 +259,6 @@ async def log(request: web.Request) -> web.Response:
     return web.Response(body=b"[" + joined + b"]", content_type="application/json")
 
 
-async def list_proposals(request: web.Request) -> web.Response:
-    asked = query(request, ProposalsQuery)
-    return answer(await proposals.listed(request.app[PARTS].store, slug=asked.slug, state=asked.state))
-
-
 async def audit(request: web.Request) -> web.Response:
     """The audit trail, and whether it holds."""
     parts = request.app[PARTS]
@@ -285,7 +280,6 @@ ROUTES: tuple[web.RouteDef, ...] = (
     web.get("/v1/bottles/{slug}/wait", wait),
     web.get("/v1/bottles/{slug}/routes", routes),
     web.get("/v1/log", log),
-    web.get("/v1/proposals", list_proposals),
     web.get("/v1/audit", audit),
     web.get("/v1/doctor", doctor),
     web.post("/v1/cleanup", cleanup),

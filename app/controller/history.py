@@ -23,6 +23,8 @@ class History:
         self._bus = bus
         self._store = store
         self.on_change = on_change
+        self.also: Callable[[BottleView], None] = lambda _: None
+        """Told of every change as well."""
         self._waiting: dict[str, BottleView] = {}
         self._saved: dict[str, BottleView] = {}
         self._news = asyncio.Event()
@@ -31,6 +33,7 @@ class History:
     def changed(self, view: BottleView) -> None:
         """A bottle is now like this."""
         self._bus.bottle(view)
+        self.also(view)
         core = view.model_copy(update=_PASSING)
         if self._saved.get(view.session_id) != core:
             self._saved[view.session_id] = core

@@ -21,7 +21,7 @@ from app.controller.events import Bus
 from app.core.model import StreamEvent
 from app.store.base import NewEvent, Position
 from app.tasks import cancel_and_wait, spawn
-from sidecar.contract import EgressEvent, SpoolEvent
+from sidecar.contract import EgressEvent, ProposalEvent, SpoolEvent
 from sidecar.spool import SpoolReader
 
 log = logging.getLogger(__name__)
@@ -45,20 +45,33 @@ class Parsed:
 
     events: tuple[NewEvent, ...]
     bad: int
+    proposals: tuple[ProposalEvent, ...] = ()
 
 
 def parse(lines: list[tuple[Position, bytes]]) -> Parsed:
     """Validate lines. Pure; raises nothing whatever the lines hold."""
     events: list[NewEvent] = []
+    proposals: list[ProposalEvent] = []
     bad = 0
     for _, line in lines:
         try:
-            events.append(new_event(_EVENT.validate_json(line)))
+            event = _EVENT.validate_json(line)
+            if isinstance(event, ProposalEvent):
+                _check_proposal(event)
+                proposals.append(event)
+            else:
+                events.append(new_event(event))
         except (ValueError, TypeError, RecursionError):
             bad += 1
     if bad:
         events.append(_bad_lines(bad, lines[-1][0]))
-    return Parsed(tuple(events), bad)
+    return Parsed(tuple(events), bad, tuple(proposals))
+
+
+def _check_proposal(event: ProposalEvent) -> None:
+    if not 0 <= event.at < LAST_TIME or not 0 <= (event.expires_at or 0.0) < LAST_TIME:
+        raise ValueError("not a time")
+    orjson.dumps(event.model_dump(mode="json"))  # refuses what is not text
 
 
 def new_event(event: Any) -> NewEvent:
@@ -115,12 +128,22 @@ _ALLOWED, _REFUSED = ("allow", "redact"), ("deny", "hold")
 type Counted = Callable[[str, Tally], None]
 
 
+@dataclass
+class Listeners:
+    """Who is told of what comes in. `proposed` comes before the line counts as read: it may come again, and must not
+    be lost; what it raises makes it come again."""
+
+    counted: Counted = lambda *_: None
+    proposed: Callable[[str, ProposalEvent], Awaitable[None]] | None = None
+    kept: Callable[[str, list[StreamEvent]], None] = lambda *_: None
+
+
 class Spool:
     """One session's spool on its way into the store."""
 
-    def __init__(self, bus: Bus, slug: str, session_id: str, folder: Path, ack: Ack, counted: Counted) -> None:
+    def __init__(self, bus: Bus, slug: str, session_id: str, folder: Path, ack: Ack, told: Listeners) -> None:
         self._bus = bus
-        self._counted = counted
+        self._told = told
         self._tally = Tally()
         self._slug = slug
         self._session_id = session_id
@@ -162,7 +185,7 @@ class Spool:
         if self._position is None:
             self._position = await self._bus.store.position(self._session_id)
             self._tally = Tally.of(await self._bus.store.counts(self._session_id))
-            self._counted(self._session_id, self._tally)
+            self._told.counted(self._session_id, self._tally)
         reader = SpoolReader(self._folder, self._position)
         lines = await asyncio.to_thread(reader.read, BATCH_LINES)
         if not lines:
@@ -172,9 +195,13 @@ class Spool:
         if parsed.bad:
             log.warning("%d unreadable lines in the spool of %s", parsed.bad, self._slug)
         position = lines[-1][0]
+        for proposal in parsed.proposals if self._told.proposed else ():
+            assert self._told.proposed is not None
+            await self._told.proposed(self._session_id, proposal)
         kept = await self._bus.keep(self._slug, self._session_id, parsed.events, position)
         self._tally = self._tally.plus(kept)
-        self._counted(self._session_id, self._tally)
+        self._told.counted(self._session_id, self._tally)
+        self._told.kept(self._session_id, kept)
         self._position = position
         try:
             await self.ack(position)
@@ -190,16 +217,13 @@ class Ingest:
     def __init__(self, bus: Bus) -> None:
         self._bus = bus
         self._spools: dict[str, Spool] = {}
-        self.counted: Counted = lambda *_: None
-        """Told how many requests of a session there are, whenever that has changed."""
+        self.told = Listeners()
 
     def watch(self, slug: str, session_id: str, folder: Path, ack: Ack) -> None:
         """Ingest this session's spool from where it stands. A second call replaces `ack`."""
         spool = self._spools.get(session_id)
         if spool is None:
-            spool = self._spools[session_id] = Spool(
-                self._bus, slug, session_id, folder, ack, lambda *news: self.counted(*news)
-            )
+            spool = self._spools[session_id] = Spool(self._bus, slug, session_id, folder, ack, self.told)
         spool.ack = ack
         spool.poke()
 

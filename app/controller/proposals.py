@@ -1,12 +1,371 @@
-"""What waits for the operator's decision, read from the store. Deciding comes through here as well; nothing else
-writes proposals."""
+"""The queue of what waits for the operator: takes questions in, keeps their time, decides each once, tells the bottle.
 
-from dataclasses import asdict
-from typing import Any
+Nothing widens a bottle's access but `approve` here and `RouteEdits`. An approval is in force, acknowledged and on
+record before it is marked as given; where that fails the proposal stays pending and says why. Sidecars are believed
+nothing: what they send was validated, belongs to their own session, and changes nothing by itself.
+"""
 
-from app.store.base import Store
+import asyncio
+import logging
+import time
+from collections.abc import Iterable
+from dataclasses import replace
+
+from app.controller import policies, proposal_views
+from app.controller.alarm import Alarm
+from app.controller.approving import Approving, Desk
+from app.controller.audit import Audit
+from app.controller.events import Bus
+from app.controller.record import Applied
+from app.controller.session import Session
+from app.core.approvals import ApproveBody, ProposalView, RejectBody, RoutesEdit, RoutesView
+from app.core.model import LIVE, BottleView, StreamEvent
+from app.core.proposal import ACCESS, Act, after, check_answer
+from app.core.routetext import plain
+from app.errors import CarboyError, NotFound
+from app.paths import Paths
+from app.store.base import Decided, ProposalRow, Store
+from app.tasks import cancel_and_wait, spawn
+from sidecar.contract import DecisionBody, ProposalEvent
+from sidecar.egress.policy import RequestFacts
+
+log = logging.getLogger(__name__)
+
+USING = frozenset({"allow", "redact"})
 
 
-async def listed(store: Store, *, slug: str | None = None, state: str | None = None) -> list[dict[str, Any]]:
-    """Proposals as the API shows them, the oldest first."""
-    return [asdict(row) for row in await store.proposals(slug=slug, state=state)]
+class Proposals:
+    """All bottles' proposals. `start()` once the sessions were found again, `close()` at the end."""
+
+    def __init__(self, store: Store, bus: Bus, audit: Audit, desk: Desk, paths: Paths) -> None:
+        self._store = store
+        self._bus = bus
+        self._audit = audit
+        self._desk = desk
+        self._approving = Approving(paths, audit)
+        self._pending: dict[str, ProposalRow] = {}
+        self._alarm = Alarm(self._due)
+        self._telling: dict[str, asyncio.Task[None]] = {}
+
+    async def start(self) -> None:
+        """Take up what a former controller left: finish what it had begun, end what has lost its bottle."""
+        for row in await self._store.proposals(state="pending"):
+            self._pending[row.id] = row
+        for session in self._desk.live():
+            await policies.confirm(session)
+            await self._finish(session)
+        for row in tuple(self._pending.values()):
+            if self._live(row) is None:
+                await self._close_one(row, "withdraw", "its bottle has ended")
+        for session in self._desk.live():
+            self.tell(session.id)
+        self._arm()
+
+    async def close(self) -> None:
+        self._alarm.close()
+        await cancel_and_wait(*self._telling.values())
+
+    # --- what bottles do --------------------------------------------------------------------------------------------
+
+    async def opened(self, session_id: str, event: ProposalEvent) -> None:
+        """A line of a sidecar's spool. Idempotent; raises only where the store fails, so that it comes again."""
+        session = self._desk.session(session_id)
+        if session is None:
+            return
+        if event.action == "withdrawn":
+            await self._left(session, event.proposal_id)
+        elif not session.record.policy.supervise:
+            await self._tell_one(session, DecisionBody(proposal_id=event.proposal_id, state="rejected", reason=_ALONE))
+        elif (event.routes is None) if event.type in ACCESS else (event.report is None):
+            log.warning("%s sent a proposal without its content", session.slug)
+        else:
+            await self._add(session, event)
+
+    async def _add(self, session: Session, event: ProposalEvent) -> None:
+        async with session.policy_lock:
+            try:
+                row = await self._store.add_proposal(_new_row(session, event))
+            except CarboyError as error:
+                log.warning("%s: %s", session.slug, error)
+                return
+            if row.state != "pending":
+                self.tell(session.id)
+                return
+            self._pending[row.id] = row
+            asks = proposal_views.wish_of(row, policies.present(session))
+            if row.kind in ACCESS and not asks.asked and not asks.notes:
+                await self._close_one(row, "approve", "all of it is allowed already", lock=False)
+                return
+            self._publish(row)
+            self._arm()
+
+    async def _left(self, session: Session, asker: str) -> None:
+        row = await self._store.proposal(asker)
+        if row is not None and row.session_id == session.id and await self._store.leave_proposal(asker):
+            await self._close_one(row, "withdraw", "who asked has gone")
+
+    def requests(self, session_id: str, events: Iterable[StreamEvent]) -> None:
+        """What a bottle did: the first use of a single grant ends it."""
+        session = self._desk.session(session_id)
+        if session is None or not any(grant.single for grant in session.record.grants):
+            return
+        facts = [
+            (event.at, _facts(event.data))
+            for event in events
+            if event.kind == "egress" and event.data.get("decision") in USING
+        ]
+        if used := policies.used(session, facts):
+            spawn(self._end_grants(session, used), name=f"used up {session.slug}")
+
+    def ended(self, view: BottleView) -> None:
+        """A bottle has ended: nobody waits for an answer any more."""
+        rows = [row for row in self._pending.values() if row.session_id == view.session_id]
+        if view.state not in LIVE and rows:
+            spawn(self._close_all(rows), name=f"withdraw {view.slug}")
+
+    async def _close_all(self, rows: list[ProposalRow]) -> None:
+        for row in rows:
+            await self._close_one(row, "withdraw", "its bottle has ended")
+
+    def tell(self, session_id: str) -> None:
+        """Bring decisions to a sidecar, now or once it is there again."""
+        running = self._telling.get(session_id)
+        self._telling[session_id] = spawn(self._tell(session_id, running), name=f"tell {session_id}")
+
+    # --- what operators do ------------------------------------------------------------------------------------------
+
+    async def listed(self, *, slug: str | None = None, state: str | None = None) -> list[ProposalView]:
+        """Proposals, the oldest first."""
+        rows = await self._store.proposals(slug=slug, state=state)
+        return [proposal_views.shown(row, self._present(row)) for row in rows]
+
+    async def view(self, identity: str) -> ProposalView:
+        row = await self._row(identity)
+        return proposal_views.shown(row, self._present(row), full=True)
+
+    async def approve(self, identity: str, body: ApproveBody) -> ProposalView:
+        """Approve as shown, or as edited. Raises CarboyError with nothing changed, and the proposal still pending."""
+        session = self._waiting(await self._row(identity))
+        async with session.policy_lock:
+            row = await self._row(identity)
+            act: Act = "approve" if body.routes is None else "modify"
+            state = after(row.state, act, by=row.decided_by)
+            check_answer(row.kind, act, reason=body.reason, scope=body.scope, edited=body.routes is not None)
+            approval = await self._approving.prepare(session, row, body)
+            if body.preview:
+                return proposal_views.edited(row, policies.present(session), approval.after, approval.saving)
+            decided = Decided(state, time.time(), body.by, body.reason, body.scope, approval.outcome)
+            try:
+                await self._approving.apply(session, row, approval, decided)
+            except CarboyError as error:
+                await self._failed(row, error)
+                raise
+            done = await self._decided(session, row, replace(decided, applied_at=time.time()))
+        self._again(session)
+        return proposal_views.shown(done, None)
+
+    async def reject(self, identity: str, body: RejectBody) -> ProposalView:
+        row = await self._row(identity)
+        after(row.state, "reject", by=row.decided_by)
+        done = await self._close_one(row, "reject", body.reason, by=body.by)
+        return proposal_views.shown(done, None)
+
+    def routes(self, slug: str) -> RoutesView:
+        return self._approving.routes(self._desk.named(slug))
+
+    async def edit_routes(self, slug: str, body: RoutesEdit) -> RoutesView:
+        """A running bottle's routes as the operator writes them."""
+        session = self._desk.named(slug)
+        async with session.policy_lock:
+            view = await self._approving.edit(session, body)
+        if not body.preview:
+            self._again(session)
+            self._arm()
+        return view
+
+    # --- deciding ---------------------------------------------------------------------------------------------------
+
+    async def _close_one(
+        self, row: ProposalRow, act: Act, reason: str, *, by: str = "carboy", lock: bool = True
+    ) -> ProposalRow:
+        """Decide something that changes no routes. By `carboy` itself: one that is decided already is left alone."""
+        session = self._desk.session(row.session_id)
+        if session is not None and lock:
+            async with session.policy_lock:
+                return await self._close_one(row, act, reason, by=by, lock=False)
+        now = await self._store.proposal(row.id) or row
+        if now.state != "pending" and by == "carboy":
+            return now
+        decided = Decided(after(now.state, act, by=now.decided_by), time.time(), by, reason)
+        return await self._decided(session, now, decided)
+
+    async def _decided(self, session: Session | None, row: ProposalRow, decided: Decided) -> ProposalRow:
+        """Put a decision on record, first in the audit trail: what was ordered must be there whatever happens next."""
+        outcome = decided.outcome or {}
+        await self._audit.record(
+            f"proposal-{decided.state}",
+            slug=row.slug,
+            session_id=row.session_id,
+            actor=decided.by or "operator",
+            proposal=row.id,
+            kind=row.kind,
+            reason=decided.reason,
+            scope=decided.scope,
+            diff=outcome.get("diff", []),
+            file=outcome.get("file", ""),
+        )
+        done = await self._store.decide_proposal(row.id, decided)
+        self._pending.pop(row.id, None)
+        self._publish(done)
+        if session is not None:
+            self.tell(session.id)
+        self._arm()
+        return done
+
+    async def _failed(self, row: ProposalRow, error: CarboyError) -> None:
+        await self._store.fault_proposal(row.id, error.render())
+        kept = await self._row(row.id)
+        if kept.state == "pending":
+            self._pending[kept.id] = kept
+            self._publish(kept)
+
+    async def _finish(self, session: Session) -> None:
+        """An approval that was in force and on record when its controller was killed is given."""
+        applied: Applied | None = session.record.applied
+        if applied is None or applied.proposal_id not in self._pending:
+            return
+        row = self._pending[applied.proposal_id]
+        decided = await self._approving.finish(session, applied)
+        await self._decided(session, row, decided)
+
+    # --- time -------------------------------------------------------------------------------------------------------
+
+    def _arm(self) -> None:
+        times = [row.expires_at for row in self._pending.values() if row.expires_at is not None]
+        times += [grant.until for session in self._desk.live() for grant in session.record.grants]
+        self._alarm.set(min(times, default=None))
+
+    async def _due(self) -> None:
+        now = time.time()
+        for row in [row for row in self._pending.values() if (row.expires_at or now + 1) <= now]:
+            await self._close_one(row, "expire", "nobody answered in time")
+        for session in self._desk.live():
+            await self._end_grants(
+                session, {grant.proposal_id for grant in session.record.grants if grant.until <= now}
+            )
+        self._arm()
+
+    async def _end_grants(self, session: Session, which: set[str]) -> None:
+        async with session.policy_lock:
+            rest = tuple(grant for grant in session.record.grants if grant.proposal_id not in which)
+            gone = sorted({grant.proposal_id for grant in session.record.grants} & which)
+            if not gone or not session.live:
+                return
+            try:
+                diff = await self._approving.narrow(session, rest)
+            except CarboyError as error:
+                log.error("a temporary grant of %s cannot be taken back yet: %s", session.slug, error)
+                self._alarm.later(RETRY_SECONDS)
+                return
+            await self._audit.record(
+                "grant-ended", actor="carboy", slug=session.slug, session_id=session.id, proposals=gone, diff=diff
+            )
+        self._again(session)
+        self._arm()
+
+    # --- below ------------------------------------------------------------------------------------------------------
+
+    async def _tell(self, session_id: str, former: asyncio.Task[None] | None) -> None:
+        if former is not None:
+            await asyncio.wait([former])
+        session = self._desk.session(session_id)
+        if session is None or not session.live:
+            return
+        for asker in await self._store.untold(session_id):
+            body = DecisionBody(
+                proposal_id=asker.id,
+                state=asker.state,  # type: ignore[arg-type]
+                reason=asker.reason,
+                scope=asker.scope,
+            )
+            if not await self._tell_one(session, body):
+                return
+            await self._store.told(asker.id)
+
+    async def _tell_one(self, session: Session, body: DecisionBody) -> bool:
+        if session.supervisor is None:
+            return False
+        try:
+            await session.supervisor.call("decision", body.model_dump(mode="json"))
+        except CarboyError as error:
+            log.info("%s could not be told of a decision yet: %s", session.slug, error)
+            return False
+        return True
+
+    def _publish(self, row: ProposalRow) -> None:
+        data = proposal_views.shown(row, self._present(row)).model_dump(mode="json")
+        self._bus.pass_on(StreamEvent(seq=0, at=time.time(), kind="proposal", slug=row.slug, data=data))
+
+    def _again(self, session: Session) -> None:
+        for row in self._pending.values():
+            if row.session_id == session.id and row.kind in ACCESS:
+                self._publish(row)
+
+    def _live(self, row: ProposalRow) -> Session | None:
+        session = self._desk.session(row.session_id)
+        return session if session is not None and session.live else None
+
+    def _waiting(self, row: ProposalRow) -> Session:
+        """The bottle that a pending proposal is of. Raises CarboyError for one that is decided."""
+        after(row.state, "approve", by=row.decided_by)
+        session = self._live(row)
+        if session is None:
+            raise CarboyError(f"{row.slug} has ended", "Nothing waits for this answer any more", "wrong_state")
+        return session
+
+    def _present(self, row: ProposalRow) -> policies.Routes | None:
+        session = self._live(row)
+        return None if session is None else policies.present(session)
+
+    async def _row(self, identity: str) -> ProposalRow:
+        row = await self._store.proposal(identity)
+        if row is None:
+            raise NotFound("There is no such proposal", "`carboy proposals` lists them", "no_such_proposal")
+        return row
+
+
+RETRY_SECONDS = 5.0
+"""Until a grant that should have ended is tried again (its sidecar is down: nothing leaves meanwhile)."""
+_ALONE = "nobody supervises this bottle"
+
+
+def _new_row(session: Session, event: ProposalEvent) -> ProposalRow:
+    base = policies.made_from(session, event.base_hash)
+    payload = {
+        "routes": None if event.routes is None else [plain(route) for route in event.routes],
+        "base": None if base is None or event.routes is None else [plain(route) for route in base],
+        "report": None if event.report is None else event.report.model_dump(mode="json"),
+    }
+    return ProposalRow(
+        id=event.proposal_id,
+        slug=session.slug,
+        session_id=session.id,
+        kind=event.type,
+        state="pending",
+        created_at=min(event.at, time.time()),
+        payload=payload,
+        justification=event.justification,
+        content_key=event.content_key,
+        base_hash=event.base_hash,
+        expires_at=event.expires_at,
+    )
+
+
+def _facts(data: dict[str, object]) -> RequestFacts:
+    port = data.get("port")
+    return RequestFacts(
+        str(data.get("host", "")),
+        port if isinstance(port, int) and 1 <= port <= 65535 else 443,
+        str(data.get("method", "")),
+        str(data.get("path", "")),
+    )

@@ -6,14 +6,16 @@ our own sockets (the folder is 0700, the file 0600) and no credential.
 
 import logging
 from pathlib import Path
+from typing import Any
 
 from pydantic import Field, ValidationError
 
 from app.core.model import BottleView, Snapshot
+from app.core.routes import Grant
 from app.core.schema import Manifest
 from app.files import atomic_write, read_bounded
 from app.processes.identity import ProcessId
-from sidecar.contract import Placeholder, Policy
+from sidecar.contract import Placeholder, Policy, Route
 
 log = logging.getLogger(__name__)
 
@@ -37,6 +39,19 @@ class Process(Snapshot):
         return cls(pid=process.pid, start=process.start)
 
 
+class Applied(Snapshot):
+    """The last approval that was put into force, written with it: a controller that is killed before it marks the
+    proposal as approved finds it here."""
+
+    proposal_id: str
+    state: str
+    at: float
+    by: str = ""
+    reason: str = ""
+    scope: str = ""
+    outcome: dict[str, Any] = Field(default_factory=dict)
+
+
 class SessionRecord(Snapshot):
     """One session. `view` is what its last controller showed."""
 
@@ -54,6 +69,12 @@ class SessionRecord(Snapshot):
     canary_name: str = ""
     secrets: dict[str, str] = Field(default_factory=dict)
     """Names of the secrets in use and where each came from."""
+    lasting: tuple[Route, ...] | None = None
+    """The routes without what is allowed for a while; None: all of the policy's."""
+    grants: tuple[Grant, ...] = ()
+    former: tuple[tuple[Route, ...], ...] = ()
+    """Routes that were in force before, the newest first: proposals may have been made from them."""
+    applied: Applied | None = None
 
     def save(self, folder: Path) -> None:
         atomic_write(folder / FILE, self.model_dump_json(by_alias=True).encode(), 0o600)

@@ -84,7 +84,3 @@ class EventsQuery(Snapshot):
     since: int | None = Field(default=None, ge=0)
     slug: str | None = Field(default=None, pattern=SLUG_PATTERN)
 
-
-class ProposalsQuery(Snapshot):
-    slug: str | None = Field(default=None, pattern=SLUG_PATTERN)
-    state: str | None = Field(default=None, max_length=32)

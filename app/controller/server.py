@@ -17,7 +17,7 @@ from urllib.parse import quote
 
 from aiohttp import WSCloseCode, web
 
-from app.controller import api, streams
+from app.controller import api, proposal_api, streams
 from app.controller.api import ERROR_HEADER, PARTS, Parts, answer, dump
 from app.controller.streams import LAUNCHES, SOCKETS, Launches, internal
 from app.core.model import SLUG_PATTERN
@@ -30,7 +30,7 @@ log = logging.getLogger(__name__)
 MAX_BODY = 4 * 1024 * 1024
 """Largest request body: a launch with a long prompt."""
 
-CONFLICTS = frozenset({"name_in_use", "wrong_state"})
+CONFLICTS = frozenset({"name_in_use", "wrong_state", "already_decided", "stale_view"})
 SHUTDOWN_SECONDS = 2.0
 
 
@@ -112,7 +112,7 @@ class Server:
         app = web.Application(middlewares=[same_user, errors, good_names], client_max_size=MAX_BODY)
         app[PARTS], app[LAUNCHES], app[SOCKETS] = parts, Launches(), set()
         app[ACTIVITY] = activity or Activity()
-        app.add_routes([*streams.ROUTES, *api.ROUTES])
+        app.add_routes([*streams.ROUTES, *proposal_api.ROUTES, *api.ROUTES])
         self._app = app
         self._runner = web.AppRunner(app, access_log=None, shutdown_timeout=SHUTDOWN_SECONDS)
         self._inode = 0

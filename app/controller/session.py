@@ -47,6 +47,8 @@ class Session:
     finishing: bool = False
     """Its agent has ended, or is lost; everything is being released."""
     lock: asyncio.Lock = field(default_factory=asyncio.Lock)
+    policy_lock: asyncio.Lock = field(default_factory=asyncio.Lock)
+    """Held while this session's routes are changed or one of its proposals is decided."""
     over: asyncio.Event = field(default_factory=asyncio.Event)
     """Set once it has ended and everything is released."""
 

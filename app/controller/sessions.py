@@ -64,10 +64,23 @@ class Sessions:
         self._backends = Backends(self._zygote, self._session_of)
         self._sessions: dict[str, Session] = {}
         self._watching: dict[str, asyncio.Task[None]] = {}
+        self.on_sidecar: Callable[[str], None] = lambda _: None
+        """Told the session's id whenever its sidecar answers again."""
 
     @property
     def zygote(self) -> Zygote:
         return self._zygote
+
+    # --- who changes live policies ----------------------------------------------------------------------------------
+
+    def live(self) -> list[Session]:
+        return [session for session in self._sessions.values() if session.live]
+
+    def session(self, session_id: str) -> Session | None:
+        return next((session for session in self._sessions.values() if session.id == session_id), None)
+
+    def named(self, slug: str) -> Session:
+        return self._find(slug)
 
     # --- what the server asks ---------------------------------------------------------------------------------------
 
@@ -227,6 +240,8 @@ class Sessions:
             del body
             if note == "spooled":
                 self._spools.poke(session.id)
+            elif note == "up":
+                self.on_sidecar(session.id)
 
         async def ack(position: Position) -> None:
             assert session.supervisor is not None

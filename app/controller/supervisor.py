@@ -233,6 +233,7 @@ class Supervisor:
         self._restarts = self._restarts.up(time.monotonic())
         self._session.sidecar_is(SidecarHealth(state="healthy", attempt=self._restarts.attempt, at=time.time()))
         self._notes("spooled", {})  # whatever the former one left is read as well
+        self._notes("up", {})
 
     def _drop_channel(self) -> None:
         if self._channel is not None:

@@ -14,6 +14,7 @@ from app.controller.doctor_api import diagnose
 from app.controller.events import Bus
 from app.controller.history import History
 from app.controller.ingest import Ingest, Tally
+from app.controller.proposals import Proposals
 from app.controller.server import Activity, Server
 from app.controller.sessions import Sessions
 from app.controller.watcher import Watcher
@@ -68,13 +69,19 @@ async def wire(paths: Paths, stack: AsyncExitStack, stop: Callable[[], None]) ->
     stack.push_async_callback(ingest.close)
     sessions = Sessions(paths, on_change=history.changed, spools=ingest, zygote=Zygote(paths.state))
     stack.push_async_callback(sessions.close)
-    ingest.counted = lambda session_id, tally: _count(sessions, session_id, tally)
+    proposals = Proposals(store, bus, audit, sessions, paths)
+    stack.push_async_callback(proposals.close)
+    ingest.told.counted = lambda session_id, tally: _count(sessions, session_id, tally)
+    ingest.told.proposed, ingest.told.kept = proposals.opened, proposals.requests
+    sessions.on_sidecar = proposals.tell
+    history.also = proposals.ended
     await _find_again(sessions, audit)
+    await proposals.start()
     watcher = await _watch(paths, bus, stack, warnings)
     activity = Activity()
     parts = Parts(
         paths, store, bus, audit, sessions, lambda: diagnose(sessions.reports), stop,
-        warnings=warnings, looked_at=watcher.add_project,
+        warnings=warnings, proposals=proposals, looked_at=watcher.add_project,
     )  # fmt: skip
     server = Server(parts, paths.controller_socket, activity)
     stack.push_async_callback(server.close)

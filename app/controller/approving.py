@@ -1,0 +1,202 @@
+"""Carries an approval out: what exactly is to change, the bottle file besides if it is to be saved, and then all of it
+or nothing. Also the operator's own edits of a running bottle's routes, which go the same way."""
+
+import asyncio
+import logging
+import time
+from dataclasses import dataclass, field
+from typing import Any, Protocol
+
+from app.controller import policies, proposal_views
+from app.controller.audit import Audit
+from app.controller.policies import Change
+from app.controller.record import Applied
+from app.controller.session import Session
+from app.core.approvals import ApproveBody, RoutesEdit, RoutesView
+from app.core.proposal import ACCESS, TEMPORARY
+from app.core.risks import risks
+from app.core.routes import Grant, Routes, additions, changed_hosts, effective, lasting_after_edit, widen
+from app.core.routetext import diff, read_routes
+from app.errors import CarboyError
+from app.manifests.saving import Saving, prepare
+from app.manifests.suffixes import shared_domain
+from app.paths import Paths
+from app.store.base import Decided, ProposalRow
+from sidecar.contract import routes_hash
+
+log = logging.getLogger(__name__)
+
+
+class Desk(Protocol):
+    """Where the live sessions are (`app.controller.sessions.Sessions`)."""
+
+    def live(self) -> list[Session]: ...
+    def session(self, session_id: str) -> Session | None: ...
+    def named(self, slug: str) -> Session: ...
+
+
+@dataclass(frozen=True)
+class Approval:
+    """What one yes comes to. Without a `change` (reports) no route is touched."""
+
+    after: Routes = ()
+    change: Change | None = None
+    saving: Saving | None = None
+    outcome: dict[str, Any] = field(default_factory=dict[str, Any])
+
+
+class Approving:
+    """Prepares without side effects, then applies. The caller holds the session's `policy_lock`."""
+
+    def __init__(self, paths: Paths, audit: Audit) -> None:
+        self._paths = paths
+        self._audit = audit
+
+    async def prepare(self, session: Session, row: ProposalRow, body: ApproveBody) -> Approval:
+        """What this answer changes. Raises CarboyError for what cannot be, or is not what the operator saw."""
+        if row.kind not in ACCESS:
+            return Approval()
+        before = policies.present(session)
+        asks = proposal_views.wish_of(row, before)
+        asked = asks.asked if body.routes is None else read_routes(body.routes, "the edited routes")
+        after = widen(before, asked) if body.routes is None else asked
+        _as_seen(body.seen, before, after, preview=body.preview)
+        if after == before:
+            hint = "Reject it, or edit it first"
+            raise CarboyError("There is nothing left of this proposal to apply", hint, "nothing_to_apply")
+        policies.check(session, after)
+        change = _change(session, row.id, after, asked, body)
+        saving = await self._saving(session, before, change) if body.scope == "save" else None
+        outcome = {
+            "hosts": list(changed_hosts(before, after)),
+            "diff": list(diff(before, after)),
+            "notes": list(asks.notes) if body.routes is None else [],
+            "file": "" if saving is None else str(saving.file),
+        }
+        return Approval(after, change, saving, outcome)
+
+    async def _saving(self, session: Session, before: Routes, change: Change) -> Saving | None:
+        hosts = changed_hosts(before, change.lasting)
+        return await _prepare_saving(self._paths, session, hosts, change.lasting)
+
+    async def apply(self, session: Session, row: ProposalRow, approval: Approval, decided: Decided) -> None:
+        """Put it into force and on record, and save it. Raises CarboyError with everything as before."""
+        if approval.change is None:
+            return
+        applied = Applied(
+            proposal_id=row.id,
+            state=decided.state,
+            at=decided.at,
+            by=decided.by,
+            reason=decided.reason,
+            scope=decided.scope,
+            outcome=approval.outcome,
+        )
+        change = Change(approval.change.lasting, approval.change.grants, applied)
+        await put_and_save(session, change, approval.saving)
+
+    async def finish(self, session: Session, applied: Applied) -> Decided:
+        """The decision that a killed controller had put into force. What it may not have saved is saved now."""
+        scope = applied.scope
+        if scope == "save":
+            hosts = tuple(map(str, applied.outcome.get("hosts", ())))
+            try:
+                saving = await _prepare_saving(self._paths, session, hosts, policies.lasting(session))
+                if saving is not None:
+                    await asyncio.to_thread(saving.write)
+            except (CarboyError, OSError) as error:
+                log.warning("the bottle file of %s could not be written: %s", session.slug, error)
+                scope = "session"
+        return Decided(applied.state, applied.at, applied.by, applied.reason, scope, applied.outcome, applied.at)
+
+    async def narrow(self, session: Session, grants: tuple[Grant, ...]) -> list[str]:
+        """Leave only these grants. Returns what that changes."""
+        before = policies.present(session)
+        await policies.put(session, Change(policies.lasting(session), grants))
+        return list(diff(before, policies.present(session)))
+
+    # --- the operator's own edits -----------------------------------------------------------------------------------
+
+    def routes(self, session: Session) -> RoutesView:
+        policy = session.record.policy
+        return proposal_views.live(session.slug, policy.version, policy.routes, session.record.grants)
+
+    async def edit(self, session: Session, body: RoutesEdit) -> RoutesView:
+        """The operator's own routes for a running bottle, by the same path as a proposal's."""
+        before = policies.present(session)
+        if body.seen and body.seen != routes_hash(before):
+            raise CarboyError(_CHANGED, "Look at the routes again", "stale_view")
+        after = read_routes(body.text, "the edited routes")
+        lasting, grants = lasting_after_edit(after, policies.lasting(session), session.record.grants)
+        policies.check(session, after)
+        saving = None
+        if body.scope == "save":
+            saving = await _prepare_saving(self._paths, session, changed_hosts(before, after), lasting)
+        lines = diff(before, after)
+        if not body.preview and (after != before or saving is not None):
+            await self._audit.record(
+                "operator-edit",
+                slug=session.slug,
+                session_id=session.id,
+                actor=body.by or "operator",
+                reason=body.reason,
+                scope=body.scope,
+                diff=list(lines),
+                file="" if saving is None else str(saving.file),
+            )
+            await put_and_save(session, Change(lasting, grants), saving)
+        manifest = None if saving is None else proposal_views.manifest(saving)
+        found = risks(before, after, shared_domain)
+        return self.routes(session).model_copy(update={"diff": lines, "risks": found, "manifest": manifest})
+
+
+async def put_and_save(session: Session, change: Change, saving: Saving | None) -> None:
+    """Both, or neither."""
+    record = session.record
+    before = Change(policies.lasting(session), record.grants)
+    await policies.put(session, change)
+    if saving is None:
+        return
+    try:
+        await asyncio.to_thread(saving.write)
+    except (CarboyError, OSError) as error:
+        await policies.put(session, before)
+        session.update(applied=record.applied)
+        if isinstance(error, CarboyError):
+            raise
+        raise CarboyError(f"{saving.file} cannot be written: {error.strerror}", "Check the file", "save") from None
+
+
+def _as_seen(seen: str, before: Routes, after: Routes, *, preview: bool) -> None:
+    """What is applied must be what was shown."""
+    if seen and not preview and seen != proposal_views.seen(before, after):
+        raise CarboyError(_CHANGED, "Look at what it would change now, then decide", "stale_view")
+
+
+_CHANGED = "The routes of this bottle have changed since you looked"
+
+
+def _change(session: Session, identity: str, after: Routes, asked: Routes, body: ApproveBody) -> Change:
+    """The lasting routes and grants that give `after`."""
+    lasting, grants = policies.lasting(session), session.record.grants
+    if body.scope in TEMPORARY:
+        added = asked if body.routes is None else additions(policies.present(session), after)
+        if added is None:
+            hint = "Choose session or save, or edit it so that it only adds"
+            raise CarboyError("Only what adds access can be allowed for a while", hint, "not_temporary")
+        return Change(lasting, (*grants, policies.grant(identity, added, body.scope, time.time())))
+    if body.routes is not None:
+        return Change(*lasting_after_edit(after, lasting, grants))
+    wider = widen(lasting, asked)
+    return Change(wider, grants if effective(wider, grants) == after else grants)
+
+
+async def _prepare_saving(paths: Paths, session: Session, hosts: tuple[str, ...], lasting: Routes) -> Saving | None:
+    theirs = sorted(set(hosts) & set(session.record.policy.provider_hosts))
+    if theirs:
+        hint = "Allow it for the session, or change the agent's provider settings"
+        raise CarboyError(f"The route for {theirs[0]} is the agent's own, not the bottle file's", hint, "save_provider")
+    names = session.record.manifest.bottle_names
+    if not names:
+        raise CarboyError("This bottle was started from no bottle file", "Allow it for the session", "save_provider")
+    return await asyncio.to_thread(prepare, paths, names, hosts, lasting)

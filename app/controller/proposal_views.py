@@ -1,0 +1,150 @@
+"""Proposals and routes as clients see them: what would change, what speaks against it. Pure but for the public suffix
+list, which is read once."""
+
+from typing import Any
+
+from pydantic import TypeAdapter
+
+from app.core.approvals import ManifestChange, ProposalView, RoutesView, TemporaryRoute
+from app.core.proposal import ACCESS
+from app.core.risks import risks
+from app.core.routes import Grant, Routes, Wish, changed_hosts, widen, wish
+from app.core.routetext import diff, write_routes
+from app.manifests.saving import Saving
+from app.manifests.suffixes import shared_domain
+from app.store.base import ProposalRow
+from sidecar.contract import Route, routes_hash
+
+_ROUTES: TypeAdapter[Routes] = TypeAdapter(tuple[Route, ...])
+
+
+def routes_in(payload: dict[str, Any], name: str) -> Routes | None:
+    """A list of routes that the controller itself stored."""
+    found = payload.get(name)
+    return None if found is None else _ROUTES.validate_python(found)
+
+
+def wish_of(row: ProposalRow, present: Routes) -> Wish:
+    """What a proposal asks of the present routes."""
+    return wish(routes_in(row.payload, "routes") or (), routes_in(row.payload, "base"), present)
+
+
+def seen(before: Routes, after: Routes) -> str:
+    """Stands for one change: of exactly these routes to exactly those."""
+    return f"{routes_hash(before)}-{routes_hash(after)}"
+
+
+def shown(row: ProposalRow, present: Routes | None, *, full: bool = False) -> ProposalView:
+    """A proposal's view; `present` are its bottle's routes while it lives."""
+    if row.kind not in ACCESS:
+        return _report(row)
+    if row.state != "pending" or present is None:
+        return _decided(row)
+    asks = wish_of(row, present)
+    after = widen(present, asks.asked)
+    hosts = tuple(route.host for route in asks.asked)
+    return _base(row).model_copy(
+        update={
+            "title": _title(asks.asked),
+            "host": hosts[0] if len(hosts) == 1 else "",
+            "hosts": hosts,
+            "diff": diff(present, after),
+            "risks": risks(present, after, shared_domain),
+            "notes": asks.notes,
+            "stale": asks.stale,
+            "editable": True,
+            "seen": seen(present, after),
+            "routes": write_routes(after) if full else "",
+        }
+    )
+
+
+def edited(row: ProposalRow, before: Routes, after: Routes, saving: Saving | None) -> ProposalView:
+    """A pending proposal as an edit, or saving, would make it."""
+    view = shown(row, before, full=True)
+    if row.kind not in ACCESS:
+        return view
+    return view.model_copy(
+        update={
+            "diff": diff(before, after),
+            "hosts": changed_hosts(before, after),
+            "risks": risks(before, after, shared_domain),
+            "seen": seen(before, after),
+            "routes": write_routes(after),
+            "manifest": None if saving is None else manifest(saving),
+        }
+    )
+
+
+def manifest(saving: Saving) -> ManifestChange:
+    return ManifestChange(file=str(saving.file), diff=saving.diff, used_by=saving.used_by)
+
+
+def live(slug: str, version: int, routes: Routes, grants: tuple[Grant, ...]) -> RoutesView:
+    """A bottle's routes in force, to read or edit."""
+    temporary = tuple(
+        TemporaryRoute(host=route.host, until=grant.until, single=grant.single)
+        for grant in grants
+        for route in grant.asked
+    )
+    return RoutesView(
+        slug=slug, version=version, text=write_routes(routes), seen=routes_hash(routes), temporary=temporary
+    )
+
+
+def _base(row: ProposalRow) -> ProposalView:
+    return ProposalView(
+        id=row.id,
+        slug=row.slug,
+        session_id=row.session_id,
+        kind=row.kind,
+        state=row.state,  # type: ignore[arg-type]
+        created_at=row.created_at,
+        expires_at=row.expires_at,
+        justification=row.justification,
+        asked=row.asked,
+        error=row.error,
+        decided_at=row.decided_at,
+        decided_by=row.decided_by,
+        reason=row.reason,
+        scope=row.scope,
+    )
+
+
+def _decided(row: ProposalRow) -> ProposalView:
+    outcome = row.outcome or {}
+    wanted = routes_in(row.payload, "routes") or ()
+    hosts = tuple(map(str, outcome.get("hosts") or ())) or tuple(
+        route.host for route in wish(wanted, routes_in(row.payload, "base"), routes_in(row.payload, "base") or ()).asked
+    )
+    update: dict[str, Any] = {
+        "title": ", ".join(hosts[:3]),
+        "host": hosts[0] if len(hosts) == 1 else "",
+        "hosts": hosts,
+        "diff": tuple(map(str, outcome.get("diff") or ())),
+        "notes": tuple(map(str, outcome.get("notes") or ())),
+    }
+    return _base(row).model_copy(update=update)
+
+
+def _report(row: ProposalRow) -> ProposalView:
+    report: dict[str, Any] = row.payload.get("report") or {}
+    host = str(report.get("host") or "")
+    title = str(report.get("title") or report.get("detector") or row.kind)
+    update: dict[str, Any] = {"title": title, "host": host, "hosts": (host,) if host else (), "report": report}
+    return _base(row).model_copy(update=update | {"needs_reason": True, "seen": row.id})
+
+
+def _title(asked: Routes) -> str:
+    """What is asked, in a few words: `GET api.example.com/v1/x`, `3 hosts`."""
+    if not asked:
+        return "nothing that is not allowed already"
+    if len(asked) > 1:
+        return f"{len(asked)} hosts: {', '.join(route.host for route in asked[:3])}"
+    route = asked[0]
+    if not route.matches:
+        return f"{route.host} (anything)"
+    first = route.matches[0]
+    path = first.paths[0].value if first.paths else "/"
+    more = f" +{len(route.matches) - 1}" if len(route.matches) > 1 else ""
+    return f"{' '.join(first.methods) or 'any method'} {route.host}{path}{more}"
