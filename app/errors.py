@@ -7,6 +7,8 @@ CarboyError            message, hint (how to mend it), code (stable, documented 
 └── NotFound           no such agent, bottle, session …
 """
 
+import errno
+import os
 from dataclasses import dataclass
 
 
@@ -76,6 +78,29 @@ class NotFound(CarboyError):
     """Nothing of that name exists."""
 
     code: str = "not_found"
+
+
+NO_ROOM = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EFBIG})
+ROOM_NEEDED = 64 * 1024
+"""With less than this free, an input or output error of the database is taken for a full disk."""
+
+
+def disk_full(what: str) -> CarboyError:
+    """The disk with our state is full. Bottles run on: what they need is in memory, or already there."""
+    return CarboyError(
+        f"The disk is full: {what} cannot be written",
+        "Make room, or set CARBOY_HOME to another disk. Running bottles go on",
+        "disk_full",
+    )
+
+
+def has_room(path: str | os.PathLike[str]) -> bool:
+    """Whether the file system of `path` has some space left for us."""
+    try:
+        found = os.statvfs(path)
+    except OSError:
+        return True
+    return found.f_bavail * found.f_frsize >= ROOM_NEEDED
 
 
 _TYPES: dict[str, type[CarboyError]] = {

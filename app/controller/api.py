@@ -26,7 +26,7 @@ from app.controller.rooms import (
     ManifestQuery,
     ShutdownBody,
 )
-from app.core.model import LIVE, BottleView, Doctor, LaunchRequest, Status, StreamEvent
+from app.core.model import LIVE, BottleView, Doctor, DoctorCheck, LaunchRequest, Status, StreamEvent
 from app.errors import CarboyError, NotFound, Refused
 from app.paths import Paths
 from app.store.base import EventQuery, Store
@@ -48,6 +48,13 @@ class Parts:
     proposals: Proposals | None = None
     looked_at: Callable[[Path], Awaitable[None]] | None = None
     """Told which project's agents a client shows, so that changes of them are told as well."""
+
+    @property
+    def all_warnings(self) -> tuple[str, ...]:
+        """What is wrong with the controller itself, now."""
+        fault = self.store.fault
+        found = [*self.warnings, self.audit.warning, fault.render() if fault is not None else ""]
+        return tuple(text for text in found if text)
 
 
 ERROR_HEADER = "Carboy-Error"
@@ -113,7 +120,6 @@ async def status(request: web.Request) -> web.Response:
 
     parts = request.app[PARTS]
     live = sum(view.state in LIVE for view in parts.bottles.views())
-    warnings = [*parts.warnings, *([parts.audit.warning] if parts.audit.warning else [])]
     return answer(
         Status(
             version=__version__,
@@ -121,7 +127,7 @@ async def status(request: web.Request) -> web.Response:
             started_at=parts.started_at,
             last_seq=parts.bus.last_seq,
             bottles=live,
-            warnings=tuple(warnings),
+            warnings=parts.all_warnings,
         )
     )
 
@@ -141,14 +147,17 @@ async def shutdown(request: web.Request) -> web.Response:
 
 
 async def doctor(request: web.Request) -> web.Response:
-    return answer(await request.app[PARTS].doctor())
+    parts = request.app[PARTS]
+    found = await parts.doctor()
+    own = [DoctorCheck(name="controller", ok=False, text=text) for text in parts.all_warnings]
+    return answer(found.model_copy(update={"checks": (*own, *found.checks)}))
 
 
 async def cleanup(request: web.Request) -> web.Response:
     parts = request.app[PARTS]
     report = await parts.bottles.cleanup()
     if report.removed:
-        await parts.audit.record("cleanup", removed=list(report.removed))
+        await parts.audit.record("cleanup", removed=list(report.removed), may_wait=True)
     return answer(report)
 
 
@@ -219,6 +228,10 @@ async def preflight(request: web.Request) -> web.Response:
     return answer(await request.app[PARTS].bottles.preflight(await body(request, LaunchRequest)))
 
 
+_TAKES_AWAY = frozenset({"stop", "kill", "freeze"})
+"""What an operator must be able to do however full the disk is."""
+
+
 async def act(request: web.Request) -> web.Response:
     """stop, kill, freeze, thaw, restart-sidecar."""
     parts, slug, action = request.app[PARTS], slug_of(request), request.match_info["action"]
@@ -233,7 +246,7 @@ async def act(request: web.Request) -> web.Response:
         raise NotFound(f"A bottle cannot be asked to {action}", "", "no_such_action")
     # the row first: what was ordered must be on record even if carrying it out is cut short
     session = (await find(parts, slug)).session_id
-    await parts.audit.record(action, slug=slug, session_id=session)
+    await parts.audit.record(action, slug=slug, session_id=session, may_wait=action in _TAKES_AWAY)
     return answer(await acts[action](slug))
 
 

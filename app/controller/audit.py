@@ -5,9 +5,11 @@ written in order, one at a time. Details hold names and reasons, never a secret'
 """
 
 import asyncio
+import logging
 import os
 import secrets
 import time
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -18,7 +20,23 @@ from app.store.base import Store
 from app.store.chain import AuditRow, Finding, Head, next_row, open_head, seal_head, verify, verify_from
 from app.tasks import spawn
 
+log = logging.getLogger(__name__)
+
 KEY_BYTES = 32
+MAX_WAITING = 1000
+"""Rows that wait for room on the disk; with more of them nothing more is done."""
+
+
+@dataclass(frozen=True)
+class _Entry:
+    """A row that has no number yet."""
+
+    at: float
+    action: str
+    slug: str
+    session_id: str
+    actor: str
+    detail: dict[str, Any]
 
 
 class Audit:
@@ -31,8 +49,15 @@ class Audit:
         self._key = b""
         self._head = Head()
         self._order = asyncio.Lock()
-        self.warning = ""
-        """What was found wrong at the start, for the status page; empty if nothing was."""
+        self._waiting: list[_Entry] = []
+        self._broken = ""
+
+    @property
+    def warning(self) -> str:
+        """What was found wrong at the start, or what could not be written yet; empty if nothing."""
+        if self._waiting:
+            return f"{len(self._waiting)} rows of the audit trail wait until they can be written"
+        return self._broken
 
     async def start(self) -> None:
         """Read key and head, and continue where the stored chain ends.
@@ -46,31 +71,69 @@ class Audit:
         if last := rows or await self._rows(0):
             self._head = Head(last[-1].number, last[-1].tag)
         if findings := _check_end(self._key, rows, head):
-            self.warning = f"The audit trail does not hold: {findings[0].text}"
-            await self.record("audit-broken", actor="controller", found=[item.text for item in findings[:10]])
+            self._broken = f"The audit trail does not hold: {findings[0].text}"
+            await self.record(
+                "audit-broken", actor="controller", found=[item.text for item in findings[:10]], may_wait=True
+            )
 
     async def record(
-        self, action: str, *, slug: str = "", session_id: str = "", actor: str = "operator", **detail: Any
+        self,
+        action: str,
+        *,
+        slug: str = "",
+        session_id: str = "",
+        actor: str = "operator",
+        may_wait: bool = False,
+        **detail: Any,
     ) -> None:
-        """Add a row; on disk when this returns. Not cut short by the caller's cancellation."""
-        work = spawn(self._record(action, slug, session_id, actor, detail), name=f"audit {action}")
+        """Add a row; on disk when this returns. Not cut short by the caller's cancellation.
+
+        With `may_wait` a full disk is no failure: the row is kept and written before the next one. It is for what has
+        happened already, and for what takes access away: a bottle can be stopped on a full disk.
+        """
+        entry = _Entry(time.time(), action, slug, session_id, actor, detail)
+        work = spawn(self._record(entry, may_wait), name=f"audit {action}", on_error=lambda _: None)
         await asyncio.shield(work)
 
-    async def _record(self, action: str, slug: str, session_id: str, actor: str, detail: dict[str, Any]) -> None:
+    async def close(self) -> None:
+        """Write what waits, if that is possible by now."""
         async with self._order:
+            try:
+                await self._write()
+            except (CarboyError, OSError) as error:
+                log.error("%d rows of the audit trail are lost: %s", len(self._waiting), error)
+
+    async def _record(self, entry: "_Entry", may_wait: bool) -> None:
+        async with self._order:
+            self._waiting.append(entry)
+            try:
+                await self._write()
+            except (CarboyError, OSError) as error:
+                if not may_wait or len(self._waiting) > MAX_WAITING:
+                    self._waiting.remove(entry)  # the caller is told, and does nothing
+                    raise
+                log.error("the audit trail cannot be written, %d rows wait: %s", len(self._waiting), error)
+
+    async def _write(self) -> None:
+        while self._waiting:
+            one = self._waiting[0]
             row = next_row(
                 self._key,
                 self._head,
-                at=time.time(),
-                action=action,
-                actor=actor,
-                slug=slug,
-                session_id=session_id,
-                detail=detail,
+                at=one.at,
+                action=one.action,
+                actor=one.actor,
+                slug=one.slug,
+                session_id=one.session_id,
+                detail=one.detail,
             )
             await self._store.append_audit(row)
             self._head = Head(row.number, row.tag)
-            await asyncio.to_thread(atomic_write, self._head_file, seal_head(self._key, self._head), 0o600)
+            self._waiting.pop(0)
+            try:
+                await asyncio.to_thread(atomic_write, self._head_file, seal_head(self._key, self._head), 0o600)
+            except OSError as error:  # the row is there; the next one seals both
+                log.error("the end of the audit trail could not be sealed: %s", error)
 
     async def verify(self) -> list[Finding]:
         """What is wrong with the whole chain as it is stored; empty if it holds."""

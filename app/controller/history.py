@@ -2,16 +2,20 @@
 the store, the newest of each session, in the background. A store that fails never disturbs a bottle."""
 
 import asyncio
+import contextlib
 import logging
 from collections.abc import Callable
 
 from app.controller.events import Bus
 from app.core.model import LIVE, BottleView
+from app.errors import CarboyError
 from app.store.base import Store
 from app.tasks import cancel_and_wait, spawn
 
 log = logging.getLogger(__name__)
 
+RETRY_SECONDS = 10.0
+"""After a failure: a full disk has room again when somebody made it."""
 _PASSING = {"last_activity": None, "title": "", "allowed": 0, "refused": 0, "attention": 0}
 """What changes many times a second and is not worth a row until something else changes."""
 
@@ -48,7 +52,9 @@ class History:
 
     async def _run(self) -> None:
         while True:
-            await self._news.wait()
+            with contextlib.suppress(TimeoutError):  # what could not be written is tried again, and only then
+                async with asyncio.timeout(RETRY_SECONDS if self._waiting else None):
+                    await self._news.wait()
             self._news.clear()
             await self._write()
 
@@ -57,6 +63,9 @@ class History:
             session_id, view = next(iter(self._waiting.items()))
             try:
                 await self._store.save_session(view)
+            except CarboyError as error:
+                log.error("the history of %s could not be written yet: %s", view.slug, error)
+                return
             except Exception:
                 log.exception("the history of %s could not be written", view.slug)
             # only what was written: it may have changed meanwhile

@@ -6,7 +6,6 @@ by `cleanup`. The agent starts last: after its sidecar is healthy and the walls 
 """
 
 import asyncio
-import errno
 import logging
 import secrets
 import threading
@@ -27,7 +26,7 @@ from app.controller.supervisor import Supervisor
 from app.controller.transaction import StepState, Transaction, side_by_side
 from app.core.lifecycle import Happening
 from app.core.model import BottleView, LaunchStep
-from app.errors import CarboyError
+from app.errors import NO_ROOM, CarboyError, disk_full
 from app.paths import Paths, private_folder
 from app.processes.identity import kill_and_wait
 from app.providers.base import LaunchContext, Prepared
@@ -309,10 +308,7 @@ def _plain_errors() -> Iterator[None]:
 
 
 def _system_error(error: OSError) -> CarboyError:
-    if error.errno in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG):
-        return CarboyError(
-            f"The disk is full: {error.filename or 'the state folder'} cannot be written",
-            "Make room, or set CARBOY_HOME to another disk. The launch was undone",
-            "disk_full",
-        )
+    if error.errno in NO_ROOM:
+        full = disk_full(str(error.filename or "the state folder"))
+        return CarboyError(full.message, f"{full.hint}. The launch was undone", full.code)
     return CarboyError(f"The system refused: {error}", "The launch was undone", "system")

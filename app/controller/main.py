@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING
 
 import orjson
 
-from app.errors import CarboyError
+from app.errors import NO_ROOM, CarboyError, disk_full
 from app.paths import Paths, private_folder
 
 if TYPE_CHECKING:
@@ -132,6 +132,14 @@ def serve(*, detached: bool = False, ready_fd: int | None = None) -> int:
             raise
         log.error("%s", error.render())
         return error.exit_code
+    except OSError as error:
+        if error.errno not in NO_ROOM:
+            raise
+        full = disk_full(str(error.filename or "a file"))
+        herald.failed(full)
+        if not detached:
+            raise full from None
+        return full.exit_code
     return 0
 
 

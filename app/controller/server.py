@@ -21,7 +21,7 @@ from app.controller import api, proposal_api, streams
 from app.controller.api import ERROR_HEADER, PARTS, Parts, answer, dump
 from app.controller.streams import LAUNCHES, SOCKETS, Launches, internal
 from app.core.model import SLUG_PATTERN
-from app.errors import CarboyError, NotFound, Refused
+from app.errors import NO_ROOM, CarboyError, NotFound, Refused, disk_full
 from app.paths import private_folder
 from sidecar.control import peer_uid
 
@@ -89,6 +89,11 @@ async def errors(request: web.Request, handler: Any) -> web.StreamResponse:
         return answer(CarboyError(error.reason, "", "bad_request").as_dict(), error.status)
     except ConnectionError:
         raise
+    except OSError as error:
+        if error.errno in NO_ROOM:
+            return answer(disk_full(str(error.filename or "a file")).as_dict(), 400)
+        log.exception("%s %s failed", request.method, request.path)
+        return answer(internal().as_dict(), 500)
     except Exception:
         log.exception("%s %s failed", request.method, request.path)
         return answer(internal().as_dict(), 500)

@@ -116,9 +116,9 @@ async def _launch(parts: Parts, asked: LaunchRequest, progress: Any) -> BottleVi
     try:
         view = await parts.bottles.launch(asked, progress)
     except CarboyError as error:
-        await parts.audit.record("launch-failed", **detail, code=error.code)
+        await parts.audit.record("launch-failed", **detail, code=error.code, may_wait=True)
         raise
-    await parts.audit.record("launch", slug=view.slug, session_id=view.session_id, **detail)
+    await parts.audit.record("launch", slug=view.slug, session_id=view.session_id, **detail, may_wait=True)
     return view
 
 

@@ -63,6 +63,7 @@ async def wire(paths: Paths, stack: AsyncExitStack, stop: Callable[[], None]) ->
     await bus.start()
     audit = Audit(paths, store)
     await audit.start()
+    stack.push_async_callback(audit.close)
     history = History(bus, store)
     stack.push_async_callback(history.close)
     ingest = Ingest(bus)
@@ -110,7 +111,7 @@ async def _find_again(sessions: Sessions, audit: Audit) -> None:
         return
     if report.removed:
         log.info("removed: %s", "; ".join(report.removed))
-        await audit.record("cleanup", actor="controller", removed=list(report.removed))
+        await audit.record("cleanup", actor="controller", removed=list(report.removed), may_wait=True)
 
 
 async def _watch(paths: Paths, bus: Bus, stack: AsyncExitStack, warnings: list[str]) -> Watcher:

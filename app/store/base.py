@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from app.core.model import BottleView, StreamEvent
+from app.errors import CarboyError
 from app.store.chain import AuditRow
 from sidecar.spool import Position
 
@@ -97,6 +98,9 @@ class Asker:
 
 class Store(ABC):
     """Everything carboy remembers. Every call is atomic and has been written durably when it returns."""
+
+    fault: CarboyError | None = None
+    """Why the last writing failed, as long as none has succeeded since: what clients are told of."""
 
     @abstractmethod
     async def open(self) -> None:

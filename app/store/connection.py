@@ -8,7 +8,7 @@ import time
 from collections.abc import Sequence
 from pathlib import Path
 
-from app.errors import CarboyError
+from app.errors import CarboyError, disk_full, has_room
 from app.paths import private_folder
 from app.store.migrations import MIGRATIONS, Migration
 
@@ -50,8 +50,10 @@ def prepare(path: Path, migrations: Sequence[Migration] = MIGRATIONS) -> sqlite3
         raise damaged(path, error) from None
     try:
         migrate(connection, path, migrations)
-    except BaseException:
+    except BaseException as error:
         connection.close()
+        if isinstance(error, sqlite3.OperationalError) and not has_room(path.parent):
+            raise disk_full(str(path)) from None
         raise
     return connection
 
@@ -73,6 +75,8 @@ def refuse_newer(path: Path, latest: int) -> None:
 
 
 def damaged(path: Path, error: sqlite3.Error) -> CarboyError:
+    if isinstance(error, sqlite3.OperationalError) and not has_room(path.parent):
+        return disk_full(str(path))
     return CarboyError(
         f"{path} cannot be read as carboy's database: {error}",
         f"Move it away, or put back a backup from {path.parent}",

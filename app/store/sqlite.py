@@ -5,6 +5,7 @@ failure is the caller's to see; nothing is retried silently and nothing is half 
 """
 
 import asyncio
+import logging
 import sqlite3
 import time
 from collections.abc import Callable, Sequence
@@ -15,13 +16,15 @@ from typing import Any
 import orjson
 
 from app.core.model import BottleView, StreamEvent
-from app.errors import CarboyError
+from app.errors import CarboyError, disk_full, has_room
 from app.store import proposals
 from app.store.base import Asker, Decided, EventQuery, NewEvent, Position, ProposalRow, Store
 from app.store.chain import AuditRow
 from app.store.connection import connect, prepare
 from app.store.queries import event_query
 from app.tasks import cancel_and_wait, spawn
+
+log = logging.getLogger(__name__)
 
 CHECKPOINT_SECONDS = 300.0
 """control-plane.md, "Store"."""
@@ -75,15 +78,27 @@ class SqliteStore(Store):
     async def _checkpoints(self) -> None:
         while True:
             await asyncio.sleep(CHECKPOINT_SECONDS)
-            await self.checkpoint()
+            try:
+                await self.checkpoint()
+            except CarboyError as error:  # the next one may succeed
+                log.warning("the store could not be tidied: %s", error)
 
     async def _writing[T](self, work: Callable[[sqlite3.Connection], T]) -> T:
         def job() -> T:
             if self._writer is None:
                 raise closed()
-            return work(self._writer)
+            try:
+                return work(self._writer)
+            except sqlite3.OperationalError as error:
+                raise _plain(error, self._path) from error
 
-        return await asyncio.get_running_loop().run_in_executor(self._write, job)
+        try:
+            done = await asyncio.get_running_loop().run_in_executor(self._write, job)
+        except CarboyError as error:
+            self.fault = error if error.code in _FAULTS else self.fault
+            raise
+        self.fault = None
+        return done
 
     async def _reading[T](self, work: Callable[[sqlite3.Connection], T]) -> T:
         def job() -> T:
@@ -180,8 +195,22 @@ def closed() -> CarboyError:
 
 
 def _close_writer(db: sqlite3.Connection) -> None:
-    db.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchall()
-    db.close()
+    """Never raises: what was committed is on disk either way, and the next opening finishes it."""
+    for work in (lambda: db.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchall(), db.close):
+        try:
+            work()
+        except sqlite3.Error as error:
+            log.warning("the store could not be written out whole at its end: %s", error)
+
+
+_FAULTS = frozenset({"disk_full", "store"})
+
+
+def _plain(error: sqlite3.OperationalError, path: Path) -> CarboyError:
+    """A failure of the disk in words a person understands. SQLite tells of a full one in several ways."""
+    if error.sqlite_errorname == "SQLITE_FULL" or not has_room(path.parent):
+        return disk_full("the database")
+    return CarboyError(f"The database refused: {error}", f"Look at {path.parent}; running bottles go on", "store")
 
 
 def _add_events(

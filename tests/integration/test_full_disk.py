@@ -1,0 +1,135 @@
+"""The real controller on a disk without room: it says so, bottles run on and can be ended, and nothing is half done."""
+
+import asyncio
+import os
+import subprocess
+from collections.abc import AsyncIterator, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import psutil
+import pytest
+
+from app.client import Client
+from app.core.model import BottleView, LaunchRequest
+from app.errors import CarboyError
+from app.paths import Paths
+from app.store.sqlite import SqliteStore
+from tests.conftest import until
+from tests.integration.launching import prepare
+
+pytestmark = pytest.mark.sandbox
+
+
+@pytest.fixture
+def small_disk(paths: Paths) -> Iterator[Path]:
+    """The state folder on a file system of 6 MiB."""
+    if os.geteuid() != 0:
+        pytest.skip("only root can mount a small file system")
+    paths.state.mkdir(parents=True, mode=0o700)
+    done = subprocess.run(["mount", "-t", "tmpfs", "-o", "size=6m,mode=0700", "none", paths.state], check=False)
+    if done.returncode:
+        pytest.skip("mounting is not allowed here")
+    yield paths.state
+    subprocess.run(["umount", "-l", paths.state], check=True)
+
+
+@contextmanager
+def full(disk: Path) -> Iterator[None]:
+    filler = disk / "filler"
+    with filler.open("wb", buffering=0) as file:
+        try:
+            while file.write(b"x" * 4096):
+                pass
+        except OSError:
+            pass
+    yield
+    filler.unlink()
+
+
+@pytest.fixture
+async def client(small_disk: Path, paths: Paths) -> AsyncIterator[Client]:
+    async with await Client.connect(paths) as one:
+        yield one
+        for view in await one.bottles():
+            await one.kill(view.slug) if view.state == "running" else None
+        pid = (await one.status()).pid
+        await one.shutdown(force=True)
+        await until(lambda: not psutil.pid_exists(pid))
+
+
+async def launch(client: Client, project: Path, label: str, script: str) -> BottleView:
+    request = LaunchRequest(
+        bottles=("plain",), command=("/bin/sh", "-c", script), cwd=str(project), label=label, headless=True
+    )
+    async for item in client.launch(request):
+        if isinstance(item, BottleView):
+            return item
+    raise AssertionError("no answer")
+
+
+async def test_a_full_disk_is_told_and_bottles_can_be_ended(small_disk: Path, client: Client, paths: Paths) -> None:
+    project = prepare(paths)
+    for label in ("one", "two"):
+        assert (await launch(client, project, label, "sleep 1000")).state == "running"
+    with full(small_disk):
+        with pytest.raises(CarboyError) as caught:
+            await launch(client, project, "three", "true")
+        assert caught.value.code in ("disk_full", "zygote"), caught.value
+        assert "room" in caught.value.hint
+        assert (await client.kill("one")).state == "failed"
+        warnings = (await client.status()).warnings
+        assert any("disk is full" in text for text in warnings), warnings
+        assert any("audit" in text for text in warnings), warnings
+        assert (await client.doctor()).checks[0].name == "controller"
+        assert (await client.bottle("two")).state == "running"
+        with pytest.raises(CarboyError) as caught:
+            await client.thaw("two")
+        assert caught.value.code == "disk_full"  # what gives access is not done without its row
+        assert not paths.session_state("three").exists()
+    assert (await launch(client, project, "three", "exit 0")).slug == "three"
+    await asyncio.wait_for(client.wait("three"), 20)
+    assert (await client.status()).warnings == ()
+    trail = await client.audit()
+    assert trail["findings"] == []
+    actions = [(row["action"], row["slug"]) for row in trail["rows"]]
+    assert ("kill", "one") in actions
+    assert ("thaw", "two") not in actions
+
+
+async def test_a_controller_ends_and_starts_on_a_full_disk(small_disk: Path, client: Client, paths: Paths) -> None:
+    project = prepare(paths)
+    assert (await launch(client, project, "one", "sleep 1000")).state == "running"
+    with full(small_disk):
+        os.kill((await client.status()).pid, 15)
+        try:
+            views = await client.bottles()  # starts the next one
+        except CarboyError as error:
+            assert error.code in ("disk_full", "connection_lost"), error  # noqa: PT017  # it may come up as well
+        else:
+            assert [view.state for view in views] == ["running"]
+    assert [view.state for view in await client.bottles()] == ["running"]
+
+
+async def test_a_store_closes_on_a_full_disk(small_disk: Path, paths: Paths) -> None:
+    store = SqliteStore(paths.database)
+    await store.open()
+    await store.last_seq()
+    with full(small_disk):
+        from tests.controller.standin import view
+
+        async def fill() -> None:
+            for number in range(2000):
+                await store.save_session(view(f"bottle-{number}"))
+
+        with pytest.raises(CarboyError) as caught:
+            await fill()
+        assert caught.value.code == "disk_full"
+        assert store.fault is caught.value
+        await store.close()
+    again = SqliteStore(paths.database)
+    await again.open()
+    kept = len(await again.sessions(limit=5000))
+    await again.save_session(view("later"))
+    assert len(await again.sessions(limit=5000)) == kept + 1
+    await again.close()
