@@ -15,6 +15,7 @@ GROUP = "carboy.providers"
 BUILT_IN = {
     "claude": "app.providers.claude:ClaudeProvider",
     "codex": "app.providers.codex:CodexProvider",
+    "gemini": "app.providers.gemini:GeminiProvider",
     "shell": "app.providers.shell:ShellProvider",
 }
 

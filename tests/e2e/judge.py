@@ -6,6 +6,7 @@ The vendor's side is the judge: what it saw is what left the bottle.
 import asyncio
 import json
 import os
+import subprocess
 import time
 from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import asynccontextmanager
@@ -27,8 +28,11 @@ from tests.e2e.world import Agent, World
 
 REFUSED = "refused.example"
 """A host that no route names: the agents' commands try it."""
-LOOK_AROUND = f"env > env.txt; curl -sS -o /dev/null -w '%{{http_code}}' https://{REFUSED}/ > curl.txt 2>&1; true"
-"""What an agent is made to run: it shows what the agent could read, and what it could not reach."""
+LOOK_AROUND = (
+    "echo hello > hello.txt; env > env.txt; "
+    f"curl -sS -o /dev/null -w '%{{http_code}}' https://{REFUSED}/ > curl.txt 2>&1; true"
+)
+"""What an agent is made to run: it writes the file, shows what the agent could read, and tries the other host."""
 
 
 class InProject:
@@ -47,6 +51,25 @@ def a_world(worlds: Callable[..., World], agent: Agent, make: Callable[[str], Sc
     world = worlds(script, agent)
     script.folder = str(world.project)
     return world
+
+
+def start(world: World, secrets: dict[str, str], *options: str) -> subprocess.CompletedProcess[str]:
+    """One headless turn in a bottle named `turn`."""
+    ran = world.run(
+        "start", "dev", "--headless", "--label", "turn", "--prompt", "Write the file", "--cwd", str(world.project),
+        *options, env=secrets,
+    )  # fmt: skip
+    assert not [value for value in secrets.values() if value in ran.stdout + ran.stderr]
+    return ran
+
+
+def assert_file_written(world: World, ran: subprocess.CompletedProcess[str]) -> None:
+    """The turn came to its end, and the agent wrote what it was told to, as the project's owner."""
+    assert ran.returncode == 0, ran.stderr + ran.stdout
+    assert "All done: the file is there." in ran.stdout
+    hello = world.project / "hello.txt"
+    assert hello.read_text() == "hello\n"
+    assert hello.stat().st_uid == world.project.stat().st_uid
 
 
 def placeholders(world: World) -> list[str]:

@@ -1,0 +1,97 @@
+"""The `gemini` provider: Google's Gemini CLI, unmodified, with a placeholder where its API key would be.
+
+Facts about the CLI are from running 0.61.0 behind a recording proxy (docs/providers.md).
+"""
+
+from app.backends.base import FileIn
+from app.core.schema import Manifest
+from app.providers.base import Credential, Found, LaunchContext, Prepared, Provider
+from app.providers.locate import Recipe, locate
+from app.providers.prepare import PATIENCE_MS, bounded, command, json_file, model, placeholder_env, startup_args
+from app.providers.vendors import VENDORS
+from sidecar.contract import Route
+
+GOOGLE = VENDORS["google"]
+INSTALL = "Install it with `npm install -g @google/gemini-cli`"
+REQUEST_TIMEOUT_FLAG = 45773134
+"""The flag that holds the limit for an answer in seconds; without it 60 (seen in 0.61.0)."""
+
+SETTINGS = {
+    "general": {"enableAutoUpdate": False, "enableAutoUpdateNotification": False},
+    "security": {
+        "auth": {"selectedType": "gemini-api-key", "enforcedType": "gemini-api-key"},
+        "folderTrust": {"enabled": False},
+    },
+    "privacy": {"usageStatisticsEnabled": False},
+    "telemetry": {"enabled": False},
+    "ide": {"enabled": False, "hasSeenNudge": True},
+    "tools": {"useRipgrep": False},  # it is not in every bottle, and its absence is told above every answer
+    "ui": {"hideTips": True},
+}
+
+
+class GeminiProvider(Provider):
+    """Gemini CLI by API key."""
+
+    name = "gemini"
+    title = "Gemini CLI"
+    tested_versions = ">=0.61,<1"
+    install_hint = INSTALL
+
+    def find(self, environ: dict[str, str]) -> Found:
+        return locate(RECIPE, environ)
+
+    def credentials(self, manifest: Manifest) -> tuple[Credential, ...]:
+        self.check(manifest)
+        return (GOOGLE.credential(manifest.bottle.agent_provider.auth_token),)
+
+    def routes(self, manifest: Manifest) -> tuple[Route, ...]:
+        self.check(manifest)
+        return (GOOGLE.route,)
+
+    def prepare(self, context: LaunchContext) -> Prepared:
+        folder = f"{context.home}/.gemini"
+        env = {
+            "GEMINI_EXP": f"{folder}/carboy-flags.json",
+            "GEMINI_CLI_TRUST_WORKSPACE": "true",
+            "GEMINI_TELEMETRY_ENABLED": "false",
+        }
+        files = [
+            json_file(f"{folder}/settings.json", SETTINGS),
+            json_file(env["GEMINI_EXP"], _flags()),
+        ]
+        if context.manifest.prompt:  # its own instructions stay; this is what it takes for the user's
+            files.append(FileIn(f"{folder}/GEMINI.md", context.manifest.prompt.encode(), 0o600))
+        env |= placeholder_env(context, self.credentials(context.manifest))
+        return Prepared(command(context, RECIPE.program, _arguments(context)), tuple(files), env)
+
+    def skills_folder(self, home: str) -> str | None:
+        return f"{home}/.gemini/skills"
+
+
+RECIPE = Recipe(
+    program="gemini",
+    package="@google/gemini-cli",
+    title=GeminiProvider.title,
+    install_hint=INSTALL,
+    tested=((0, 61), (1,)),
+    node=(20,),
+)
+
+
+def _arguments(context: LaunchContext) -> tuple[str, ...]:
+    """The task is one word with its option, so that it may begin with a dash."""
+    argv = ["--yolo", "--skip-trust"]
+    wanted = model(context)
+    if wanted:
+        argv += ["--model", wanted]
+    argv += startup_args(context)
+    if context.task:
+        option = "--prompt" if context.headless else "--prompt-interactive"
+        argv.append(f"{option}={bounded(context.task, 'the task')}")
+    return tuple(argv)
+
+
+def _flags() -> dict[str, object]:
+    flag = {"flagId": REQUEST_TIMEOUT_FLAG, "intValue": str(PATIENCE_MS // 1000)}
+    return {"flags": [flag], "experimentIds": []}
