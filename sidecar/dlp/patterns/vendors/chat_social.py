@@ -243,7 +243,7 @@ _CHAT = (
         "webex-bot-token",
         "Webex",
         "bot or personal token",
-        rf"[A-Za-z0-9]{{64}}_[A-Z0-9]{{4}}_{_UUID}",
+        rf"[A-Za-z0-9]{{64}}_(?:PF84|PE93)_{_UUID}",
         "WEBEX_TOKEN=<b62:64>_PF84_<uuid>",
         no=("<b62:40>_PF84_<uuid>", "<b62:64>_pf84_<uuid>"),
     ),

@@ -95,14 +95,6 @@ TYPES = (
         no=("A3-<B32:6>-<B32:6>", "A4-<B32:6>-<B32:6>-<B32:5>-<B32:5>-<B32:5>-<B32:5>"),
     ),
     cred(
-        "onepassword-connect-token",
-        "1Password",
-        "webhook or events token",
-        r"opse_[A-Za-z0-9_-]{40,200}",
-        "opse_<url:60>a",
-        no=("opse_<url:12>", "opsx_<url:61>"),
-    ),
-    cred(
         "bitwarden-access-token",
         "Bitwarden",
         "Secrets Manager access token",

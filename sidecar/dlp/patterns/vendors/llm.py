@@ -141,6 +141,7 @@ _LABS = (
         r"[0-9a-f]{32}\.[A-Za-z0-9]{16}",
         "ZAI_API_KEY=<hex:32>.<b62:16>",
         no=("<hex:32>.<b62:8>", "asset-<hex:40>.<b62:16>"),
+        keys=("zhipu", "bigmodel", "zai_api", "z_ai_api", "glm_api", "z.ai"),
         check=lambda text: mixed(text[33:]),
     ),
     cred(
