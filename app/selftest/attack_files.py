@@ -4,6 +4,7 @@
 
 import contextlib
 import ctypes
+import fcntl
 import os
 import struct
 
@@ -85,6 +86,15 @@ def _(facts):
     return True
 
 
+def own_and_read_only(target, fd):
+    # a file that the bottle can open by its name as well (libffi keeps itself open) was not brought in
+    try:
+        same = os.path.samestat(os.stat(target), os.fstat(fd))
+        return same and fcntl.fcntl(fd, fcntl.F_GETFL) & os.O_ACCMODE == os.O_RDONLY
+    except OSError:
+        return False
+
+
 @probe("files.inherited_descriptors")
 def _(facts):
     for name in os.listdir("/proc/self/fd"):
@@ -92,6 +102,8 @@ def _(facts):
             try:
                 target = os.readlink("/proc/self/fd/" + name)
             except OSError:
+                continue
+            if own_and_read_only(target, int(name)):
                 continue
             if target.startswith("/") and "/fd" not in target and facts["facts"] not in target:
                 return True

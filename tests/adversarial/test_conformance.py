@@ -29,8 +29,12 @@ def readable_python() -> Iterator[tuple[Path, Path]]:
     folder = Path(tempfile.mkdtemp(prefix="carboy-python-"))
     try:
         folder.chmod(0o755)
-        subprocess.run(["cp", "-a", "--reflink=auto", sys.base_prefix, folder / "python"], check=True)
         version = f"python{sys.version_info.major}.{sys.version_info.minor}"
+        if sys.base_prefix == "/usr":  # the system's own: everybody may read it, and it is more than an interpreter
+            base = Path("/usr/bin", version)
+            subprocess.run([base, "-m", "venv", "--without-pip", folder / "python"], check=True)
+        else:
+            subprocess.run(["cp", "-a", "--reflink=auto", sys.base_prefix, folder / "python"], check=True)
         packages = next(path for path in sys.path if path.endswith("site-packages"))
         subprocess.run(
             ["cp", "-a", "--reflink=auto", f"{packages}/.", folder / f"python/lib/{version}/site-packages"], check=True

@@ -194,7 +194,7 @@ async def test_oversized_heads_are_refused(box: Bottle, upstream: Upstream):
     assert code_of(await raw(box, big, connect=f"{HOST}:443", sni=HOST)) == "headers_too_large"
     async with box.client(http2=True) as client:
         with contextlib.suppress(httpx.HTTPError):
-            assert (await client.get(f"https://{HOST}/", headers={"x": "a" * 1_000_000})).status_code >= 400
+            assert (await client.get(f"https://{HOST}/", headers={"x": "a" * 300_000})).status_code >= 400
         assert (await client.get(f"https://{HOST}/")).status_code == 200
     assert len(upstream.seen) == 1
 
