@@ -13,6 +13,7 @@ from pydantic import BaseModel, TypeAdapter
 
 from app.client.start import ensure
 from app.client.streams import Backoff, RemoteTerminal, event_messages, lost
+from app.core.approvals import ApproveBody, ProposalView, RejectBody, RoutesEdit, RoutesView
 from app.core.model import (
     BottleView,
     Catalogue,
@@ -37,6 +38,7 @@ type Connection = Literal["connected", "reconnecting"]
 
 _PROVENANCES = TypeAdapter(tuple[Provenance, ...])
 _VIEWS = TypeAdapter(list[BottleView])
+_PROPOSALS = TypeAdapter(list[ProposalView])
 
 
 class Client:
@@ -192,8 +194,29 @@ class Client:
             for item in orjson.loads(await self._call("GET", "/v1/log", query=asked))
         ]
 
-    async def proposals(self, *, slug: str | None = None, state: str | None = None) -> list[dict[str, Any]]:
-        return orjson.loads(await self._call("GET", "/v1/proposals", query={"slug": slug, "state": state}))
+    async def proposals(self, *, slug: str | None = None, state: str | None = None) -> list[ProposalView]:
+        """What waits for a decision, or got one, the oldest first."""
+        asked = {"slug": slug, "state": state}
+        return _PROPOSALS.validate_json(await self._call("GET", "/v1/proposals", query=asked))
+
+    async def proposal(self, identity: str) -> ProposalView:
+        """One proposal, with the routes that it would give to edit."""
+        return ProposalView.model_validate_json(await self._call("GET", _proposal(identity)))
+
+    async def approve(self, identity: str, body: ApproveBody) -> ProposalView:
+        """Approve it as shown or as edited; with `preview` nothing happens, and the answer shows what would."""
+        return ProposalView.model_validate_json(await self._call("POST", f"{_proposal(identity)}/approve", body))
+
+    async def reject(self, identity: str, body: RejectBody) -> ProposalView:
+        return ProposalView.model_validate_json(await self._call("POST", f"{_proposal(identity)}/reject", body))
+
+    async def live_routes(self, slug: str) -> RoutesView:
+        """A bottle's routes in force, as a file to edit."""
+        return RoutesView.model_validate_json(await self._call("GET", f"{_bottle(slug)}/policy"))
+
+    async def edit_routes(self, slug: str, body: RoutesEdit) -> RoutesView:
+        """Put an edited routes file into force; with `preview` only show what that would change."""
+        return RoutesView.model_validate_json(await self._call("POST", f"{_bottle(slug)}/policy", body))
 
     async def audit(self) -> dict[str, Any]:
         return orjson.loads(await self._call("GET", "/v1/audit", timeout=None))
@@ -300,6 +323,10 @@ _PASSING = frozenset({"connection_lost", "controller_silent"})
 
 def _bottle(slug: str) -> str:
     return f"/v1/bottles/{quote(slug, safe='')}"
+
+
+def _proposal(identity: str) -> str:
+    return f"/v1/proposals/{quote(identity, safe='')}"
 
 
 def _params(query: dict[str, Any] | None) -> dict[str, str]:

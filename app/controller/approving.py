@@ -15,7 +15,7 @@ from app.controller.session import Session
 from app.core.approvals import ApproveBody, RoutesEdit, RoutesView
 from app.core.proposal import ACCESS, TEMPORARY
 from app.core.risks import risks
-from app.core.routes import Grant, Routes, additions, changed_hosts, effective, lasting_after_edit, widen
+from app.core.routes import Grant, Routes, additions, alike, changed_hosts, lasting_after_edit, widen
 from app.core.routetext import diff, read_routes
 from app.errors import CarboyError
 from app.manifests.saving import Saving, prepare
@@ -187,8 +187,8 @@ def _change(session: Session, identity: str, after: Routes, asked: Routes, body:
         return Change(lasting, (*grants, policies.grant(identity, added, body.scope, time.time())))
     if body.routes is not None:
         return Change(*lasting_after_edit(after, lasting, grants))
-    wider = widen(lasting, asked)
-    return Change(wider, grants if effective(wider, grants) == after else grants)
+    wider = Change(widen(lasting, asked), grants)
+    return wider if alike(wider.routes, after) else Change(*lasting_after_edit(after, lasting, grants))
 
 
 async def _prepare_saving(paths: Paths, session: Session, hosts: tuple[str, ...], lasting: Routes) -> Saving | None:

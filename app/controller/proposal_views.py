@@ -141,7 +141,7 @@ def _title(asked: Routes) -> str:
         return "nothing that is not allowed already"
     if len(asked) > 1:
         return f"{len(asked)} hosts: {', '.join(route.host for route in asked[:3])}"
-    route = asked[0]
+    route = next(iter(asked))
     if not route.matches:
         return f"{route.host} (anything)"
     first = route.matches[0]

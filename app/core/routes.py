@@ -184,6 +184,16 @@ def additions(present: Routes, edited: Routes) -> Routes | None:
     return tuple(asked) if set(widen(present, asked)) == set(edited) else None
 
 
+def alike(one: Routes, other: Routes) -> bool:
+    """Whether two lists allow the same, in whatever order they say it."""
+    return sorted(map(_canonical, one)) == sorted(map(_canonical, other))
+
+
+def _canonical(route: Route) -> str:
+    matches = tuple(sorted(route.matches, key=RouteMatch.model_dump_json))
+    return route.model_copy(update={"matches": matches}).model_dump_json()
+
+
 def changed_hosts(before: Routes, after: Routes) -> tuple[str, ...]:
     """Hosts whose routes differ, in the order of `after`, then those that are gone."""
     hosts = dict.fromkeys(route.host for route in (*after, *before))

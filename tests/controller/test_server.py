@@ -18,6 +18,7 @@ from app.client import Client
 from app.controller.api import Parts
 from app.controller.audit import Audit
 from app.controller.events import Bus
+from app.controller.proposals import Proposals
 from app.controller.server import Activity, Server
 from app.core.model import Doctor, LaunchRequest, LaunchStep
 from app.errors import CarboyError, NotFound, Refused
@@ -27,6 +28,7 @@ from app.store.sqlite import SqliteStore
 from app.tasks import cancel_and_wait, spawn
 from sidecar.secret import Secret
 from tests.conftest import until
+from tests.controller.desk import TestDesk
 from tests.controller.standin import Registry, view
 
 
@@ -56,7 +58,8 @@ async def room(paths: Paths) -> AsyncIterator[Room]:
     async def doctor() -> Doctor:
         return Doctor()
 
-    parts = Parts(paths, store, bus, audit, bottles, doctor, lambda: stopped.append(True))
+    proposals = Proposals(store, bus, audit, TestDesk(paths), paths)
+    parts = Parts(paths, store, bus, audit, bottles, doctor, lambda: stopped.append(True), proposals=proposals)
     server = Server(parts, paths.controller_socket, activity)
     await server.start()
     client = await Client.connect(paths, start=False)
