@@ -17,7 +17,7 @@ from typing import Any, NamedTuple
 from sidecar.dlp import fold
 from sidecar.dlp.bits import BASE64, ascii_group, base32_offsets
 from sidecar.dlp.matcher import Spec
-from sidecar.dlp.needles import decoded_url_alphabet
+from sidecar.dlp.needles import OVERLAYS, decoded_url_alphabet
 from sidecar.dlp.portable_matcher import compile_re2
 from sidecar.dlp.rules import windows
 
@@ -56,11 +56,14 @@ class Allowance:
 
 @dataclass(frozen=True, slots=True)
 class Decoder:
-    """`specs` find where it has work; `expand` does it, given the ends of those places, or None for everywhere."""
+    """`specs` find where it has work; `expand` does it, given the ends of those places, or None for everywhere. `outer`:
+    only for texts near the top, or the possibilities would multiply with the depth.
+    """
 
     name: str
     specs: tuple[Spec, ...]
     expand: Callable[[bytes, Sequence[int] | None, Allowance], Iterator[Derived]]
+    outer: bool = False
 
 
 def _windows(text: bytes, ends: Sequence[int] | None, reach: int = REACH) -> Iterator[tuple[int, int]]:
@@ -76,6 +79,9 @@ def _local(name: str, decode: Callable[[bytes], bytes]) -> Callable[..., Iterato
             decoded = decode(piece)
             if decoded and decoded != piece:
                 yield Derived(name, start, end, allowance.take(decoded))
+                fully = decode(decode(decoded))  # layers of one kind cost no depth
+                if fully != decoded:
+                    yield Derived(name, start, end, allowance.take(fully))
 
     return expand
 
@@ -91,13 +97,8 @@ _ESCAPES = re.compile(
 
 
 def percent(data: bytes) -> bytes:
-    """Percent-encoding taken off, twice where it was put on twice."""
-    for _ in range(3):
-        changed = _PERCENT.sub(lambda match: bytes.fromhex(match.group().replace(b"%", b"").decode()), data)
-        if changed == data:
-            break
-        data = changed
-    return data
+    """One layer of percent-encoding taken off."""
+    return _PERCENT.sub(lambda match: bytes.fromhex(match.group().replace(b"%", b"").decode()), data)
 
 
 def _unescape(match: re.Match[bytes]) -> bytes:
@@ -116,13 +117,8 @@ def _unescape(match: re.Match[bytes]) -> bytes:
 
 
 def unescape(data: bytes) -> bytes:
-    """Backslash escapes of JSON, JavaScript, Python and C taken off, up to three levels of them."""
-    for _ in range(3):
-        changed = _ESCAPES.sub(_unescape, data)
-        if changed == data:
-            break
-        data = changed
-    return data
+    """One layer of the backslash escapes of JSON, JavaScript, Python and C taken off."""
+    return _ESCAPES.sub(_unescape, data)
 
 
 def entities(data: bytes) -> bytes:
@@ -210,11 +206,18 @@ _ASCII_PARTS = re.compile(rb"[\x00-\x7f]{8,}")
 
 def _base64(text: bytes, ends: Sequence[int] | None, allowance: Allowance) -> Iterator[Derived]:
     for start, end in _runs(text, ends, _B64, _B64_LINES):
-        run = decoded_url_alphabet(text[start:end].translate(None, _NOT_B64))
+        run = _letters(text[start:end])
         for offset in range(4):
             data = _a2b(run[offset:])
             if found := _text_in(data):
                 yield Derived("base64", start, end, allowance.take(found))
+
+
+def _letters(run: bytes) -> bytes:
+    """The letters of base64 in wrapped lines, of either alphabet."""
+    if b"\\" in run:
+        run = re.sub(rb"\\[nrt]", b"", run)
+    return decoded_url_alphabet(run.translate(None, _NOT_B64))
 
 
 def _a2b(run: bytes) -> bytes:
@@ -255,7 +258,7 @@ def _gzip(text: bytes, ends: Sequence[int] | None, allowance: Allowance) -> Iter
             lines = _B64_LINES.match(text, match.start())
             if lines is None or lines.end() < done:
                 continue
-            run = decoded_url_alphabet(text[lines.start() : lines.end()].translate(None, _NOT_B64))
+            run = _letters(lines.group())
             if data := inflate(_a2b(run), allowance):
                 done = lines.end()
                 yield Derived("gzip+base64", match.start(), done, allowance.take(data))
@@ -283,22 +286,58 @@ def inflate(data: bytes, allowance: Allowance) -> bytes:
     return plain
 
 
+# --- over another encoding ----------------------------------------------------------------------------------------
+
+_TAKEN_OFF = (percent, unescape, entities)
+
+
+def _overlaid(text: bytes, ends: Sequence[int] | None, allowance: Allowance) -> Iterator[Derived]:
+    """Escapes under a reversal, swapped case or rot13: what of the text was not escaped must be turned back first."""
+    for start, end in _windows(text, ends):
+        for name, overlay in OVERLAYS.items():
+            turned = overlay(text[start:end])
+            for decode in _TAKEN_OFF:
+                decoded = decode(turned)
+                if decoded != turned:
+                    yield Derived(name, start, end, allowance.take(decoded))
+
+
+def _overlaid_gzip(text: bytes, ends: Sequence[int] | None, allowance: Allowance) -> Iterator[Derived]:
+    for start, end in _runs(text, ends, _B64, _B64_LINES):
+        for name, overlay in OVERLAYS.items():
+            turned = overlay(text[start:end])
+            for part in _gzip(turned, None, allowance):
+                yield Derived(f"{name}+{part.name}", start, end, part.data)
+
+
+# Letters and digits that were escaped for no reason: over-encoding. As they are, reversed, and in rot13.
+_OVER = r"%(?:3[0-9]|[46][1-9A-Fa-fN-Sn-s]|[57][0-9AaNn])|(?:[0-9]3|[1-9A-Fa-f][46]|[0-9Aa][57])%"
+_OVER_ESCAPES = r"\\[uUhHxXkK](?:00){0,1}[2-7][0-9A-Fa-fN-Sn-s]|[0-9A-Fa-f][2-7](?:00){0,1}[uUxX]\\"
+_OVER_ENTITIES = r"&#(?:[0-9]|[xXkK][2-7])|[0-9A-Fa-f][2-7][xX]{0,1}#&|[0-9]#&"
+
+
 # --- what gives each away -----------------------------------------------------------------------------------------
 
 
 @cache
 def decoders() -> tuple[Decoder, ...]:
     """All of them, in order of how often they have work."""
-    wrapped = r"[A-Za-z0-9+/]{6}\\[nr][A-Za-z0-9+/\\]{6}"
+    over = (Spec(_OVER), Spec(_OVER_ESCAPES), Spec(_OVER_ENTITIES))
+    wrapped = r"[A-Za-z0-9+/]{6}\\[nr](?:\\[nrt]| ){0,16}[A-Za-z0-9+/]{6}"
+    broken = r"(?:[A-Za-z0-9]{1,11}[^A-Za-z0-9\\]{0,2}\\[nrt]){4}"
     entity = r"&(?:#[0-9xX]|(?:sol|plus|equals|lowbar|hyphen|dash|period|colon|amp|lt|gt|quot|apos|num|commat|percnt);)"
     group64 = ascii_group(BASE64, also="-_")
     any64 = r"[A-Za-z0-9+/_\-]"
     return (
         Decoder("folded", (Spec(fold.search_source()),), _local("folded", _folded)),
-        Decoder("url", (Spec(r"%[2-7][0-9A-Fa-f]"),), _local("url", percent)),
+        Decoder("url", (Spec(r"%[0-9A-Fa-f]{2}"),), _local("url", percent)),
         Decoder(
             "escapes",
-            (Spec(r"\\u[0-9A-Fa-f{]|\\x[2-7][0-9A-Fa-f]|\\[01][0-7]{2}\\[01][0-7]|\\/[A-Za-z0-9]"), Spec(wrapped)),
+            (
+                Spec(r"\\u[0-9A-Fa-f{]|\\x[2-7][0-9A-Fa-f]|\\[01][0-7]{2}\\[01][0-7]|\\/[A-Za-z0-9]"),
+                Spec(wrapped),
+                Spec(broken),
+            ),
             _local("escapes", unescape),
         ),
         Decoder("entities", (Spec(entity),), _local("entities", entities)),
@@ -324,5 +363,7 @@ def decoders() -> tuple[Decoder, ...]:
         ),
         Decoder("base32", (Spec("[A-Z2-7]{32}", runs=True), Spec("[a-z2-7]{32}", runs=True)), _base32),
         Decoder("gzip", (Spec(_GZIP_SIGN),), _gzip),
+        Decoder("overlaid", over, _overlaid, outer=True),
+        Decoder("overlaid-gzip", (Spec("h4Si|U4fV|Is4H"),), _overlaid_gzip, outer=True),
         Decoder("binary-gzip", (Spec(r"\x1f\x8b\x08"),), _binary_gzip),
     )

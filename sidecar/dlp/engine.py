@@ -229,7 +229,9 @@ class Engine:
         if depth and signs:
             parts: list[Derived] = []
             for place, ends in sorted(signs.items(), key=lambda each: each[0]):
-                parts.extend(self._shapes.decoders[place].expand(view.text, ends and sorted(ends), work.allowance))
+                decoder = self._shapes.decoders[place]
+                if depth >= DEPTH - 1 or not decoder.outer:
+                    parts.extend(decoder.expand(view.text, ends and sorted(ends), work.allowance))
             if parts:
                 self._examine(derived(view, parts), work, depth - 1)
 

@@ -10,7 +10,7 @@ import base64
 import codecs
 import html
 import zlib
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import NamedTuple
 
@@ -123,14 +123,25 @@ def _plain_encodings(raw: bytes) -> Iterator[Encoded]:
         yield Encoded("gzip+base64", project(core), 20, 16)
 
 
+def _reversed(value: bytes) -> bytes:
+    return value[::-1]
+
+
+def _swapped(value: bytes) -> bytes:
+    return value.translate(_SWAP)
+
+
+def _rot13(value: bytes) -> bytes:
+    return codecs.encode(value.decode("latin-1"), "rot13").encode("latin-1")
+
+
+OVERLAYS: dict[str, Callable[[bytes], bytes]] = {"reversed": _reversed, "case-swapped": _swapped, "rot13": _rot13}
+
+
 def _overlaid(encoded: Encoded) -> Iterator[Encoded]:
     """The encodings that look like text, over another one."""
     stride = max(3, encoded.stride)
-    for name, change in (
-        ("reversed", lambda value: value[::-1]),
-        ("case-swapped", lambda value: value.translate(_SWAP)),
-        ("rot13", lambda value: codecs.encode(value.decode("latin-1"), "rot13").encode("latin-1")),
-    ):
+    for name, change in OVERLAYS.items():
         texts = tuple(change(text) for text in encoded.texts)
         label = name if encoded.name == "raw" else f"{name}+{encoded.name}"
         yield Encoded(label, change(encoded.projection), encoded.window, stride, texts)

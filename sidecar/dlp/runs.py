@@ -11,7 +11,7 @@ LEAST = 24
 AFTER = 64
 """Bytes kept behind a run: the further parts of dotted tokens."""
 
-_CLASS = bytes(97 if chr(code).isalnum() and code < 128 or code in b"+/_-" else 32 for code in range(256))
+_CLASS = bytes(97 if (chr(code).isalnum() and code < 128) or code in b"+/_-" else 32 for code in range(256))
 _NEEDLE = b"a" * LEAST
 
 

@@ -103,7 +103,7 @@ def _best(nodes: Any, least: int) -> set[str]:
             continue
         run = {left + right for left in run for right in step}
     close()
-    return max(found, key=lambda words: min(map(len, words)), default=set())
+    return max(found, key=lambda words: min(map(len, words)), default=set[str]())
 
 
 def _exact(op: str, argument: Any) -> set[str] | None:
@@ -146,7 +146,7 @@ def _inside(op: str, argument: Any, least: int) -> set[str]:
         return _best(argument[-1], least)
     if op == "BRANCH":
         parts = [_best(branch, least) for branch in argument[1]]
-        return set().union(*parts) if all(parts) else set()
+        return set[str]().union(*parts) if all(parts) else set[str]()
     if op == "MAX_REPEAT" and argument[0] >= 1:
         return _best(argument[2], least)
     return set()

@@ -57,12 +57,12 @@ def derived(parent: View, parts: Sequence[Derived]) -> View:
 
 
 def json_strings(document: Any) -> list[str]:
-    """All strings of a document, keys too, in the order in which they stand."""
+    """All strings and numbers of a document, keys too, in the order in which they stand."""
     found: list[str] = []
     stack: list[Any] = [document]
     while stack:
         item = stack.pop()
-        kind = type(item)
+        kind = cast(type[object], type(item))
         if kind is str:
             found.append(item)
         elif kind is dict:
@@ -71,12 +71,14 @@ def json_strings(document: Any) -> list[str]:
                 stack.append(key)
         elif kind is list:
             stack.extend(reversed(cast(list[Any], item)))
+        elif kind is int or kind is float:
+            found.append(str(item))
     return found
 
 
 @dataclass(frozen=True)
 class JsonText:
-    """The strings of a JSON text. `complete` when nothing of the text can have been lost in reading it: writing it again
+    """The strings of a JSON text. `complete` when nothing of it can have been lost in reading it: writing it again
     gives the same bytes, so there are no duplicate keys, of which a reader keeps the last only."""
 
     text: bytes
@@ -84,7 +86,7 @@ class JsonText:
 
 
 def json_text(data: bytes) -> JsonText | None:
-    """The strings of `data`, None where it is no JSON with strings."""
+    """The strings of `data`, None where it is no JSON."""
     try:
         document = orjson.loads(data)
     except orjson.JSONDecodeError:
@@ -98,7 +100,7 @@ def json_text(data: bytes) -> JsonText | None:
 
 
 def _careful(data: bytes) -> JsonText | None:
-    """As `json_text`, keeping every duplicate key's value; where that fails, escapes are taken off the text as it is."""
+    """As `json_text`, keeping every duplicate key's value; where that fails, `data` with its escapes taken off."""
     strings: list[str] = []
 
     def pairs(items: list[tuple[str, Any]]) -> list[Any]:

@@ -1,0 +1,115 @@
+"""Takes findings out of a text: JSON stays JSON, and the result is scanned again until it is clean. Pure.
+
+`None` means that it cannot be made clean (a match spans several strings, or is not in one place): the caller refuses.
+"""
+
+import json
+from collections.abc import Callable, Sequence
+from typing import Any, cast
+
+import orjson
+
+from sidecar.dlp.engine import Scan
+from sidecar.dlp.finding import Finding
+
+MARK = "[redacted]"
+_ROUNDS = 4
+_DEPTH = 200
+
+Scanner = Callable[[bytes, str | None], Scan]
+"""Scans (data, content type) with the settings of the request at hand."""
+
+
+def redacted(data: bytes, scan: Scanner, content_type: str | None = None) -> bytes | None:
+    """`data` without anything that `scan` blocks or that carries a value; None where that fails."""
+    document = _document(data)
+    for _ in range(_ROUNDS):
+        found = scan(data, content_type).findings
+        if not _blocking(found):
+            return data
+        if any(finding.detector == "limits" for finding in found):
+            return None
+        if document is not None:
+            document = _clean(document, scan, 0)
+            after = _dump(document)
+        else:
+            after = _cut(data, found)
+        if after == data:
+            return None
+        data = after
+    return data if not _blocking(scan(data, content_type).findings) else None
+
+
+def _blocking(findings: Sequence[Finding]) -> list[Finding]:
+    return [finding for finding in findings if finding.severity == "block"]
+
+
+def _document(data: bytes) -> Any | None:
+    """`data` as JSON where it is an object or a list that can be written again."""
+    if data.lstrip()[:1] not in (b"{", b"["):
+        return None
+    try:
+        return orjson.loads(data)
+    except orjson.JSONDecodeError:
+        pass
+    try:
+        return json.loads(data)
+    except (ValueError, RecursionError):
+        return None
+
+
+def _dump(document: Any) -> bytes:
+    try:
+        return orjson.dumps(document)
+    except (TypeError, ValueError):
+        return json.dumps(document, separators=(",", ":")).encode()
+
+
+def _clean(value: Any, scan: Scanner, depth: int) -> Any:
+    """`value` with every string and number in it cleaned, keys too."""
+    if depth > _DEPTH:
+        return MARK
+    if isinstance(value, str):
+        return _clean_text(value, scan)
+    if isinstance(value, dict | list) and not _blocking(scan(_dump(value), "application/json").findings):
+        return cast(Any, value)
+    if isinstance(value, dict):
+        items = cast(dict[str, Any], value).items()
+        return {_clean_text(key, scan): _clean_pair(key, each, scan, depth + 1) for key, each in items}
+    if isinstance(value, list):
+        return [_clean(each, scan, depth + 1) for each in cast(list[Any], value)]
+    if isinstance(value, int | float) and not isinstance(value, bool):
+        return MARK if _blocking(scan(str(value).encode(), None).findings) else value
+    return value
+
+
+def _clean_pair(key: str, value: Any, scan: Scanner, depth: int) -> Any:
+    """A value that is only a finding beside its key (`"password": "..."`) is cleaned as well."""
+    cleaned = _clean(value, scan, depth)
+    if isinstance(cleaned, str) and cleaned == value and len(cleaned) <= 4096:
+        pair = orjson.dumps({key: cleaned})
+        return MARK if _blocking(scan(pair, "application/json").findings) else cleaned
+    return cleaned
+
+
+def _clean_text(text: str, scan: Scanner) -> str:
+    data = text.encode("utf-8", "surrogatepass")
+    found = _blocking(scan(data, None).findings)
+    if not found:
+        return text
+    cut = _cut(data, found)
+    if _blocking(scan(cut, None).findings):
+        return MARK
+    return cut.decode("utf-8", "replace")
+
+
+def _cut(data: bytes, findings: Sequence[Finding]) -> bytes:
+    """`data` with the stretch of each finding in the raw view replaced, overlapping ones once."""
+    spans = sorted((f.start, f.end) for f in _blocking(findings) if f.view.startswith("raw") and f.end > f.start)
+    out: list[bytes] = []
+    at = 0
+    for start, end in spans:
+        if start >= at:
+            out += [data[at:start], MARK.encode()]
+        at = max(at, end)
+    return b"".join(out) + data[at:]
