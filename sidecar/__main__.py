@@ -18,7 +18,7 @@ import uvloop
 from pydantic import ValidationError
 
 from sidecar import confine
-from sidecar.contract import Policy, SidecarConfig
+from sidecar.contract import DecisionBody, Policy, SidecarConfig
 from sidecar.control import Answer, Channel, Listener, serve
 from sidecar.egress.proxy import Proxy
 from sidecar.egress.tls import system_authorities
@@ -76,6 +76,8 @@ class Sidecar:
                 case "ack":
                     self._acknowledge(body)
                     return {}
+                case "decision":
+                    return {"known": self._ready().desk.decide(_validated(DecisionBody, body))}
                 case "health":
                     return {"ok": True, "pid": os.getpid(), "missing": self._missing, **self._ready().health()}
                 case "stop":
@@ -157,7 +159,7 @@ class Sidecar:
                 channel.note("spooled", {"segment": self._spool.segment, "offset": self._spool.offset})
 
 
-def _validated[T: (SidecarConfig, Policy)](kind: type[T], body: dict[str, Any]) -> T:
+def _validated[T: (SidecarConfig, Policy, DecisionBody)](kind: type[T], body: dict[str, Any]) -> T:
     """`body` as `kind`. Raises ValueError without any of its values: they may be secrets."""
     try:
         return kind.model_validate(body)

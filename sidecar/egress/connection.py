@@ -138,6 +138,11 @@ class Edge(LiveConnectionHandler):
             self.live.clear()
 
     async def server_event(self, event: events.Event) -> None:
+        closed = isinstance(event, events.ConnectionClosed) and event.connection is self.client
+        if closed and any(exchange_of(flow).source is not None for flow in self.live.values()):
+            # the layers would only look at this after the answer that is being waited for
+            self.end("the client is gone")
+            return
         self._take(event)
 
     def _take(self, event: events.Event) -> None:
@@ -174,6 +179,10 @@ class Edge(LiveConnectionHandler):
             task = spawn(self.wakeup(command), name="wakeup")
             self.wakeup_timer.add(task)
             task.add_done_callback(self.wakeup_timer.discard)
+        elif isinstance(command, layers.NextPiece):
+            task = spawn(self._next_piece(command), name="local-answer")
+            self._tasks.add(task)
+            task.add_done_callback(self._tasks.discard)
         elif isinstance(command, commands.CloseTcpConnection):
             self._close(command, command.half_close)
         elif isinstance(command, commands.CloseConnection):
@@ -200,6 +209,21 @@ class Edge(LiveConnectionHandler):
         await waiting
         if command.blocking:
             self._take(events.HookCompleted(command))
+
+    async def _next_piece(self, command: layers.NextPiece) -> None:
+        piece = None
+        try:
+            # a client that does not read gets no more
+            await cast(asyncio.StreamWriter, self.transports[self.client].writer).drain()
+            piece = await command.source.next()
+        except ConnectionError:
+            self.end("the client is gone")
+        except Exception as error:
+            self.engine.guard.failed("local answer", None, error)
+        finally:
+            if not piece:
+                command.source.close()
+        self._take(layers.NextPieceCompleted(command, piece))
 
     async def handle_hook(self, hook: commands.StartHook) -> None:
         """mitmproxy's own way in (connected, disconnected): the same as for hooks from the layers."""

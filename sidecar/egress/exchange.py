@@ -21,6 +21,19 @@ class EdgeState(Protocol):
     addresses: dict[str, str]
 
 
+class Source(Protocol):
+    """An answer that is made in this process, piece by piece. The connection asks for the next piece when the client
+    has taken the last."""
+
+    async def next(self) -> Response | bytes:
+        """First the response without its body, then the body's pieces; an empty one is the end."""
+        ...
+
+    def close(self) -> None:
+        """Nobody listens any more."""
+        ...
+
+
 def new_id() -> str:
     """An identifier that sorts by time: 48 bits of milliseconds, 80 random ones."""
     return f"{time.time_ns() // 1_000_000:012x}{os.urandom(10).hex()}"
@@ -39,7 +52,11 @@ class Exchange:
     route: Route | None = None
     refusal: Refusal | None = None
     local: bool = False
-    """Answered by the sidecar itself (introspection): not an egress event."""
+    """Answered by the sidecar itself (introspection, MCP): not an egress event."""
+    source: Source | None = None
+    """Where a local answer comes from that takes its time."""
+    max_body: int = 64 * 1024
+    """Of a request that no route decides on."""
     sent: bool = False
     ended_by: Literal["", "client", "upstream"] = ""
     """Which side broke it off."""

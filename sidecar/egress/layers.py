@@ -11,11 +11,13 @@ The layers are generators without I/O: what they yield, `connection.py` does. No
 import re
 import time
 from collections.abc import Generator
+from dataclasses import dataclass
 from typing import Any, Protocol, cast
 
 import h2.connection
 from mitmproxy import flow as mflow
 from mitmproxy.connection import Connection, ConnectionState
+from mitmproxy.http import Response
 from mitmproxy.net.http import http1
 from mitmproxy.net.http.validate import validate_headers
 from mitmproxy.net.tls import starts_like_tls_record
@@ -32,7 +34,7 @@ from mitmproxy.proxy.layers.http._events import (
 from mitmproxy.proxy.layers.http._hooks import HttpErrorHook
 from mitmproxy.proxy.layers.tls import ClientTLSLayer
 
-from sidecar.egress.exchange import Exchange, exchange_of, refusal_response, refuse
+from sidecar.egress.exchange import Exchange, Source, exchange_of, refusal_response, refuse
 from sidecar.egress.refusal import Refusal
 from sidecar.egress.websocket import Relay
 
@@ -71,6 +73,21 @@ def error_response(status: int, message: str = "") -> bytes:
     return http1.assemble_response(response)
 
 
+class NextPiece(commands.Command):
+    """Asks for the next piece of an answer that is made in this process. `reply` is None where that failed."""
+
+    blocking = True
+
+    def __init__(self, source: Source) -> None:
+        self.source = source
+
+
+@dataclass(repr=False)
+class NextPieceCompleted(events.CommandCompleted):
+    command: NextPiece  # pyright: ignore[reportIncompatibleVariableOverride]  (as mitmproxy does itself)
+    reply: Response | bytes | None
+
+
 class Stream(engine.HttpStream):
     """One request and its response."""
 
@@ -91,7 +108,7 @@ class Stream(engine.HttpStream):
             if exchange.bytes_up > MAX_DISCARD:
                 yield from self.cut("the body of a refused request does not end")
             return
-        limit = exchange.route.max_body if exchange.route is not None else 64 * 1024
+        limit = exchange.route.max_body if exchange.route is not None else exchange.max_body
         if exchange.bytes_up > limit or not edge_of(self.context).room_for(len(data)):
             self.request_body_buf.clear()
             refuse(self.flow, "body_too_large", f"a body larger than {limit} bytes cannot be inspected")
@@ -104,6 +121,9 @@ class Stream(engine.HttpStream):
         return False
 
     def make_server_connection(self) -> Generator[commands.Command, Any, bool]:
+        if self.exchange.source is not None:
+            yield from self._answer(self.exchange.source)
+            return False
         request = self.flow.request
         wanted = engine.GetHttpConnection((request.host, request.port), request.scheme == "https", None, "tcp")
         connection, error = yield wanted
@@ -113,6 +133,21 @@ class Stream(engine.HttpStream):
         self.context.server = self.flow.server_conn = connection
         self.exchange.sent = True
         return True
+
+    def _answer(self, source: Source) -> Commands:
+        """Pass on what `source` gives, as it comes. Events of the client wait meanwhile: its end comes by `close`."""
+        head = yield NextPiece(source)
+        if not isinstance(head, Response):
+            yield from self.cut("an answer of the sidecar's own failed")
+            return
+        self.flow.response = head
+        yield engine.SendHttp(engine.ResponseHeaders(self.stream_id, head, end_stream=False), self.context.client)
+        while piece := (yield NextPiece(source)):
+            yield engine.SendHttp(engine.ResponseData(self.stream_id, piece), self.context.client)
+        if piece is None:
+            yield from self.cut("an answer of the sidecar's own failed")
+            return
+        yield from self.send_response(already_streamed=True)
 
     def check_invalid(self, request: bool) -> Generator[commands.Command, Any, bool]:
         if request:

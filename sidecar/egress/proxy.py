@@ -29,6 +29,8 @@ from sidecar.egress.tls import Leaves, Upstreams
 from sidecar.guard import HOOK_SECONDS, Guard
 from sidecar.secret import Secret
 from sidecar.spool import SpoolWriter
+from sidecar.supervise.addon import Mcp
+from sidecar.supervise.desk import Desk
 
 log = logging.getLogger(__name__)
 
@@ -54,10 +56,12 @@ class Proxy:
             config.slug, CompiledPolicy.compile(config.policy), spool, dict(config.secrets), config.placeholders
         )
         self.journal = Journal(self.state)
+        self.desk = Desk(spool)
         self.reach = Reach(config.upstream)
         self.upstreams = Upstreams(config.upstream.extra_ca)
         self._leaves = Leaves(config.ca_cert_pem, config.ca_key_pem)
         addons = [
+            Mcp(self.state, self.desk),
             Introspect(self.state),
             Gate(self.state),
             Placeholders(self.state),

@@ -4,12 +4,30 @@ no value of a token, nothing of other bottles."""
 import orjson
 from mitmproxy.http import HTTPFlow, Response
 
-from sidecar.contract import INTERNAL_HOST
+from sidecar.contract import INTERNAL_HOST, routes_hash
 from sidecar.egress.exchange import exchange_of, refuse
 from sidecar.egress.names import split_authority
 from sidecar.egress.state import State
 
-_OWN_NAMES = frozenset({INTERNAL_HOST, "127.0.0.1", "localhost", "::1"})
+MCP_HOST = f"mcp.{INTERNAL_HOST}"
+_INTERNAL = frozenset({INTERNAL_HOST, MCP_HOST})
+_OWN_NAMES = _INTERNAL | {"127.0.0.1", "localhost", "::1"}
+
+
+def own_name(flow: HTTPFlow) -> str | None:
+    """Under which of our names this asks for a page of ours, if it does.
+
+    On the plain listener alone; a proxied request to 127.0.0.1:OTHER goes to the gate.
+    """
+    if flow.client_conn.tls or flow.request.scheme != "http":
+        return None
+    own_port = flow.client_conn.sockname[1]
+    said = split_authority(flow.request.host_header or "", 80)
+    named = split_authority(f"[{flow.request.host}]" if ":" in flow.request.host else flow.request.host, 80)
+    if named is None or said is None or named[0] not in _OWN_NAMES or said[0] not in _OWN_NAMES:
+        return None
+    ours = flow.request.port == own_port or (named[0] in _INTERNAL and flow.request.port == 80)
+    return named[0] if ours else None
 
 
 class Introspect:
@@ -19,9 +37,9 @@ class Introspect:
         self._state = state
 
     def requestheaders(self, flow: HTTPFlow) -> None:
-        if flow.error is not None or not self._is_ours(flow):
-            return
         exchange = exchange_of(flow)
+        if flow.error is not None or exchange.local or own_name(flow) is None:
+            return
         exchange.local, exchange.host = True, INTERNAL_HOST
         path = flow.request.data.path.partition(b"?")[0]
         if flow.request.method not in ("GET", "HEAD"):
@@ -33,21 +51,12 @@ class Introspect:
         else:
             flow.response = _json({"pages": ["/allowlist", "/health"]}, 404)
 
-    def _is_ours(self, flow: HTTPFlow) -> bool:
-        """On the plain listener, under one of our names; a proxied request to 127.0.0.1:OTHER goes to the gate."""
-        if flow.client_conn.tls or flow.request.scheme != "http":
-            return False
-        own_port = flow.client_conn.sockname[1]
-        said = split_authority(flow.request.host_header or "", 80)
-        named = split_authority(f"[{flow.request.host}]" if ":" in flow.request.host else flow.request.host, 80)
-        if named is None or said is None or named[0] not in _OWN_NAMES or said[0] not in _OWN_NAMES:
-            return False
-        return flow.request.port == own_port or (named[0] == INTERNAL_HOST and flow.request.port == 80)
-
     def _allowlist(self) -> dict[str, object]:
         policy = self._state.policy.policy
         routes = [route.model_dump(mode="json", exclude_defaults=True) for route in policy.routes]
-        return {"slug": self._state.slug, "version": policy.version, "egress": {"log": policy.log, "routes": routes}}
+        egress = {"log": policy.log, "routes": routes}
+        base_hash = routes_hash(policy.routes)
+        return {"slug": self._state.slug, "version": policy.version, "base_hash": base_hash, "egress": egress}
 
 
 def _json(document: object, status: int = 200) -> Response:
