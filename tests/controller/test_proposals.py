@@ -1,0 +1,493 @@
+"""The proposal queue: one decision each, in force before it is given, through crashes, races and full disks."""
+
+import asyncio
+import time
+from collections.abc import AsyncIterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from app.controller import record
+from app.controller.audit import Audit
+from app.controller.events import Bus
+from app.controller.proposals import Proposals
+from app.controller.session import Session
+from app.core.approvals import ApproveBody, RejectBody, RoutesEdit
+from app.core.model import StreamEvent
+from app.core.routetext import write_routes
+from app.errors import CarboyError, NotFound
+from app.paths import Paths, private_folder
+from app.store.sqlite import SqliteStore
+from sidecar.contract import ProposalEvent, Report, Route, routes_hash
+from tests.conftest import until
+from tests.controller.desk import TestDesk, sidecar
+
+
+def route(host: str, *paths: str, **more: Any) -> Route:
+    return Route.model_validate({"host": host, "matches": [{"paths": [{"value": path}]} for path in paths], **more})
+
+
+API = route("api.example", "/v1", auth={"token_ref": "TOKEN"})
+NEW = route("new.example", "/x")
+
+
+@dataclass
+class Room:
+    paths: Paths
+    store: SqliteStore
+    bus: Bus
+    audit: Audit
+    desk: TestDesk
+    queue: Proposals
+
+    async def rows(self) -> list[str]:
+        return [row.action for row in await self.store.audit()]
+
+    async def restart(self) -> None:
+        """The controller is killed; the next one starts."""
+        await self.queue.close()
+        self.desk.reload()
+        self.queue = Proposals(self.store, self.bus, self.audit, self.desk, self.paths)
+        await self.queue.start()
+
+
+@pytest.fixture
+async def room(paths: Paths) -> AsyncIterator[Room]:
+    private_folder(paths.state)
+    private_folder(paths.bottles)
+    (paths.bottles / "dev.md").write_text("---\negress:\n  routes: []  # none yet\n---\nnotes\n")
+    store = SqliteStore(paths.database)
+    await store.open()
+    bus = Bus(store)
+    audit = Audit(paths, store)
+    await audit.start()
+    desk = TestDesk(paths)
+    made = Room(paths, store, bus, audit, desk, Proposals(store, bus, audit, desk, paths))
+    yield made
+    await made.queue.close()
+    await store.close()
+
+
+def asks(session: Session, *routes: Route, identity: str = "p-000001", **more: Any) -> ProposalEvent:
+    present = session.record.policy.routes
+    fields: dict[str, Any] = {
+        "id": f"e-{identity}",
+        "at": time.time(),
+        "proposal_id": identity,
+        "type": "egress-allow",
+        "routes": (*present, *routes),
+        "base_hash": routes_hash(present),
+    }
+    return ProposalEvent(**{**fields, **more})
+
+
+def finding(identity: str = "t-000001", **more: Any) -> ProposalEvent:
+    report = Report(host="api.example", method="POST", path="/gists", title="GitHub token", detector="token_patterns")
+    return ProposalEvent(
+        id=identity, at=time.time(), proposal_id=identity, type="egress-token-allow", report=report, **more
+    )
+
+
+async def told(session: Session, state: str, identity: str = "p-000001") -> None:
+    await until(
+        lambda: any((body["proposal_id"], body["state"]) == (identity, state) for body in sidecar(session).told)
+    )
+
+
+async def test_approved_is_in_force_on_record_and_told(room: Room) -> None:
+    session = room.desk.add("dev", API)
+    with room.bus.subscribe() as events:
+        await room.queue.opened(session.id, asks(session, NEW, justification="I need it"))
+        card = (await room.queue.listed(state="pending"))[0]
+        assert card.title == "any method new.example/x"
+        assert card.diff[0] == "+- host: new.example"
+        assert {note.code for note in card.risks} == {"new_host", "post_capable"}
+        assert not card.stale
+        done = await room.queue.approve(card.id, ApproveBody(reason="fine", by="ann", seen=card.seen))
+        events.close()
+        news = [event.data["state"] async for event in events if event.kind == "proposal"]
+    assert (done.state, done.decided_by, done.diff) == ("approved", "ann", card.diff)
+    assert news == ["pending", "approved"]
+    assert sidecar(session).policy.routes == (API, NEW)
+    assert sidecar(session).policy.version == 2
+    kept = record.load(session.state_folder)
+    assert kept is not None
+    assert kept.policy == sidecar(session).policy
+    await told(session, "approved")
+    row = (await room.store.audit())[-1]
+    assert (row.action, row.actor, row.detail["diff"][0]) == ("proposal-approved", "ann", "+- host: new.example")
+    assert await room.audit.verify() == []
+
+
+async def test_a_decision_takes_less_than_100_ms(room: Room) -> None:
+    session = room.desk.add("dev", API)
+    times: list[float] = []
+    for number in range(20):
+        await room.queue.opened(session.id, asks(session, route(f"h{number}.example"), identity=f"p-{number:06}"))
+        start = time.perf_counter()
+        await room.queue.approve(f"p-{number:06}", ApproveBody())
+        await told(session, "approved", f"p-{number:06}")
+        times.append(time.perf_counter() - start)
+    assert sorted(times)[18] < 0.1, times
+
+
+async def test_rejected(room: Room) -> None:
+    session = room.desk.add("dev", API)
+    await room.queue.opened(session.id, asks(session, NEW))
+    done = await room.queue.reject("p-000001", RejectBody(reason="use the mirror", by="ann"))
+    assert (done.state, done.reason) == ("rejected", "use the mirror")
+    await told(session, "rejected")
+    assert sidecar(session).policy.routes == (API,)
+    assert await room.rows() == ["proposal-rejected"]
+    with pytest.raises(CarboyError, match="rejected already by ann"):
+        await room.queue.approve("p-000001", ApproveBody(by="bob"))
+    with pytest.raises(NotFound):
+        await room.queue.reject("p-999999", RejectBody())
+
+
+async def test_racing_operators(room: Room) -> None:
+    session = room.desk.add("dev", API)
+    await room.queue.opened(session.id, asks(session, NEW))
+    ends = await asyncio.gather(
+        *(room.queue.approve("p-000001", ApproveBody(by=f"yes{number}")) for number in range(3)),
+        *(room.queue.reject("p-000001", RejectBody(by=f"no{number}")) for number in range(3)),
+        return_exceptions=True,
+    )
+    won = [end for end in ends if not isinstance(end, BaseException)]
+    lost = [end for end in ends if isinstance(end, CarboyError)]
+    assert (len(won), len(lost)) == (1, 5)
+    assert all(error.code == "already_decided" and won[0].decided_by in error.message for error in lost)
+    assert len(await room.rows()) == 1
+
+
+async def test_the_same_again_joins_and_both_are_told(room: Room) -> None:
+    session = room.desk.add("dev", API)
+    for identity in ("p-000001", "p-000001", "p-000002"):
+        await room.queue.opened(session.id, asks(session, NEW, identity=identity, content_key="k"))
+    cards = await room.queue.listed(state="pending")
+    assert [(card.id, card.asked) for card in cards] == [("p-000001", 2)]
+    await room.queue.approve("p-000002", ApproveBody())
+    await told(session, "approved", "p-000001")
+    await told(session, "approved", "p-000002")
+    await room.queue.opened(session.id, asks(session, NEW, identity="p-000001"))
+    assert await room.queue.listed(state="pending") == []
+
+
+async def test_what_cannot_be_applied_stays_pending_and_says_why(room: Room) -> None:
+    session = room.desk.add("dev", API)
+    await room.queue.opened(session.id, asks(session, NEW))
+    for broken in ("down", "refuses"):
+        setattr(sidecar(session), broken, "policy" if broken == "refuses" else True)
+        with pytest.raises(CarboyError):
+            await room.queue.approve("p-000001", ApproveBody())
+        card = (await room.queue.listed())[0]
+        assert card.state == "pending"
+        assert "sidecar" in card.error
+        assert session.record.policy.routes == (API,)
+        setattr(sidecar(session), broken, "" if broken == "refuses" else False)
+    assert sidecar(session).restarts == 1
+    sidecar(session).loses_answers = 1
+    with pytest.raises(CarboyError):
+        await room.queue.approve("p-000001", ApproveBody())
+    assert sidecar(session).policy.routes == (API,), "what was never acknowledged is not in force"
+    assert await room.rows() == []
+    assert (await room.queue.approve("p-000001", ApproveBody())).state == "approved"
+    assert (await room.queue.listed())[0].error == ""
+
+
+async def test_a_record_that_cannot_be_written_takes_it_back(room: Room, monkeypatch: pytest.MonkeyPatch) -> None:
+    session = room.desk.add("dev", API)
+    await room.queue.opened(session.id, asks(session, NEW))
+
+    def full(*_: object) -> None:
+        raise OSError(28, "No space left on device")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(record, "atomic_write", full)
+        with pytest.raises(CarboyError) as caught:
+            await room.queue.approve("p-000001", ApproveBody())
+    assert caught.value.code == "disk_full"
+    assert sidecar(session).policy.routes == session.record.policy.routes == (API,)
+    assert (await room.queue.listed())[0].state == "pending"
+
+
+@pytest.mark.parametrize("moment", ["audit", "decide", "record"])
+async def test_killed_in_the_middle(room: Room, monkeypatch: pytest.MonkeyPatch, moment: str) -> None:
+    """Whatever the moment: either nothing was given, or it is given by the next controller."""
+    session = room.desk.add("dev", API)
+    await room.queue.opened(session.id, asks(session, NEW))
+
+    async def killed(*_: object, **__: object) -> None:
+        raise KeyboardInterrupt
+
+    def killed_now(*_: object, **__: object) -> None:
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patch:
+        if moment == "audit":
+            patch.setattr(room.audit, "record", killed)
+        elif moment == "decide":
+            patch.setattr(room.store, "decide_proposal", killed)
+        else:
+            patch.setattr(record, "atomic_write", killed_now)
+        with pytest.raises(KeyboardInterrupt):
+            await room.queue.approve("p-000001", ApproveBody(reason="fine", by="ann"))
+    assert sidecar(session).policy.routes == (API, NEW)
+    await room.restart()
+    session = room.desk.all["dev"]
+    card = (await room.queue.listed())[0]
+    if moment == "record":
+        assert card.state == "pending"
+        assert sidecar(session).policy.routes == (API,)
+    else:
+        assert (card.state, card.decided_by, card.reason) == ("approved", "ann", "fine")
+        assert sidecar(session).policy.routes == (API, NEW)
+        await told(session, "approved")
+        assert "proposal-approved" in await room.rows()
+
+
+async def test_stale_proposals_never_undo_a_later_decision(room: Room) -> None:
+    session = room.desk.add("dev", API, route("old.example"))
+    wide = route("api.example", "/v1", "/v2")
+    event = asks(session, routes=(wide, route("old.example", "/more"), NEW))
+    await room.queue.opened(session.id, event)
+    await room.queue.edit_routes("dev", RoutesEdit(text=write_routes((API,)), reason="less", by="ann"))
+    card = (await room.queue.listed())[0]
+    assert card.stale
+    assert "old.example" not in " ".join(card.diff)
+    done = await room.queue.approve("p-000001", ApproveBody())
+    assert sidecar(session).policy.routes == (API.model_copy(update={"matches": wide.matches}), NEW)
+    assert done.state == "approved"
+
+
+async def test_what_was_shown_is_what_is_applied(room: Room) -> None:
+    session = room.desk.add("dev", API)
+    await room.queue.opened(session.id, asks(session, NEW))
+    card = await room.queue.view("p-000001")
+    await room.queue.edit_routes("dev", RoutesEdit(text=write_routes(())))
+    with pytest.raises(CarboyError) as caught:
+        await room.queue.approve("p-000001", ApproveBody(seen=card.seen))
+    assert caught.value.code == "stale_view"
+
+
+async def test_an_edited_approval_is_applied_as_written(room: Room) -> None:
+    session = room.desk.add("dev", API)
+    await room.queue.opened(session.id, asks(session, route("new.example")))
+    card = await room.queue.view("p-000001")
+    text = card.routes + "  matches:\n  - methods: [GET]\n"
+    preview = await room.queue.approve("p-000001", ApproveBody(routes=text, preview=True))
+    assert preview.state == "pending"
+    assert {note.code for note in preview.risks} == {"new_host"}
+    done = await room.queue.approve("p-000001", ApproveBody(routes=text, seen=preview.seen, by="ann"))
+    assert done.state == "modified"
+    assert sidecar(session).policy.routes[1].matches[0].methods == ("GET",)
+    await told(session, "modified")
+
+
+@pytest.mark.parametrize(
+    ("text", "code"),
+    [
+        ("routes: [{host: '*.github.io'}]", "bad_routes"),
+        ("routes: [{host: a.example, auth: {token_ref: OTHER}}]", "bad_routes"),
+        ("routes: 7", "config"),
+    ],
+)
+async def test_edits_that_no_bottle_may_have(room: Room, text: str, code: str) -> None:
+    session = room.desk.add("dev", API)
+    await room.queue.opened(session.id, asks(session, NEW))
+    for call in (
+        room.queue.approve("p-000001", ApproveBody(routes=text)),
+        room.queue.edit_routes("dev", RoutesEdit(text=text)),
+    ):
+        with pytest.raises(CarboyError) as caught:
+            await call
+        assert caught.value.code == code
+    assert sidecar(session).policy.routes == (API,)
+
+
+async def test_findings_need_a_reason_and_change_no_route(room: Room) -> None:
+    session = room.desk.add("dev", API)
+    await room.queue.opened(session.id, finding())
+    card = (await room.queue.listed())[0]
+    assert (card.title, card.needs_reason, card.editable) == ("GitHub token", True, False)
+    for body in (ApproveBody(), ApproveBody(reason="x", scope="save"), ApproveBody(reason="x", routes="routes: []")):
+        with pytest.raises(CarboyError):
+            await room.queue.approve("t-000001", body)
+    done = await room.queue.approve("t-000001", ApproveBody(reason="a test key", scope="once"))
+    assert (done.state, done.scope) == ("approved", "once")
+    assert sidecar(session).policy.version == 1
+    await told(session, "approved", "t-000001")
+
+
+async def test_expiry_and_restart(room: Room) -> None:
+    session = room.desk.add("dev", API)
+    await room.queue.opened(session.id, finding(expires_at=time.time() + 0.3))
+    await room.queue.opened(session.id, finding("t-000002", expires_at=time.time() + 60))
+    await room.restart()
+    session = room.desk.all["dev"]
+    await told(session, "expired", "t-000001")
+    assert [card.state for card in await room.queue.listed()] == ["expired", "pending"]
+    assert "proposal-expired" in await room.rows()
+
+
+async def test_withdrawn_with_the_bottle_and_by_who_asked(room: Room) -> None:
+    session = room.desk.add("dev", API)
+    await room.queue.opened(session.id, finding())
+    await room.queue.opened(session.id, asks(session, NEW))
+    await room.queue.opened(session.id, finding(action="withdrawn"))
+    assert [card.state for card in await room.queue.listed()] == ["withdrawn", "pending"]
+    session.show(state="ended")
+    room.queue.ended(session.view)
+
+    async def gone() -> bool:
+        return all(card.state == "withdrawn" for card in await room.queue.listed())
+
+    await until(gone)
+    with pytest.raises(CarboyError, match="withdrawn already"):
+        await room.queue.approve("p-000001", ApproveBody())
+
+
+async def test_a_bottle_that_ended_while_no_controller_was_there(room: Room) -> None:
+    session = room.desk.add("dev", API)
+    await room.queue.opened(session.id, asks(session, NEW))
+    session.show(state="lost")
+    await room.restart()
+    assert [card.state for card in await room.queue.listed()] == ["withdrawn"]
+
+
+async def test_unsupervised_bottles_have_none(room: Room) -> None:
+    session = room.desk.add("dev", API, supervise=False)
+    await room.queue.opened(session.id, asks(session, NEW))
+    assert await room.queue.listed() == []
+    assert sidecar(session).told[0]["state"] == "rejected"
+
+
+async def test_what_is_allowed_already_needs_nobody(room: Room) -> None:
+    session = room.desk.add("dev", API)
+    await room.queue.opened(session.id, asks(session))
+    await told(session, "approved")
+    card = (await room.queue.listed())[0]
+    assert (card.state, card.decided_by) == ("approved", "carboy")
+    assert session.record.policy.version == 1
+
+
+async def test_a_sidecar_that_was_down_is_told_later(room: Room) -> None:
+    session = room.desk.add("dev", API)
+    await room.queue.opened(session.id, asks(session, NEW))
+    sidecar(session).refuses = "decision"
+    await room.queue.reject("p-000001", RejectBody())
+    await room.restart()
+    session = room.desk.all["dev"]
+    assert sidecar(session).told == []
+    sidecar(session).refuses = ""
+    room.queue.tell(session.id)
+    await told(session, "rejected")
+
+
+def request(host: str, path: str, decision: str = "allow") -> StreamEvent:
+    data = {"decision": decision, "host": host, "port": 443, "method": "GET", "path": path}
+    return StreamEvent(seq=1, at=time.time(), kind="egress", slug="dev", data=data)
+
+
+async def test_once_ends_with_its_first_use(room: Room) -> None:
+    session = room.desk.add("dev", API)
+    await room.queue.opened(session.id, asks(session, NEW))
+    await room.queue.approve("p-000001", ApproveBody(scope="once"))
+    assert sidecar(session).policy.routes == (API, NEW)
+    room.queue.requests(session.id, [request("api.example", "/v1"), request("new.example", "/x", "deny")])
+    await asyncio.sleep(0)
+    assert sidecar(session).policy.routes == (API, NEW)
+    room.queue.requests(session.id, [request("new.example", "/x/y")])
+    await until(lambda: sidecar(session).policy.routes == (API,))
+    await until(lambda: session.record.grants == ())
+    assert "grant-ended" in await room.rows()
+
+
+async def test_fifteen_minutes_end_by_themselves_even_after_a_restart(
+    room: Room, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from app.core.proposal import TEMPORARY
+
+    monkeypatch.setitem(TEMPORARY, "15m", 0.4)
+    session = room.desk.add("dev", API)
+    await room.queue.opened(session.id, asks(session, NEW))
+    await room.queue.approve("p-000001", ApproveBody(scope="15m"))
+    assert sidecar(session).policy.routes == (API, NEW)
+    assert room.queue.routes("dev").temporary[0].host == "new.example"
+    await room.restart()
+    session = room.desk.all["dev"]
+    await until(lambda: sidecar(session).policy.routes == (API,))
+    await until(lambda: session.record.policy.routes == (API,))
+
+
+async def test_what_takes_away_cannot_be_for_a_while(room: Room) -> None:
+    session = room.desk.add("dev", API)
+    await room.queue.opened(session.id, asks(session, NEW))
+    with pytest.raises(CarboyError) as caught:
+        await room.queue.approve("p-000001", ApproveBody(scope="15m", routes="routes: [{host: new.example}]"))
+    assert caught.value.code == "not_temporary"
+    assert sidecar(session).policy.routes == (API,)
+
+
+async def test_saved_to_the_bottle_file(room: Room) -> None:
+    session = room.desk.add("dev", API)
+    await room.queue.opened(session.id, asks(session, NEW))
+    preview = await room.queue.approve("p-000001", ApproveBody(scope="save", preview=True))
+    file = room.paths.bottles / "dev.md"
+    assert preview.manifest is not None
+    assert preview.manifest.file == str(file)
+    assert any("new.example" in line for line in preview.manifest.diff)
+    assert "new.example" not in file.read_text()
+    await room.queue.approve("p-000001", ApproveBody(scope="save", seen=preview.seen))
+    assert "host: new.example" in file.read_text()
+    assert "api.example" not in file.read_text()
+    assert (await room.store.audit())[-1].detail["file"] == str(file)
+
+
+async def test_where_saving_fails_nothing_is_given(room: Room) -> None:
+    session = room.desk.add("dev", API)
+    await room.queue.opened(session.id, asks(session, NEW))
+    file: Path = room.paths.bottles / "dev.md"
+    file.write_text("---\negress: [\n---\n")
+    with pytest.raises(CarboyError):
+        await room.queue.approve("p-000001", ApproveBody(scope="save"))
+    assert sidecar(session).policy.routes == (API,)
+    assert (await room.queue.listed())[0].state == "pending"
+
+
+async def test_operator_edits_are_audited_and_racing_ones_noticed(room: Room) -> None:
+    session = room.desk.add("dev", API)
+    first = room.queue.routes("dev")
+    text = first.text + "- host: mine.example\n"
+    shown = await room.queue.edit_routes("dev", RoutesEdit(text=text, preview=True))
+    assert shown.diff == ("+- host: mine.example",)
+    assert session.record.policy.version == 1
+    done = await room.queue.edit_routes("dev", RoutesEdit(text=text, seen=first.seen, by="ann", reason="r"))
+    assert done.version == 2
+    row = (await room.store.audit())[-1]
+    assert (row.action, row.actor, row.detail["diff"]) == ("operator-edit", "ann", ["+- host: mine.example"])
+    with pytest.raises(CarboyError) as caught:
+        await room.queue.edit_routes("dev", RoutesEdit(text=first.text, seen=first.seen))
+    assert caught.value.code == "stale_view"
+
+
+async def test_an_agent_cannot_take_a_credential_along(room: Room) -> None:
+    session = room.desk.add("dev", API)
+    bold = route("evil.example", auth={"token_ref": "TOKEN"}, ports=[22], dlp={"outbound_detectors": False})
+    await room.queue.opened(session.id, asks(session, bold))
+    card = (await room.queue.listed())[0]
+    assert "cannot set auth, dlp, ports" in card.notes[0]
+    await room.queue.approve("p-000001", ApproveBody())
+    assert sidecar(session).policy.routes[1] == Route(host="evil.example")
+
+
+async def test_two_hundred_open_ones(room: Room) -> None:
+    sessions = [room.desk.add(f"dev-{number}", API) for number in range(20)]
+    for number in range(200):
+        session = sessions[number % 20]
+        await room.queue.opened(session.id, asks(session, route(f"h{number}.example"), identity=f"p-{number:06}"))
+    start = time.perf_counter()
+    assert len(await room.queue.listed(state="pending")) == 200
+    assert time.perf_counter() - start < 1.0
