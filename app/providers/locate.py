@@ -42,6 +42,7 @@ class Recipe:
     """A file beside the native binary's folder: where it is, all of its folder belongs to the program."""
     node: tuple[int, ...] = ()
     """The oldest node that runs the script, where the CLI is one; any will do where it is empty."""
+    node_options: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -169,7 +170,14 @@ def _found(program: _Program, candidate: Path, recipe: Recipe, environ: dict[str
         raise CarboyError(f"{recipe.title} at {candidate}: {error.message}", error.hint, error.code) from error
     node_inside, node_mounts = _place(interpreter, interpreter, f"{INSIDE}/node")
     mounts = (*mounts, *node_mounts)
-    return Found(node_inside, version, mounts, leading=(inside,), host_path=str(candidate), warnings=warnings)
+    return Found(
+        node_inside,
+        version,
+        mounts,
+        leading=(*recipe.node_options, inside),
+        host_path=str(candidate),
+        warnings=warnings,
+    )
 
 
 def _inside(program: _Program, recipe: Recipe) -> tuple[str, tuple[Mount, ...]]:
@@ -198,6 +206,8 @@ def _place(path: Path, shown: Path, target: str) -> tuple[str, tuple[Mount, ...]
     if shown == path:
         inside = f"{target}/{target.rpartition('/')[2]}"
         return inside, (Mount(path, inside),)
+    if shown.name == "node_modules":  # node finds packages by this name
+        target = f"{target}/node_modules"
     return f"{target}/{path.relative_to(shown)}", (Mount(shown, target),)
 
 

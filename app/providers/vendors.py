@@ -6,22 +6,11 @@ host with its models. Paths are from the vendors' public API references, the hea
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from urllib.parse import SplitResult, urlsplit
 
 from app.errors import ConfigError
 from app.providers.base import Credential
-from sidecar.contract import PathMatch, Route, RouteDlp, RouteMatch, host_pattern
+from sidecar.contract import PathMatch, Route, RouteDlp, RouteMatch
 
-ANTHROPIC = (
-    RouteMatch(
-        paths=(
-            PathMatch(type="exact", value="/v1/messages"),
-            PathMatch(type="exact", value="/v1/messages/count_tokens"),
-        ),
-        methods=("POST",),
-    ),
-    RouteMatch(paths=(PathMatch(value="/v1/models"),), methods=("GET",)),
-)
 GEMINI = (
     RouteMatch(
         paths=(
@@ -34,6 +23,18 @@ GEMINI = (
     ),
     RouteMatch(paths=(PathMatch(value="/v1beta/models"),), methods=("GET",)),
 )
+
+
+def anthropic_paths(base: str) -> tuple[RouteMatch, ...]:
+    """Messages, their counting, and the list of models below `base`."""
+    posts = ("/messages", "/messages/count_tokens")
+    return (
+        RouteMatch(
+            paths=tuple(PathMatch(type="exact", value=f"{base}{path}") for path in posts),
+            methods=("POST",),
+        ),
+        RouteMatch(paths=(PathMatch(value=f"{base}/models"),), methods=("GET",)),
+    )
 
 
 def openai_paths(base: str) -> tuple[RouteMatch, ...]:
@@ -80,7 +81,12 @@ VENDORS: Mapping[str, Vendor] = {
     vendor.name: vendor
     for vendor in (
         Vendor(
-            "anthropic", "api.anthropic.com", "ANTHROPIC_API_KEY", ANTHROPIC, header="x-api-key", shape="sk-ant-api03-"
+            "anthropic",
+            "api.anthropic.com",
+            "ANTHROPIC_API_KEY",
+            anthropic_paths("/v1"),
+            header="x-api-key",
+            shape="sk-ant-api03-",
         ),
         Vendor("openai", "api.openai.com", "OPENAI_API_KEY", openai_paths("/v1"), shape="sk-proj-"),
         Vendor(
@@ -110,25 +116,3 @@ def vendor(name: str, key: str) -> Vendor:
             key=key,
         )
     return VENDORS[name]
-
-
-def compatible(name: str, base_url: str, env: str, key: str) -> Vendor:
-    """A vendor of the operator's own with an OpenAI-compatible API at `base_url`."""
-    try:
-        url = urlsplit(base_url)
-        host, port = host_pattern(url.hostname or ""), url.port or 443
-    except ValueError as error:
-        raise _bad(base_url, str(error), key) from None
-    if url.scheme != "https":
-        raise _bad(base_url, "a credential never leaves in the clear; https is needed", key)
-    if url.query or url.fragment or "@" in url.netloc or host.startswith("*."):
-        raise _bad(base_url, "only a host, a port and a path are possible", key)
-    return Vendor(name, host, env, openai_paths(_base_path(url)), port=port)
-
-
-def _base_path(url: SplitResult) -> str:
-    return url.path.rstrip("/")
-
-
-def _bad(base_url: str, why: str, key: str) -> ConfigError:
-    return ConfigError(f"not a base URL: {base_url!r}: {why}", "Write https://llm.example.com/v1", key=key)

@@ -171,9 +171,9 @@ async def seated(world: World, secrets: dict[str, str]) -> AsyncIterator[Seat]:
             await client.wait(slug)
 
 
-async def assert_memory_is_clean(program: str, real: str, *, known: str) -> None:
+async def assert_memory_is_clean(world: World, real: str, *, known: str) -> None:
     """No process of the agent holds the secret; that it is looked for rightly is shown by a text which they do."""
-    processes = list(agents_processes(program))
+    processes = list(agents_processes(world))
     assert processes
     try:
         held = [await asyncio.to_thread(memory_holds, pid, known.encode()) for pid in processes]
@@ -184,11 +184,12 @@ async def assert_memory_is_clean(program: str, real: str, *, known: str) -> None
     assert leaked == []
 
 
-def agents_processes(program: str) -> Iterator[int]:
-    """Processes whose program lies where carboy shows it to a bottle."""
+def agents_processes(world: World) -> Iterator[int]:
+    """Processes that have the bottle's placeholder in their environment: the agent and its children."""
+    (value, *_) = placeholders(world)
     for folder in Path("/proc").glob("[0-9]*"):
         try:
-            if program.encode() in (folder / "cmdline").read_bytes():
+            if value.encode() in (folder / "environ").read_bytes():
                 yield int(folder.name)
         except OSError:
             continue

@@ -93,5 +93,5 @@ async def test_an_interactive_session_shows_no_dialog_and_answers(
         await seat.type("\r")
         await seat.shows("All done: the file is there.")
         assert (world.project / "hello.txt").read_text() == "hello\n"
-        await assert_memory_is_clean("/opt/carboy/gemini", KEY, known="write the file please")
+        await assert_memory_is_clean(world, KEY, known="write the file please")
     assert_no_credential_left(world, KEY)

@@ -95,4 +95,8 @@ class World:
         return (path for path in self.root.rglob("*") if path.is_file() and not path.is_symlink())
 
     def end(self) -> None:
+        """Ends what a failed test left running: bottles go on without their controller."""
+        slugs = [record.parent.name for record in self.paths.state.glob("bottles/*/session.json")]
+        if slugs:
+            self.run("kill", *slugs)
         self.run("serve", "--stop")

@@ -1,0 +1,86 @@
+"""Which LLM API an agent of any vendor is to use: a known vendor's, or one of the operator's own by its base URL.
+
+Read from `agent_provider.settings` of agents that speak to many (pi, opencode). Pure.
+"""
+
+from dataclasses import dataclass
+from urllib.parse import SplitResult, urlsplit
+
+from app.core.schema import Manifest
+from app.errors import ConfigError
+from app.providers.vendors import Vendor, anthropic_paths, openai_paths, vendor
+from sidecar.contract import host_pattern
+
+KEYS = frozenset({"provider", "base_url", "api", "models", "context_window"})
+"""Settings that choose the API. All but `provider` only make sense together with `base_url`."""
+APIS = ("openai-completions", "openai-responses", "anthropic-messages")
+WHERE = "agent_provider.settings"
+
+
+@dataclass(frozen=True)
+class Endpoint:
+    """One LLM API. `base_url` is empty for a known vendor, whose address the agent knows by itself."""
+
+    vendor: Vendor
+    base_url: str = ""
+    api: str = APIS[0]
+    models: tuple[str, ...] = ()
+    context_window: int | None = None
+
+
+def endpoint(manifest: Manifest, name: str) -> Endpoint:
+    """The API that the settings describe, called `name`. Raises ConfigError with the key at fault."""
+    settings = manifest.bottle.agent_provider.settings
+    given = settings.model_extra or {}
+    base_url = given.get("base_url")
+    if base_url is None:
+        lone = sorted({"api", "models", "context_window"} & given.keys())
+        if lone:
+            raise ConfigError(f"{lone[0]} needs base_url", "Add base_url, or take it out", key=f"{WHERE}.{lone[0]}")
+        return Endpoint(vendor(name, f"{WHERE}.provider"))
+    api = given.get("api", APIS[0])
+    if api not in APIS:
+        raise ConfigError(f"not an API: {api!r}", f"Write one of {', '.join(APIS)}", key=f"{WHERE}.api")
+    window = given.get("context_window")
+    if window is not None and (not isinstance(window, int) or isinstance(window, bool) or window <= 0):
+        raise ConfigError(
+            f"not a number of tokens: {window!r}", "Write context_window: 200000", key=f"{WHERE}.context_window"
+        )
+    return Endpoint(_own(name, base_url, api), base_url.rstrip("/"), api, _models(given.get("models")), window)
+
+
+def _models(given: object) -> tuple[str, ...]:
+    if not isinstance(given, list | tuple) or not given or not all(isinstance(one, str) and one for one in given):
+        raise ConfigError(
+            "an API of your own needs the names of its models", "Write models: [NAME]", key=f"{WHERE}.models"
+        )
+    return tuple(given)
+
+
+def _own(name: str, base_url: object, api: str) -> Vendor:
+    """A vendor of the operator's own. Nothing but https: a credential never leaves in the clear."""
+    if not isinstance(base_url, str):
+        raise _bad(base_url, "text is needed")
+    try:
+        url = urlsplit(base_url)
+        host, port = host_pattern(url.hostname or ""), url.port or 443
+    except ValueError as error:
+        raise _bad(base_url, str(error)) from None
+    if url.scheme != "https":
+        raise _bad(base_url, "https is needed")
+    if url.query or url.fragment or "@" in url.netloc or host.startswith("*."):
+        raise _bad(base_url, "only a host, a port and a path are possible")
+    env = f"{name.upper().replace('-', '_')}_API_KEY"
+    if api == "anthropic-messages":
+        return Vendor(name, host, env, anthropic_paths(f"{_path(url)}/v1"), header="x-api-key", port=port)
+    return Vendor(name, host, env, openai_paths(_path(url)), port=port)
+
+
+def _path(url: SplitResult) -> str:
+    return url.path.rstrip("/")
+
+
+def _bad(base_url: object, why: str) -> ConfigError:
+    return ConfigError(
+        f"not a base URL: {base_url!r}: {why}", "Write https://llm.example.com/v1", key=f"{WHERE}.base_url"
+    )

@@ -1,0 +1,131 @@
+"""The `pi` provider: the Pi coding agent, unmodified, with a placeholder where its LLM vendor's key would be.
+
+Facts about the CLI are from running 0.87.1 behind a recording proxy (docs/providers.md).
+"""
+
+from app.backends.base import FileIn
+from app.core.schema import Manifest
+from app.errors import ConfigError
+from app.providers.base import Credential, Found, LaunchContext, Prepared, Provider
+from app.providers.endpoint import KEYS, Endpoint, endpoint
+from app.providers.locate import Recipe, locate
+from app.providers.prepare import bounded, command, json_file, model, placeholder_env, startup_args
+from app.providers.vendors import VENDORS
+from sidecar.contract import Route
+
+INSTALL = "Install it with `npm install -g @earendil-works/pi-coding-agent` (it needs Node 22.19 or newer)"
+DEFAULT = "anthropic"
+
+ENV = {
+    "PI_OFFLINE": "1",  # no look for updates, no download of tools; the model's API is not meant
+    "PI_TELEMETRY": "0",
+}
+SETTINGS = {
+    "defaultProjectTrust": "always",
+    "enableInstallTelemetry": False,
+    "collapseChangelog": True,
+    "httpIdleTimeoutMs": 0,  # its own: 300 s, which a request that is held for the operator may take
+}
+
+
+class PiProvider(Provider):
+    """Pi with the API of one vendor, or one of the operator's own."""
+
+    name = "pi"
+    title = "Pi"
+    tested_versions = ">=0.87,<1"
+    install_hint = INSTALL
+    settings_keys = KEYS
+
+    def check(self, manifest: Manifest) -> None:
+        super().check(manifest)
+        _endpoint(manifest)
+
+    def find(self, environ: dict[str, str]) -> Found:
+        return locate(RECIPE, environ)
+
+    def credentials(self, manifest: Manifest) -> tuple[Credential, ...]:
+        self.check(manifest)
+        return (_endpoint(manifest).vendor.credential(manifest.bottle.agent_provider.auth_token),)
+
+    def routes(self, manifest: Manifest) -> tuple[Route, ...]:
+        self.check(manifest)
+        return (_endpoint(manifest).vendor.route,)
+
+    def prepare(self, context: LaunchContext) -> Prepared:
+        chosen = _endpoint(context.manifest)
+        files = [json_file(f"{_folder(context)}/settings.json", SETTINGS)]
+        if chosen.base_url:
+            files.append(json_file(f"{_folder(context)}/models.json", {"providers": _own(chosen)}))
+        if context.manifest.prompt:
+            files.append(FileIn(_prompt_file(context), context.manifest.prompt.encode(), 0o600))
+        env = ENV | placeholder_env(context, self.credentials(context.manifest))
+        return Prepared(command(context, RECIPE.program, _arguments(context, chosen)), tuple(files), env)
+
+    def skills_folder(self, home: str) -> str | None:
+        return f"{home}/.pi/agent/skills"
+
+
+RECIPE = Recipe(
+    program="pi",
+    package="@earendil-works/pi-coding-agent",
+    title=PiProvider.title,
+    install_hint=INSTALL,
+    tested=((0, 87), (1,)),
+    node=(22, 19),
+    node_options=("--disable-warning=UNDICI-EHPA",),  # node warns of its own proxy support, above every answer
+)
+
+
+def _endpoint(manifest: Manifest) -> Endpoint:
+    """By `settings.provider`; else by the vendor that a model is written with; else Anthropic's."""
+    settings = manifest.bottle.agent_provider.settings
+    name = (settings.model_extra or {}).get("provider")
+    if name is None:
+        prefix, slash, _ = (settings.model or "").partition("/")
+        name = prefix if slash and prefix in VENDORS else DEFAULT
+    if not isinstance(name, str) or not name.replace("-", "").isalnum() or not name.isascii():
+        raise ConfigError(
+            f"not a vendor's name: {name!r}",
+            "Letters, digits and - are possible",
+            key="agent_provider.settings.provider",
+        )
+    return endpoint(manifest, name)
+
+
+def _folder(context: LaunchContext) -> str:
+    return f"{context.home}/.pi/agent"
+
+
+def _prompt_file(context: LaunchContext) -> str:
+    return f"{_folder(context)}/carboy-prompt.md"
+
+
+def _arguments(context: LaunchContext, chosen: Endpoint) -> tuple[str, ...]:
+    """`--` ends the options, so that a task may begin with a dash."""
+    argv = ["--provider", chosen.vendor.name]
+    wanted = model(context) or next(iter(chosen.models), None)
+    if wanted:
+        argv += ["--model", wanted]
+    if context.manifest.prompt:  # by file: a text that happens to be a path would be read as one
+        argv += ["--append-system-prompt", _prompt_file(context)]
+    argv += startup_args(context)
+    if context.headless:
+        argv.append("--print")
+    if context.task:
+        task = bounded(context.task, "the task")
+        argv += ["--", f" {task}" if task.startswith("@") else task]  # @ would name a file to send
+    return tuple(argv)
+
+
+def _own(chosen: Endpoint) -> dict[str, object]:
+    """An API of the operator's own as Pi wants it described; its key comes from the environment."""
+    window = {"contextWindow": chosen.context_window} if chosen.context_window else {}
+    return {
+        chosen.vendor.name: {
+            "baseUrl": chosen.base_url,
+            "api": chosen.api,
+            "apiKey": f"${chosen.vendor.env}",
+            "models": [{"id": name, **window} for name in chosen.models],
+        }
+    }
