@@ -20,6 +20,7 @@ from app.controller.plan import Plan
 from app.core import slug as slugs
 from app.core.merge import provenance_list
 from app.core.model import BackendReport, LaunchRequest, Preflight, SecretNeed, Workspace
+from app.core.pending import not_acted_on
 from app.core.schema import Manifest, Mask, Settings
 from app.errors import CarboyError
 from app.paths import Paths
@@ -154,7 +155,7 @@ def _read(request: LaunchRequest, paths: Paths, confirmed: tuple[str, ...] | Non
         confirmed=confirmed,
     )
     bottle = reading.manifest.bottle
-    reading.warnings += reading.manifest.warnings
+    reading.warnings += (*reading.manifest.warnings, *not_acted_on(reading.manifest, request.budget))
     reading.workspace = request.workspace or bottle.workspace
     with _collect(reading):
         reading.project = None if reading.workspace == "none" else manifests.check_project(paths, cwd)

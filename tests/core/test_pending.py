@@ -1,0 +1,23 @@
+"""What is not acted on yet is told, with who asked for it; what is set by nobody is not."""
+
+from app.core.pending import not_acted_on
+from app.core.schema import Bottle, Egress, Manifest
+from sidecar.contract import Route, RouteDlp
+
+
+def test_silent_where_nothing_was_asked_for() -> None:
+    assert not_acted_on(Manifest(provenance={"limits.memory": "base", "egress.routes[0]": "net"})) == ()
+
+
+def test_each_key_is_named_with_its_source() -> None:
+    inspected = Route(host="a.example", dlp=RouteDlp(outbound_on_match="block"))
+    manifest = Manifest(
+        provenance={"budget.claude": "dev", "unattended.hold": "dev", "git-gate.repos.x.url": "git", "shutdown": "dev"},
+        bottle=Bottle(egress=Egress(routes=(inspected, Route(host="b.example")))),
+    )
+    (warning,) = not_acted_on(manifest, ["codex"])
+    asked = ("budget.claude (from dev)", "git-gate.repos.x.url (from git)", "shutdown (from dev)", "--budget codex")
+    for text in asked:
+        assert text in warning
+    assert "dlp of a.example" in warning
+    assert "b.example" not in warning
