@@ -23,6 +23,7 @@ _COMMANDS: dict[str, tuple[str, str]] = {
     "logs": ("app.cli.logs:logs", "Show what a bottle asked for and what became of it."),
     "routes": ("app.cli.bottles:routes", "Show what a bottle may reach."),
     "proposals": ("app.cli.bottles:proposals", "Show what waits for your decision."),
+    "give": ("app.cli.secrets:give", "Give a running bottle secrets that its sidecar lacks."),
     "stop": ("app.cli.bottles:stop", "Ask agents to end."),
     "kill": ("app.cli.bottles:kill", "End agents at once."),
     "freeze": ("app.cli.bottles:freeze", "Pause agents where they are."),

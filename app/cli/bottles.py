@@ -60,6 +60,8 @@ def _print_views(views: list[BottleView]) -> None:
 
 
 def _state(view: BottleView) -> str:
+    if view.missing_secrets and view.state in LIVE:
+        return f"{view.state}, lacks {' '.join(view.missing_secrets)}"
     if view.stalled:
         return "stalled"
     return f"{view.state} ({view.exit_code})" if view.exit_code else view.state

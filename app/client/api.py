@@ -28,7 +28,7 @@ from app.core.model import (
 )
 from app.errors import CarboyError, from_dict
 from app.paths import Paths
-from sidecar.secret import REVEAL
+from sidecar.secret import REVEAL, Secret
 
 MAX_LINE = 4 * 1024 * 1024
 QUICK_SECONDS = 60.0
@@ -88,6 +88,10 @@ class Client:
 
     async def cleanup(self) -> CleanupReport:
         return CleanupReport.model_validate_json(await self._call("POST", "/v1/cleanup", timeout=None))
+
+    async def init(self) -> int:
+        """Copy the starter library into the config folder, overwriting nothing; how many files were written."""
+        return int(orjson.loads(await self._call("POST", "/v1/init"))["written"])
 
     # --- manifests and settings ---------------------------------------------------------------------------------
 
@@ -149,6 +153,11 @@ class Client:
 
     async def restart_sidecar(self, slug: str) -> BottleView:
         return await self._view("POST", slug, "/restart-sidecar")
+
+    async def give_secrets(self, slug: str, given: dict[str, Secret]) -> BottleView:
+        """Values for secrets that the bottle's sidecar lacks; they are kept in memory only."""
+        body = {"secrets": {name: value.reveal() for name, value in given.items()}}
+        return BottleView.model_validate_json(await self._call("POST", f"{_bottle(slug)}/secrets", body))
 
     async def wait(self, slug: str) -> BottleView:
         """Wait for the bottle's end, through restarts of the controller."""

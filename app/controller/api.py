@@ -14,7 +14,7 @@ import orjson
 from aiohttp import web
 from pydantic import BaseModel, ValidationError
 
-from app import __version__
+from app import __version__, manifests
 from app.controller.audit import Audit
 from app.controller.events import Bus
 from app.controller.proposals import Proposals
@@ -24,6 +24,7 @@ from app.controller.rooms import (
     CatalogueQuery,
     LogQuery,
     ManifestQuery,
+    SecretsBody,
     ShutdownBody,
 )
 from app.core.model import LIVE, BottleView, Doctor, DoctorCheck, LaunchRequest, Status, StreamEvent
@@ -161,6 +162,12 @@ async def cleanup(request: web.Request) -> web.Response:
     return answer(report)
 
 
+async def init(request: web.Request) -> web.Response:
+    """Fill the config folder from the starter library; what is there stays as it is."""
+    report = await asyncio.to_thread(manifests.init, request.app[PARTS].paths)
+    return answer({"written": len(report.written), "kept": len(report.kept), "warnings": list(report.warnings)})
+
+
 # --- manifests and settings -------------------------------------------------------------------------------------
 
 
@@ -250,6 +257,15 @@ async def act(request: web.Request) -> web.Response:
     return answer(await acts[action](slug))
 
 
+async def give_secrets(request: web.Request) -> web.Response:
+    """Secrets that a bottle's sidecar lacks, given again. Their names go on record, their values nowhere."""
+    parts, slug = request.app[PARTS], slug_of(request)
+    asked = await body(request, SecretsBody)
+    session = (await find(parts, slug)).session_id
+    await parts.audit.record("secrets-given", slug=slug, session_id=session, names=sorted(asked.secrets))
+    return answer(await parts.bottles.give_secrets(slug, asked.secrets))
+
+
 async def wait(request: web.Request) -> web.Response:
     parts, slug = request.app[PARTS], slug_of(request)
     view = await find(parts, slug)
@@ -289,6 +305,7 @@ ROUTES: tuple[web.RouteDef, ...] = (
     web.get("/v1/bottles", bottles),
     web.get("/v1/bottles/{slug}", bottle),
     web.post("/v1/preflight", preflight),
+    web.post("/v1/bottles/{slug}/secrets", give_secrets),
     web.post("/v1/bottles/{slug}/{action}", act),
     web.get("/v1/bottles/{slug}/wait", wait),
     web.get("/v1/bottles/{slug}/routes", routes),
@@ -296,4 +313,5 @@ ROUTES: tuple[web.RouteDef, ...] = (
     web.get("/v1/audit", audit),
     web.get("/v1/doctor", doctor),
     web.post("/v1/cleanup", cleanup),
+    web.post("/v1/init", init),
 )

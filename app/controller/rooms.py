@@ -1,9 +1,9 @@
 """What the server needs of the sessions, and the requests' schemas. Pure declarations."""
 
-from collections.abc import Callable
-from typing import Any, Literal, Protocol
+from collections.abc import Callable, Mapping
+from typing import Annotated, Any, Literal, Protocol
 
-from pydantic import Field
+from pydantic import Field, field_validator
 
 from app.backends.base import Terminal
 from app.core.model import (
@@ -15,6 +15,7 @@ from app.core.model import (
     Preflight,
     Snapshot,
 )
+from sidecar.secret import Secret
 
 
 class Bottles(Protocol):
@@ -28,6 +29,7 @@ class Bottles(Protocol):
     async def freeze(self, slug: str) -> BottleView: ...
     async def thaw(self, slug: str) -> BottleView: ...
     async def restart_sidecar(self, slug: str) -> BottleView: ...
+    async def give_secrets(self, slug: str, given: Mapping[str, Secret]) -> BottleView: ...
     async def wait(self, slug: str) -> BottleView: ...
     async def routes(self, slug: str) -> list[dict[str, Any]]: ...
     async def terminal(self, slug: str, rows: int, cols: int) -> Terminal: ...
@@ -49,6 +51,17 @@ class Resize(Snapshot):
     @property
     def size(self) -> Size:
         return Size(rows=self.resize[0], cols=self.resize[1])
+
+
+class SecretsBody(Snapshot):
+    secrets: dict[Annotated[str, Field(max_length=128)], Secret] = Field(min_length=1, max_length=100)
+
+    @field_validator("secrets")
+    @classmethod
+    def _none_empty(cls, value: dict[str, Secret]) -> dict[str, Secret]:
+        if not all(value.values()):
+            raise ValueError("a secret is not empty")
+        return value
 
 
 class CatalogueQuery(Snapshot):
@@ -83,4 +96,3 @@ class LogQuery(Snapshot):
 class EventsQuery(Snapshot):
     since: int | None = Field(default=None, ge=0)
     slug: str | None = Field(default=None, pattern=SLUG_PATTERN)
-

@@ -92,7 +92,7 @@ class Session:
         if active or changes.get("state", "running") != "running":
             changes.setdefault("stalled", False)
         view = self.view.model_copy(update=changes)
-        score = health.attention(view.state, view.sidecar, stalled=view.stalled)
+        score = health.attention(view.state, view.sidecar, stalled=view.stalled, lacking=bool(view.missing_secrets))
         view = view.model_copy(update={"attention": score})
         if view == self.view:
             return

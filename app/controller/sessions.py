@@ -8,7 +8,7 @@ import asyncio
 import contextlib
 import logging
 import time
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Mapping
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -34,6 +34,7 @@ from app.settings import load_settings
 from app.store.base import Position
 from app.tasks import cancel_and_wait, spawn
 from sidecar.contract import UpstreamSettings
+from sidecar.secret import Secret
 
 log = logging.getLogger(__name__)
 
@@ -64,6 +65,8 @@ class Sessions:
         self._backends = Backends(self._zygote, self._session_of)
         self._sessions: dict[str, Session] = {}
         self._watching: dict[str, asyncio.Task[None]] = {}
+        self.planned: Callable[[Session], Awaitable[None]] = _nothing
+        """Awaited with each session before anything of it is made; what it raises ends the launch."""
         self.on_sidecar: Callable[[str], None] = lambda _: None
         """Told the session's id whenever its sidecar answers again."""
 
@@ -104,6 +107,7 @@ class Sessions:
         for content in request.confirm:
             await asyncio.to_thread(manifests.confirm, self._paths, content)
         try:
+            await self.planned(session)
             await launch.run()
         except BaseException:
             await self._spools.forget(session.id)
@@ -142,6 +146,18 @@ class Sessions:
         session, _ = self._running(slug)
         assert session.supervisor is not None
         await session.supervisor.restart()
+        return session.view
+
+    async def give_secrets(self, slug: str, given: Mapping[str, Secret]) -> BottleView:
+        """Values for secrets that this bottle uses: in memory only, for its sidecar and that one's next restart."""
+        session, _ = self._running(slug)
+        used = sorted(session.record.secrets)
+        if foreign := sorted(set(given) - set(used)):
+            hint = f"It uses {', '.join(used)}" if used else "It uses none"
+            raise CarboyError(f"{slug} uses no secret {', '.join(foreign)}", hint, "secret_unknown")
+        assert session.supervisor is not None
+        async with session.lock:
+            await session.supervisor.give(given)
         return session.view
 
     async def terminal(self, slug: str, rows: int, cols: int) -> Terminal:
@@ -399,6 +415,10 @@ class Sessions:
                 await kill_and_wait(process.identity)
                 removed.append(f"the {name} of {session.slug}")
         return removed
+
+
+async def _nothing(session: Session) -> None:
+    del session
 
 
 def _result(task: asyncio.Task[Any]) -> Exit | None:

@@ -9,7 +9,7 @@ import contextlib
 import logging
 import os
 import time
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -107,6 +107,33 @@ class Supervisor:
             self._channel.close()
             self._channel = None
 
+    async def give(self, given: Mapping[str, secrets.Secret]) -> None:
+        """Values for secrets that it lacks, or new ones. Kept in memory for its next restart as well."""
+        before, session = self._session.typed, self._session
+        session.typed = {**before, **given}
+        values, missing = await self._secrets()
+        if missing and not session.view.missing_secrets:
+            # it has them all, and takes a whole set only
+            session.typed = before
+            raise CarboyError(
+                f"The sidecar would lose {', '.join(missing)}, which only it knows",
+                f"Give all of them at once: {', '.join(sorted({*missing, *given}))}",
+                "secret_missing",
+            )
+        if self._channel is not None and not self._channel.closed:
+            body = {name: value.reveal() for name, value in values.items()}
+            await self.call("secrets", {"secrets": body})
+        session.show(missing_secrets=missing)
+
+    async def _secrets(self) -> tuple[dict[str, secrets.Secret], tuple[str, ...]]:
+        """What this bottle's secrets are now, and the names of those that are nowhere."""
+        session = self._session
+        located = await asyncio.to_thread(
+            secrets.locate, session.record.secrets, typed=session.typed, environment=session.environment
+        )
+        values = {name: found.value for name, found in located.items() if found.value is not None}
+        return values, tuple(sorted(set(located) - set(values)))
+
     async def call(self, op: str, body: dict[str, Any], fds: list[int] | None = None) -> dict[str, Any]:
         """Ask the sidecar. Raises CarboyError where it is down or refuses."""
         if self._channel is None or self._channel.closed:
@@ -165,9 +192,8 @@ class Supervisor:
             assert session.box is not None
             session.ca_key = await session.box.kept("ca_key")
             session.canary = await session.box.kept("canary")
-        located = await asyncio.to_thread(
-            secrets.locate, record.secrets, typed=session.typed, environment=session.environment
-        )
+        values, missing = await self._secrets()
+        session.show(missing_secrets=missing)
         return SidecarConfig(
             slug=session.slug,
             session_id=session.id,
@@ -175,7 +201,7 @@ class Supervisor:
             upstream=await self._upstream(),
             ca_cert_pem=record.ca_certificate,
             ca_key_pem=session.ca_key,
-            secrets={name: found.value for name, found in located.items() if found.value is not None},
+            secrets=values,
             placeholders=record.placeholders,
             canary_name=record.canary_name,
             canary=session.canary,

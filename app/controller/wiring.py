@@ -16,6 +16,7 @@ from app.controller.history import History
 from app.controller.ingest import Ingest, Tally
 from app.controller.proposals import Proposals
 from app.controller.server import Activity, Server
+from app.controller.session import Session
 from app.controller.sessions import Sessions
 from app.controller.watcher import Watcher
 from app.core.model import LIVE, Catalogue, StreamEvent
@@ -76,6 +77,7 @@ async def wire(paths: Paths, stack: AsyncExitStack, stop: Callable[[], None]) ->
     ingest.told.proposed, ingest.told.kept = proposals.opened, proposals.requests
     sessions.on_sidecar = proposals.tell
     history.also = proposals.ended
+    sessions.planned = lambda session: _audit_secrets(audit, session)
     await _find_again(sessions, audit)
     await proposals.start()
     watcher = await _watch(paths, bus, stack, warnings)
@@ -112,6 +114,13 @@ async def _find_again(sessions: Sessions, audit: Audit) -> None:
     if report.removed:
         log.info("removed: %s", "; ".join(report.removed))
         await audit.record("cleanup", actor="controller", removed=list(report.removed), may_wait=True)
+
+
+async def _audit_secrets(audit: Audit, session: Session) -> None:
+    """Which secrets a launch uses, by name, on record before any sidecar has them."""
+    used = session.record.secrets
+    if used:
+        await audit.record("secrets-used", slug=session.slug, session_id=session.id, secrets=dict(used))
 
 
 async def _watch(paths: Paths, bus: Bus, stack: AsyncExitStack, warnings: list[str]) -> Watcher:

@@ -38,6 +38,8 @@ def mark(view: BottleView) -> Verdict:
             return Verdict("▲", "no network", "asks")
         if view.sidecar.state == "failed":
             return Verdict("▲", "sidecar down", "refused")
+        if view.missing_secrets:
+            return Verdict("▲", "no secret", "asks")
     if view.stalled:
         return Verdict("▲", "stalled", "asks")
     found = _MARKS.get(view.state, Verdict("?", view.state, "quiet"))
@@ -56,6 +58,14 @@ def title(view: BottleView) -> str:
     agent = printable(view.agent, 63) if view.agent else printable(" ".join(view.command) or view.provider, 40)
     label = name(view)
     return label if label == agent else f"{label} ({agent})"
+
+
+def missing(view: BottleView) -> str:
+    """Which secrets the bottle's sidecar lacks, in a sentence; empty where it has all."""
+    if not view.missing_secrets or not live(view):
+        return ""
+    names = ", ".join(printable(one, 60) for one in view.missing_secrets)
+    return f"its sidecar was restarted without {names}: what needs it is refused until it is given again"
 
 
 def lineage(view: BottleView) -> str:

@@ -48,11 +48,12 @@ class Restarts:
 _SCORES: dict[BottleState, int] = {"failed": 90, "lost": 90, "running": 10, "launching": 10, "stopping": 10}
 
 
-def attention(state: BottleState, sidecar: SidecarHealth, *, stalled: bool = False) -> int:
-    """Higher sorts first. A live bottle without its sidecar counts as failed: its agent can do nothing."""
+def attention(state: BottleState, sidecar: SidecarHealth, *, stalled: bool = False, lacking: bool = False) -> int:
+    """Higher sorts first. A live bottle without its sidecar, or without a secret (`lacking`), counts as failed: its
+    agent can do nothing."""
     if stalled and state == "running":
         return 100
-    if sidecar.state == "failed" and state in ("running", "frozen"):
+    if (sidecar.state == "failed" or lacking) and state in ("running", "frozen"):
         return 90
     return _SCORES.get(state, 0)
 

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, cast
+from typing import TYPE_CHECKING, Any, ClassVar, cast
+
+from textual.binding import Binding, BindingType
 
 from app.core import bottles
 from app.core.text import printable
@@ -19,13 +21,26 @@ if TYPE_CHECKING:
 
 
 class BottleScreen(Page):
+    BINDINGS: ClassVar[list[BindingType]] = [Binding("s", "give", "Give secrets", show=False)]
+
     def __init__(self, view: BottleView) -> None:
         super().__init__()
         self.slug = view.slug
         self.heading = bottles.title(view)
+        self._view = view
+
+    def action_give(self) -> None:
+        """Ask for what its sidecar lacks."""
+        from app.screens.give import GiveSecrets
+
+        if self._view.missing_secrets and bottles.live(self._view):
+            self.app.push_screen(GiveSecrets(self._view), lambda given: self.action_reload() if given else None)
+        else:
+            self.carboy.notify("Its sidecar lacks no secret")
 
     async def rows(self) -> list[Content]:
         view = await self.client.bottle(self.slug)
+        self._view = view
         rows = _posture(view, self.carboy.clock())
         rows += heading("Allowlist")
         if not bottles.live(view):
@@ -50,6 +65,8 @@ def _posture(view: BottleView, now: float) -> list[Content]:
     ]
     rows = [fact(name, value) for name, value in facts if value]
     rows += [fact("", ink((f"✗ {printable(view.error, 400)}", "refused")))] if view.error else []
+    if missing := bottles.missing(view):
+        rows.append(fact("", ink((f"▲ {missing} (", "asks"), ("s", "bold accent"), (")", "asks"))))
     return rows + [fact("", ink((f"▲ {printable(text, 400)}", "asks"))) for text in view.notes]
 
 

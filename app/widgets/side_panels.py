@@ -175,6 +175,9 @@ class TotalsPanel(Pressable, Widget):
             rows.append(_fact("", pressable("screen.restart_sidecar", ("R", "bold accent"), (" restart it", "faint"))))
         if view.sidecar.last_error and view.sidecar.state in ("restarting", "failed"):
             rows.append(ink((printable(view.sidecar.last_error, 200), "refused")))
+        if missing := bottles.missing(view):
+            rows.append(ink((f"▲ {missing}", "asks")))
+            rows.append(_fact("", pressable("screen.info", ("i", "bold accent"), (" then s gives it", "faint"))))
         rows.append(_fact("runs in", ink((bottles.where(view), "soft"))))
         rows.append(_fact("sees", ink((f"{view.workspace} {printable(view.cwd, 200)}", "soft"))))
         if view.error:

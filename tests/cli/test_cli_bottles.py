@@ -207,3 +207,33 @@ def test_time_that_is_over_is_exit_code_124(run: Run, paths: Paths) -> None:
     ended = run("start", "--headless", "-b", "short", "--", "sh", "-c", "sleep 100")
     assert ended.returncode == 124
     assert "its time is over" in ended.stderr
+
+
+def test_secrets_are_given_from_environment_or_descriptor_never_as_arguments(
+    run: Run, paths: Paths, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    route = "    - host: keyed.example\n      auth: {scheme: Bearer, token_ref: MY_TOKEN}\n---"
+    (paths.bottles / "keyed.md").write_text(BOTTLE.replace("---\nFor", route + "\nFor"))
+    monkeypatch.setenv("MY_TOKEN", "a-token-of-mine-1")
+    assert (
+        run("start", "--headless", "--detach", "--label", "one", "-b", "keyed", "--", "sleep", "1000").returncode == 0
+    )
+    assert run("give", "one").stderr == "one lacks no secret\n"
+    ended = run("give", "one", "MY_TOKEN", "--json")
+    assert ended.returncode == 0, ended.stderr
+    assert json.loads(ended.stdout)["missing_secrets"] == []
+    assert "a-token" not in ended.stdout + ended.stderr
+    monkeypatch.delenv("MY_TOKEN")
+    ended = run("give", "one", "MY_TOKEN")
+    assert ended.returncode == 1
+    assert "--fd" in ended.stderr
+    read, write = os.pipe()
+    os.write(write, b"another-token-of-mine\n")
+    os.close(write)
+    with os.fdopen(read):
+        ended = subprocess.run(
+            command("give", "one", "MY_TOKEN", "--fd", str(read)),
+            env=environment(), pass_fds=[read], capture_output=True, text=True, timeout=60, check=False,
+        )  # fmt: skip
+    assert (ended.returncode, ended.stdout) == (0, "one has all its secrets\n"), ended.stderr
+    assert run("give", "one", "MY_TOKEN", "OTHER", "--fd", "3").returncode == 2

@@ -2,12 +2,13 @@
 how requests are read, answered and streamed."""
 
 import asyncio
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Mapping
 from typing import Any
 
 from app.backends.base import Terminal
 from app.core.model import BottleView, CleanupReport, LaunchRequest, LaunchStep, Preflight
 from app.errors import CarboyError, NotFound
+from sidecar.secret import Secret
 
 
 def view(slug: str, **more: Any) -> BottleView:
@@ -61,6 +62,7 @@ class Registry:
         self.all: dict[str, BottleView] = {}
         self.terminals: list[Echo] = []
         self.flood = 0
+        self.given: dict[str, str] = {}
         self.gate = asyncio.Event()
         self.ended = asyncio.Event()
         self.undone = asyncio.Event()
@@ -113,6 +115,10 @@ class Registry:
         return await self._set(slug, state="running")
 
     async def restart_sidecar(self, slug: str) -> BottleView:
+        return self._find(slug)
+
+    async def give_secrets(self, slug: str, given: Mapping[str, Secret]) -> BottleView:
+        self.given |= {name: value.reveal() for name, value in given.items()}
         return self._find(slug)
 
     async def wait(self, slug: str) -> BottleView:

@@ -367,3 +367,16 @@ async def test_without_a_controller_it_says_so() -> None:
         with pytest.raises(CarboyError) as caught:
             await Client.connect(paths, start=False)
     assert caught.value.code == "no_controller"
+
+
+async def test_secrets_are_given_by_name_on_record_and_value_nowhere(room: Room) -> None:
+    room.bottles.all["one"] = view("one")
+    await room.client.give_secrets("one", {"TOKEN": Secret("s3cret-value")})
+    assert room.bottles.given == {"TOKEN": "s3cret-value"}
+    trail = await room.client.audit()
+    assert trail["rows"][-1]["action"] == "secrets-given"
+    assert trail["rows"][-1]["detail"]["names"] == ["TOKEN"]
+    assert "s3cret-value" not in json.dumps(trail)
+    with pytest.raises(CarboyError) as caught:
+        await room.client.give_secrets("one", {"TOKEN": Secret("")})
+    assert caught.value.code == "bad_request"

@@ -24,6 +24,7 @@ from app.core.model import (
     StreamEvent,
 )
 from app.errors import CarboyError, NotFound
+from sidecar.secret import Secret
 
 NOW = 1_767_268_887.0
 """2026-01-01 12:01:27 UTC; tests that draw times set TZ=UTC."""
@@ -317,6 +318,7 @@ class ScriptedClient:
         self.launch_error: CarboyError | None = None
         self.launch_gate: asyncio.Event | None = None
         self.fail: dict[str, Exception] = {}
+        self.given: list[tuple[str, dict[str, str]]] = []
         self._queue: asyncio.Queue[StreamEvent | Exception] = asyncio.Queue()
 
     async def connect(self) -> "ScriptedClient":
@@ -361,6 +363,12 @@ class ScriptedClient:
     async def catalogue(self, cwd: str | None = None) -> Catalogue:
         self._raise("catalogue")
         return self.catalogue_now
+
+    async def init(self) -> int:
+        self._raise("init")
+        self.calls.append(("init",))
+        self.catalogue_now = CATALOGUE
+        return len(CATALOGUE.agents) + len(CATALOGUE.bottles)
 
     async def doctor(self) -> Doctor:
         self._raise("doctor")
@@ -413,6 +421,10 @@ class ScriptedClient:
 
     async def restart_sidecar(self, slug: str) -> BottleView:
         return await self._act("restart_sidecar", slug, sidecar=SidecarHealth(state="starting"))
+
+    async def give_secrets(self, slug: str, given: dict[str, Secret]) -> BottleView:
+        self.given.append((slug, {name: value.reveal() for name, value in given.items()}))
+        return await self._act("give_secrets", slug, missing_secrets=())
 
     async def preflight(self, request: LaunchRequest) -> Preflight:
         self.requests.append(request)

@@ -7,6 +7,7 @@ import pytest
 
 from app import themes
 from app.commands import COMMANDS, footer, key_label, scoped, textual_key
+from app.core.model import SidecarHealth
 from app.errors import CarboyError
 from app.widgets.egress_panel import EgressPanel
 from tests.tui.scripted import SCREEN, ScriptedClient, app
@@ -151,3 +152,25 @@ def test_keys_read_as_they_stand_on_the_keyboard() -> None:
     assert textual_key("ctrl+]") == "ctrl+right_square_bracket"
     assert key_label(textual_key("ctrl+]")) == "ctrl+]"
     assert key_label("question_mark") == "?"
+
+
+async def test_missing_secrets_are_told_and_given_again(size: tuple[int, int], monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("FROM_HERE", "env-value")
+    client = ScriptedClient()
+    client.by_slug["impl-1"] = client.by_slug["impl-1"].model_copy(
+        update={"missing_secrets": ("FROM_HERE", "TOKEN"), "sidecar": SidecarHealth(state="healthy"), "attention": 100}
+    )
+    async with app(client).run_test(size=size) as pilot:
+        await ready(pilot)
+        await until(pilot, lambda: "no secret" in text_of(pilot) or size[0] == 80, "the word in the list")
+        await pilot.press("i")
+        await until(pilot, lambda: "without FROM_HERE, TOKEN" in " ".join(text_of(pilot).split()), "which are missing")
+        await pilot.press("s")
+        await until(pilot, lambda: "Secrets of" in text_of(pilot), "the box")
+        await pilot.press("enter")
+        await pilot.press(*"s3cret", "enter")
+        await until(pilot, lambda: client.given, "given")
+        assert client.given == [("impl-1", {"FROM_HERE": "env-value", "TOKEN": "s3cret"})]
+        assert "s3cret" not in text_of(pilot)
+        await until(pilot, lambda: pilot.app.screen.__class__.__name__ == "BottleScreen", "closed")
+        await until(pilot, lambda: "without FROM_HERE" not in text_of(pilot), "asked again")

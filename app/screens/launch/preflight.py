@@ -15,6 +15,7 @@ from app.screens.launch.report import lines_of
 from app.screens.launch.step import Step
 from app.widgets.ink import Pressable, ink, lines, pressable
 from app.widgets.key_bar import Key, KeyBar
+from app.widgets.masked import Masked
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -29,14 +30,6 @@ class Confirmation(Pressable, Static):
     """The project's agent, as it would be told to the CLI, and the key that accepts it."""
 
 
-class Masked(Input):
-    """One secret: its name is known, its value is not shown, kept or logged."""
-
-    def __init__(self, name: str, question: str) -> None:
-        super().__init__(password=True, placeholder=printable(question, 100), compact=True)
-        self.secret = name
-
-
 class PreflightStep(Step):
     step = "preflight"
     BINDINGS: ClassVar[list[BindingType]] = [
@@ -49,8 +42,6 @@ class PreflightStep(Step):
     DEFAULT_CSS = """
     PreflightStep #asked { height: auto; display: none; border: round $asks; padding: 0 1; margin-bottom: 1; }
     PreflightStep #asked.-shown { display: block; }
-    PreflightStep Masked { border: none; height: 1; background: $raised; padding: 0 1; }
-    PreflightStep Masked:focus { border: none; background: $cursor; background-tint: $background 0%; }
     PreflightStep Confirmation {
         height: auto; display: none; border: round $asks; padding: 0 1; margin-bottom: 1; border-title-color: $asks;
     }

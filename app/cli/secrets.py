@@ -1,0 +1,87 @@
+"""`carboy give`: values for secrets that a running bottle's sidecar lacks. They are never arguments, never printed, and
+never kept: they go from the environment, a descriptor or a hidden prompt to the controller."""
+
+import getpass
+import os
+import sys
+from typing import TYPE_CHECKING
+
+import click
+
+from app.cli.output import json_option, line, note, print_json, run
+from app.core.model import BottleView
+from app.errors import CarboyError
+from sidecar.secret import Secret
+
+if TYPE_CHECKING:
+    from app.client import Client
+
+MAX_BYTES = 64 * 1024
+"""Of a secret: a key file in PEM has some 3 kB."""
+
+
+@click.command()
+@click.argument("slug")
+@click.argument("names", nargs=-1)
+@click.option("--fd", type=int, help="Read the value of the one NAME from this descriptor.")
+@json_option
+def give(slug: str, names: tuple[str, ...], fd: int | None, as_json: bool) -> None:
+    """Give a running bottle secrets that its sidecar lacks: those of NAMES, or all. Values come from environment
+    variables of the same names, else they are asked for without echo."""
+    if fd is not None and len(names) != 1:
+        raise click.UsageError("--fd goes with exactly one NAME")
+    view = run(_give(slug, names, fd))
+    if as_json:
+        print_json(view)
+    elif view.missing_secrets:
+        line(f"{slug} still lacks {', '.join(view.missing_secrets)}")
+    else:
+        line(f"{slug} has all its secrets")
+
+
+async def _give(slug: str, names: tuple[str, ...], fd: int | None) -> BottleView:
+    from app.client import Client
+
+    async with await Client.connect() as client:
+        wanted = names or await _lacking(client, slug)
+        if not wanted:
+            note(f"{slug} lacks no secret")
+            return await client.bottle(slug)
+        # before the event loop does anything else: a prompt may take its time
+        return await client.give_secrets(slug, {name: _value(name, fd) for name in wanted})
+
+
+async def _lacking(client: "Client", slug: str) -> tuple[str, ...]:
+    return (await client.bottle(slug)).missing_secrets
+
+
+def _value(name: str, fd: int | None) -> Secret:
+    if fd is not None:
+        value = _from_descriptor(fd)
+    elif os.environ.get(name):
+        value = os.environ[name]
+    elif sys.stdin.isatty():
+        value = getpass.getpass(f"{name}: ", stream=sys.stderr)
+    else:
+        raise CarboyError(
+            f"There is no value for {name}", f"Set the environment variable {name}, or use --fd", "secret_missing"
+        )
+    if not value:
+        raise CarboyError(f"The value for {name} is empty", "", "secret_missing")
+    return Secret(value)
+
+
+def _from_descriptor(fd: int) -> str:
+    """All of it, but one newline at its end: that is how `echo` and files give it."""
+    try:
+        with open(fd, "rb", closefd=False) as file:
+            data = file.read(MAX_BYTES + 1)
+        if len(data) > MAX_BYTES:
+            raise ValueError("too long")
+        return data.decode().removesuffix("\n")
+    except (OSError, ValueError) as error:
+        raise CarboyError(
+            f"Descriptor {fd} gives no secret ({type(error).__name__})",
+            "Open it for reading: 3< FILE",
+            "secret_missing",
+        ) from None
