@@ -86,11 +86,14 @@ def exchange_of(flow: HTTPFlow) -> Exchange:
     return found
 
 
-def refuse(flow: HTTPFlow, code: str, reason: str) -> None:
-    """Answer `flow` with a refusal, unless it was refused already. Must be called before it was sent."""
+def refuse(flow: HTTPFlow, code: str, reason: str, ask: dict[str, Any] | None = None) -> None:
+    """Answer `flow` with a refusal, unless it was refused already. Must be called before it was sent.
+
+    `ask` are the arguments of the tool call that would ask the operator for it (`refusal.call_to_ask`).
+    """
     exchange = exchange_of(flow)
     if exchange.refusal is None:
-        exchange.refusal = Refusal(code, reason, exchange.host or flow.request.host)
+        exchange.refusal = Refusal(code, reason, exchange.host or flow.request.host, ask)
         flow.response = refusal_response(exchange.refusal)
 
 

@@ -5,12 +5,18 @@ policy (clients retry 5xx and 429 and hang on them), 502 only where the upstream
 """
 
 from dataclasses import dataclass
+from typing import Any
 
 import orjson
 
 from sidecar.contract import INTERNAL_HOST
+from sidecar.egress import paths
 
 MAX_TEXT = 500
+MAX_PATH = 200
+"""Of a path in the call that would ask; a longer one is asked for by its folder."""
+ASKABLE = frozenset({"host_not_allowed", "method_not_allowed", "path_not_allowed", "git_fetch_not_allowed"})
+"""What an agent may ask for by itself."""
 
 _ASK = f"See http://{INTERNAL_HOST}/allowlist for what is allowed; the operator can add a route. Do not retry."
 _DO: dict[str, str] = {
@@ -44,6 +50,26 @@ CODES = frozenset(_DO) | {"client_closed"}
 """All but `ok` that an event may carry."""
 
 
+def call_to_ask(code: str, host: str, method: str, target: str) -> dict[str, Any] | None:
+    """The arguments of `egress-block` that ask for no more than this request; None for what no agent may ask for."""
+    if code not in ASKABLE:
+        return None
+    arguments: dict[str, Any] = {"host": host}
+    path = paths.canonical(paths.split(target)[0])
+    if code == "git_fetch_not_allowed" or "git-upload-pack" in target:
+        # the repository: a fetch reads by GET and POST below it
+        arguments["git_fetch"] = True
+        path = path.partition("/info/refs")[0].partition("/git-upload-pack")[0] if path else None
+    else:
+        arguments["methods"] = [method]
+    if path and len(path) > MAX_PATH:
+        path = path[:MAX_PATH].rpartition("/")[0]
+    if path and path.isascii() and path.isprintable():
+        # as a prefix, / would be everything
+        arguments["paths"] = [{"type": "exact", "value": "/"} if path == "/" else path]
+    return {**arguments, "justification": "<what it is needed for>"}
+
+
 @dataclass(frozen=True)
 class Refusal:
     """One refusal, ready to be sent."""
@@ -51,18 +77,30 @@ class Refusal:
     code: str
     reason: str
     host: str = ""
+    ask: dict[str, Any] | None = None
+    """Arguments of the tool call that would ask the operator for this, where there is one to ask."""
 
     @property
     def status(self) -> int:
         return 502 if self.code in UPSTREAM else 403
 
+    def what_to_do(self) -> str:
+        if self.ask is None:
+            return _DO.get(self.code, "")
+        call = orjson.dumps(self.ask).decode()
+        return (
+            f"Ask the operator: call the tool egress-block of the MCP server carboy (http://mcp.{INTERNAL_HOST}/) with "
+            f"{call}, and send this request again once it is approved. Every other way out is closed as well; do not "
+            "look for one, and do not retry before."
+        )
+
     def body(self) -> bytes:
         """The JSON that the client gets."""
-        reason, host, todo = self.reason[:MAX_TEXT], self.host[:260], _DO.get(self.code, "")
+        reason, host, todo = self.reason[:MAX_TEXT], self.host[:260], self.what_to_do()
         message = f"carboy refused this request ({self.code}): {reason}. {todo}"
         if self.code in UPSTREAM:
             message = f"carboy could not complete this request ({self.code}): {reason}. {todo}"
-        document = {
+        document: dict[str, Any] = {
             "type": "error",
             "error": {"type": "carboy_policy", "code": self.code, "message": message},
             "message": message,
@@ -71,4 +109,6 @@ class Refusal:
             "reason": reason,
             "what_to_do": todo,
         }
+        if self.ask is not None:
+            document["ask"] = {"server": "carboy", "tool": "egress-block", "arguments": self.ask}
         return orjson.dumps(document) + b"\n"

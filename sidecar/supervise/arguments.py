@@ -35,9 +35,12 @@ class AskArguments(Arguments):
     methods: tuple[Annotated[str, Field(max_length=32)], ...] = Field(
         default=(), max_length=16, description="HTTP methods needed there, such as GET. Fewer are approved sooner."
     )
-    paths: tuple[Annotated[str, Field(max_length=2048)], ...] = Field(
-        default=(), max_length=32, description="Path prefixes needed there, such as /repos/me. None means all paths."
+    paths: tuple[Annotated[str, Field(max_length=2048)] | PathMatch, ...] = Field(
+        default=(),
+        max_length=32,
+        description="Paths needed there: prefixes such as /repos/me, or {type: exact, value: /}. None means all.",
     )
+    git_fetch: bool = Field(default=False, description="Also allow git to clone and fetch there, over HTTPS.")
     routes: tuple[Route, ...] | None = Field(
         default=None,
         max_length=MAX_ROUTES,
@@ -64,8 +67,8 @@ class AskArguments(Arguments):
     def _one_form(self) -> Self:
         if (self.host is None) == (self.routes is None):
             raise ValueError("give either `host` (with `methods`, `paths`) or `routes` (with `base_hash`)")
-        if self.routes is not None and (self.methods or self.paths):
-            raise ValueError("`methods` and `paths` belong to `host`, not to `routes`")
+        if self.routes is not None and (self.methods or self.paths or self.git_fetch):
+            raise ValueError("`methods`, `paths` and `git_fetch` belong to `host`, not to `routes`")
         if self.routes is not None and self.base_hash is None:
             raise ValueError("`routes` need the `base_hash` that list-egress-routes gave")
         RouteMatch(methods=self.methods, paths=self.path_matches)
@@ -73,7 +76,7 @@ class AskArguments(Arguments):
 
     @property
     def path_matches(self) -> tuple[PathMatch, ...]:
-        return tuple(PathMatch(value=path) for path in self.paths)
+        return tuple(PathMatch(value=path) if isinstance(path, str) else path for path in self.paths)
 
 
 class CheckArguments(Arguments):

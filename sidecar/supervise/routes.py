@@ -6,7 +6,7 @@ where a name may lead stays as it is: those fields are the operator's alone. The
 
 import hashlib
 
-from sidecar.contract import DEFAULT_MAX_BODY, PathMatch, Route, RouteMatch
+from sidecar.contract import DEFAULT_MAX_BODY, Route, RouteGit, RouteMatch
 
 OPERATORS = ("auth", "dlp", "allow_private", "ports", "shared", "max_body")
 """Fields of a route that an agent's proposal may not set."""
@@ -17,16 +17,15 @@ class Refused(Exception):
 
 
 def with_access(
-    present: tuple[Route, ...], host: str, methods: tuple[str, ...], paths: tuple[PathMatch, ...]
+    present: tuple[Route, ...], host: str, match: RouteMatch, *, git_fetch: bool = False
 ) -> tuple[Route, ...]:
     """`present`, with this much more allowed at `host`: the narrowest change that does it.
 
     Raises Refused where only whole routes can say what is meant, ValueError for a host that is none.
     """
-    match = RouteMatch(methods=methods, paths=paths)
-    new = Route(host=host, matches=(match,) if methods or paths else ())
+    new = Route(host=host, matches=() if match == RouteMatch() else (match,), git=RouteGit(fetch=git_fetch))
     same = [route for route in present if route.host == new.host] or _covering(present, new.host)
-    if any(not route.matches or match in route.matches for route in same):
+    if any(_holds(route, match, git_fetch) for route in same):
         return present
     if not same:
         return (*present, new)
@@ -36,10 +35,16 @@ def with_access(
         raise Refused(
             f"{new.host} is covered by {old.host}, whose rules would no longer count for it: propose whole `routes`"
         )
-    if not new.matches:
+    if old.matches and not new.matches:
         raise Refused(f"{new.host} has rules already: say which `methods` and `paths` more are needed")
-    widened = old.model_copy(update={"matches": (*old.matches, match)})
+    matches = old.matches if not old.matches or match in old.matches else (*old.matches, match)
+    widened = old.model_copy(update={"matches": matches, "git": RouteGit(fetch=git_fetch or old.git.fetch)})
     return tuple(widened if route is old else route for route in present)
+
+
+def _holds(route: Route, match: RouteMatch, git_fetch: bool) -> bool:
+    """`route` allows this, as far as that can be read off it."""
+    return (not route.matches or match in route.matches) and (route.git.fetch or not git_fetch)
 
 
 def _covering(present: tuple[Route, ...], host: str) -> list[Route]:

@@ -11,7 +11,7 @@ from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from typing import Any, Literal
 
-from sidecar.contract import Policy, Route, routes_hash
+from sidecar.contract import Policy, Route, RouteMatch, routes_hash
 from sidecar.egress.state import State
 from sidecar.supervise import answers, routes
 from sidecar.supervise.answers import Answer
@@ -163,7 +163,8 @@ class Toolbox:
             )
         if arguments.routes is None:
             assert arguments.host is not None
-            proposed = routes.with_access(present, arguments.host, arguments.methods, arguments.path_matches)
+            match = RouteMatch(methods=arguments.methods, paths=arguments.path_matches)
+            proposed = routes.with_access(present, arguments.host, match, git_fetch=arguments.git_fetch)
         else:
             proposed = arguments.routes
         routes.check(present, proposed)

@@ -11,6 +11,7 @@ from mitmproxy.http import HTTPFlow
 from sidecar.egress.exchange import Exchange, exchange_of, refuse
 from sidecar.egress.names import canonical_host, is_address, split_authority
 from sidecar.egress.policy import RequestFacts
+from sidecar.egress.refusal import call_to_ask
 from sidecar.egress.state import State
 
 _BAD_VALUE = re.compile(rb"[\x00-\x08\x0a-\x1f\x7f]")
@@ -61,7 +62,9 @@ class Gate:
         )
         exchange.route = verdict.route
         if not verdict.allowed:
-            refuse(flow, verdict.code, verdict.reason)
+            supervised = self._state.policy.policy.supervise
+            ask = call_to_ask(verdict.code, exchange.host, flow.request.method, target) if supervised else None
+            refuse(flow, verdict.code, verdict.reason, ask)
             return
         _tidy(flow)
 
