@@ -1,4 +1,4 @@
-"""Commands on bottles: list, info, routes, proposals, stop, kill, freeze, thaw."""
+"""Commands on bottles: list, info, stop, kill, freeze, thaw."""
 
 from collections.abc import Awaitable, Callable
 from typing import TYPE_CHECKING, Any
@@ -140,50 +140,6 @@ def print_provenance(provenance: tuple[Provenance, ...], *, defaults: bool = Tru
         line(f"{item.path}: {value} (from {item.source})")
     if len(shown) < len(provenance):
         line(f"and {len(provenance) - len(shown)} defaults, which --json shows")
-
-
-@click.command()
-@click.argument("slug")
-@json_option
-def routes(slug: str, as_json: bool) -> None:
-    """Show what a running bottle may reach."""
-    found = with_client(lambda client: client.routes(slug))
-    if as_json:
-        print_json(found)
-        return
-    header = ("HOST", "PORTS", "CREDENTIAL", "RULES")
-    rows = [
-        (
-            str(route.get("host", "")),
-            ",".join(str(port) for port in route.get("ports", ())),
-            str((route.get("auth") or {}).get("token_ref", "")),
-            _rules(route),
-        )
-        for route in found
-    ]
-    print(table(rows, header) if rows else "nothing: this bottle reaches no host")
-
-
-def _rules(route: dict[str, Any]) -> str:
-    parts = [
-        f"{' '.join(match.get('methods', ()))} {' '.join(path['value'] for path in match.get('paths', ()))}".strip()
-        for match in route.get("matches") or ()
-    ]
-    if (route.get("git") or {}).get("fetch"):
-        parts.append("git fetch")
-    return "; ".join(part for part in parts if part) or "any"
-
-
-@click.command()
-@json_option
-def proposals(as_json: bool) -> None:
-    """Show what waits for your decision."""
-    found = with_client(lambda client: client.proposals())
-    if as_json:
-        print_json(found)
-        return
-    rows = [(item["id"], item["slug"], item["kind"], item["state"], ago(item["created_at"])) for item in found]
-    print(table(rows, ("ID", "SLUG", "KIND", "STATE", "AGE")) if rows else "nothing is waiting")
 
 
 def _act_command(

@@ -48,7 +48,7 @@ def edit(name: str) -> None:
     target = edit_target(paths, name)
     private_folder(target.parent)
     while True:
-        _open(target)
+        open_editor(target)
         if not target.exists():
             note("nothing was written")
             return
@@ -65,7 +65,8 @@ def edit(name: str) -> None:
             return
 
 
-def _open(target: Path) -> None:
+def open_editor(target: Path) -> None:
+    """Let the operator edit a file. Raises CarboyError where the editor cannot be started or fails."""
     given = os.environ.get("VISUAL") or os.environ.get("EDITOR")
     editor = shlex.split(given) if given else [next(filter(shutil.which, ("nano", "vim", "vi")), "vi")]
     try:
