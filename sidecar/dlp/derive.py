@@ -43,9 +43,21 @@ class TooMuch(Exception):
 
 @dataclass
 class Allowance:
-    """Bytes that all decoding of one scan may produce."""
+    """Bytes that all decoding of one scan may produce, and bytes that it may read in vain."""
 
     left: int
+    tries: int
+
+    @classmethod
+    def of(cls, size: int) -> "Allowance":
+        """For a text of `size` bytes: in proportion, and so much more that a small archive can be opened."""
+        return cls(4 * size + (8 << 20), 2 * size + (1 << 18))
+
+    def attempt(self, data: bytes) -> None:
+        """Pay for reading `data` where there may be a start at every other place."""
+        self.tries -= len(data)
+        if self.tries < 0:
+            raise TooMuch("too many starts of compressed data")
 
     def take(self, data: bytes) -> bytes:
         self.left -= len(data)
@@ -56,8 +68,8 @@ class Allowance:
 
 @dataclass(frozen=True, slots=True)
 class Decoder:
-    """`specs` find where it has work; `expand` does it, given the ends of those places, or None for everywhere. `outer`:
-    only for texts near the top, or the possibilities would multiply with the depth.
+    """`specs` find where it has work; `expand` does it, given the ends of those places, or None for everywhere.
+    `outer`: only for texts near the top, or the possibilities would multiply with the depth.
     """
 
     name: str
@@ -246,6 +258,9 @@ def _base32(text: bytes, ends: Sequence[int] | None, allowance: Allowance) -> It
 
 
 _GZIP_START = re.compile(rb"H4sI|eJ[w-z]|eNo|eAE|eF4")
+_TRIED = 96
+"""Characters of base64 from which zlib tells a stream from noise."""
+
 _GZIP_SIGN = r"H4sI[A-Za-z][A-Za-z0-9+/_\-]{16}|(?:\A|[^A-Za-z0-9+/_\-])(?:eJ[w-z]|eNo|eAE|eF4)[A-Za-z0-9+/_\-]{16}"
 
 
@@ -255,10 +270,13 @@ def _gzip(text: bytes, ends: Sequence[int] | None, allowance: Allowance) -> Iter
     done = 0
     for low, high in spans:
         for match in _GZIP_START.finditer(text, max(low, done), high):
+            if not inflate(_a2b(_letters(text[match.start() : match.start() + _TRIED])), allowance):
+                continue
             lines = _B64_LINES.match(text, match.start())
-            if lines is None or lines.end() < done:
+            if lines is None:
                 continue
             run = _letters(lines.group())
+            allowance.attempt(run)
             if data := inflate(_a2b(run), allowance):
                 done = lines.end()
                 yield Derived("gzip+base64", match.start(), done, allowance.take(data))

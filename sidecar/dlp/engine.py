@@ -137,6 +137,7 @@ class _Work:
     pieces: Pieces
     found: dict[tuple[str, str, bytes], Finding] = field(default_factory=dict[tuple[str, str, bytes], Finding])
     limit: str = ""
+    seen: set[bytes] = field(default_factory=set[bytes])
 
     def add(self, finding: Finding, key: bytes) -> None:
         if len(self.found) >= MAX_FINDINGS:
@@ -180,7 +181,7 @@ class Engine:
         The canary and known secrets are looked for whatever `detectors` says only where `known_secrets` is in it.
         """
         text = masked(data, allowed)
-        work = _Work(where, detectors, examples, Allowance(4 * len(text) + (1 << 20)), Pieces())
+        work = _Work(where, detectors, examples, Allowance.of(len(text)), Pieces())
         try:
             self._examine_all(text, content_type, work, session)
         except TooMuch as error:
@@ -232,6 +233,9 @@ class Engine:
                 decoder = self._shapes.decoders[place]
                 if depth >= DEPTH - 1 or not decoder.outer:
                     parts.extend(decoder.expand(view.text, ends and sorted(ends), work.allowance))
+            # what several ways lead to is examined once
+            parts = [part for part in parts if part.data not in work.seen]
+            work.seen.update(part.data for part in parts)
             if parts:
                 self._examine(derived(view, parts), work, depth - 1)
 

@@ -29,7 +29,7 @@ from sidecar.dlp.view import View
 PIECES = 3
 """Distinct pieces of one secret that are no accident (egress.md)."""
 
-_LIMIT = 4096
+_LIMIT = 16_384
 """Hits of needles in one text. Each is evidence, so the verdict does not need more; masking then refuses (`limits`)."""
 
 _ALNUM = np.array([code < 128 and chr(code).isalnum() for code in range(256)])

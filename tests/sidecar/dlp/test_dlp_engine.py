@@ -1,0 +1,290 @@
+"""The engine's promises: nothing raises, nothing shows what was matched, redaction is clean, backends agree, it is linear."""
+
+import base64
+import gzip
+import json
+import pickle
+import random
+import threading
+import time
+
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from sidecar.dlp.engine import DEFAULT, Engine, EngineConfig
+from sidecar.dlp.finding import Location, Match
+from sidecar.dlp.needles import Known
+from sidecar.dlp.redact import redacted
+from sidecar.dlp.session import Session
+from sidecar.secret import Secret
+from tests.sidecar.dlp.dlp_kit import (
+    BODY,
+    ENCODERS,
+    INJECTED,
+    PLACEMENTS,
+    PROSE,
+    engine_for,
+    make_secrets,
+    names,
+    scan,
+)
+
+SECRETS = tuple(make_secrets(20))
+CANARY = base64.b64encode(random.Random(99).randbytes(32)).decode()
+ALL = {**ENCODERS, **INJECTED}
+SLOW = settings(max_examples=150, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+
+
+@pytest.fixture(scope="module")
+def engine() -> Engine:
+    return engine_for(SECRETS, CANARY)
+
+
+@SLOW
+@given(
+    seed=st.integers(0, 2**32),
+    index=st.integers(0, len(SECRETS) - 1),
+    encoding=st.sampled_from(sorted(ALL)),
+    place=st.sampled_from(sorted(PLACEMENTS)),
+    before=st.binary(max_size=300),
+    after=st.binary(max_size=300),
+)
+def test_a_secret_anywhere_is_found(
+    seed: int, index: int, encoding: str, place: str, before: bytes, after: bytes
+) -> None:
+    rng = random.Random(seed)
+    value = PLACEMENTS[place](ALL[encoding](SECRETS[index].encode(), rng), rng)
+    result = scan(engine_for(SECRETS, CANARY), before + b"\n" + value + b"\n" + after)
+    assert result.blocked
+    assert f"SECRET_{index}" in names(result)
+
+
+@SLOW
+@given(
+    data=st.one_of(st.binary(max_size=4000), st.text(max_size=2000).map(lambda text: text.encode("utf-8", "replace")))
+)
+def test_arbitrary_bytes_never_raise(data: bytes) -> None:
+    for part in ("body", "header", "query"):
+        engine_for(SECRETS, CANARY).scan(data, where=Location(part), detectors=DEFAULT | {"entropy"})  # type: ignore[arg-type]
+
+
+@SLOW
+@given(document=st.recursive(st.one_of(st.none(), st.booleans(), st.floats(allow_nan=False), st.integers(), st.text()),
+                             lambda inner: st.lists(inner) | st.dictionaries(st.text(), inner), max_leaves=20),
+       index=st.integers(0, 19), encoding=st.sampled_from(sorted(ALL)), seed=st.integers(0, 2**32))  # fmt: skip
+def test_redaction_leaves_no_finding_and_valid_json(document: object, index: int, encoding: str, seed: int) -> None:
+    engine = engine_for(SECRETS, CANARY)
+    value = ALL[encoding](SECRETS[index].encode(), random.Random(seed)).decode("utf-8")
+    data = json.dumps({"before": document, "text": f"it is {value} there", "list": [value, 1]}).encode()
+
+    def again(text: bytes, content_type: str | None) -> object:
+        return engine.scan(text, where=BODY, content_type=content_type)
+
+    clean = redacted(data, again, "application/json")  # type: ignore[arg-type]
+    assert clean is not None
+    after = json.loads(clean)
+    assert "[redacted]" in after["text"]
+    assert not engine.scan(clean, where=BODY, content_type="application/json").findings
+    assert SECRETS[index].encode() not in clean
+
+
+def test_redaction_keeps_the_rest_of_a_text(engine: Engine) -> None:
+    data = PROSE + b" key: " + SECRETS[0].encode() + b" " + PROSE
+    clean = redacted(data, lambda text, kind: engine.scan(text, where=BODY))
+    assert clean == PROSE + b" key: [redacted] " + PROSE
+
+
+def test_findings_show_nothing_of_what_was_matched(engine: Engine) -> None:
+    data = json.dumps({"a": SECRETS[0], "b": CANARY, "password": "Zk3!kd92Lqpx"}).encode()
+    result = scan(engine, data)
+    assert {"known_secrets", "canary", "token_patterns"} <= {finding.detector for finding in result.findings}
+    shown = repr(result) + repr(engine) + repr(engine._known)
+    for secret in (SECRETS[0], CANARY, "Zk3!kd92Lqpx"):
+        assert not any(secret[at : at + 6] in shown for at in range(len(secret) - 6))
+    value = result.findings[0].value
+    assert value is not None
+    with pytest.raises(TypeError):
+        pickle.dumps(value)
+    assert f"{value}" == "Match(***)"
+
+
+def test_the_canary_is_found_first_and_never_approvable(engine: Engine) -> None:
+    finding = scan(engine, f"x {SECRETS[1]} {CANARY}".encode()).findings[0]
+    assert (finding.detector, finding.severity, finding.approvable) == ("canary", "block", False)
+
+
+def test_an_approved_value_passes_and_a_second_secret_does_not(engine: Engine) -> None:
+    value = base64.b64encode(SECRETS[2].encode())
+    data = b"a " + value + b" b"
+    found = [finding for finding in scan(engine, data).findings if finding.approvable]
+    approved = [finding.value for finding in found if finding.value is not None]
+    assert any(each.reveal() in value for each in approved)
+    assert not scan(engine, data, allowed=approved).blocked
+    assert names(scan(engine, data + SECRETS[3].encode(), allowed=approved)) == {"SECRET_3"}
+
+
+@pytest.mark.parametrize("number", [3, 11])
+def test_short_secrets_are_matched_exactly_only(number: int) -> None:
+    secret = "aB3$xY9!kLm"[:number]
+    engine = Engine.compile(EngineConfig((Known("PIN", Secret(secret)),)))
+    if number < 4:
+        assert engine.unprotected == ("PIN",)
+        return
+    assert names(scan(engine, f"pin={secret};".encode())) == {"PIN"}
+    assert not scan(engine, secret.swapcase().encode() + b" " + "-".join(secret).encode()).blocked
+
+
+def test_a_documents_duplicate_keys_hide_nothing(engine: Engine) -> None:
+    escaped = "".join(f"\\u{ord(char):04x}" for char in SECRETS[4])
+    assert names(scan(engine, ('{"a":"' + escaped + '","a":"b"}').encode())) == {"SECRET_4"}
+    assert names(scan(engine, ('{"a":"' + escaped + '","b":').encode())) == {"SECRET_4"}  # and no broken document
+
+
+def test_numbers_in_json_are_scanned(engine: Engine) -> None:
+    assert names(scan(engine, b'{"card":4539148803436467}')) == {"card"}
+    listed = json.dumps({"bytes": list(SECRETS[0].encode())}, separators=(",", ":")).encode()
+    assert names(scan(engine, listed)) == {"SECRET_0"}
+
+
+def test_benign_text_is_clean(engine: Engine) -> None:
+    data = json.dumps(
+        {"messages": [{"content": (PROSE * 40).decode(), "id": "toolu_01A09q90qw90lq917835lq9"}]}
+    ).encode()
+    assert scan(engine, data).clean
+    assert scan(engine, b'password = get_password()\ntoken: str = os.environ["TOKEN"]\napi_key="<your-key>"').clean
+
+
+# --- sessions -----------------------------------------------------------------------------------------------------
+
+
+def _conversation(turns: int) -> bytes:
+    rng = random.Random(5)
+    messages = [
+        {"role": "user", "content": f"{number} {rng.getrandbits(40)} " + (PROSE * 40).decode()}
+        for number in range(turns)
+    ]
+    return json.dumps({"model": "m", "messages": messages}, separators=(",", ":")).encode()
+
+
+def test_a_session_finds_what_is_new_and_what_crosses_the_old_end(engine: Engine) -> None:
+    session = Session()
+    assert scan(engine, _conversation(40), session=session).clean
+    longer = _conversation(42)
+    assert session.resume(engine, BODY, DEFAULT, longer) is not None
+    for at in (len(longer) - 40, len(_conversation(40)) - 2, len(_conversation(40)) + 30):
+        planted = longer[:at] + base64.b64encode(SECRETS[5].encode()) + longer[at:]
+        assert names(scan(engine, planted, session=session)) == {"SECRET_5"}, at
+    early = longer[:1000] + SECRETS[6].encode() + longer[1000:]
+    assert names(scan(engine, early, session=session)) == {"SECRET_6"}
+
+
+def test_a_session_carries_pieces_and_forgets_with_the_engine(engine: Engine) -> None:
+    session = Session()
+    start, middle = SECRETS[0][:7], SECRETS[0][20:27]
+    data = _conversation(40)
+    first = data[:2000] + start.encode() + b" " + middle.encode() + data[2000:]
+    assert scan(engine, first, session=session).clean
+    end = first[:-4] + b" " + SECRETS[0][40:47].encode() + first[-4:]
+    assert names(scan(engine, end, session=session)) == {"SECRET_0"}
+    other = Engine.compile(EngineConfig())
+    assert session.resume(other, BODY, DEFAULT, first) is None
+    assert session.resume(engine, BODY, DEFAULT | {"entropy"}, first) is None
+
+
+def test_a_blocked_body_is_not_remembered(engine: Engine) -> None:
+    session = Session()
+    data = _conversation(40) + SECRETS[7].encode()
+    assert scan(engine, data, session=session).blocked
+    assert session.resume(engine, BODY, DEFAULT, data) is None
+
+
+# --- backends -----------------------------------------------------------------------------------------------------
+
+
+def test_the_backends_find_the_same() -> None:
+    rng = random.Random(21)
+    fast, portable = engine_for(SECRETS, CANARY, "hyperscan"), engine_for(SECRETS, CANARY, "portable")
+    from sidecar.dlp.patterns.model import all_types
+
+    tokens = [text for each in all_types() for text in each.positives]
+    for _ in range(1500):
+        name = rng.choice(sorted(ALL))
+        value = ALL[name](rng.choice(SECRETS).encode(), rng)
+        if rng.random() < 0.5:
+            value = rng.choice(tokens).encode()
+        data = PLACEMENTS[rng.choice(sorted(PLACEMENTS))](value, rng)
+        left, right = scan(fast, data), scan(portable, data)
+        assert {(f.kind, f.code, f.start, f.end) for f in left.findings} == {
+            (f.kind, f.code, f.start, f.end) for f in right.findings
+        }, (name, data[:200])
+
+
+def test_many_threads_scan_at_once(engine: Engine) -> None:
+    failures: list[int] = []
+
+    def work(number: int) -> None:
+        for _ in range(30):
+            secret = SECRETS[number]
+            if names(scan(engine, PROSE * 20 + secret.encode())) != {f"SECRET_{number}"}:
+                failures.append(number)
+
+    threads = [threading.Thread(target=work, args=(number,)) for number in range(8)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert not failures
+
+
+# --- hostile input ------------------------------------------------------------------------------------------------
+
+
+def _times(text: bytes, size: int) -> bytes:
+    return (text * (size // len(text) + 1))[:size]
+
+
+HOSTILE = {
+    "pieces": lambda n: _times(SECRETS[0][:7].encode() + b" ", n),
+    "secret": lambda n: _times(SECRETS[0].encode() + b" ", n),
+    "percent": lambda n: _times(b"%41%62 ", n),
+    "unicode": lambda n: b'{"a":"' + _times(b"\\u0041", n // 6 * 6) + b'"}',
+    "backslashes": lambda n: b'{"a":"' + _times(b"\\\\", n // 2 * 2) + b'"}',
+    "marks": lambda n: _times("a\u0301\u0327".encode(), n),
+    "entities": lambda n: _times(b"&#65;", n),
+    "base64": lambda n: base64.b64encode(_times(PROSE, n * 3 // 4)),
+    "base64 thrice": lambda n: base64.b64encode(base64.b64encode(base64.b64encode(_times(PROSE, n * 27 // 64)))),
+    "hex": lambda n: _times(PROSE, n // 2).hex().encode(),
+    "base32": lambda n: base64.b32encode(_times(PROSE, n * 5 // 8)),
+    "gzip starts": lambda n: _times(b"H4sIAAAAAAAAAABBBBBBBBBB ", n),
+    "keywords": lambda n: _times(b"aws_secret_access_key ", n),
+    "cards": lambda n: _times(b"4111 1111 1111 1112 ", n),
+    "words": lambda n: _times(b"abandon ", n),
+    "tokens": lambda n: _times(b"AKIAQWERTYUIOPASDFGH ", n),
+    "prefixes": lambda n: _times(b"ghp_", n),
+    "assignments": lambda n: _times(b'password="aB3xY9kLm" ', n),
+    "brackets": lambda n: b"[" * n,
+    "jwt": lambda n: _times(b"eyJhbGciOiJIUzI1NiJ9.", n),
+    "short runs": lambda n: _times(b"abcdefghijklmnopqrstuvwxyz ", n),
+}
+
+
+@pytest.mark.parametrize("name", sorted(HOSTILE))
+def test_hostile_text_costs_linear_time(engine: Engine, name: str) -> None:
+    """Four times the text may cost some ten times the processor time of this thread, never sixteen and more."""
+    small, large = HOSTILE[name](60_000), HOSTILE[name](240_000)
+    costs: list[float] = []
+    for data in (small, large):
+        runs: list[float] = []
+        for _ in range(3):
+            before = time.thread_time()
+            scan(engine, data)
+            runs.append(time.thread_time() - before)
+        costs.append(min(runs))
+    assert costs[1] < 10 * costs[0] + 0.05, costs
+    assert costs[1] < 2.0, costs
+
+
+def test_a_bomb_is_a_finding_not_a_crash(engine: Engine) -> None:
+    bomb = base64.b64encode(gzip.compress(b"\0" * 50_000_000, 9))
+    assert {finding.code for finding in scan(engine, bomb).findings} == {"limits"}
