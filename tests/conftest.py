@@ -54,3 +54,20 @@ async def until(condition: Callable[[], Awaitable[object] | object], timeout: fl
         if time.monotonic() > deadline:
             raise AssertionError(f"still {answer!r} after {timeout} s")
         await asyncio.sleep(0.02)
+
+
+FORKING = (
+    "tests/backends/", "tests/cli/test_cli_bottles.py", "tests/integration/test_demo_tui.py",
+    "tests/processes/test_zygote.py", "tests/sidecar/test_kernel_seccomp.py", "tests/terminal/test_programs.py",
+    "tests/tui/test_attach.py",
+)  # fmt: skip
+"""Modules that fork in the test process itself. The product forks from processes without threads only (zygote, session
+holder); here pytest's and asyncio's threads are about, and the children only make system calls before they execute."""
+FORK_WARNING = r"This process \(pid=\d+\) is multi-threaded, use of fork.* may lead to deadlocks:DeprecationWarning"
+
+
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    """Hide that one warning there, so that every other one is seen."""
+    for item in items:
+        if item.path.relative_to(config.rootpath).as_posix().startswith(FORKING):
+            item.add_marker(pytest.mark.filterwarnings(f"ignore:{FORK_WARNING}"))
