@@ -3,18 +3,21 @@
 Read from `agent_provider.settings` of agents that speak to many (pi, opencode). Pure.
 """
 
+import re
 from dataclasses import dataclass
 from urllib.parse import SplitResult, urlsplit
 
 from app.core.schema import Manifest
 from app.errors import ConfigError
-from app.providers.vendors import Vendor, anthropic_paths, openai_paths, vendor
+from app.providers.vendors import VENDORS, Vendor, anthropic_paths, openai_paths, vendor
 from sidecar.contract import host_pattern
 
 KEYS = frozenset({"provider", "base_url", "api", "models", "context_window"})
 """Settings that choose the API. All but `provider` only make sense together with `base_url`."""
 APIS = ("openai-completions", "openai-responses", "anthropic-messages")
+DEFAULT = "anthropic"
 WHERE = "agent_provider.settings"
+_NAME = re.compile(r"[a-z][a-z0-9-]{0,62}")
 
 
 @dataclass(frozen=True)
@@ -28,10 +31,10 @@ class Endpoint:
     context_window: int | None = None
 
 
-def endpoint(manifest: Manifest, name: str) -> Endpoint:
-    """The API that the settings describe, called `name`. Raises ConfigError with the key at fault."""
-    settings = manifest.bottle.agent_provider.settings
-    given = settings.model_extra or {}
+def endpoint(manifest: Manifest) -> Endpoint:
+    """The API that the settings describe. Raises ConfigError with the key at fault."""
+    given = manifest.bottle.agent_provider.settings.model_extra or {}
+    name = _name(manifest, given.get("provider"))
     base_url = given.get("base_url")
     if base_url is None:
         lone = sorted({"api", "models", "context_window"} & given.keys())
@@ -47,6 +50,16 @@ def endpoint(manifest: Manifest, name: str) -> Endpoint:
             f"not a number of tokens: {window!r}", "Write context_window: 200000", key=f"{WHERE}.context_window"
         )
     return Endpoint(_own(name, base_url, api), base_url.rstrip("/"), api, _models(given.get("models")), window)
+
+
+def _name(manifest: Manifest, given: object) -> str:
+    """What `provider` says; else the vendor that a model is written with (`openai/gpt-5.2`); else Anthropic."""
+    if given is None:
+        prefix, slash, _ = (manifest.bottle.agent_provider.settings.model or "").partition("/")
+        return prefix if slash and prefix in VENDORS else DEFAULT
+    if not isinstance(given, str) or not _NAME.fullmatch(given):
+        raise ConfigError(f"not a vendor's name: {given!r}", "Write a-z, 0-9 and -", key=f"{WHERE}.provider")
+    return given
 
 
 def _models(given: object) -> tuple[str, ...]:

@@ -5,16 +5,13 @@ Facts about the CLI are from running 0.87.1 behind a recording proxy (docs/provi
 
 from app.backends.base import FileIn
 from app.core.schema import Manifest
-from app.errors import ConfigError
 from app.providers.base import Credential, Found, LaunchContext, Prepared, Provider
 from app.providers.endpoint import KEYS, Endpoint, endpoint
 from app.providers.locate import Recipe, locate
 from app.providers.prepare import bounded, command, json_file, model, placeholder_env, startup_args
-from app.providers.vendors import VENDORS
 from sidecar.contract import Route
 
 INSTALL = "Install it with `npm install -g @earendil-works/pi-coding-agent` (it needs Node 22.19 or newer)"
-DEFAULT = "anthropic"
 
 ENV = {
     "PI_OFFLINE": "1",  # no look for updates, no download of tools; the model's API is not meant
@@ -39,21 +36,21 @@ class PiProvider(Provider):
 
     def check(self, manifest: Manifest) -> None:
         super().check(manifest)
-        _endpoint(manifest)
+        endpoint(manifest)
 
     def find(self, environ: dict[str, str]) -> Found:
         return locate(RECIPE, environ)
 
     def credentials(self, manifest: Manifest) -> tuple[Credential, ...]:
         self.check(manifest)
-        return (_endpoint(manifest).vendor.credential(manifest.bottle.agent_provider.auth_token),)
+        return (endpoint(manifest).vendor.credential(manifest.bottle.agent_provider.auth_token),)
 
     def routes(self, manifest: Manifest) -> tuple[Route, ...]:
         self.check(manifest)
-        return (_endpoint(manifest).vendor.route,)
+        return (endpoint(manifest).vendor.route,)
 
     def prepare(self, context: LaunchContext) -> Prepared:
-        chosen = _endpoint(context.manifest)
+        chosen = endpoint(context.manifest)
         files = [json_file(f"{_folder(context)}/settings.json", SETTINGS)]
         if chosen.base_url:
             files.append(json_file(f"{_folder(context)}/models.json", {"providers": _own(chosen)}))
@@ -75,22 +72,6 @@ RECIPE = Recipe(
     node=(22, 19),
     node_options=("--disable-warning=UNDICI-EHPA",),  # node warns of its own proxy support, above every answer
 )
-
-
-def _endpoint(manifest: Manifest) -> Endpoint:
-    """By `settings.provider`; else by the vendor that a model is written with; else Anthropic's."""
-    settings = manifest.bottle.agent_provider.settings
-    name = (settings.model_extra or {}).get("provider")
-    if name is None:
-        prefix, slash, _ = (settings.model or "").partition("/")
-        name = prefix if slash and prefix in VENDORS else DEFAULT
-    if not isinstance(name, str) or not name.replace("-", "").isalnum() or not name.isascii():
-        raise ConfigError(
-            f"not a vendor's name: {name!r}",
-            "Letters, digits and - are possible",
-            key="agent_provider.settings.provider",
-        )
-    return endpoint(manifest, name)
 
 
 def _folder(context: LaunchContext) -> str:

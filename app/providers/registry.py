@@ -16,6 +16,7 @@ BUILT_IN = {
     "claude": "app.providers.claude:ClaudeProvider",
     "codex": "app.providers.codex:CodexProvider",
     "gemini": "app.providers.gemini:GeminiProvider",
+    "opencode": "app.providers.opencode:OpenCodeProvider",
     "pi": "app.providers.pi:PiProvider",
     "shell": "app.providers.shell:ShellProvider",
 }

@@ -34,7 +34,7 @@ def plugins(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
 def test_built_in_ones_need_no_installed_distribution(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(metadata, "entry_points", lambda **_: ())
     registry._plugins.cache_clear()
-    assert registry.names() == ("claude", "codex", "gemini", "pi", "shell")
+    assert registry.names() == ("claude", "codex", "gemini", "opencode", "pi", "shell")
     for name in registry.names():
         assert registry.provider(name).name == name
     registry._plugins.cache_clear()
@@ -43,7 +43,7 @@ def test_built_in_ones_need_no_installed_distribution(monkeypatch: pytest.Monkey
 def test_an_unknown_one_lists_the_known(monkeypatch: pytest.MonkeyPatch) -> None:
     with pytest.raises(NotFound) as caught:
         registry.provider("cloude")
-    assert "claude, codex, gemini, pi, shell" in caught.value.hint
+    assert "claude, codex, gemini, opencode, pi, shell" in caught.value.hint
     assert caught.value.code == "provider_unknown"
 
 
