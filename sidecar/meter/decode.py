@@ -63,36 +63,53 @@ class Decoder:
             yield from self._through(piece, chain[1:])
 
 
-class _Zlib:
-    """gzip, with members one after another; deflate, with zlib's header or (some servers) without."""
+class _Gzip:
+    """Members one after another; zeros between and behind them are padding."""
 
-    def __init__(self, bits: int) -> None:
-        self._bits = bits
-        self._inflate = zlib.decompressobj(bits)
-        self._fresh = True
+    def __init__(self) -> None:
+        self._inflate = zlib.decompressobj(zlib.MAX_WBITS | 16)
 
     def __call__(self, data: bytes) -> Iterator[bytes]:
         while data:
             if self._inflate.eof:
-                self._inflate, self._fresh = zlib.decompressobj(self._bits), True
-            made, data = self._some(data)
-            if made:
-                yield made
+                data = data.lstrip(b"\0")
+                if not data:
+                    return
+                self._inflate = zlib.decompressobj(zlib.MAX_WBITS | 16)
+            yield from _inflated(self._inflate, data)
+            data = self._inflate.unused_data
 
-    def _some(self, data: bytes) -> tuple[bytes, bytes]:
-        first, self._fresh = self._fresh, False
+
+class _Deflate:
+    """With zlib's header as it should be, or (some servers) without: the first two bytes tell (RFC 1950, 2.2)."""
+
+    def __init__(self) -> None:
+        self._head = b""
+        self._inflate: Any = None
+
+    def __call__(self, data: bytes) -> Iterator[bytes]:
+        if self._inflate is None:
+            self._head += data
+            if len(self._head) < 2:
+                return
+            first, second = self._head[:2]
+            wrapped = first & 0x0F == zlib.DEFLATED and (first * 256 + second) % 31 == 0
+            self._inflate = zlib.decompressobj(zlib.MAX_WBITS if wrapped else -zlib.MAX_WBITS)
+            data, self._head = self._head, b""
+        if not self._inflate.eof:
+            yield from _inflated(self._inflate, data)
+
+
+def _inflated(inflate: Any, data: bytes) -> Iterator[bytes]:
+    """What `data` decodes to, a bounded piece at a time, up to its end or the stream's."""
+    while data:
         try:
-            made = self._inflate.decompress(data, PIECE)
+            made = inflate.decompress(data, PIECE)
         except zlib.error as error:
-            if not (first and self._bits == zlib.MAX_WBITS):
-                raise Undecodable("deflate") from error
-            self._bits = -zlib.MAX_WBITS
-            self._inflate = zlib.decompressobj(self._bits)
-            return self._some(data)
-        if self._inflate.eof:
-            # what follows a gzip member is another one, or padding
-            return made, self._inflate.unused_data.lstrip(b"\0") if self._bits > 0 else b""
-        return made, self._inflate.unconsumed_tail
+            raise Undecodable("deflate") from error
+        if made:
+            yield made
+        data = inflate.unconsumed_tail
 
 
 class _Brotli:
@@ -135,9 +152,9 @@ class _Zstd:
 
 
 _MAKERS: dict[str, Callable[[], _Decoder]] = {
-    "gzip": lambda: _Zlib(zlib.MAX_WBITS | 16),
-    "x-gzip": lambda: _Zlib(zlib.MAX_WBITS | 16),
-    "deflate": lambda: _Zlib(zlib.MAX_WBITS),
+    "gzip": _Gzip,
+    "x-gzip": _Gzip,
+    "deflate": _Deflate,
     "br": _Brotli,
     "zstd": _Zstd,
 }

@@ -11,11 +11,15 @@ from typing import Protocol
 
 from sidecar.meter.loads import Tree, Unreadable, loads, tree
 from sidecar.meter.mend import mend
-from sidecar.meter.scan import CLOSING, ESCAPE, OPEN_ARRAY, OPENING, QUOTE, STRING, STRUCTURE
+from sidecar.meter.scan import CLOSING, ESCAPE, MOST_DEPTH, OPEN_ARRAY, OPENING, QUOTE, STRING, STRUCTURE
 from sidecar.meter.sieve import Sieve
 
 MOST_EVENT = 1024 * 1024
 """Bytes of one event that are read whole."""
+
+
+LEAST_EVENT = 12
+"""Bytes below which an object cannot hold a usage: `{}` by the million costs its bytes, not an event each."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,6 +59,13 @@ class _Gathered:
             self.sieve.feed(self.buffer)
             self.buffer = bytearray()
 
+    def tells(self) -> bool:
+        """Whether there is enough for anything that is metered; drops it if not."""
+        if self.sieve is not None or len(self.buffer) >= LEAST_EVENT:
+            return True
+        self.buffer = bytearray()
+        return False
+
     def event(self, cut: bool = False) -> Event:
         """What was gathered, as an event; empties it."""
         buffer, sieve = self.buffer, self.sieve
@@ -79,6 +90,8 @@ class JsonValues:
 
     def feed(self, data: bytes) -> list[Event]:
         events: list[Event] = []
+        if self._depth > MOST_DEPTH:
+            return events
         at, end = 0, len(data)
         begin = 0 if self._depth > self._base else -1
         while at < end:
@@ -99,13 +112,16 @@ class JsonValues:
                 elif self._depth == self._base:
                     begin = at - 1
                 self._depth += 1
+                if self._depth > MOST_DEPTH:
+                    return [*events, Event({}, bad=True)]
             elif byte in CLOSING and self._depth:
                 self._depth -= 1
                 if self._depth < self._base:
                     self._base = 0
                 elif self._depth == self._base and begin >= 0:
                     self._gathered.add(data[begin:at])
-                    events.append(self._gathered.event())
+                    if self._gathered.tells():
+                        events.append(self._gathered.event())
                     begin = -1
         if begin >= 0:
             self._gathered.add(data[begin:])
@@ -126,7 +142,7 @@ class JsonValues:
         return at + 1
 
     def finish(self) -> list[Event]:
-        return [self._gathered.event(cut=True)] if self._depth > self._base else []
+        return [self._gathered.event(cut=True)] if MOST_DEPTH >= self._depth > self._base else []
 
 
 _LINE_END = re.compile(rb"[\r\n]")
@@ -205,14 +221,11 @@ class ServerSentEvents:
     def _dispatch(self, events: list[Event], cut: bool = False) -> None:
         self._has_data = False
         gathered = self._gathered
-        if gathered.sieve is None and len(gathered.buffer) < 16:
-            text = bytes(gathered.buffer).strip()
-            if text in (b"", b"[DONE]"):
-                gathered.buffer = bytearray()
-                if text:
-                    events.append(Event({}, done=True))
-                return
-        events.append(gathered.event() if not cut else self._last())
+        if gathered.sieve is None and bytes(gathered.buffer[:16]).strip() == b"[DONE]":
+            events.append(Event({}, done=True))
+            gathered.buffer = bytearray()
+        if gathered.tells():
+            events.append(gathered.event() if not cut else self._last())
 
     def _last(self) -> Event:
         event = self._gathered.event()

@@ -123,6 +123,7 @@ class Meter:
         if event.done:
             tally.done()
             return
+        tally.cut = event.cut
         tally.see(event.body)
         if event.cut:
             tally.ended = False

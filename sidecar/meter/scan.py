@@ -14,6 +14,9 @@ STRUCTURE = re.compile(rb'[^"{}\[\]]*+')
 MEMBERS = re.compile(rb'[^"{}\[\],:]*+')
 """The same, stopping at colons and commas too."""
 
+MOST_DEPTH = 256
+"""Brackets inside brackets beyond which bytes are no provider's answer: reading stops instead of following them."""
+
 QUOTE, ESCAPE, COMMA, COLON = 0x22, 0x5C, 0x2C, 0x3A
 OPEN_OBJECT, CLOSE_OBJECT, OPEN_ARRAY, CLOSE_ARRAY = 0x7B, 0x7D, 0x5B, 0x5D
 OPENING = frozenset((OPEN_OBJECT, OPEN_ARRAY))

@@ -13,7 +13,8 @@ def settle(tally: Tally, facts: RequestFacts, learned: Calibration, flags: froze
     """The usage of one answer. `complete`: it ended as HTTP (or the socket) says, whatever the provider said."""
     model = tally.model or facts.model
     counts = tally.counts
-    whole = counts is not None and (tally.ended or (complete and counts.output is not None))
+    closed = tally.ended or (complete and tally.error is None)
+    whole = tally.covered and closed and not tally.text.characters
     base = usage_of(counts, tally.name) if counts else Usage(tally.name)
     named = replace(
         base,

@@ -13,6 +13,7 @@ from sidecar.meter.scan import (
     COMMA,
     ESCAPE,
     MEMBERS,
+    MOST_DEPTH,
     OPEN_OBJECT,
     OPENING,
     QUOTE,
@@ -53,7 +54,7 @@ class Sieve:
 
     def feed(self, data: bytes | bytearray) -> None:
         at, end = 0, len(data)
-        while at < end:
+        while at < end and self._depth <= MOST_DEPTH:
             at = self._string(data, at) if self._in_string else self._outside(data, at)
 
     def result(self) -> Tree:

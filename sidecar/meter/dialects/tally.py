@@ -20,6 +20,8 @@ class Tally:
         self.service_tier = ""
         self.counts: Counts | None = None
         """The newest numbers that were said; None while there were none."""
+        self.covered = False
+        """`counts` are of the answer so far, not of its beginning alone."""
         self.counted_output = 0
         """How much of the output `counts` covers; `text` is what came after it."""
         self.text = Text()
@@ -29,6 +31,8 @@ class Tally:
         """The provider ended its answer: numbers, if any, are its last."""
         self.hidden = False
         """The model made tokens that the answer does not show (thinking): its text teaches nothing."""
+        self.cut = False
+        """The event being seen was cut off: its usage may lack half its members."""
         self.recognised = False
         self.background = False
         self.error: Tree | None = None
@@ -49,9 +53,11 @@ class Tally:
 
     def said(self, counts: Counts) -> None:
         """Numbers that cover all text until now."""
-        if not counts.said:
+        if not counts.said or (self.cut and self.counts is not None):
             return
         self.counts = counts
+        # a blocked prompt or an embedding says input alone
+        self.covered = not self.cut and (counts.output is not None or not self.text.characters)
         if counts.output is not None:
             self.counted_output = counts.output
             self.all_units += self.text.units()

@@ -94,6 +94,21 @@ ENCODERS: dict[str, Callable[[bytes], bytes]] = {
 }
 
 
+def flushed(answer: Answer, encoding: str) -> list[bytes]:
+    """Each piece compressed and flushed by itself, as a server that streams does."""
+    if encoding in ("gzip", "deflate"):
+        maker = zlib.compressobj(wbits=31 if encoding == "gzip" else 15)
+        made = [maker.compress(piece) + maker.flush(zlib.Z_SYNC_FLUSH) for piece in answer.pieces]
+        return [*made, maker.flush()]
+    if encoding == "zstd":
+        writer = zstandard.ZstdCompressor().compressobj()
+        made = [writer.compress(piece) + writer.flush(zstandard.COMPRESSOBJ_FLUSH_BLOCK) for piece in answer.pieces]
+        return [*made, writer.flush()]
+    packer = brotli.Compressor()
+    made = [packer.process(piece) + packer.flush() for piece in answer.pieces]
+    return [*made, packer.finish()]
+
+
 def raw_deflate(body: bytes) -> bytes:
     maker = zlib.compressobj(wbits=-15)
     return maker.compress(body) + maker.flush()

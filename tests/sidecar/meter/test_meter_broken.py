@@ -1,0 +1,195 @@
+"""Answers that break off, and answers without usage: marked, and close to what was really made."""
+
+import json
+import random
+from dataclasses import replace
+
+import pytest
+
+from sidecar.meter.learned import Calibration
+from sidecar.meter.usage import Usage
+from tests.sidecar.meter.meter_forms import STREAMS, Maker, anthropic_json, anthropic_sse, chat_sse, responses_sse
+from tests.sidecar.meter.meter_kit import Answer, flushed, meter_of, metered, parts, samples, split, sse, tokens
+
+stream_ids = [maker.__name__ for maker in STREAMS]
+
+
+def broken_at(answer: Answer, piece: int, learned: Calibration | None = None) -> tuple[Usage, int]:
+    """The usage when the connection breaks in the middle of a piece, and the tokens that had arrived before it."""
+    body = b"".join(answer.pieces[:piece]) + answer.pieces[piece][: len(answer.pieces[piece]) // 2]
+    meter = meter_of(answer, "", learned)
+    for chunk in split(body, random.Random(piece)):
+        meter.feed(chunk)
+    assert meter.fault is None
+    usage = meter.finish(complete=False)
+    assert meter.fault is not None
+    assert meter.fault.kind == "network"
+    return usage, answer.made[piece - 1]
+
+
+@pytest.mark.parametrize("maker", STREAMS, ids=stream_ids)
+def test_broken_streams_are_marked_and_within_ten_percent_in_total(maker: Maker) -> None:
+    rng = random.Random(11)
+    ours = theirs = 0
+    for _ in range(25):
+        answer = maker(rng, 300, 900)
+        usage, made = broken_at(answer, rng.randrange(len(answer.pieces) // 3, len(answer.pieces) - 4))
+        assert usage.estimated
+        assert not usage.complete
+        assert not usage.unmetered
+        reasoning = answer.truth.reasoning if usage.reasoning else 0  # told as it goes by some, at the end by others
+        ours += usage.output
+        theirs += made + reasoning
+    assert abs(ours / theirs - 1) < 0.10
+
+
+@pytest.mark.parametrize("name", sorted(samples()))
+def test_each_kind_of_text_is_estimated_closely(name: str) -> None:
+    run = samples()[name]
+    pieces = tuple(
+        sse({"type": "content_block_delta", "delta": {"type": "text_delta", "text": token.text}}) for token in run
+    )
+    start = sse(
+        {"type": "message_start", "message": {"model": "gpt", "usage": {"input_tokens": 3, "output_tokens": 1}}}
+    )
+    answer = replace(anthropic_sse(random.Random(0), 2, 2), pieces=(start, *pieces))
+    usage = metered(answer, complete=False)
+    assert usage.estimated
+    assert usage.input == 3
+    assert usage.output == pytest.approx(sum(token.count for token in run), rel=0.12)
+
+
+def test_estimates_learn_from_whole_answers() -> None:
+    """A model whose tokenizer makes half as many again: after some whole answers a broken one is estimated closely."""
+    rng, learned = random.Random(5), Calibration()
+
+    def answer() -> Answer:
+        made = anthropic_sse(rng, 400, 700)
+        more = round(made.truth.output * 1.5)
+        pieces = [
+            piece.replace(f'"output_tokens": {made.truth.output}'.encode(), f'"output_tokens": {more}'.encode())
+            for piece in made.pieces
+        ]
+        return replace(made, pieces=tuple(pieces), made=tuple(round(so_far * 1.5) for so_far in made.made))
+
+    def off() -> float:
+        one = replace(answer())
+        usage, made = broken_at(one, len(one.pieces) - 6, learned)
+        return usage.output / made - 1
+
+    assert off() < -0.2
+    for _ in range(40):
+        one = answer()
+        meter = meter_of(one, "", learned)
+        meter.feed(one.body)
+        assert not meter.finish(complete=True).estimated
+    assert abs(off()) < 0.08
+
+
+def test_what_a_broken_answer_read_is_estimated_from_the_request() -> None:
+    rng = random.Random(6)
+    for size in (400, 4_000, 60_000):
+        run = tokens(rng, size, size)
+        text = "".join(token.text for token in run)
+        image = {"type": "input_image", "image_url": "data:image/png;base64," + "iVBORw0KGgo" * 20_000}
+        request = {"model": "m", "stream": True, "input": [{"role": "user", "content": text}, image]}
+        answer = replace(responses_sse(rng, 40, 40), request=request)
+        usage, _ = broken_at(answer, len(answer.pieces) - 3)
+        assert usage.input == pytest.approx(sum(token.count for token in run), rel=0.25), size
+
+
+def test_a_json_body_cut_anywhere_counts_the_text_that_came() -> None:
+    answer = anthropic_json(random.Random(8), 500, 500)
+    whole = answer.body
+    outputs = [metered(answer, "", [whole[:cut]], complete=False) for cut in range(0, len(whole), 53)]
+    assert all(usage.estimated for usage in outputs[1:])
+    counts = [usage.output for usage in outputs]
+    assert counts == sorted(counts)
+    assert counts[-1] == pytest.approx(answer.truth.output, rel=0.10)
+
+
+def test_a_compressed_stream_that_breaks_is_read_as_far_as_it_came() -> None:
+    answer = chat_sse(random.Random(9), 600, 600)
+    cut = len(answer.pieces) // 2
+    for encoding in ("gzip", "deflate", "zstd", "br"):
+        sent = flushed(answer, encoding)
+        assert parts(metered(answer, encoding, sent)) == answer.truth.parts
+        usage = metered(answer, encoding, [*sent[:cut], sent[cut][:3]], complete=False)
+        assert usage.estimated
+        assert usage.output == pytest.approx(answer.made[cut - 1], rel=0.10), encoding
+
+
+def test_chat_streams_without_include_usage_are_estimates_and_no_alarm() -> None:
+    answer = chat_sse(random.Random(10), 500, 500)
+    pieces = tuple(piece for piece in answer.pieces if b'"usage": {' not in piece)
+    silent = replace(answer, pieces=pieces, request={"model": "m", "stream": True})
+    usage = metered(silent)
+    assert (usage.estimated, usage.unmetered, usage.complete) == (True, False, True)
+    assert usage.output == pytest.approx(answer.made[-1], rel=0.10)
+
+
+@pytest.mark.parametrize("maker", STREAMS, ids=stream_ids)
+def test_an_ended_answer_without_usage_is_unmetered_never_zero(maker: Maker) -> None:
+    answer = maker(random.Random(12), 300, 300)
+    kept = tuple(
+        piece.replace(b"usage", b"xsage").replace(b"Usage", b"Xsage").replace(b"eval_count", b"eval_xount")
+        for piece in answer.pieces
+    )
+    usage = metered(replace(answer, pieces=kept))
+    assert usage.estimated
+    assert usage.unmetered
+    assert usage.output > 200
+
+
+@pytest.mark.parametrize(
+    ("encoding", "body"),
+    [
+        ("", b"<html>a login page</html>"),
+        ("", b""),
+        ("", b'{"hello": "world"}'),
+        ("dcb", b"compressed with a dictionary that nobody gave us"),
+        ("gzip", b"this is not gzip"),
+        ("zstd", b"nor zstd"),
+        ("br", b"\xff\xff\xffnor brotli"),
+    ],
+)
+def test_what_cannot_be_read_is_unmetered(encoding: str, body: bytes) -> None:
+    usage = metered(anthropic_json(random.Random(1), 5, 5), encoding, [body])
+    assert usage.unmetered
+    assert usage.billable
+
+
+def test_an_answer_whose_usage_came_before_the_break_is_exact() -> None:
+    """Agents hang up as soon as they have read the last event."""
+    answer = anthropic_sse(random.Random(13), 100, 100)
+    usage = metered(answer, "", [b"".join(answer.pieces[:-1])], complete=False)
+    assert parts(usage) == answer.truth.parts
+    assert not usage.estimated
+    unended = answer.body.rstrip(b"\n")
+    assert parts(metered(answer, "", [unended])) == answer.truth.parts
+
+
+def test_compaction_and_advice_inside_an_answer_are_counted() -> None:
+    usage = {
+        "input_tokens": 23_000,
+        "output_tokens": 1_000,
+        "iterations": [
+            {"type": "compaction", "input_tokens": 180_000, "output_tokens": 3_500},
+            {"type": "message", "input_tokens": 23_000, "output_tokens": 1_000},
+            {"type": "advisor_message", "model": "big-1", "input_tokens": 50, "output_tokens": 60},
+        ],
+    }
+    body = {"type": "message", "id": "m", "model": "small-1", "stop_reason": "end_turn", "content": [], "usage": usage}
+    answer = replace(anthropic_json(random.Random(1), 5, 5), pieces=(json.dumps(body).encode(),))
+    found = metered(answer)
+    assert (found.input, found.output) == (203_000, 4_500)
+    assert [(one.model, one.input, one.output) for one in found.also] == [("big-1", 50, 60)]
+
+
+def test_a_stream_that_ends_politely_but_early_is_broken_all_the_same() -> None:
+    """A server that fails closes its chunks in order: HTTP calls that complete."""
+    answer = anthropic_sse(random.Random(14), 300, 300)
+    usage = metered(answer, "", [b"".join(answer.pieces[:-3])], complete=True)
+    assert (usage.estimated, usage.complete, usage.unmetered) == (True, False, False)
+    assert usage.output == pytest.approx(answer.truth.output, rel=0.10)
+    assert usage.input == answer.truth.input

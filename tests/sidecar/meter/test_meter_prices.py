@@ -1,0 +1,60 @@
+"""Money: the package's table, and what has no price."""
+
+from dataclasses import replace
+from datetime import UTC, datetime
+from decimal import Decimal
+
+import pytest
+
+from sidecar.meter.prices import price
+from sidecar.meter.usage import Usage
+
+MILLION = 1_000_000
+OPUS = Usage("anthropic", "claude-opus-4-5-20251101")
+AT = datetime(2026, 11, 1, tzinfo=UTC)
+
+
+@pytest.mark.parametrize(
+    ("field", "dollars"),
+    [("input", "5"), ("output", "25"), ("cache_read", "0.5"), ("cache_write_5m", "6.25"), ("cache_write_1h", "10")],
+)
+def test_each_kind_of_token_has_its_price(field: str, dollars: str) -> None:
+    """As on Anthropic's price page of that model."""
+    assert price(replace(OPUS, **{field: MILLION}), "api.anthropic.com", AT) == Decimal(dollars)
+
+
+def test_what_is_not_known_has_no_price_and_never_zero() -> None:
+    usage = replace(OPUS, input=1000)
+    assert price(replace(usage, model="claude-nobody-9"), "api.anthropic.com") is None
+    assert price(replace(usage, model=""), "api.anthropic.com") is None
+    assert price(usage, "llm.example.com") is None
+    assert price(replace(usage, model="llama3:8b"), "127.0.0.1") is None
+    assert price(Usage("", unmetered=True), "api.anthropic.com") is None
+    assert price(replace(OPUS, unmetered=True), "api.anthropic.com") is None
+
+
+def test_what_the_provider_says_it_charged_goes_first() -> None:
+    usage = Usage("chat", "nobody/knows", input=5, cost_usd=Decimal("0.00123"))
+    assert price(usage, "openrouter.ai") == Decimal("0.00123")
+
+
+def test_tiers_subscriptions_and_errors() -> None:
+    usage = Usage("responses", "gpt-5", input=MILLION, output=MILLION)
+    base = price(usage, "api.openai.com", AT)
+    assert base == Decimal("11.25")
+    assert price(replace(usage, service_tier="flex"), "api.openai.com", AT) == base / 2
+    assert price(replace(usage, service_tier="surprise"), "api.openai.com", AT) == base
+    assert price(usage, "chatgpt.com", AT) == base
+    assert price(replace(usage, billable=False), "api.openai.com") == 0
+    assert price(replace(usage, web_searches=1000), "api.openai.com", AT) == base + 10
+
+
+def test_prices_are_read_without_a_network(monkeypatch: pytest.MonkeyPatch) -> None:
+    import socket
+
+    def refuse(*args: object, **kwargs: object) -> None:
+        raise AssertionError("a price was asked of the network")
+
+    monkeypatch.setattr(socket.socket, "connect", refuse)
+    monkeypatch.setattr(socket, "getaddrinfo", refuse)
+    assert price(replace(OPUS, input=MILLION, output=1), "api.anthropic.com")
