@@ -27,6 +27,7 @@ if TYPE_CHECKING:
     from textual.screen import Screen
 
     from app.client import Client
+    from app.core.approvals import ProposalView
     from app.core.model import Provenance
     from app.screens.main import MainScreen
 
@@ -62,7 +63,8 @@ class CarboyApp(Working, App[None], inherit_bindings=False):
         self.feed = Feed(connect, self.board, self)
         self.link: Link = "connecting"
         self.link_text = ""
-        self.proposals: tuple[dict[str, Any], ...] = ()
+        self.proposals: tuple[ProposalView, ...] = ()
+        self._told: frozenset[str] | None = None
         self.settings: tuple[Provenance, ...] = ()
         self.leader = textual_key("ctrl+]")
         self._entries: list[Entry] = []
@@ -103,10 +105,21 @@ class CarboyApp(Working, App[None], inherit_bindings=False):
         self._changed |= {name for name, on in (("bottles", bottles), ("catalogue", catalogue)) if on}
         self._schedule_changes()
 
-    def proposals_changed(self, proposals: tuple[dict[str, Any], ...]) -> None:
+    def proposals_changed(self, proposals: tuple[ProposalView, ...]) -> None:
         self.proposals = proposals
+        self._ring(proposals)
         self._changed.add("proposals")
         self._schedule_changes()
+
+    def _ring(self, proposals: tuple[ProposalView, ...]) -> None:
+        """A bell, and a word, for what is new; not for what waited already when this window opened."""
+        ids = frozenset(view.id for view in proposals)
+        fresh = [view for view in proposals if self._told is not None and view.id not in self._told]
+        self._told = ids
+        if fresh:
+            self.bell()
+            more = f", and {len(fresh) - 1} more" if len(fresh) > 1 else ""
+            self.notify(f"{fresh[0].slug} asks: {fresh[0].title}{more}", title="⚑ Waits for you", severity="warning")
 
     def settings_read(self, settings: tuple[Provenance, ...]) -> None:
         if settings == self.settings:

@@ -15,6 +15,7 @@ from app.errors import CarboyError
 
 if TYPE_CHECKING:
     from app.client import Client
+    from app.core.approvals import ProposalView
     from app.core.model import Provenance, StreamEvent
     from app.messages import Link
 
@@ -36,7 +37,7 @@ class Listener(Protocol):
     def link_changed(self, link: Link, text: str) -> None: ...
     def board_replaced(self) -> None: ...
     def board_changed(self, entry: Entry | None = None, *, bottles: bool = False, catalogue: bool = False) -> None: ...
-    def proposals_changed(self, proposals: tuple[dict[str, Any], ...]) -> None: ...
+    def proposals_changed(self, proposals: tuple[ProposalView, ...]) -> None: ...
     def settings_read(self, settings: tuple[Provenance, ...]) -> None: ...
 
 
@@ -49,6 +50,7 @@ class Feed:
         self.listener = listener
         self.client: Client | None = None
         self._failures = 0
+        self._waiting: dict[str, ProposalView] = {}
 
     async def run(self) -> None:
         """Connect, follow, and do it again for ever; only cancellation ends it."""
@@ -92,7 +94,22 @@ class Feed:
             self.listener.link_changed("lost", "the connection to the controller was lost")
 
     async def _proposals(self, client: Client) -> None:
-        self.listener.proposals_changed(tuple(dict(item) for item in await client.proposals(state="pending")))
+        self._waiting = {item.id: item for item in await client.proposals(state="pending")}
+        self._tell_proposals()
+
+    def _proposal(self, data: dict[str, Any]) -> None:
+        """One proposal as it is now: new, changed, or decided."""
+        from app.core.approvals import ProposalView
+
+        view = ProposalView.model_validate(data)
+        if view.state == "pending":
+            self._waiting[view.id] = view
+        else:
+            self._waiting.pop(view.id, None)
+        self._tell_proposals()
+
+    def _tell_proposals(self) -> None:
+        self.listener.proposals_changed(tuple(sorted(self._waiting.values(), key=lambda item: item.created_at)))
 
     async def _follow(self, client: Client) -> None:
         started = time.perf_counter()
@@ -120,7 +137,7 @@ class Feed:
         elif event.kind == "catalogue":
             self.listener.board_changed(catalogue=True)
         elif event.kind == "proposal":
-            await self._proposals(client)
+            self._proposal(event.data)
         elif event.kind == "lagged":
             self.board.replace(await client.bottles())
             await self._proposals(client)

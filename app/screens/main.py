@@ -3,6 +3,7 @@ app's board and asks the client for actions; layout changes with the window, and
 
 from __future__ import annotations
 
+from time import monotonic
 from typing import TYPE_CHECKING, ClassVar
 
 from textual.binding import BindingType
@@ -14,12 +15,14 @@ from app.commands import footer, key_label, scoped
 from app.core import bottles
 from app.core.units import count
 from app.screens.actions import BottleActions
+from app.screens.approvals import ApprovalActions
 from app.screens.room import bindings
+from app.widgets.approvals_panel import ApprovalsPanel
 from app.widgets.bottle_list import BottleList
 from app.widgets.egress_panel import EgressPanel
 from app.widgets.ink import ink, lines
 from app.widgets.key_bar import Key, KeyBar
-from app.widgets.side_panels import ApprovalsPanel, RefusalsPanel, TotalsPanel
+from app.widgets.side_panels import RefusalsPanel, TotalsPanel
 from app.widgets.status_bar import Overview, StatusBar
 from app.widgets.tab_strip import TabStrip
 
@@ -45,7 +48,7 @@ SETTLE = 0.08
 """Seconds that the cursor rests on a bottle before its terminal is attached: running through the list attaches none."""
 
 
-class MainScreen(BottleActions, Screen[None]):
+class MainScreen(BottleActions, ApprovalActions, Screen[None]):
     """`slug` is the selected bottle's, empty without one."""
 
     BINDINGS: ClassVar[list[BindingType]] = bindings(*scoped("main", "app"))
@@ -220,7 +223,9 @@ class MainScreen(BottleActions, Screen[None]):
     def _draw_keys(self) -> None:
         leader = key_label(self.carboy.leader)
         if self._in_terminal():
-            self.query_one(KeyBar).show([Key(leader, "leaves the terminal"), Key("", "every other key is the agent's")])
+            keys = [Key(leader, "leaves the terminal"), Key("", "every other key is the agent's")]
+            asks = [Key(f"{leader} y", "answers what waits")] if self.carboy.proposals else []
+            self.query_one(KeyBar).show([*asks, *keys])
             return
         view = self.view
         live = view is not None and bottles.live(view)
@@ -295,7 +300,11 @@ class MainScreen(BottleActions, Screen[None]):
     def on_descendant_blur(self, event: events.DescendantBlur) -> None:
         self._draw_keys()
 
+    def return_to_terminal(self) -> None:
+        self._enter()
+
     def on_terminal_pane_leader_pressed(self, event: events.Event) -> None:
+        self.left_terminal_at = monotonic()
         if self.has_class("-tabs"):
             self.set_focus(None)
         else:

@@ -1,10 +1,9 @@
-"""The panels beside the terminal: what waits for a decision, what was refused, totals and posture of the selected
-bottle. Drawn from snapshots; the buttons in them are actions of the screen."""
+"""The panels beside the terminal: what was refused, totals and posture of the selected bottle. Drawn from snapshots; the buttons in them are actions of the screen."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from typing import TYPE_CHECKING, Any
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
 
 from textual.content import Content
 from textual.message import Message
@@ -13,7 +12,7 @@ from textual.widgets.option_list import Option
 
 from app.core import bottles
 from app.core.text import printable
-from app.core.units import ago, count, size
+from app.core.units import count, size
 from app.widgets.ink import Pressable, ink, lines, pressable, spread
 from app.widgets.option_list import Options
 
@@ -27,52 +26,6 @@ if TYPE_CHECKING:
 
 MOST = 50
 """Refusals drawn; who wants more of them looks at the log."""
-
-
-class ApprovalsPanel(Options):
-    """Proposals of all bottles, oldest first: they are the ones that expire first."""
-
-    DEFAULT_CSS = """
-    ApprovalsPanel { height: 1fr; min-height: 5; }
-    """
-
-    def __init__(self, id: str | None = None, classes: str | None = None) -> None:
-        super().__init__(id=id, classes=classes)
-        self._items: tuple[Mapping[str, Any], ...] | None = None
-        self._now = 0.0
-
-    def on_mount(self) -> None:
-        self.show(())
-
-    def show(self, proposals: Sequence[Mapping[str, Any]], now: float = 0.0) -> None:
-        """Draw these proposals."""
-        self._now = now
-        self.set_class(bool(proposals), "-asks")
-        amount = f" {len(proposals)}" if proposals else ""
-        self.border_title = ink(("Approvals", "bold"), (amount, "bold asks"))
-        if self._items == tuple(proposals) and not proposals:
-            return
-        self._items = tuple(proposals)
-        if not proposals:
-            empty = lines(
-                [ink(("✓ Nothing waits for you", "soft")), ink(("No bottle has asked for more access.", "faint"))]
-            )
-            self.set_options([Option(empty, disabled=True)])
-            return
-        self.set_options([Option(self._card(item), id=str(item.get("id", at))) for at, item in enumerate(proposals)])
-
-    def _card(self, item: Mapping[str, Any]) -> Content:
-        def text(key: str, limit: int) -> str:
-            return printable(str(item.get(key) or ""), limit)
-
-        at = item.get("created_at") or item.get("at")
-        age = ago(self._now - at) if isinstance(at, int | float) else ""
-        head = ink(("⚑ ", "bold asks"), (text("kind", 24), "bold asks"), (" · ", "faint"), (text("slug", 24), "accent"))
-        rows = [spread(head, ink((age, "faint")), max(10, self.scrollable_content_region.width - 2))]
-        rows += [
-            ink(("  ", ""), (text(key, 120), "soft")) for key in ("title", "justification", "summary") if text(key, 1)
-        ]
-        return lines(rows)
 
 
 class RefusalsPanel(Options):

@@ -5,6 +5,7 @@ import asyncio
 from collections.abc import AsyncIterator, Callable
 from typing import Any
 
+from app.core.approvals import ApproveBody, ManifestChange, ProposalView, RejectBody
 from app.core.model import (
     AgentEntry,
     BackendReport,
@@ -23,9 +24,11 @@ from app.core.model import (
     Status,
     StreamEvent,
 )
+from app.core.risks import Risk
 from app.errors import CarboyError, NotFound
 from sidecar.secret import Secret
 
+ROUTES = "routes:\n- host: index.crates.io\n"
 NOW = 1_767_268_887.0
 """2026-01-01 12:01:27 UTC; tests that draw times set TZ=UTC."""
 
@@ -98,6 +101,51 @@ VIEWS = (
         refused=2,
     ),
 )
+
+
+def asked(identity: str = "p-000001", **changes: Any) -> ProposalView:
+    """A bottle asks for access to a host."""
+    base: dict[str, Any] = {
+        "id": identity,
+        "slug": "impl-1",
+        "session_id": "s-impl-1",
+        "kind": "egress-allow",
+        "state": "pending",
+        "created_at": NOW - 130,
+        "title": "GET index.crates.io/",
+        "host": "index.crates.io",
+        "hosts": ("index.crates.io",),
+        "justification": "cargo needs the index",
+        "diff": ("+- host: index.crates.io", "+  matches:", "+  - methods: [GET]"),
+        "risks": (Risk(code="new_host", text="index.crates.io is a new host"),),
+        "editable": True,
+        "seen": "shown",
+    }
+    return ProposalView(**(base | changes))
+
+
+def found(identity: str = "t-000001", **changes: Any) -> ProposalView:
+    """The proxy holds a request with a secret in it."""
+    report = {"request_id": "r3", "host": "api.github.com", "method": "POST", "path": "/gists", "snippet": "key=****"}
+    return asked(
+        identity,
+        **{
+            "slug": "research-2",
+            "kind": "egress-token-allow",
+            "title": "GitHub token found",
+            "host": "api.github.com",
+            "hosts": ("api.github.com",),
+            "justification": "",
+            "report": report,
+            "diff": (),
+            "risks": (),
+            "editable": False,
+            "needs_reason": True,
+            "expires_at": NOW + 170,
+            "created_at": NOW - 41,
+        }
+        | changes,
+    )
 
 
 def egress(seq: int, slug: str, decision: str, host: str, path: str, **more: Any) -> StreamEvent:
@@ -308,7 +356,8 @@ class ScriptedClient:
         self.history = events() if history is None else history
         self.catalogue_now = CATALOGUE
         self.settings_now = SETTINGS
-        self.proposals_now: list[dict[str, Any]] = []
+        self.proposals_now: list[ProposalView] = []
+        self.answers: list[tuple[str, str, Any]] = []
         self.screens: dict[str, bytes] = {}
         self.typed: list[tuple[str, bytes]] = []
         self.calls: list[tuple[Any, ...]] = []
@@ -357,8 +406,35 @@ class ScriptedClient:
     async def settings(self) -> tuple[Provenance, ...]:
         return self.settings_now
 
-    async def proposals(self, *, slug: str | None = None, state: str | None = None) -> list[dict[str, Any]]:
+    async def proposals(self, *, slug: str | None = None, state: str | None = None) -> list[ProposalView]:
         return self.proposals_now
+
+    def ask(self, asked: ProposalView) -> None:
+        """A proposal comes in, or changes."""
+        rest = [item for item in self.proposals_now if item.id != asked.id]
+        self.proposals_now = [*rest, asked] if asked.state == "pending" else rest
+        self.push(StreamEvent(seq=0, at=NOW, kind="proposal", slug=asked.slug, data=asked.model_dump(mode="json")))
+
+    async def proposal(self, identity: str) -> ProposalView:
+        found = next(item for item in self.proposals_now if item.id == identity)
+        return found.model_copy(update={"routes": ROUTES if found.editable else ""})
+
+    async def approve(self, identity: str, body: ApproveBody) -> ProposalView:
+        self.answers.append(("preview" if body.preview else "approve", identity, body))
+        self._raise("approve")
+        found = await self.proposal(identity)
+        if body.preview:
+            change = ManifestChange(file="/home/op/.config/carboy/bottles/dev.md", diff=("@@ -1 +1 @@", "+  - host: x"))
+            return found.model_copy(update={"seen": "previewed", "manifest": change if body.scope == "save" else None})
+        self.ask(found.model_copy(update={"state": "approved"}))
+        return found
+
+    async def reject(self, identity: str, body: RejectBody) -> ProposalView:
+        self.answers.append(("reject", identity, body))
+        self._raise("reject")
+        found = await self.proposal(identity)
+        self.ask(found.model_copy(update={"state": "rejected"}))
+        return found
 
     async def catalogue(self, cwd: str | None = None) -> Catalogue:
         self._raise("catalogue")

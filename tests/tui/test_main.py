@@ -9,7 +9,7 @@ from app.widgets.bottle_list import BottleList
 from app.widgets.egress_panel import EgressPanel
 from app.widgets.side_panels import RefusalsPanel
 from tests.tui import scripted
-from tests.tui.scripted import NOW, ScriptedClient, app, egress, view
+from tests.tui.scripted import NOW, ScriptedClient, app, asked, egress, view
 from tests.tui.waiting import ready, text_of, until
 
 SIZES = [(80, 24), (160, 48)]
@@ -202,7 +202,7 @@ async def test_a_failing_action_is_shown_and_kills_nothing() -> None:
 
 async def test_eighty_by_twenty_four_loses_nothing() -> None:
     client = ScriptedClient()
-    client.proposals_now = [{"id": "p1", "kind": "egress-allow", "slug": "impl-1", "justification": "cargo needs it"}]
+    client.proposals_now = [asked(justification="cargo needs it")]
     async with app(client).run_test(size=(80, 24)) as pilot:
         await ready(pilot)
         wanted = {"1": "Thinking…", "2": "Egress", "3": "nightly", "4": "cargo needs it"}

@@ -8,7 +8,7 @@ import pytest
 from textual.pilot import Pilot
 from textual.widgets import Input
 
-from tests.tui.scripted import ScriptedClient, app
+from tests.tui.scripted import ScriptedClient, app, asked, found
 from tests.tui.waiting import ready, text_of, until
 
 pytestmark = pytest.mark.xdist_group("snapshots")
@@ -87,8 +87,7 @@ def test_picture_without_colour(snap_compare: Any, monkeypatch: pytest.MonkeyPat
 
 def test_picture_of_an_approval(snap_compare: Any) -> None:
     client = ScriptedClient()
-    waiting = {"id": "p1", "kind": "egress-allow", "slug": "impl-1", "justification": "cargo needs the index"}
-    client.proposals_now = [{**waiting, "created_at": 1_767_268_757.0}]
+    client.proposals_now = [asked(), found()]
     assert snap_compare(app(client), terminal_size=LARGE, run_before=keys(shows="cargo needs the index"))
 
 

@@ -1,0 +1,203 @@
+"""The answer to one proposal, or to several alike: yes or no, a reason that is already there, for how long. One more
+key confirms. What is sent back stands for what was shown, so that nothing else is ever applied."""
+
+from __future__ import annotations
+
+import getpass
+from typing import TYPE_CHECKING, Any, ClassVar
+
+from textual.binding import Binding, BindingType
+from textual.containers import VerticalScroll
+from textual.widgets import Input, Static
+
+from app.core.text import printable
+from app.errors import CarboyError
+from app.screens.room import CLOSE, Box, explain
+from app.widgets.approval_card import card, warnings
+from app.widgets.ink import ink, lines
+
+if TYPE_CHECKING:
+    from textual.app import ComposeResult
+    from textual.content import Content
+
+    from app.core.approvals import ProposalView
+
+REASONS = {
+    "allow": ("Needed for the task", "A known, trusted host", "A test value, not a secret", "Reviewed"),
+    "reject": ("Not needed for the task", "Use what is allowed already", "Too wide: ask for less", "Looks wrong"),
+}
+SCOPES = {"session": "until it ends", "once": "once", "15m": "for 15 minutes", "save": "and in its bottle file"}
+
+
+def who() -> str:
+    """The operator, as another one who was slower is told."""
+    try:
+        return f"{getpass.getuser()} (app)"
+    except (OSError, KeyError):
+        return "operator (app)"
+
+
+def diff_lines(diff: tuple[str, ...], most: int = 200) -> list[Content]:
+    """A difference with its colours; the sign says the same."""
+    tones = {"+": "ok", "-": "refused", "@": "faint"}
+    rows = [ink((printable(line, 300), tones.get(line[:1], "soft"))) for line in diff[:most]]
+    return rows + ([ink((f"… {len(diff) - most} lines more", "faint"))] if len(diff) > most else [])
+
+
+class Answer(Box[bool]):
+    """`edited` is a routes file to be applied instead of what was asked. Dismissed with True once it is answered."""
+
+    BINDINGS: ClassVar[list[BindingType]] = [
+        *CLOSE,
+        Binding("tab", "scope(1)", "For how long", show=False, priority=True),
+        Binding("shift+tab", "scope(-1)", "For how long", show=False, priority=True),
+        Binding("up", "preset(-1)", "Another reason", show=False, priority=True),
+        Binding("down", "preset(1)", "Another reason", show=False, priority=True),
+        Binding("pagedown", "scroll(1)", "Scroll", show=False, priority=True),
+        Binding("pageup", "scroll(-1)", "Scroll", show=False, priority=True),
+    ]
+    AUTO_FOCUS = "Input"
+    DEFAULT_CSS = """
+    Answer { align: center middle; background: $background 60%; }
+    Answer > VerticalScroll {
+        width: 88; max-width: 96%; height: auto; max-height: 94%; border: round $asks; background: $panel; padding: 0 1;
+        border-title-color: $asks; border-subtitle-color: $faint;
+    }
+    Answer Static { height: auto; }
+    Answer Input { border: none; height: 1; padding: 0; background: $raised; margin: 1 0 0 0; }
+    """
+
+    def __init__(self, views: tuple[ProposalView, ...], verb: str, *, edited: str | None = None) -> None:
+        super().__init__()
+        self.views, self.verb, self.edited = views, verb, edited
+        self.scope = "session"
+        self._at = 0
+        self._sending = False
+        self._saving: ProposalView | None = None
+        self._said = ink()
+
+    @property
+    def view(self) -> ProposalView:
+        return self.views[0]
+
+    def compose(self) -> ComposeResult:
+        with VerticalScroll() as box:
+            many = f" {len(self.views)} alike" if len(self.views) > 1 else ""
+            box.border_title = ink((("Allow" if self.verb == "allow" else "Reject") + many, "bold"))
+            box.border_subtitle = ink(("↵ confirm · ↑↓ reasons · tab for how long · esc not now", "faint"))
+            yield Static(id="answer-what")
+            yield Input(REASONS[self.verb][0], max_length=500)
+            yield Static(id="answer-scope")
+
+    def on_mount(self) -> None:
+        self.query_one(Input).cursor_blink = False
+        self._show_all()
+
+    def _show_all(self) -> None:
+        view = self._saving or self.view
+        rows = [card(item, self.carboy.clock(), 80) for item in self.views[:5]]
+        if len(self.views) == 1 and self.verb == "allow":
+            rows += diff_lines(view.diff, 60)
+            if self.edited is not None:
+                rows += warnings(view)
+        if self._saving is not None and self._saving.manifest is not None:
+            change = self._saving.manifest
+            rows += [ink(), ink((f"{printable(change.file, 300)}", "bold accent")), *diff_lines(change.diff, 60)]
+            if change.used_by:
+                users = printable(", ".join(change.used_by), 200)
+                rows.append(ink((f"▲ also used by {users}", "asks")))
+        self.query_one("#answer-what", Static).update(lines(rows))
+        self.query_one("#answer-scope", Static).update(lines([self._scopes(), self._said]))
+
+    def _scopes(self) -> Content:
+        if self.verb != "allow":
+            return ink(("The agent is told the reason.", "faint"))
+        parts = [ink((f"{'●' if name == self.scope else '○'} {SCOPES[name]}   ",
+                      "bold accent" if name == self.scope else "faint")) for name in self._choices()]  # fmt: skip
+        return ink().join(parts) if parts else ink()
+
+    def _choices(self) -> list[str]:
+        """Findings are never saved; several at once are not either, since each file change is to be seen."""
+        savable = all(view.editable for view in self.views) and len(self.views) == 1
+        return [name for name in SCOPES if name != "save" or savable]
+
+    def action_preset(self, by: int) -> None:
+        presets = REASONS[self.verb]
+        self._at = (self._at + by) % len(presets)
+        field = self.query_one(Input)
+        field.value = presets[self._at]
+        field.cursor_position = len(field.value)
+
+    def action_scope(self, by: int) -> None:
+        if self.verb != "allow":
+            return
+        choices = self._choices()
+        self.scope = choices[(choices.index(self.scope) + by) % len(choices)]
+        self._saving = None
+        self._say("", "faint")
+        if self.scope == "save":
+            self.work("show the change of the bottle file", self._preview(), group="preview", alone=True)
+
+    def action_scroll(self, by: int) -> None:
+        self.query_one(VerticalScroll).scroll_page_down() if by > 0 else self.query_one(VerticalScroll).scroll_page_up()
+
+    def _say(self, text: str, tone: str) -> None:
+        self._said = ink((text, tone))
+        self._show_all()
+
+    def _body(self, view: ProposalView, **more: Any) -> Any:
+        from app.core.approvals import ApproveBody
+
+        reason = self.query_one(Input).value.strip()
+        shown = {"reason": reason, "scope": self.scope, "routes": self.edited, "seen": view.seen, "by": who()}
+        return ApproveBody(**{**shown, **more})
+
+    async def _preview(self) -> None:
+        self._saving = await self.client.approve(self.view.id, self._body(self.view, preview=True))
+        self._say("", "faint")
+
+    def on_input_submitted(self, event: Input.Submitted) -> None:
+        event.stop()
+        if self._sending:
+            return
+        if not event.value.strip() and (self.verb == "allow" and self.view.needs_reason):
+            self._say("Say why it may pass", "asks")
+        elif self.verb == "allow" and self.scope == "save" and self._saving is None:
+            self._say("The change of the bottle file is not there yet", "asks")
+        else:
+            self._sending = True
+            self.work(f"{self.verb} it", self._send(), group="answer")
+
+    async def _send(self) -> None:
+        from app.core.approvals import RejectBody
+
+        try:
+            for view in self.views:
+                if self.verb == "allow":
+                    await self.client.approve(view.id, self._body(self._saving or view))
+                else:
+                    reason = self.query_one(Input).value.strip()
+                    await self.client.reject(view.id, RejectBody(reason=reason, by=who()))
+        finally:
+            self._sending = False
+        self.carboy.notify(f"{'Allowed' if self.verb == 'allow' else 'Rejected'}: {self.view.title}")
+        self.dismiss(True)
+
+    def failed(self, what: str, error: Exception) -> None:
+        code = error.code if isinstance(error, CarboyError) else ""
+        if code == "already_decided":
+            self.carboy.notify(explain(error), severity="warning")
+            self.dismiss(False)
+            return
+        self._say(f"✗ Could not {what}: {explain(error)}", "refused")
+        if code == "stale_view" and self.edited is None and len(self.views) == 1:
+            self.work("look again", self._look_again(), group="preview", alone=True)
+
+    async def _look_again(self) -> None:
+        self.views = (await self.client.proposal(self.view.id),)
+        if self.scope == "save":
+            await self._preview()
+        self._show_all()
+
+    def action_close(self) -> None:
+        self.dismiss(False)

@@ -1,0 +1,198 @@
+"""One proposal in full: what it asks, what it would change, what speaks against it, what became of it. From here it is
+edited, in place or in the operator's own editor, and answered."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import shlex
+import subprocess
+import tempfile
+from pathlib import Path
+from typing import TYPE_CHECKING, ClassVar
+
+from textual.app import SuspendNotSupported
+from textual.binding import Binding, BindingType
+from textual.containers import Vertical
+from textual.widgets import TextArea
+
+from app.core.text import printable, printable_lines
+from app.core.units import date_and_time
+from app.errors import CarboyError
+from app.screens.answer import Answer, diff_lines, who
+from app.screens.page import Page, fact, heading
+from app.screens.room import Box, explain
+from app.widgets.approval_card import head, warnings
+from app.widgets.ink import ink
+from app.widgets.key_bar import Key
+
+if TYPE_CHECKING:
+    from textual.app import ComposeResult
+    from textual.content import Content
+
+    from app.core.approvals import ProposalView
+
+MAX_EDIT = 256 * 1024
+
+
+class ProposalScreen(Page):
+    """Asks for the proposal when it opens; `view` is what it shows."""
+
+    BINDINGS: ClassVar[list[BindingType]] = [
+        Binding("a,y", "answer('allow')", "Allow…", show=False),
+        Binding("r", "answer('reject')", "Reject…", show=False, priority=True),
+        Binding("e", "edit", "Edit", show=False),
+        Binding("E", "editor", "Edit in $EDITOR", show=False),
+        Binding("l", "log", "Its request", show=False),
+    ]
+    heading = "Proposal"
+    keys: ClassVar[tuple[Key, ...]] = (
+        Key("esc", "close", "screen.close"),
+        Key("a", "allow", "screen.answer('allow')"),
+        Key("r", "reject", "screen.answer('reject')"),
+        Key("e", "edit here", "screen.edit"),
+        Key("E", "in $EDITOR", "screen.editor"),
+        Key("l", "its request", "screen.log"),
+    )
+
+    def __init__(self, view: ProposalView) -> None:
+        super().__init__()
+        self.view = view
+
+    async def rows(self) -> list[Content]:
+        self.view = await self.client.proposal(self.view.id)
+        return story(self.view)
+
+    def action_answer(self, verb: str) -> None:
+        if self.view.state == "pending":
+            self.carboy.push_screen(Answer((self.view,), verb), self._answered)
+        else:
+            self.carboy.notify(f"This proposal was {self.view.state} already")
+
+    def _answered(self, done: bool | None) -> None:
+        if done:
+            self.carboy.pop_screen()
+        else:
+            self.action_reload()
+
+    def action_log(self) -> None:
+        main = self.carboy.main_screen()
+        if main is not None:
+            main.open_request(self.view)
+
+    def action_edit(self) -> None:
+        if self._can_edit():
+            self.carboy.push_screen(RoutesEditor(self.view.routes), self._edited)
+
+    def action_editor(self) -> None:
+        if self._can_edit():
+            self.work("edit it", self._in_editor(), group="edit", alone=True)
+
+    def _can_edit(self) -> bool:
+        if self.view.state == "pending" and self.view.editable and self.view.routes:
+            return True
+        self.carboy.notify("A report cannot be edited" if not self.view.editable else "It cannot be edited (any more)")
+        return False
+
+    async def _in_editor(self) -> None:
+        self._edited(await edit_outside(self, self.view.routes))
+
+    def _edited(self, text: str | None) -> None:
+        if text is not None and text != self.view.routes:
+            self.work("read the edited routes", self._check(text), group="edit", alone=True)
+
+    async def _check(self, text: str) -> None:
+        from app.core.approvals import ApproveBody
+
+        body = ApproveBody(routes=text, preview=True, by=who())
+        try:
+            shown = await self.client.approve(self.view.id, body)
+        except CarboyError as error:
+            self.carboy.notify(explain(error), title="Not usable yet", severity="error", timeout=10)
+            self.carboy.push_screen(RoutesEditor(text), self._edited)
+            return
+        self.carboy.push_screen(Answer((shown,), "allow", edited=text), self._answered)
+
+    def failed(self, what: str, error: Exception) -> None:
+        self.carboy.notify(explain(error), title=f"Could not {what}", severity="error", timeout=10)
+
+
+async def edit_outside(screen: Page, text: str) -> str:
+    """What the operator's own editor makes of `text`, with the app out of the way."""
+    editor = shlex.split(os.environ.get("VISUAL") or os.environ.get("EDITOR") or "vi")
+    with tempfile.TemporaryDirectory(prefix="carboy-") as folder:
+        file = Path(folder) / "routes.yml"
+        file.touch(0o600)
+        file.write_text(text, encoding="utf-8")
+        try:
+            with screen.app.suspend():
+                code = await asyncio.to_thread(subprocess.call, [*editor, str(file)])
+        except SuspendNotSupported:
+            raise CarboyError("This terminal cannot be lent to an editor", "Press e to edit here", "editor") from None
+        except OSError as error:
+            hint = "Set EDITOR to an editor that is installed"
+            raise CarboyError(f"{editor[0]} cannot be started: {error.strerror}", hint, "editor") from None
+        if code != 0:
+            raise CarboyError(f"{editor[0]} ended with code {code}", "", "editor")
+        return file.read_text(encoding="utf-8")[:MAX_EDIT]
+
+
+class RoutesEditor(Box[str]):
+    """A routes file, edited in place. Dismissed with the text, or with nothing."""
+
+    BINDINGS: ClassVar[list[BindingType]] = [
+        Binding("ctrl+s", "done", "Look at the change", show=False, priority=True),
+        Binding("escape", "close", "Leave it", show=False, priority=True),
+    ]
+    AUTO_FOCUS = "TextArea"
+    DEFAULT_CSS = """
+    RoutesEditor { align: center middle; background: $background 60%; }
+    RoutesEditor > Vertical {
+        width: 100; max-width: 96%; height: 90%; border: round $accent; background: $panel; padding: 0 1;
+        border-title-color: $accent; border-subtitle-color: $faint;
+    }
+    RoutesEditor TextArea { border: none; height: 1fr; background: $background; }
+    """
+
+    def __init__(self, text: str) -> None:
+        super().__init__()
+        self.text = text
+
+    def compose(self) -> ComposeResult:
+        with Vertical() as box:
+            box.border_title = ink(("The routes as they will be", "bold"))
+            box.border_subtitle = ink(("ctrl+s look at the change · esc leave it", "faint"))
+            yield TextArea(self.text, tab_behavior="indent")
+
+    def action_done(self) -> None:
+        self.dismiss(self.query_one(TextArea).text)
+
+
+def story(view: ProposalView) -> list[Content]:
+    """Everything that is known of a proposal."""
+    rows = [head(view) + ink((f"   {view.state}", "bold ink")), ink((printable(view.title, 300), "ink")), ink()]
+    if view.justification:
+        rows += [ink((printable_lines(view.justification, 2000), "soft")), ink()]
+    rows += [
+        fact("asked", date_and_time(view.created_at) + (f", {view.asked} times" if view.asked > 1 else "")),
+        fact("until", "no end" if view.expires_at is None else date_and_time(view.expires_at)),
+        fact("id", view.id),
+    ]
+    rows += [
+        fact(printable(name.replace("_", " "), 14), printable(str(value), 500))
+        for name, value in (view.report or {}).items()
+        if value
+    ]
+    found = warnings(view, 20)
+    rows += [*heading("What to know"), *found] if found else []
+    if view.diff:
+        rows += [*heading("What it changes"), *diff_lines(view.diff)]
+    if view.decided_at is not None:
+        rows += [
+            *heading("Decision"),
+            fact("what", f"{view.state}{f', {view.scope}' if view.scope else ''}"),
+            fact("when", date_and_time(view.decided_at)),
+            fact("by", printable(view.decided_by, 100)),
+            fact("reason", printable(view.reason, 1000)),
+        ]
+    return rows
