@@ -7,13 +7,13 @@ and whatever sits between give up on silence. Bounded in size, number and rate; 
 import asyncio
 import logging
 import time
-import traceback
 from collections.abc import Awaitable, Callable
 from typing import Any
 
 from mitmproxy.http import Headers, Request, Response
 from mitmproxy.net.http import status_codes
 
+from sidecar.supervise.faults import trail
 from sidecar.supervise.limits import Bucket
 from sidecar.tasks import spawn
 
@@ -102,8 +102,7 @@ class Call:
             app = await self._app()
             await app(self._scope, self._receive, self._send)
         except Exception as error:
-            trace = "".join(traceback.format_tb(error.__traceback__))
-            log.error("an MCP call failed: %s\n%s", type(error).__name__, trace)
+            log.error("an MCP call failed: %s", trail(error))
             await self._fail()
         finally:
             self._bridge.live -= 1

@@ -6,7 +6,6 @@ widens anything.
 
 import logging
 import time
-import traceback
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from typing import Any, Literal
@@ -24,6 +23,7 @@ from sidecar.supervise.arguments import (
     parse,
 )
 from sidecar.supervise.desk import Desk, Question, Ticket, TooLarge, TooMany
+from sidecar.supervise.faults import trail
 
 log = logging.getLogger(__name__)
 
@@ -107,9 +107,7 @@ class Toolbox:
         except (CallerFault, routes.Refused, TooMany, TooLarge) as error:
             return answers.fault(f"{name}: {error}")
         except Exception as error:
-            # the exception's text may repeat what the bottle sent: its type and where it came from
-            trace = "".join(traceback.format_tb(error.__traceback__))
-            log.error("tool %s failed: %s\n%s", name, type(error).__name__, trace)
+            log.error("tool %s failed: %s", name, trail(error))
             return answers.failure()
 
     async def _call(self, tool: Tool, given: dict[str, Any], progress: Progress) -> Answer:
