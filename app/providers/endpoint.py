@@ -5,7 +5,7 @@ Read from `agent_provider.settings` of agents that speak to many (pi, opencode).
 
 import re
 from dataclasses import dataclass
-from urllib.parse import SplitResult, urlsplit
+from urllib.parse import urlsplit
 
 from app.core.schema import Manifest
 from app.errors import ConfigError
@@ -49,7 +49,12 @@ def endpoint(manifest: Manifest) -> Endpoint:
         raise ConfigError(
             f"not a number of tokens: {window!r}", "Write context_window: 200000", key=f"{WHERE}.context_window"
         )
-    return Endpoint(_own(name, base_url, api), base_url.rstrip("/"), api, _models(given.get("models")), window)
+    if not isinstance(base_url, str):
+        raise _bad(base_url, "text is needed")
+    address = base_url.rstrip("/")
+    if api == "anthropic-messages":  # its clients add the version themselves
+        address = address.removesuffix("/v1")
+    return Endpoint(_own(name, address, api), address, api, _models(given.get("models")), window)
 
 
 def _name(manifest: Manifest, given: object) -> str:
@@ -70,10 +75,8 @@ def _models(given: object) -> tuple[str, ...]:
     return tuple(given)
 
 
-def _own(name: str, base_url: object, api: str) -> Vendor:
+def _own(name: str, base_url: str, api: str) -> Vendor:
     """A vendor of the operator's own. Nothing but https: a credential never leaves in the clear."""
-    if not isinstance(base_url, str):
-        raise _bad(base_url, "text is needed")
     try:
         url = urlsplit(base_url)
         host, port = host_pattern(url.hostname or ""), url.port or 443
@@ -85,12 +88,8 @@ def _own(name: str, base_url: object, api: str) -> Vendor:
         raise _bad(base_url, "only a host, a port and a path are possible")
     env = f"{name.upper().replace('-', '_')}_API_KEY"
     if api == "anthropic-messages":
-        return Vendor(name, host, env, anthropic_paths(f"{_path(url)}/v1"), header="x-api-key", port=port)
-    return Vendor(name, host, env, openai_paths(_path(url)), port=port)
-
-
-def _path(url: SplitResult) -> str:
-    return url.path.rstrip("/")
+        return Vendor(name, host, env, anthropic_paths(f"{url.path}/v1"), header="x-api-key", port=port)
+    return Vendor(name, host, env, openai_paths(url.path), port=port)
 
 
 def _bad(base_url: object, why: str) -> ConfigError:
