@@ -1,4 +1,5 @@
-"""The panels beside the terminal: what was refused, totals and posture of the selected bottle. Drawn from snapshots; the buttons in them are actions of the screen."""
+"""The panels beside the terminal: what was refused, totals and posture of the selected bottle. Drawn from
+snapshots; the buttons in them are actions of the screen."""
 
 from __future__ import annotations
 
