@@ -11,6 +11,8 @@ from dataclasses import dataclass, field
 from app.core.text import printable
 
 ANY_COMMAND = "$"
+STARTERS = "+"
+"""Picked instead of an agent: a command of the user's own; the starter library."""
 """The agent picker's id for "any command": no agent file can have this name."""
 
 

@@ -7,7 +7,7 @@ import pytest
 from textual.pilot import Pilot
 from textual.widgets import Input
 
-from app.core.model import LaunchRequest, Preflight, StreamEvent
+from app.core.model import Catalogue, LaunchRequest, Preflight, StreamEvent
 from app.errors import CarboyError
 from tests.tui.scripted import CATALOGUE, ScriptedClient, app, preflight
 from tests.tui.waiting import ready, text_of, until
@@ -37,6 +37,21 @@ async def opened(pilot: Pilot[Any]) -> None:
 
 def clean(request: LaunchRequest) -> Preflight:
     return preflight(request, secrets=(), problems=())
+
+
+async def test_a_newcomer_gets_the_starter_library_from_the_picker(size: tuple[int, int]) -> None:
+    client = ScriptedClient()
+    client.catalogue_now = Catalogue()
+    async with app(client).run_test(size=size) as pilot:
+        await ready(pilot)
+        await pilot.press("n")
+        await until(pilot, lambda: "the starter library" in text_of(pilot), "offered")
+        assert client.calls == []
+        await pilot.press("enter")
+        await until(pilot, lambda: "developer" in text_of(pilot), "agents")
+        assert ("init",) in client.calls
+        await pilot.press(*"resear", "enter")
+        await at(pilot, "BottlesStep")
 
 
 async def test_the_whole_way(size: tuple[int, int]) -> None:

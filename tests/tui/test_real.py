@@ -1,6 +1,7 @@
 """The TUI on a real controller and a real bottle: started, typed into, refused, left, found again, stopped."""
 
 import asyncio
+import json
 import os
 import re
 import signal
@@ -32,10 +33,9 @@ def carboy(*argv: str) -> subprocess.CompletedProcess[str]:
 
 @pytest.fixture
 def project(carboy_home: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
-    """A project folder, the starter manifests, and no controller left behind."""
+    """A project folder, a config folder with nothing in it, and no controller left behind."""
     monkeypatch.setenv("PYTHONPATH", str(ROOT))
     monkeypatch.chdir(tmp_path)
-    assert carboy("init").returncode == 0
     yield tmp_path
     carboy("kill", "real")
     carboy("serve", "--stop")
@@ -43,9 +43,9 @@ def project(carboy_home: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) 
 
 def bottle_or_skip() -> None:
     """Skip with the reason where no sandbox can be made on this machine."""
-    found = carboy("start", "shell", "--dry-run")
-    if found.returncode:
-        pytest.skip(f"no bottle here: {found.stderr.strip()}")
+    backends = json.loads(carboy("doctor", "--json").stdout)["backends"]
+    if not any(one["works"] for one in backends if one["name"] == "local"):
+        pytest.skip(f"no bottle here: {backends}")
 
 
 async def typed(pilot, text: str) -> None:  # type: ignore[no-untyped-def]
@@ -62,6 +62,8 @@ async def test_a_real_bottle_from_start_to_stop(project: Path) -> None:
     async with app.run_test(size=SIZE) as pilot:
         await until(pilot, lambda: app.link == "connected", "connected", seconds=40)
         await pilot.press("n")
+        await until(pilot, lambda: "the starter library" in text_of(pilot), "the starter library", seconds=20)
+        await pilot.press("enter")
         await until(pilot, lambda: "Your shell" in text_of(pilot), "agents", seconds=20)
         await pilot.press(*"shell", "enter")
         await until(pilot, lambda: "[1] shell" in text_of(pilot), "bottles")

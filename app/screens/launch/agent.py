@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, ClassVar
 
 from textual.widgets import Input, Static
 
-from app.core.draft import ANY_COMMAND
+from app.core.draft import ANY_COMMAND, STARTERS
 from app.core.text import printable
 from app.screens.launch.bottles import BottlesStep
 from app.screens.launch.step import Step
@@ -52,11 +52,14 @@ class AgentStep(Step):
         anything = Choice(
             ANY_COMMAND, "any command…", detail="run a program of your own in a bottle", mark="$", always=True
         )
-        self.query_one(Picker).show([*(_choice(item) for item in catalogue.agents), anything])
+        agents = [_choice(item) for item in catalogue.agents] or [_STARTERS]
+        self.query_one(Picker).show([*agents, anything])
         warnings = "\n".join(f"▲ {printable(text, 300)}" for text in catalogue.warnings)
         self.query_one("#ignored", Static).update(ink((warnings, "asks")))
-        if not catalogue.agents:
-            self.complain("There are no agents yet. Make some with: carboy init")
+
+    async def _fill(self) -> None:
+        await self.client.init()
+        await self._read()
 
     def on_board_changed(self, event: BoardChanged) -> None:
         """Manifests are read again as soon as a file changes; what was typed stays."""
@@ -70,6 +73,9 @@ class AgentStep(Step):
             self.complain(choice.reason)
             return
         self.complain("")
+        if choice.id == STARTERS:
+            self.work("copy the starter library", self._fill(), group="catalogue", alone=True)
+            return
         if choice.id == ANY_COMMAND:
             self.add_class("-command")
             self.query_one("#command", Input).focus()
@@ -105,6 +111,16 @@ class AgentStep(Step):
             return
         self.flow.forget()
         super().action_close()
+
+
+_STARTERS = Choice(
+    STARTERS,
+    "the starter library",
+    detail="There are no agents yet: ↵ copies ready agents and bottles into your config folder (carboy init)",
+    mark="+",
+    tone="asks",
+    always=True,
+)
 
 
 def _choice(item: AgentEntry) -> Choice:
