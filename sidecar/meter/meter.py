@@ -42,12 +42,13 @@ class Meter:
         self._purpose: choose.Purpose = purpose
         self._status = status
         self._headers = headers
+        self._type = headers.get("content-type", "").lower()
         self._facts = facts
         self._learned = learned
         self._now = now
         self._frames = Frames()
         self._flags: set[Flag] = set()
-        self._fed = False
+        self._result: Usage | None = None
         self._decoder: Decoder | None = None
         self._body: Tree = {}
         try:
@@ -58,8 +59,6 @@ class Meter:
     @classmethod
     def for_response(
         cls,
-        provider_hint: str,
-        host: str,
         path: str,
         status: int,
         headers: Mapping[str, str],
@@ -70,21 +69,20 @@ class Meter:
     ) -> Self | None:
         """The meter for an answer, or None where there is nothing to meter (a page that costs nothing).
 
-        `provider_hint` is the route's provider (`anthropic`, `gemini` …), used where path and shape leave it open.
         `now` is the time that relative resets count from; `learned` is the bottle's own, kept from answer to answer.
+        Whose answer it is (provider, host, bottle) stays with the caller: the API is told by path and shape.
         """
         lower = {name.lower(): value for name, value in headers.items()}
         purpose = choose.purpose(facts.method, path)
-        if purpose == "free" and status < 400 and not windows_from_headers(lower, now):
+        if purpose == "free" and not windows_from_headers(lower, now):
             return None
         tally = choose.by_path(path) if purpose == "call" else None
         return cls(tally, purpose, status, lower, facts, learned or Calibration(), now)
 
     def feed(self, chunk: bytes) -> None:
         """One raw chunk as it passes, still encoded."""
-        if self._decoder is None or not chunk:
+        if self._decoder is None or self._result is not None:
             return
-        self._fed = True
         try:
             for piece in self._decoder.feed(chunk):
                 for event in self._frames.feed(piece):
@@ -94,12 +92,14 @@ class Meter:
             self._decoder = None
 
     def finish(self, complete: bool) -> Usage:
-        """The usage. `complete` is false when the connection broke or somebody hung up."""
+        """The usage; asked again, the same. `complete` is false when the connection broke or somebody hung up."""
+        if self._result is not None:
+            return self._result
         for event in self._frames.finish():
             self._see(event)
-        usage = self._usage(complete)
-        self._find_fault(complete, usage)
-        return usage
+        self._result = self._usage(complete)
+        self._find_fault(complete, self._result)
+        return self._result
 
     def _see(self, event: Event) -> None:
         if event.oversized:
@@ -136,8 +136,8 @@ class Meter:
         if self._purpose == "deferred":
             return Usage("", self._facts.model, complete=complete, unmetered=True, flags=("deferred",))
         if tally is None:
-            # an unknown page: silent telemetry is no warning, an answer that could not be read is one
-            unread = "bad_encoding" in flags
+            # an unknown page: telemetry without usage is no warning, a stream or what could not be read is one
+            unread = "bad_encoding" in flags or "event-stream" in self._type or "eventstream" in self._type
             return Usage("", billable=unread, unmetered=unread, complete=complete, flags=tuple(sorted(flags)))
         if isinstance(tally, Responses) and self._facts.method == "GET" and not tally.background:
             return Usage(tally.name, tally.model, response_id=tally.response_id, billable=False, complete=complete)
@@ -147,6 +147,8 @@ class Meter:
 
     def _find_fault(self, complete: bool, usage: Usage) -> None:
         error = self._tally.error if self._tally else None
+        if self._purpose not in ("call", "deferred") and self._tally is None:
+            return  # telemetry that was refused is no fault of an answer
         if self._status >= 400:
             self.fault = classify(self._status, self._headers, self._body, now=self._now, windows=self.windows)
         elif error is not None:

@@ -119,7 +119,7 @@ def meter_of(answer: Answer, encoding: str = "", learned: Calibration | None = N
     if encoding:
         headers["Content-Encoding"] = encoding
     facts = request_facts("POST", answer.path, json.dumps(answer.request).encode())
-    made = Meter.for_response("", answer.host, answer.path, status, headers, facts, now=NOW, learned=learned)
+    made = Meter.for_response(answer.path, status, headers, facts, now=NOW, learned=learned)
     assert made is not None
     return made
 
