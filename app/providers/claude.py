@@ -7,6 +7,7 @@ the request is intercepted, not redirected, so that ANTHROPIC_BASE_URL is the op
 from app.backends.base import FileIn
 from app.core.schema import Manifest
 from app.errors import ConfigError
+from app.providers import mcp
 from app.providers.base import Credential, Found, LaunchContext, Prepared, Provider
 from app.providers.locate import Recipe, locate
 from app.providers.prepare import PATIENCE_MS, bounded, command, json_file, model, placeholder_env, startup_args
@@ -27,6 +28,8 @@ ENV = {
     "DISABLE_INSTALLATION_CHECKS": "1",
     "API_TIMEOUT_MS": str(PATIENCE_MS),  # its own: 600 s for the whole
     "CLAUDE_STREAM_FIRST_BYTE_TIMEOUT_MS": str(PATIENCE_MS),  # its own: 182 s
+    "MCP_TOOL_TIMEOUT": str(mcp.TIMEOUT_MS),
+    "ENABLE_TOOL_SEARCH": "false",  # the four tools that ask for access are seen without searching for them
 }
 
 MODEL_CALLS = RouteMatch(
@@ -135,6 +138,11 @@ def _mcp_file(home: str) -> str:
     return f"{home}/.claude/carboy-mcp.json"
 
 
+def _mcp_servers(context: LaunchContext) -> dict[str, object]:
+    url = mcp.address(context)
+    return {mcp.NAME: {"type": "http", "url": url, "timeout": mcp.TIMEOUT_MS}} if url else {}
+
+
 def _files(context: LaunchContext, key: str) -> tuple[FileIn, ...]:
     """Its own configuration, as if someone had gone through every dialog once. No credential is in it."""
     home = context.home
@@ -156,5 +164,5 @@ def _files(context: LaunchContext, key: str) -> tuple[FileIn, ...]:
     return (
         json_file(f"{home}/.claude.json", state),
         json_file(f"{home}/.claude/settings.json", settings),
-        json_file(_mcp_file(home), {"mcpServers": {}}),
+        json_file(_mcp_file(home), {"mcpServers": _mcp_servers(context)}),
     )

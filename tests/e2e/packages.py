@@ -18,6 +18,7 @@ PINNED = {
     "gemini": "@google/gemini-cli@0.61.0",
     "pi": "@earendil-works/pi-coding-agent@0.87.1",
     "node": "node@22",
+    "mcp-conformance": "@modelcontextprotocol/conformance@0.1.16",
 }
 
 

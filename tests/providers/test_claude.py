@@ -134,7 +134,9 @@ def test_no_dialog_is_left() -> None:
     assert state["projects"]["/work/some project"]["hasTrustDialogAccepted"]
     assert state["customApiKeyResponses"]["approved"] == [PLACEHOLDER[-20:]]
     assert json.loads(files["/home/agent/.claude/settings.json"].content)["skipDangerousModePermissionPrompt"]
-    assert json.loads(files["/home/agent/.claude/carboy-mcp.json"].content) == {"mcpServers": {}}
+    assert json.loads(files["/home/agent/.claude/carboy-mcp.json"].content) == {
+        "mcpServers": {"carboy": {"type": "http", "url": f"{CONTEXT.proxy_url}/mcp", "timeout": 900_000}}
+    }
     assert all(file.mode == 0o600 for file in files.values())
 
 

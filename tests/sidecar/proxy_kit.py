@@ -252,9 +252,10 @@ def make_config(folder: Path, routes: tuple[Route, ...], **kwargs: Any) -> Sidec
 
 
 @contextlib.asynccontextmanager
-async def bottle(*routes: Route, fault: str = "", **kwargs: Any) -> AsyncIterator[Bottle]:
-    """Start a sidecar by its real entry point, and end it afterwards. `fault` breaks one function in it."""
-    main = "tests.sidecar.faulty_main" if fault else "sidecar"
+async def bottle(*routes: Route, fault: str = "", main: str = "", **kwargs: Any) -> AsyncIterator[Bottle]:
+    """Start a sidecar by its real entry point, and end it afterwards. `fault` breaks one function in it; `main` is
+    another program around it."""
+    main = main or ("tests.sidecar.faulty_main" if fault else "sidecar")
     folder = Path(tempfile.mkdtemp(prefix="cb-sc-"))
     for name in ("spool", "run"):
         (folder / name).mkdir(mode=0o700)
