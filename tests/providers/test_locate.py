@@ -10,7 +10,7 @@ import pytest
 
 from app.errors import CarboyError
 from app.providers.claude import RECIPE
-from app.providers.locate import candidates, locate
+from app.providers.locate import Recipe, candidates, locate
 
 ELF = b"\x7fELF" + b"\0" * 60
 MACHINE = {"x86_64": "x64", "aarch64": "arm64", "arm64": "arm64"}[os.uname().machine]
@@ -194,3 +194,64 @@ def test_a_broken_package_json_is_no_package(home: Path) -> None:
     found = locate(RECIPE, environ(home, bin_folder))
     assert found.version == ""
     assert "could not be found" in found.warnings[0]
+
+
+CODEX = Recipe(
+    program="codex",
+    package="@openai/codex",
+    title="Codex",
+    install_hint="install it",
+    native="{package}-{platform}/vendor/{triple}/bin/{program}",
+    marker="codex-package.json",
+)
+SCRIPT = Recipe(program="pi", package="@earendil-works/pi", title="Pi", install_hint="install it")
+
+
+def test_a_native_program_brings_the_folder_it_needs(home: Path) -> None:
+    scope = home / "npm/lib/node_modules/@openai"
+    root = package(scope / "codex", "@openai/codex", "0.169.0")
+    launcher = program(root / "bin/codex.js", b"#!/usr/bin/env node\n")
+    triple = os.uname().machine.replace("arm64", "aarch64") + "-unknown-linux-musl"
+    if os.uname().sysname == "Darwin":
+        triple = triple.replace("unknown-linux-musl", "apple-darwin")
+    vendor = scope / f"codex-{os.uname().sysname.lower()}-{MACHINE}/vendor" / triple
+    program(vendor / "bin/codex", ELF)
+    (vendor / "codex-package.json").write_text("{}")
+    (home / "bin").mkdir()
+    (home / "bin/codex").symlink_to(launcher)
+    found = locate(CODEX, environ(home, home / "bin"))
+    assert (found.program, found.version, found.leading) == ("/opt/carboy/codex/bin/codex", "0.169.0", ())
+    assert [(mount.source, mount.target) for mount in found.mounts] == [(vendor, "/opt/carboy/codex")]
+    (vendor / "codex-package.json").unlink()
+    assert locate(CODEX, environ(home, home / "bin")).program == "/opt/carboy/codex/codex"
+
+
+@pytest.mark.parametrize("nested", [True, False])
+def test_a_script_brings_its_dependencies_wherever_npm_put_them(home: Path, nested: bool) -> None:
+    modules = home / "npm/node_modules"
+    root = package(modules / "@earendil-works/pi", SCRIPT.package, "0.87.1")
+    (root / "package.json").write_text(
+        json.dumps({"name": SCRIPT.package, "version": "0.87.1", "dependencies": {"@scope/dep": "1"}})
+    )
+    package((root / "node_modules" if nested else modules) / "@scope/dep", "@scope/dep", "1.0.0")
+    script = program(root / "dist/cli.js", b"#!/usr/bin/env node\n")
+    node = program(home / "bin/node", ELF)
+    (home / "bin/pi").symlink_to(script)
+    found = locate(replace(SCRIPT, node_options=("--quiet",)), environ(home, node.parent))
+    inside = "/opt/carboy/pi" if nested else "/opt/carboy/pi/node_modules/@earendil-works/pi"
+    assert found.argv == ("/opt/carboy/node/node", "--quiet", f"{inside}/dist/cli.js")
+    shown = {mount.target: mount.source for mount in found.mounts}
+    assert shown == {
+        "/opt/carboy/pi" if nested else "/opt/carboy/pi/node_modules": root if nested else modules,
+        "/opt/carboy/node/node": node,
+    }
+
+
+def test_a_script_tells_which_node_it_needs_and_how_to_get_it(home: Path) -> None:
+    root = package(home / "npm/node_modules/@earendil-works/pi", SCRIPT.package, "0.87.1")
+    script = program(root / "cli.js", b"#!/usr/bin/env node\n")
+    (home / "bin").mkdir()
+    (home / "bin/pi").symlink_to(script)
+    with pytest.raises(CarboyError, match=r"node 22\.19 or newer is needed; there is none") as caught:
+        locate(replace(SCRIPT, node=(22, 19)), environ(home, home / "bin"))
+    assert "npm install --prefix" in caught.value.hint
