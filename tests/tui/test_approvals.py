@@ -1,0 +1,285 @@
+"""Approvals by keys, in a large window and the smallest usual one: what is sent is what was shown, new cards take no
+answer at once, findings need a reason, and the agent's terminal gets the keyboard back."""
+
+import time
+from typing import Any
+
+import pytest
+from textual.pilot import Pilot
+from textual.widgets import Input, TextArea
+
+from app.core.approvals import ProposalView
+from app.core.risks import Risk
+from app.errors import CarboyError
+from app.screens.answer import Answer
+from app.screens.proposal import ProposalScreen, RoutesEditor
+from app.widgets.approvals_panel import ApprovalsPanel
+from tests.tui.scripted import ScriptedClient, app, asked, found
+from tests.tui.waiting import ready, text_of, until
+
+SIZES = [(80, 24), (160, 48)]
+LEADER = "ctrl+right_square_bracket"
+
+
+@pytest.fixture(params=SIZES, ids=lambda size: f"{size[0]}x{size[1]}")
+def size(request: pytest.FixtureRequest) -> tuple[int, int]:
+    return request.param
+
+
+def client_with(*views: ProposalView) -> ScriptedClient:
+    client = ScriptedClient()
+    client.proposals_now = list(views)
+    return client
+
+
+async def armed(pilot: Pilot[Any]) -> ApprovalsPanel:
+    """The panel, once its card takes answers."""
+    panel = pilot.app.screen_stack[0].query_one(ApprovalsPanel)
+    await until(pilot, lambda: panel.first is not None and panel.armed(panel.first), "a card that takes answers")
+    return panel
+
+
+async def on_screen(pilot: Pilot[Any], kind: type[Any]) -> Any:
+    await until(pilot, lambda: isinstance(pilot.app.screen, kind), kind.__name__)
+    await pilot.pause()
+    return pilot.app.screen
+
+
+async def test_three_keys_from_the_notification_to_done(size: tuple[int, int]) -> None:
+    client = client_with(asked())
+    async with app(client).run_test(size=size) as pilot:
+        await ready(pilot)
+        await armed(pilot)
+        await pilot.press("a")
+        await pilot.press("a")
+        await on_screen(pilot, Answer)
+        assert "index.crates.io" in text_of(pilot)
+        await pilot.press("enter")
+        await until(pilot, lambda: client.answers, "an answer")
+        verb, identity, body = client.answers[0]
+        assert (verb, identity, body.scope, body.seen, body.routes) == ("approve", "p-000001", "session", "shown", None)
+        assert body.reason
+        assert body.by
+        await until(pilot, lambda: not pilot.app.proposals, "it is gone")  # type: ignore[attr-defined]
+
+
+async def test_rejected_with_another_reason(size: tuple[int, int]) -> None:
+    client = client_with(asked())
+    async with app(client).run_test(size=size) as pilot:
+        await ready(pilot)
+        await armed(pilot)
+        await pilot.press("r")
+        await on_screen(pilot, Answer)
+        await pilot.press("down", "end", *"!!", "enter")
+        await until(pilot, lambda: client.answers, "an answer")
+        assert client.answers[0][0] == "reject"
+        assert client.answers[0][2].reason == "Use what is allowed already!!"
+
+
+async def test_from_the_terminal_and_back(size: tuple[int, int]) -> None:
+    client = client_with(asked())
+    async with app(client).run_test(size=size) as pilot:
+        await ready(pilot)
+        main = pilot.app.screen
+        await pilot.press("enter")
+        await until(pilot, main._in_terminal, "in the terminal")
+        await armed(pilot)
+        await pilot.press("y", "a", "r")
+        assert not client.answers
+        assert b"".join(data for _, data in client.typed) in (b"", b"y", b"ya", b"yar")
+        assert f"{'ctrl+]'} y" in text_of(pilot)
+        await pilot.press(LEADER, "y")
+        await on_screen(pilot, Answer)
+        await pilot.press("enter")
+        await until(pilot, lambda: client.answers, "an answer")
+        await until(pilot, main._in_terminal, "back in the terminal")
+
+
+async def test_a_new_card_takes_no_answer_for_half_a_second(size: tuple[int, int]) -> None:
+    client = client_with()
+    async with app(client).run_test(size=size) as pilot:
+        await ready(pilot)
+        await pilot.press("4")
+        client.ask(asked())
+        panel = pilot.app.screen.query_one(ApprovalsPanel)
+        await until(pilot, lambda: panel.first is not None, "the card")
+        came = time.monotonic()
+        await pilot.press("a", "r", "y", "enter")
+        if time.monotonic() - came < 0.4:
+            assert not isinstance(pilot.app.screen, Answer | ProposalScreen)
+            assert len(pilot.app.screen_stack) == 1
+        await armed(pilot)
+        assert time.monotonic() - came > 0.3
+        await pilot.press("a")
+        await on_screen(pilot, Answer)
+
+
+async def test_what_slips_under_the_cursor_takes_no_answer_either() -> None:
+    client = client_with(asked(), asked("p-000002", title="other", host="other.example", created_at=1_767_268_800.0))
+    async with app(client).run_test(size=(160, 48)) as pilot:
+        await ready(pilot)
+        panel = await armed(pilot)
+        await pilot.press("a")
+        client.ask(asked(state="expired"))
+        await until(pilot, lambda: panel.first is not None and panel.first.id == "p-000002", "the other one")
+        assert not panel.armed(panel.first)  # type: ignore[arg-type]
+
+
+async def test_a_finding_needs_a_reason_and_is_not_edited(size: tuple[int, int]) -> None:
+    client = client_with(found())
+    async with app(client).run_test(size=size) as pilot:
+        await ready(pilot)
+        await armed(pilot)
+        await pilot.press("y")
+        screen = await on_screen(pilot, Answer)
+        screen.query_one(Input).value = "  "
+        await pilot.press("enter")
+        await until(pilot, lambda: "Say why" in text_of(pilot), "the question")
+        assert not client.answers
+        assert "bottle file" not in text_of(pilot)
+        await pilot.press("tab", "down", "enter")
+        await until(pilot, lambda: client.answers, "an answer")
+        assert client.answers[0][2].scope == "once"
+        await pilot.press("4")
+
+
+async def test_how_long_and_saving_shows_the_file_first(size: tuple[int, int]) -> None:
+    client = client_with(asked())
+    async with app(client).run_test(size=size) as pilot:
+        await ready(pilot)
+        await armed(pilot)
+        await pilot.press("y")
+        await on_screen(pilot, Answer)
+        await pilot.press("shift+tab")
+        await until(pilot, lambda: "bottles/dev.md" in text_of(pilot), "the change of the file")
+        await pilot.press("enter")
+        await until(pilot, lambda: len(client.answers) == 2, "an answer")
+        verb, _, body = client.answers[1]
+        assert (verb, body.scope, body.seen) == ("approve", "save", "previewed")
+
+
+async def test_in_full_edited_and_applied(size: tuple[int, int]) -> None:
+    client = client_with(asked())
+    async with app(client).run_test(size=size) as pilot:
+        await ready(pilot)
+        await armed(pilot)
+        await pilot.press("a", "enter")
+        await on_screen(pilot, ProposalScreen)
+        await until(pilot, lambda: "cargo needs the index" in text_of(pilot), "the whole proposal")
+        await pilot.press("e")
+        editor = await on_screen(pilot, RoutesEditor)
+        editor.query_one(TextArea).text = "routes:\n- host: mirror.example\n"
+        await pilot.press("ctrl+s")
+        await on_screen(pilot, Answer)
+        await pilot.press("enter")
+        await until(pilot, lambda: len(client.answers) == 2, "an answer")
+        verb, _, body = client.answers[1]
+        assert (verb, body.seen) == ("approve", "previewed")
+        assert "mirror.example" in body.routes
+
+
+async def test_edited_in_an_editor_that_cannot_be_had(size: tuple[int, int]) -> None:
+    client = client_with(asked())
+    async with app(client).run_test(size=size, notifications=True) as pilot:
+        await ready(pilot)
+        await armed(pilot)
+        await pilot.press("a", "enter")
+        screen = await on_screen(pilot, ProposalScreen)
+        await until(pilot, lambda: bool(screen.view.routes), "routes")
+        await pilot.press("E")
+        await until(pilot, lambda: "cannot be lent" in text_of(pilot), "the reason")
+
+
+async def test_all_alike_of_one_host_but_never_findings() -> None:
+    alike = [asked(f"p-00000{number}", title=f"GET /{number}", created_at=1_767_268_000.0) for number in range(3)]
+    client = client_with(*alike, asked("p-000009", host="x.example", created_at=1_767_268_500.0), found())
+    async with app(client).run_test(size=(160, 48)) as pilot:
+        await ready(pilot)
+        await armed(pilot)
+        await pilot.press("a", "A")
+        screen = await on_screen(pilot, Answer)
+        assert [view.id for view in screen.views] == ["p-000000", "p-000001", "p-000002"]
+        await pilot.press("enter")
+        await until(pilot, lambda: len(client.answers) == 3, "three answers")
+        client.proposals_now = []
+        main: Any = pilot.app.screen_stack[0]
+        assert main.alike(found()) == (found(),)
+
+
+async def test_who_was_faster_is_told(size: tuple[int, int]) -> None:
+    client = client_with(asked())
+    client.fail["approve"] = CarboyError("This proposal was rejected already by bob (app)", "", "already_decided")
+    async with app(client).run_test(size=size, notifications=True) as pilot:
+        await ready(pilot)
+        await armed(pilot)
+        await pilot.press("y")
+        await on_screen(pilot, Answer)
+        await pilot.press("enter")
+        await until(pilot, lambda: "by bob" in text_of(pilot), "who it was")
+        assert len(pilot.app.screen_stack) == 1
+
+
+async def test_what_could_not_be_applied_stays_and_says_why(size: tuple[int, int]) -> None:
+    client = client_with(asked())
+    client.fail["approve"] = CarboyError("The sidecar of this bottle is not running", "", "sidecar_down")
+    async with app(client).run_test(size=size) as pilot:
+        await ready(pilot)
+        await armed(pilot)
+        await pilot.press("y")
+        await on_screen(pilot, Answer)
+        await pilot.press("enter")
+        await until(pilot, lambda: "is not running" in text_of(pilot), "the error")
+        client.fail.clear()
+        await pilot.press("enter")
+        await until(pilot, lambda: not pilot.app.proposals, "done")  # type: ignore[attr-defined]
+
+
+async def test_its_request_in_the_log(size: tuple[int, int]) -> None:
+    client = client_with(found())
+    async with app(client).run_test(size=size) as pilot:
+        await ready(pilot)
+        await armed(pilot)
+        await pilot.press("a", "l")
+        await until(pilot, lambda: "The request's story" in text_of(pilot), "the story")
+        assert "api.github.com/gists" in text_of(pilot)
+
+
+async def test_a_bell_and_a_word_for_what_is_new_only() -> None:
+    client = client_with(asked())
+    the_app = app(client)
+    bells: list[int] = []
+    the_app.bell = lambda: bells.append(1)
+    async with the_app.run_test(size=(160, 48), notifications=True) as pilot:
+        await ready(pilot)
+        assert not bells
+        client.ask(found(title="[bold]x[/bold] \x1b[31mred"))
+        await until(pilot, lambda: bells, "a bell")
+        await until(pilot, lambda: "research-2 asks" in text_of(pilot), "a word")
+        text = text_of(pilot)
+        assert "[bold]x[/bold]" in text
+        assert "\x1b" not in text
+        client.ask(found(error="again"))
+        await until(pilot, lambda: "again" in text_of(pilot), "the change")
+        assert len(bells) == 1
+
+
+async def test_a_thousand_cards_and_the_keys_stay_quick() -> None:
+    risks = (
+        Risk(code="new_host", text="a new host"),
+        Risk(code="post_capable", text="can be written to", level="warn"),
+    )
+    views = [asked(f"p-{number:06}", created_at=1_767_268_000.0 + number / 10, risks=risks) for number in range(1000)]
+    client = client_with(*views)
+    async with app(client).run_test(size=(160, 48)) as pilot:
+        await ready(pilot)
+        await armed(pilot)
+        await pilot.press("a")
+        panel = pilot.app.screen.query_one(ApprovalsPanel)
+        await until(pilot, lambda: panel.option_count == 51, "cards")
+        times: list[float] = []
+        for _ in range(20):
+            start = time.process_time()
+            panel.action_cursor_down()
+            panel.show(pilot.app.proposals, 1_767_268_900.0 + len(times))  # type: ignore[attr-defined]
+            times.append(time.process_time() - start)
+        assert sorted(times)[18] < 0.05, times
