@@ -8,6 +8,7 @@ import pytest
 from textual.pilot import Pilot
 from textual.widgets import Input
 
+from app.widgets.approvals_panel import ApprovalsPanel
 from tests.tui.scripted import ScriptedClient, app, asked, found
 from tests.tui.waiting import ready, text_of, until
 
@@ -89,6 +90,32 @@ def test_picture_of_an_approval(snap_compare: Any) -> None:
     client = ScriptedClient()
     client.proposals_now = [asked(), found()]
     assert snap_compare(app(client), terminal_size=LARGE, run_before=keys(shows="cargo needs the index"))
+
+
+@pytest.mark.parametrize(
+    ("name", "size", "pressed", "shows"),
+    [
+        ("answer", LARGE, ("y",), "Needed for the task"),
+        ("answer_small", SMALL, ("y",), "Needed for the task"),
+        ("saving", LARGE, ("y", "shift+tab"), "bottles/dev.md"),
+        ("proposal", LARGE, ("a", "enter"), "What it changes"),
+        ("proposal_small", SMALL, ("a", "enter"), "What it changes"),
+        ("editing", MEDIUM, ("a", "enter", "e"), "ctrl+s"),
+    ],
+)
+def test_picture_of_answering(
+    name: str, size: tuple[int, int], pressed: tuple[str, ...], shows: str, snap_compare: Any
+) -> None:
+    client = ScriptedClient()
+    client.proposals_now = [asked(), found()]
+
+    async def before(pilot: Pilot[Any]) -> None:
+        await ready(pilot)
+        panel = pilot.app.screen.query_one(ApprovalsPanel)
+        await until(pilot, lambda: panel.first is not None and panel.armed(panel.first), "a card that takes answers")
+        await keys(*pressed, shows=shows)(pilot)
+
+    assert snap_compare(app(client), terminal_size=size, run_before=before), name
 
 
 def test_picture_of_the_first_run(snap_compare: Any) -> None:
