@@ -204,7 +204,8 @@ class Holder:
         if self._agent is not None or self._spec is None:
             raise CarboyError("The agent of this session was started already", "", "holder")
         self._agent = Agent(sandbox, wire.command_from_json(body), self._spec.state, self._notify)
-        self._watchdog = Watchdog(sandbox, self._spec.limits, self._over_limit)
+        if not sandbox.memory_is_held:
+            self._watchdog = Watchdog(sandbox, self._spec.limits, self._over_limit)
         if self._spec.limits.wall_clock is not None:
             self._agent.end_after(self._spec.limits.wall_clock)
         return {"pid": self._agent.pid}

@@ -414,3 +414,19 @@ def repository(spec: BoxSpec) -> Path:
     assert spec.project is not None
     subprocess.run(["git", "init", "-q", str(spec.project)], check=True)
     return spec.project
+
+
+def test_whether_memory_is_held_is_read_back_from_the_kernel(spec: BoxSpec, build: Build) -> None:
+    from app.backends.local.cgroup import Cgroup
+
+    sandbox = build(spec, limits=Limits(memory=64 * 1024 * 1024)).sandbox
+    group = sandbox._cgroup
+    assert sandbox.memory_is_held == (group is not None)
+    if group is None:
+        pytest.skip("no control group can be made here")
+    for folder in group.folders.values():
+        for name in ("memory.max", "memory.limit_in_bytes"):
+            if (folder / name).exists():
+                (folder / name).write_text("-1" if name.endswith("bytes") else "max")
+    assert isinstance(group, Cgroup)
+    assert not sandbox.memory_is_held

@@ -98,6 +98,15 @@ class Cgroup:
         cached = int(fields.get("inactive_file" if unified else "total_inactive_file", "0"))
         return max(0, used - cached)
 
+    def holds_memory(self, limit: int) -> bool:
+        """Whether the kernel really has this limit, as it tells itself."""
+        unified = "unified" in self.folders
+        folder = self.folders["unified" if unified else "memory"]
+        try:
+            return int((folder / ("memory.max" if unified else "memory.limit_in_bytes")).read_text()) <= limit
+        except (OSError, ValueError):  # `max` is no number
+            return False
+
     def remove(self) -> None:
         """Idempotent. Its processes are dead by now."""
         for folder in self.folders.values():

@@ -20,7 +20,7 @@ from app.backends.local.engine import Engine, Started, start
 from app.backends.local.enter import Confinement, Namespaces
 from app.backends.local.identity import Account
 from app.backends.local.inside import Told, fork_and_ask
-from app.backends.local.layout import Layout, plan
+from app.backends.local.layout import DEFAULT_MEMORY, Layout, plan
 from app.backends.local.nsbox import Nsbox
 from app.errors import CarboyError
 from sidecar.kernel import landlock, libc
@@ -92,6 +92,12 @@ class Sandbox:
         if self._cgroup is None:
             found.append("no cgroup: memory is watched, not limited by the kernel")
         return tuple(found)
+
+    @property
+    def memory_is_held(self) -> bool:
+        """Whether the kernel keeps all of it within its memory, so that nobody has to look."""
+        limit = self._spec.limits.memory or DEFAULT_MEMORY
+        return self._cgroup is not None and self._cgroup.holds_memory(limit)
 
     def listen(self, port: int) -> socket.socket:
         """A duplicate of the listening socket on the sandbox's own loopback."""
