@@ -1,20 +1,17 @@
 """The starter bottle of each agent is one that its provider understands."""
 
-from pathlib import Path
-
 import pytest
-import yaml
 
-from app.core.schema import Bottle, Manifest
+from app import manifests
+from app.core.schema import Settings
+from app.paths import Paths
 from app.providers.registry import provider
-
-BOTTLES = Path(__file__).parents[2] / "manifests/bottles"
 
 
 @pytest.mark.parametrize("name", ["claude", "codex", "gemini", "opencode", "pi"])
-def test_a_starter_bottle_names_its_provider_and_key(name: str) -> None:
-    head = yaml.safe_load((BOTTLES / f"{name}.md").read_text().split("---\n")[1])
-    made = Manifest(bottle=Bottle.model_validate({"agent_provider": head["agent_provider"]}))
+def test_a_starter_bottle_names_its_provider_and_key(paths: Paths, name: str) -> None:
+    manifests.init(paths)
+    made = manifests.resolve(paths, agent=None, bottles=[name], cwd=None, settings=Settings())
     assert made.bottle.agent_provider.template == name
     found = provider(name)
     hosts = {route.host for route in found.routes(made)}
