@@ -89,6 +89,7 @@ async def make_plan(
             provider_hosts=reading.provider_hosts,
             log=reading.manifest.bottle.egress.log,
             supervise=reading.manifest.bottle.supervise,
+            hold_seconds=min(reading.settings.approval_timeout_seconds, 3600),
         ),
         shapes=_shapes(reading),
         env=reading.env.plain,
