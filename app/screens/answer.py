@@ -23,9 +23,10 @@ if TYPE_CHECKING:
     from app.core.approvals import ProposalView
 
 REASONS = {
-    "allow": ("Needed for the task", "A known, trusted host", "A test value, not a secret", "Reviewed"),
+    "allow": ("Needed for the task", "A known, trusted host", "Reviewed"),
     "reject": ("Not needed for the task", "Use what is allowed already", "Too wide: ask for less", "Looks wrong"),
 }
+FINDINGS = ("Reviewed: it may go there", "A test value, not a secret", "No secret at all")
 SCOPES = {"session": "until it ends", "once": "once", "15m": "for 15 minutes", "save": "and in its bottle file"}
 
 
@@ -40,7 +41,7 @@ def who() -> str:
 def diff_lines(diff: tuple[str, ...], most: int = 200) -> list[Content]:
     """A difference with its colours; the sign says the same."""
     tones = {"+": "ok", "-": "refused", "@": "faint"}
-    rows = [ink((printable(line, 300), tones.get(line[:1], "soft"))) for line in diff[:most]]
+    rows = [ink((f"{line[:1]} {printable(line[1:], 300)}", tones.get(line[:1], "soft"))) for line in diff[:most]]
     return rows + ([ink((f"… {len(diff) - most} lines more", "faint"))] if len(diff) > most else [])
 
 
@@ -64,7 +65,8 @@ class Answer(Box[bool]):
         border-title-color: $asks; border-subtitle-color: $faint;
     }
     Answer Static { height: auto; }
-    Answer Input { border: none; height: 1; padding: 0; background: $raised; margin: 1 0 0 0; }
+    Answer Input { border: none; height: 1; padding: 0 1; background: $raised; margin: 1 0 0 0; }
+    Answer Input:focus { border: none; background: $cursor; background-tint: $background 0%; }
     """
 
     def __init__(self, views: tuple[ProposalView, ...], verb: str, *, edited: str | None = None) -> None:
@@ -77,6 +79,10 @@ class Answer(Box[bool]):
         self._said = ink()
 
     @property
+    def _presets(self) -> tuple[str, ...]:
+        return FINDINGS if self.verb == "allow" and self.view.needs_reason else REASONS[self.verb]
+
+    @property
     def view(self) -> ProposalView:
         return self.views[0]
 
@@ -86,7 +92,7 @@ class Answer(Box[bool]):
             box.border_title = ink((("Allow" if self.verb == "allow" else "Reject") + many, "bold"))
             box.border_subtitle = ink(("↵ confirm · ↑↓ reasons · tab for how long · esc not now", "faint"))
             yield Static(id="answer-what")
-            yield Input(REASONS[self.verb][0], max_length=500)
+            yield Input(self._presets[0], max_length=500, compact=True)
             yield Static(id="answer-scope")
 
     def on_mount(self) -> None:
@@ -122,7 +128,7 @@ class Answer(Box[bool]):
         return [name for name in SCOPES if name != "save" or savable]
 
     def action_preset(self, by: int) -> None:
-        presets = REASONS[self.verb]
+        presets = self._presets
         self._at = (self._at + by) % len(presets)
         field = self.query_one(Input)
         field.value = presets[self._at]

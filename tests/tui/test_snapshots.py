@@ -94,10 +94,11 @@ def test_picture_of_an_approval(snap_compare: Any) -> None:
 
 @pytest.mark.parametrize(
     ("name", "size", "pressed", "shows"),
-    [
+    ids=["answer", "answer-small", "saving", "proposal", "proposal-small", "editing"],
+    argvalues=[
         ("answer", LARGE, ("y",), "Needed for the task"),
         ("answer_small", SMALL, ("y",), "Needed for the task"),
-        ("saving", LARGE, ("y", "shift+tab"), "bottles/dev.md"),
+        ("saving", LARGE, ("y", "shift+tab"), "+   - host: x"),
         ("proposal", LARGE, ("a", "enter"), "What it changes"),
         ("proposal_small", SMALL, ("a", "enter"), "What it changes"),
         ("editing", MEDIUM, ("a", "enter", "e"), "ctrl+s"),
