@@ -1,0 +1,166 @@
+"""Questions on the desk: opened once, decided once, joined, withdrawn, expired; with a real spool below."""
+
+import asyncio
+import os
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import orjson
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from sidecar.contract import DecisionBody, ProposalEvent, Report
+from sidecar.spool import SpoolReader, SpoolWriter
+from sidecar.supervise.desk import MAX_DECIDED, MAX_OPEN, Desk, NotRecorded, Question, TooLarge, TooMany
+from sidecar.tasks import spawn
+
+
+@pytest.fixture
+def spool(tmp_path: Path) -> Iterator[SpoolWriter]:
+    writer = SpoolWriter(os.open(tmp_path, os.O_RDONLY | os.O_DIRECTORY))
+    yield writer
+    writer.close()
+
+
+@pytest.fixture
+def written(tmp_path: Path) -> Callable[[], list[ProposalEvent]]:
+    def read() -> list[ProposalEvent]:
+        lines = SpoolReader(tmp_path).read(10_000)
+        return [ProposalEvent.model_validate(orjson.loads(line)) for _, line in lines]
+
+    return read
+
+
+def question(key: str = "k", seconds: float = 60.0, text: str = "") -> Question:
+    return Question("egress-token-allow", key, time.time() + seconds, report=Report(title=text))
+
+
+def said(ticket_id: str, state: str = "approved") -> DecisionBody:
+    return DecisionBody.model_validate({"proposal_id": ticket_id, "state": state, "reason": "r", "scope": "once"})
+
+
+async def test_all_who_wait_are_told(spool: SpoolWriter, written: Callable[[], list[ProposalEvent]]) -> None:
+    desk = Desk(spool)
+    ticket = desk.ask(question())
+    assert desk.ask(question()) is ticket
+    waiting = [spawn(desk.wait(ticket, 30), name="wait") for _ in range(5)]
+    await asyncio.sleep(0)
+    assert desk.decide(said(ticket.id))
+    outcomes = await asyncio.wait_for(asyncio.gather(*waiting), 5)
+    assert {outcome.state for outcome in outcomes if outcome} == {"approved"}
+    assert not desk.decide(said(ticket.id, "rejected"))
+    assert desk.find(ticket.id) is ticket
+    assert desk.last_of("k") is ticket
+    assert [event.proposal_id for event in written()] == [ticket.id]
+    assert desk.ask(question()) is not ticket
+
+
+async def test_withdrawn_is_told_to_the_controller(
+    spool: SpoolWriter, written: Callable[[], list[ProposalEvent]]
+) -> None:
+    desk = Desk(spool)
+    ticket = desk.ask(question())
+    desk.withdraw(ticket)
+    desk.withdraw(ticket)
+    assert [(event.proposal_id, event.action) for event in written()] == [(ticket.id, "open"), (ticket.id, "withdrawn")]
+    assert (await desk.wait(ticket, 5)) is not None
+    assert not desk.decide(said(ticket.id))
+
+
+async def test_an_expired_question_makes_room_and_a_late_decision_counts(spool: SpoolWriter) -> None:
+    desk = Desk(spool)
+    late = desk.ask(question("late", seconds=0.05))
+    outcome = await desk.wait(late, 30)
+    assert outcome is not None
+    assert outcome.state == "expired"
+    assert desk.open_count == 0
+    # the controller's clock is the one that counts: it may have decided just before
+    assert desk.decide(said(late.id))
+    assert late.outcome is not None
+    assert late.outcome.state == "approved"
+
+
+async def test_caps(spool: SpoolWriter) -> None:
+    desk = Desk(spool)
+    tickets = [desk.ask(question(f"k{number}")) for number in range(MAX_OPEN)]
+    with pytest.raises(TooMany):
+        desk.ask(question("more"))
+    assert desk.ask(question("k3")) is tickets[3]
+    waiting = [spawn(desk.wait(tickets[0], 30), name="wait") for _ in range(64)]
+    await asyncio.sleep(0)
+    with pytest.raises(TooMany):
+        await desk.wait(tickets[0], 30)
+    desk.decide(said(tickets[0].id))
+    await asyncio.wait_for(asyncio.gather(*waiting), 5)
+    for number in range(2 * MAX_DECIDED):
+        desk.decide(said(desk.ask(question(f"n{number}")).id))
+    assert desk.find(tickets[0].id) is None
+    assert desk.open_count == MAX_OPEN - 1
+
+
+async def test_what_cannot_be_recorded_is_not_asked(
+    spool: SpoolWriter, written: Callable[[], list[ProposalEvent]], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    desk = Desk(spool)
+    big = Question("egress-allow", "k", time.time() + 60, justification="\u2028" * 2000, routes=())
+    desk.ask(big)
+    with pytest.raises(TooLarge):
+        desk.ask(Question("egress-allow", "big", time.time() + 60, routes=_many()))
+    monkeypatch.setattr(spool, "ready", lambda: False)
+    with pytest.raises(NotRecorded):
+        desk.ask(question("other"))
+    assert desk.open_count == 1
+    assert len(written()) == 1
+    assert spool.lost == 0
+
+
+def _many() -> tuple[object, ...]:
+    from sidecar.contract import Route
+
+    return tuple(Route(host=f"{'a' * 60}.{'b' * 60}.h{number}.example") for number in range(400))
+
+
+ACTIONS = st.lists(
+    st.tuples(
+        st.sampled_from(["ask", "decide", "withdraw"]), st.integers(0, 5), st.sampled_from(["approved", "rejected"])
+    ),
+    max_size=40,
+)
+
+
+@settings(max_examples=60, deadline=None)
+@given(ACTIONS)
+def test_a_question_is_settled_once(actions: list[tuple[str, int, str]]) -> None:
+    class Lines:
+        """A spool in memory."""
+
+        def ready(self) -> bool:
+            return True
+
+        def write(self, event: dict[str, object]) -> None:
+            events.append(event)
+
+    events: list[dict[str, object]] = []
+    desk = Desk(Lines())  # type: ignore[arg-type]
+    tickets: dict[str, object] = {}
+    for action, number, state in actions:
+        if action == "ask":
+            ticket = desk.ask(question(f"k{number}"))
+            tickets.setdefault(ticket.id, None)
+            continue
+        for one in list(tickets):
+            found = desk.find(one)
+            assert found is not None
+            if found.question.content_key != f"k{number}":
+                continue
+            before = found.outcome
+            if action == "decide":
+                assert desk.decide(said(one, state)) == (before is None)
+            else:
+                desk.withdraw(found)
+            assert found.outcome is not None
+            assert before is None or found.outcome is before
+    opened = [event["proposal_id"] for event in events if event["action"] == "open"]
+    assert len(opened) == len(set(opened)) == len(tickets)
