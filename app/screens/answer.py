@@ -101,7 +101,8 @@ class Answer(Box[bool]):
 
     def _show_all(self) -> None:
         view = self._saving or self.view
-        rows = [card(item, self.carboy.clock(), 80) for item in self.views[:5]]
+        width = min(82, self.app.size.width - 10)
+        rows = [card(item, self.carboy.clock(), width) for item in self.views[:5]]
         if len(self.views) == 1 and self.verb == "allow":
             rows += diff_lines(view.diff, 60)
             if self.edited is not None:
