@@ -163,7 +163,9 @@ def agent_checks() -> list[DoctorCheck]:
             except Exception as error:
                 fix = getattr(error, "hint", "") or chosen.install_hint
                 return DoctorCheck(name=name, ok=False, text=str(error), fix=fix)
-            return DoctorCheck(name=name, ok=True, text=f"{chosen.title} {found.version} ({found.program})")
+            version = f" {found.version}" if found.version else ""
+            text = f"{chosen.title}{version} ({found.host_path or found.program})"
+            return DoctorCheck(name=name, ok=True, text="; ".join((text, *found.warnings)))
 
         checks.append(_safely(look))
     return checks

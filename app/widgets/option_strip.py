@@ -1,8 +1,9 @@
-"""One of a few: options side by side, moved with the arrows, the chosen one in brackets."""
+"""One of a few: options side by side, moved with the arrows, the chosen one in brackets; some may be marked as not
+working, and can be chosen all the same: whoever asks says why not."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from typing import TYPE_CHECKING, ClassVar
 
 from textual.binding import Binding, BindingType
@@ -45,6 +46,14 @@ class OptionStrip(Pressable, Widget, can_focus=True):
         super().__init__(id=id)
         self.options = tuple(options)
         self.tones = dict(tones or {})
+        self.broken: frozenset[str] = frozenset()
+
+    def offer(self, options: Sequence[str], broken: Collection[str] = ()) -> None:
+        """Other options from now on; what was chosen stays so if it is among them."""
+        was = self.value
+        self.options, self.broken = tuple(options), frozenset(broken)
+        self.chosen = self.options.index(was) if was in self.options else 0
+        self.refresh()
 
     @property
     def value(self) -> str:
@@ -70,8 +79,9 @@ class OptionStrip(Pressable, Widget, can_focus=True):
         shown: list[Content] = []
         for at, option in enumerate(self.options):
             tone = self.tones.get(option, "ink")
+            text, tone = (f"✗ {option}", "refused") if option in self.broken else (option, tone)
             if at == self.chosen:
-                shown.append(ink(("[", "accent"), (option, f"bold {tone}"), ("]", "accent")))
+                shown.append(ink(("[", "accent"), (text, f"bold {tone}"), ("]", "accent")))
             else:
-                shown.append(pressable(f"take({at})", f" {option} ").stylize_before("$faint"))
+                shown.append(pressable(f"take({at})", f" {text} ").stylize_before("$faint"))
         return Content(" ").join(shown)

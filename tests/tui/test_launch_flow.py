@@ -9,6 +9,7 @@ from textual.widgets import Input
 
 from app.core.model import Catalogue, LaunchRequest, Preflight, StreamEvent
 from app.errors import CarboyError
+from app.widgets.option_strip import OptionStrip
 from tests.tui.scripted import CATALOGUE, ScriptedClient, app, preflight
 from tests.tui.waiting import ready, text_of, until
 
@@ -262,3 +263,24 @@ async def test_agents_are_read_again_when_a_file_changes() -> None:
         client.push(StreamEvent(seq=0, at=0, kind="catalogue"))
         await until(pilot, lambda: "newcomer" in text_of(pilot), "read again")
         assert pilot.app.screen.query(Input).last().value == "ne"
+
+
+async def test_only_backends_that_exist_are_offered_and_broken_ones_say_why(size: tuple[int, int]) -> None:
+    client = ScriptedClient()
+    async with app(client).run_test(size=size) as pilot:
+        await opened(pilot)
+        await pilot.press("enter")
+        await at(pilot, "BottlesStep")
+        await pilot.press("enter")
+        await at(pilot, "TaskStep")
+        strip = pilot.app.screen.query_one("#backend", OptionStrip)
+        await until(pilot, lambda: strip.options == ("auto", "local", "docker"), "the doctor's")
+        assert strip.broken == {"docker"}
+        strip.focus()
+        await pilot.press("left", "ctrl+s")
+        assert strip.value == "docker"
+        await until(pilot, lambda: "no daemon answers → Start Docker" in text_of(pilot), "why")
+        assert step(pilot) == "TaskStep"
+        await pilot.press("left", "ctrl+s")
+        await at(pilot, "PreflightStep")
+        assert client.requests[-1].backend == "local"

@@ -11,7 +11,7 @@ from app.core.draft import Draft
 
 if TYPE_CHECKING:
     from app.carboy import CarboyApp
-    from app.core.model import Catalogue, LaunchRequest, Preflight
+    from app.core.model import BackendReport, Catalogue, LaunchRequest, Preflight
 
 STEPS = ("agent", "bottles", "task", "preflight", "start")
 
@@ -23,6 +23,8 @@ class Flow:
         self.app = app
         self.draft = Draft(cwd=str(Path.cwd()))
         self.catalogue: Catalogue | None = None
+        self.backends: tuple[BackendReport, ...] = ()
+        """What the doctor found of each backend; empty until it has answered."""
         self.typed: dict[str, str] = {}
         self.rows, self.cols = 24, 80
         self.name_error = ""

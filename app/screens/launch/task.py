@@ -10,8 +10,9 @@ from textual.containers import VerticalScroll
 from textual.widgets import Input, Static, TextArea
 
 from app.core.draft import label_problem
+from app.core.text import printable
 from app.screens.launch.step import Step
-from app.widgets.ink import ink
+from app.widgets.ink import ink, lines
 from app.widgets.key_bar import Key
 from app.widgets.option_strip import OptionStrip
 
@@ -20,8 +21,10 @@ if TYPE_CHECKING:
 
     from textual.widget import Widget
 
+    from app.core.model import BackendReport
+
 COLORS = ("none", "red", "green", "yellow", "blue", "magenta")
-BACKENDS = ("auto", "local", "docker")
+AUTO = "auto"
 
 
 class Task(TextArea):
@@ -52,6 +55,7 @@ class TaskStep(Step):
     TaskStep .field { height: 1; color: $faint; margin-top: 1; }
     TaskStep Input { height: 1; border: none; background: $raised; padding: 0 1; }
     TaskStep Input:focus { border: none; background: $cursor; background-tint: $background 0%; }
+    TaskStep #backends-broken { height: auto; padding: 0 1; }
     TaskStep .what { height: auto; color: $soft; margin-bottom: 1; }
     """
 
@@ -65,8 +69,8 @@ class TaskStep(Step):
         task.border_title = ink(("Task", "bold"), (" optional: the first thing that the agent is told", "faint"))
         colors = OptionStrip(COLORS, tones={name: f"bottle-{name}" for name in COLORS[1:]}, id="color")
         colors.choose(draft.color or "none")
-        backends = OptionStrip(BACKENDS, id="backend")
-        backends.choose(draft.backend or "auto")
+        backends = OptionStrip(tuple(dict.fromkeys((AUTO, draft.backend or AUTO))), id="backend")
+        backends.choose(draft.backend or AUTO)
         yield VerticalScroll(
             what,
             task,
@@ -78,11 +82,31 @@ class TaskStep(Step):
             Input(draft.model, placeholder="the provider's default", id="model", compact=True),
             Static("Backend", classes="field"),
             backends,
+            Static(id="backends-broken"),
             can_focus=False,
         )
 
     def on_mount(self) -> None:
         self._complain_of_name()
+        self._offer()
+        if not self.flow.backends:
+            self.work("ask which backends there are", self._look(), group="backends", alone=True)
+
+    async def _look(self) -> None:
+        self.flow.backends = (await self.client.doctor()).backends
+        self._offer()
+
+    def _offer(self) -> None:
+        """The backends that exist; those that do not work here with the reason."""
+        found = self.flow.backends
+        if not found:
+            return
+        broken = [report for report in found if not report.works]
+        self.query_one("#backend", OptionStrip).offer(
+            (AUTO, *(report.name for report in found)), {report.name for report in broken}
+        )
+        why = [ink((f"✗ {printable(report.name, 30)}: {_why(report)}", "faint")) for report in broken]
+        self.query_one("#backends-broken", Static).update(lines(why))
 
     def on_screen_resume(self) -> None:
         self._complain_of_name()
@@ -102,7 +126,7 @@ class TaskStep(Step):
             label=self.query_one("#label", Input).value,
             model=self.query_one("#model", Input).value,
             color="" if color == "none" else color,
-            backend="" if backend == "auto" else backend,
+            backend="" if backend == AUTO else backend,
         )
 
     def on_input_changed(self, event: Input.Changed) -> None:
@@ -121,9 +145,19 @@ class TaskStep(Step):
             self.complain(problem)
             self.query_one("#label", Input).focus()
             return
+        chosen = next((report for report in self.flow.backends if report.name == self.flow.draft.backend), None)
+        if chosen is not None and not chosen.works:
+            self.complain(f"{printable(chosen.name, 30)} does not work here: {_why(chosen)}")
+            self.query_one("#backend", OptionStrip).focus()
+            return
         self.complain("")
         self.app.push_screen(PreflightStep(self.flow))
 
     def action_close(self) -> None:
         self._collect()
         super().action_close()
+
+
+def _why(report: BackendReport) -> str:
+    """Why a backend does not work, and how to mend it."""
+    return printable(" → ".join(text for text in (report.reason or "it does not work", report.fix) if text), 300)
