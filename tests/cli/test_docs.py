@@ -57,3 +57,23 @@ def test_every_command_and_option_is_documented() -> None:
         for parameter in command.params:
             if isinstance(parameter, click.Option) and not parameter.hidden:
                 assert any(f"`{option}" in section for option in parameter.opts), (name, parameter.opts)
+
+
+def test_every_route_of_the_api_is_documented() -> None:
+    from app.controller import api, proposal_api, streams
+
+    text = (ROOT / "docs" / "architecture.md").read_text().split("## Controller API")[1].split("\n## ")[0]
+    places = {
+        re.sub(r"\?.*", "", place) for place in re.findall(r"`(?:(?:GET|POST|DELETE|WS)[`, ]*)*(/v1/[^`]*)`", text)
+    }
+    named = {re.sub(r"\{[^}]*\}", "{}", place) for place in places}
+    for route in (*api.ROUTES, *proposal_api.ROUTES, *streams.ROUTES):
+        assert re.sub(r"\{[^}]*\}", "{}", route.path) in named, route.path
+
+
+def test_every_op_of_the_session_holder_is_documented() -> None:
+    from app.processes.holder import Holder
+
+    text = (ROOT / "docs" / "architecture.md").read_text().split("## Session holder protocol")[1].split("\n## ")[0]
+    for op in Holder()._ops:
+        assert re.search(rf"^\|[^|]*`{op}`", text, re.MULTILINE), op
