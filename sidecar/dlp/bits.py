@@ -22,6 +22,24 @@ def base32_offsets(run: bytes) -> Iterator[bytes]:
         yield np.packbits(part[: len(part) // 8 * 8]).tobytes()
 
 
+_FIRST = bytes(97 if chr(code) in BASE64[:32] else 32 for code in range(256))
+_ISLAND = b"a" * 24
+
+
+def ascii_islands(text: bytes) -> list[int]:
+    """Places in base64 where at least 72 bytes of ASCII are encoded, at any alignment: every fourth character is of the
+    first half of the alphabet. For long texts, where it costs a quarter of a search for the exact shape."""
+    found: list[int] = []
+    for offset in range(4):
+        firsts = text[offset::4].translate(_FIRST)
+        at = firsts.find(_ISLAND)
+        while at >= 0:
+            found.append(4 * (at + len(_ISLAND)) + offset)
+            end = firsts.find(b" ", at + len(_ISLAND))
+            at = firsts.find(_ISLAND, end) if end >= 0 else -1
+    return sorted(found)
+
+
 def ascii_group(alphabet: str, *, also: str = "") -> str:
     """An expression for one aligned group of characters that encode ASCII: the top bit of each byte is 0.
 

@@ -51,7 +51,7 @@ class Allowance:
     @classmethod
     def of(cls, size: int) -> "Allowance":
         """For a text of `size` bytes: in proportion, and so much more that a small archive can be opened."""
-        return cls(4 * size + (8 << 20), 2 * size + (1 << 18))
+        return cls(4 * size + (8 << 20), 2 * size + (1 << 16))
 
     def attempt(self, data: bytes) -> None:
         """Pay for reading `data` where there may be a start at every other place."""
@@ -91,9 +91,6 @@ def _local(name: str, decode: Callable[[bytes], bytes]) -> Callable[..., Iterato
             decoded = decode(piece)
             if decoded and decoded != piece:
                 yield Derived(name, start, end, allowance.take(decoded))
-                fully = decode(decode(decoded))  # layers of one kind cost no depth
-                if fully != decoded:
-                    yield Derived(name, start, end, allowance.take(fully))
 
     return expand
 
@@ -330,8 +327,16 @@ def _overlaid_gzip(text: bytes, ends: Sequence[int] | None, allowance: Allowance
 
 # Letters and digits that were escaped for no reason: over-encoding. As they are, reversed, and in rot13.
 _OVER = r"%(?:3[0-9]|[46][1-9A-Fa-fN-Sn-s]|[57][0-9AaNn])|(?:[0-9]3|[1-9A-Fa-f][46]|[0-9Aa][57])%"
-_OVER_ESCAPES = r"\\[uUhHxXkK](?:00){0,1}[2-7][0-9A-Fa-fN-Sn-s]|[0-9A-Fa-f][2-7](?:00){0,1}[uUxX]\\"
+_ESCAPED = r"\\[uUhHxXkK](?:00){0,1}[2-7][0-9A-Fa-fN-Sn-s]|[0-9A-Fa-f][2-7](?:00){0,1}[uUxX]\\"
+_OVER_ESCAPES = rf"(?:{_ESCAPED}).{{0,24}}(?:{_ESCAPED})"
 _OVER_ENTITIES = r"&#(?:[0-9]|[xXkK][2-7])|[0-9A-Fa-f][2-7][xX]{0,1}#&|[0-9]#&"
+
+
+# Escaped UTF-16 units that matter: ASCII, what folds to it or vanishes; not the dashes, quotes and arrows of prose.
+_FOLDED_UNITS = (
+    r"\{|00[2-7]|00[aA][dD]|0[1-9A-Fa-f]|1[0-9A-Fa-f]|200[B-Fb-f]|202[A-Ea-e]|20[67]|21[0-4]|24|25[bB]|2[cC]|3[0-3]|"
+    r"[aA][67]|[dD]835|[dD]83[cC]|[dD][bB]40|[fF][bB]0|[fF][eE][0fF]|[fF][fF][0-5]"
+)
 
 
 # --- what gives each away -----------------------------------------------------------------------------------------
@@ -340,48 +345,51 @@ _OVER_ENTITIES = r"&#(?:[0-9]|[xXkK][2-7])|[0-9A-Fa-f][2-7][xX]{0,1}#&|[0-9]#&"
 @cache
 def decoders() -> tuple[Decoder, ...]:
     """All of them, in order of how often they have work."""
-    over = (Spec(_OVER), Spec(_OVER_ESCAPES), Spec(_OVER_ENTITIES))
-    wrapped = r"[A-Za-z0-9+/]{6}\\[nr](?:\\[nrt]| ){0,16}[A-Za-z0-9+/]{6}"
-    broken = r"(?:[A-Za-z0-9]{1,11}[^A-Za-z0-9\\]{0,2}\\[nrt]){4}"
+    over = (Spec(_OVER, where="prose"), Spec(_OVER_ESCAPES, where="prose"), Spec(_OVER_ENTITIES, where="prose"))
+    broken = r"(?:[A-Za-z0-9]{1,11}[^A-Za-z0-9\\]{0,2}\\{1,4}[nrt]){4}"
     entity = r"&(?:#[0-9xX]|(?:sol|plus|equals|lowbar|hyphen|dash|period|colon|amp|lt|gt|quot|apos|num|commat|percnt);)"
     group64 = ascii_group(BASE64, also="-_")
     any64 = r"[A-Za-z0-9+/_\-]"
     return (
-        Decoder("folded", (Spec(fold.search_source()),), _local("folded", _folded)),
-        Decoder("url", (Spec(r"%[0-9A-Fa-f]{2}"),), _local("url", percent)),
+        Decoder("folded", (Spec(fold.search_source(), where="prose"),), _local("folded", _folded)),
+        Decoder("url", (Spec(r"%[0-9A-Fa-f]{2}", where="prose"),), _local("url", percent)),
         Decoder(
             "escapes",
             (
-                Spec(r"\\u[0-9A-Fa-f{]|\\x[2-7][0-9A-Fa-f]|\\[01][0-7]{2}\\[01][0-7]|\\/[A-Za-z0-9]"),
-                Spec(wrapped),
-                Spec(broken),
+                Spec(
+                    rf"\\u(?:{_FOLDED_UNITS})|\\x[2-7][0-9A-Fa-f]|\\[01][0-7]{{2}}\\[01][0-7]|\\/[A-Za-z0-9]",
+                    where="prose",
+                ),
+                Spec(broken, where="prose"),
             ),
             _local("escapes", unescape),
         ),
-        Decoder("entities", (Spec(entity),), _local("entities", entities)),
+        Decoder("entities", (Spec(entity, where="prose"),), _local("entities", entities)),
         Decoder(
-            "wide", (Spec(r"[A-Za-z0-9]\x00[A-Za-z0-9]\x00[A-Za-z0-9]\x00[A-Za-z0-9]\x00"),), _local("wide", _wide)
+            "wide",
+            (Spec(r"[A-Za-z0-9]\x00[A-Za-z0-9]\x00[A-Za-z0-9]\x00[A-Za-z0-9]\x00", where="prose"),),
+            _local("wide", _wide),
         ),
         # a short run may be text as a whole; inside a long one, chance must not make text of an image
         Decoder(
             "base64",
             (
-                Spec(rf"(?:{group64}){{8}}", runs=True),
-                Spec(rf"[^A-Za-z0-9+/_\-]{any64}{{0,3}}(?:{group64}){{6}}", runs=True),
+                Spec(rf"(?:{group64}){{8}}", where="short-run"),
+                Spec(rf"[^A-Za-z0-9+/_\-]{any64}{{0,3}}(?:{group64}){{6}}", where="short-run"),
             ),
             _base64,
         ),
         Decoder(
             "hex",
             (
-                Spec(r"(?:[2-7][0-9A-Fa-f]){12}", runs=True),
-                Spec(r"(?:[2-7][0-9A-Fa-f][^0-9A-Za-z]{1,2}(?:0?[xX])?){6}"),
+                Spec(r"(?:[2-7][0-9A-Fa-f]){12}", where="run"),
+                Spec(r"(?:[2-7][0-9A-Fa-f][^0-9A-Za-z]{1,2}(?:0?[xX])?){6}", where="prose"),
             ),
             _hex,
         ),
-        Decoder("base32", (Spec("[A-Z2-7]{32}", runs=True), Spec("[a-z2-7]{32}", runs=True)), _base32),
-        Decoder("gzip", (Spec(_GZIP_SIGN),), _gzip),
+        Decoder("base32", (Spec("[A-Z2-7]{32}", where="run"), Spec("[a-z2-7]{32}", where="run")), _base32),
+        Decoder("gzip", (Spec(_GZIP_SIGN, where="prose"),), _gzip),
         Decoder("overlaid", over, _overlaid, outer=True),
-        Decoder("overlaid-gzip", (Spec("h4Si|U4fV|Is4H"),), _overlaid_gzip, outer=True),
-        Decoder("binary-gzip", (Spec(r"\x1f\x8b\x08"),), _binary_gzip),
+        Decoder("overlaid-gzip", (Spec("h4Si|U4fV|Is4H", where="prose"),), _overlaid_gzip, outer=True),
+        Decoder("binary-gzip", (Spec(r"\x1f\x8b\x08", where="prose"),), _binary_gzip),
     )

@@ -1,7 +1,8 @@
 """The scan: bytes in, findings out. Compiled once for a set of secrets, then used by any number of threads at a time.
 
-The order is raw bytes, JSON strings, then whatever those hide, up to three layers deep. Every step is linear and every
-list is bounded; where a bound is hit, or a text cannot be examined, the answer is a finding of code `limits`: the
+The bytes are searched as they are, then whatever they hide, up to three layers deep; JSON is no special case: its
+escapes are one of the layers, so duplicate keys, broken documents and numbers need no care. Every step is linear and
+every list is bounded; where a bound is hit, or a text cannot be examined, the answer is a finding of code `limits`: the
 caller refuses. Nothing here logs, waits or keeps what it scanned, except a `Session` that the caller holds.
 """
 
@@ -12,23 +13,24 @@ from typing import cast
 
 from sidecar.dlp import crlf, entropy
 from sidecar.dlp.assignments import generic_rules
+from sidecar.dlp.bits import ascii_islands
 from sidecar.dlp.derive import Allowance, Decoder, Derived, TooMuch, decoders
 from sidecar.dlp.financial import financial_rules
 from sidecar.dlp.finding import Finding, Location, Match, Severity, snippet
 from sidecar.dlp.known import KnownSecrets, Pieces
-from sidecar.dlp.matcher import Backend, Hits, Searcher, Spec, backend
+from sidecar.dlp.matcher import Backend, Hits, Searcher, Spec, Where, backend
 from sidecar.dlp.matcher import Engine as Engines
 from sidecar.dlp.needles import Known
 from sidecar.dlp.rules import Rule, credential_rules, windows
-from sidecar.dlp.runs import find_runs
+from sidecar.dlp.runs import Runs, find_runs
 from sidecar.dlp.session import Session
-from sidecar.dlp.view import View, derived, fragment, json_text
+from sidecar.dlp.view import View, derived
 
 DEFAULT = frozenset({"token_patterns", "known_secrets", "financial", "host_labels"})
 """Detectors that are on when a route names none; entropy is opt-in."""
 
-DEPTH = 3
-"""Layers taken off: two nested encodings, and gzip inside the second."""
+DEPTH = 4
+"""Layers taken off: how the value is put into the body, two nested encodings, and gzip inside the second."""
 
 MAX_FINDINGS = 200
 _LINE_PARTS = frozenset({"host", "path", "query", "header", "cookie", "trailer"})
@@ -60,7 +62,8 @@ class Scan:
 class Shapes:
     """Everything that does not depend on secrets, compiled: the rules, and what gives an encoding away.
 
-    Two searches: expressions over the whole text, and those that can only match in long runs over these alone.
+    Four searches, of the whole text and of parts of it: an expression without a literal in it costs as much as all of
+    those with one, so it is applied only where it can match.
     """
 
     def __init__(self, name: Backend | None) -> None:
@@ -68,43 +71,56 @@ class Shapes:
         self.rules: tuple[Rule, ...] = (*credential_rules(), *generic_rules(), *financial_rules())
         self.decoders: tuple[Decoder, ...] = decoders()
         specs = [(place, rule.spec) for place, rule in enumerate(self.rules)]
-        self._rules_in_text, self._rules_in_runs = self._split(specs)
         base = len(self.rules)
         signs = [(base + place, spec) for place, each in enumerate(self.decoders) for spec in each.specs]
-        self._all_in_text, self._all_in_runs = self._split([*specs, *signs])
-
-    def _split(self, specs: list[tuple[int, Spec]]) -> tuple["_Search", "_Search"]:
-        return (
-            _Search([each for each in specs if not each[1].runs], self.backend),
-            _Search([each for each in specs if each[1].runs], self.backend),
-        )
+        self._rules = _Searches(specs, self.backend)
+        self._all = _Searches([*specs, *signs], self.backend)
+        self._base64 = next(place for place, each in enumerate(self.decoders) if each.name == "base64")
 
     def search_rules(self, text: bytes) -> Hits:
         """Places where a rule may match."""
-        limit = 2048 + len(text) // 256
-        found = self._rules_in_text.scan(text, limit)
-        runs = find_runs(text)
-        more = self._rules_in_runs.scan(runs.text, limit)
-        pairs = found.pairs + [(place, runs.origin(end)) for place, end in more.pairs]
-        return Hits(pairs, found.overflow or more.overflow)
+        return self._rules.scan(text, find_runs(text), 2048 + len(text) // 256)
 
     def search(self, text: bytes) -> tuple[Hits, dict[int, list[int] | None]]:
         """Hits of rules, and for each decoder with work the places, or None where there are so many that all is."""
-        limit = 3000 + len(text) // 512
-        found = self._all_in_text.scan(text, limit)
         runs = find_runs(text)
-        more = self._all_in_runs.scan(runs.text, limit)
-        if found.overflow or more.overflow:
-            return self.search_rules(text), dict.fromkeys(range(len(self.decoders)))
+        found = self._all.scan(text, runs, 3000 + len(text) // 512)
+        if found.overflow:
+            hits = self._rules.scan(text, runs, 2048 + len(text) // 256)
+            return hits, dict.fromkeys(range(len(self.decoders)))
         base = len(self.rules)
         pairs: list[tuple[int, int]] = []
         signs: dict[int, list[int] | None] = {}
-        for place, end in found.pairs + [(place, runs.origin(end)) for place, end in more.pairs]:
+        for place, end in found.pairs:
             if place < base:
                 pairs.append((place, end))
             else:
                 cast(list[int], signs.setdefault(place - base, [])).append(end)
+        if islands := ascii_islands(runs.long.text):
+            signs[self._base64] = [*(signs.get(self._base64) or ()), *map(runs.long.origin, islands)]
         return Hits(pairs, False), signs
+
+
+class _Searches:
+    """One set of expressions, each searched for where it says."""
+
+    def __init__(self, specs: list[tuple[int, Spec]], engine: Engines) -> None:
+        def of(*where: Where) -> _Search:
+            return _Search([each for each in specs if each[1].where in where], engine)
+
+        self._text = of("text")
+        self._prose = of("prose")
+        self._short = of("run", "short-run")
+        self._long = of("run")
+
+    def scan(self, text: bytes, runs: Runs, limit: int) -> Hits:
+        found = self._text.scan(text, limit)
+        pairs, overflow = found
+        for search, part in ((self._prose, runs.prose), (self._short, runs.short), (self._long, runs.long)):
+            more = search.scan(part.text, limit)
+            pairs += [(place, part.origin(end)) for place, end in more.pairs]
+            overflow = overflow or more.overflow
+        return Hits(pairs, overflow)
 
 
 class _Search:
@@ -169,7 +185,6 @@ class Engine:
         data: bytes,
         *,
         where: Location,
-        content_type: str | None = None,
         detectors: frozenset[str] = DEFAULT,
         examples: Severity = "block",
         allowed: Sequence[Match] = (),
@@ -183,7 +198,7 @@ class Engine:
         text = masked(data, allowed)
         work = _Work(where, detectors, examples, Allowance.of(len(text)), Pieces())
         try:
-            self._examine_all(text, content_type, work, session)
+            self._examine_all(text, work, session)
         except TooMuch as error:
             work.limit = str(error)
         findings = list(work.found.values())
@@ -194,7 +209,7 @@ class Engine:
             session.remember(self, where, detectors, text, work.pieces)
         return scan
 
-    def _examine_all(self, text: bytes, content_type: str | None, work: _Work, session: Session | None) -> None:
+    def _examine_all(self, text: bytes, work: _Work, session: Session | None) -> None:
         raw = View("raw", text)
         if work.where.part in _LINE_PARTS:
             for finding in crlf.find(text):
@@ -207,16 +222,9 @@ class Engine:
             work.pieces = known.pieces
             self._rules(raw, self._shapes.search_rules(text), work)
             rest = text[known.start :]
-            self._examine(View("json", fragment(rest)) if b"\\" in rest else View("rest", rest), work, DEPTH)
+            self._examine(View("raw", rest, base=known.start), work, DEPTH)
             return
-        strings = json_text(text) if _may_be_json(text, content_type) else None
-        if strings is None:
-            self._examine(raw, work, DEPTH)
-        elif strings.complete:
-            self._examine(View("json", strings.text), work, DEPTH)
-        else:
-            self._examine(raw, work, DEPTH)
-            self._examine(View("json", strings.text), work, DEPTH)
+        self._examine(raw, work, DEPTH)
 
     def _examine(self, view: View, work: _Work, depth: int) -> None:
         hits, signs = self._shapes.search(view.text)
@@ -282,10 +290,6 @@ def _limits(where: Location, reason: str) -> Finding:
 
 def _order(finding: Finding) -> tuple[bool, bool, int]:
     return finding.severity != "block", finding.detector != "canary", finding.start
-
-
-def _may_be_json(text: bytes, content_type: str | None) -> bool:
-    return b"\\" in text or text[:64].lstrip()[:1] in (b"{", b"[") or bool(content_type and "json" in content_type)
 
 
 def masked(data: bytes, allowed: Iterable[Match]) -> bytes:

@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterator
 from functools import cache
 
 from sidecar.dlp import money, shape
-from sidecar.dlp.matcher import Spec
+from sidecar.dlp.matcher import Spec, Where
 from sidecar.dlp.portable_matcher import compile_re2
 from sidecar.dlp.rules import Rule
 
@@ -51,7 +51,7 @@ def _rule(
     *,
     search: str = "",
     words: tuple[bytes, ...] = (),
-    runs: bool = False,
+    where: Where = "text",
 ) -> Rule:
     return Rule(
         kind=kind,
@@ -59,7 +59,7 @@ def _rule(
         detector="financial",
         code=f"financial_{kind}",
         severity="block",
-        spec=Spec(search or f"{_BEFORE}{shape.trimmed(source)}", False, words, runs),
+        spec=Spec(search or f"{_BEFORE}{shape.trimmed(source)}", False, words, where),
         width=shape.max_width(source) + 4,
         regex=compile_re2(f"{_LEFT}({source}){_RIGHT}"),
         accept=accept,
@@ -106,9 +106,9 @@ def _phrases(run: list[tuple[str, int, int]]) -> Iterator[tuple[int, int]]:
 def financial_rules() -> tuple[Rule, ...]:
     phrase = r"(?:[a-z]{3,8}[ \t\r\n,.;:0-9)\]\"'\\\-]{1,8}){11}[a-z]{3,8}"
     return (
-        _rule("card", "A payment card number", _CARD, money.card, search=_CARD_SEARCH),
-        _rule("iban", "A bank account (IBAN)", _IBAN, money.iban, search=_IBAN_SEARCH),
-        _rule("bitcoin", "A Bitcoin-like address", rf"[13LMDT]{_B58}{{25,34}}", money.base58check, runs=True),
+        _rule("card", "A payment card number", _CARD, money.card, search=_CARD_SEARCH, where="prose"),
+        _rule("iban", "A bank account (IBAN)", _IBAN, money.iban, search=_IBAN_SEARCH, where="prose"),
+        _rule("bitcoin", "A Bitcoin-like address", rf"[13LMDT]{_B58}{{25,34}}", money.base58check, where="short-run"),
         _rule(
             "bech32",
             "A Bitcoin-like address",
@@ -124,13 +124,13 @@ def financial_rules() -> tuple[Rule, ...]:
             search=r"0x[0-9A-Fa-f]{40}",
             words=(b"0x",),
         ),
-        _rule("wif", "A Bitcoin private key", rf"[5KLc9]{_B58}{{50,51}}", money.base58check, runs=True),
+        _rule("wif", "A Bitcoin private key", rf"[5KLc9]{_B58}{{50,51}}", money.base58check, where="short-run"),
         _rule(
             "extended-key",
             "An extended wallet key",
             rf"[xyztuv](?:prv|pub){_B58}{{100,112}}",
             money.base58check,
-            runs=True,
+            where="short-run",
         ),
         Rule(
             kind="seed-phrase",
@@ -138,7 +138,7 @@ def financial_rules() -> tuple[Rule, ...]:
             detector="financial",
             code="financial_seed-phrase",
             severity="block",
-            spec=Spec(r"(?:[a-z]{3,8}[^a-zA-Z]{1,4}){11}[a-z]{3}"),
+            spec=Spec(r"(?:[a-z]{3,8}(?:[ ,\n\t]{1,2}|\\n)){11}[a-z]{3}", where="prose"),
             width=shape.max_width(phrase) * 2 + 16,
             regex=None,
             locate=seed_phrases,

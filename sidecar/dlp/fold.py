@@ -10,7 +10,6 @@ import unicodedata
 from functools import cache
 
 _RUN = re.compile(r"[^\x00-\x7f]+")
-_RUN_BYTES = re.compile(rb"[\x80-\xff]+")
 _PUNCTUATION = frozenset("-_+/=.:@~#%&;\\")
 _MEMO = 4096
 """Different runs remembered within one call; natural text has a few hundred."""
@@ -101,6 +100,8 @@ def fold(data: bytes) -> bytes:
 
 def hidden(data: bytes) -> bytes:
     """ASCII written in invisible characters: tag letters, and bytes as variation selectors."""
+    if b"\xf3\xa0" not in data and b"\xef\xb8" not in data:
+        return b""  # neither tags nor variation selectors
     text = data.decode("utf-8", "replace")
     return b"\n".join(bytes(_hidden_byte(ord(char)) for char in match.group()) for match in _HIDDEN.finditer(text))
 
@@ -109,10 +110,6 @@ def _hidden_byte(code: int) -> int:
     if code in _TAGS:
         return code - 0xE0000
     return code - 0xFE00 if code in _SELECTORS[0] else code - 0xE0100 + 16
-
-
-def has_non_ascii(data: bytes) -> bool:
-    return _RUN_BYTES.search(data) is not None
 
 
 @cache

@@ -11,6 +11,7 @@ from functools import cache
 from typing import Literal, NamedTuple, Protocol
 
 Backend = Literal["hyperscan", "portable"]
+Where = Literal["text", "prose", "run", "short-run"]
 
 
 class Hits(NamedTuple):
@@ -30,13 +31,14 @@ class Searcher(Protocol):
 class Spec:
     """One expression: ASCII source, bounded, no lookaround, `.` matches any byte. `literals`, where given, are
     lower-case words of which every match holds one: the portable search looks for those instead, and reports where
-    they end. `runs`: every match begins with what `runs` calls a run, so only those are searched.
+    they end. `where`: what is searched. Whole texts; runs of letters and digits, which every match must begin with (the
+    long ones, or only those short enough for a single value); or all but long runs, for expressions without a literal.
     """
 
     source: str
     caseless: bool = False
     literals: tuple[bytes, ...] = ()
-    runs: bool = False
+    where: Where = "text"
 
 
 class Engine(Protocol):

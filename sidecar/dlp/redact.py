@@ -16,15 +16,15 @@ MARK = "[redacted]"
 _ROUNDS = 4
 _DEPTH = 200
 
-Scanner = Callable[[bytes, str | None], Scan]
-"""Scans (data, content type) with the settings of the request at hand."""
+Scanner = Callable[[bytes], Scan]
+"""Scans with the settings of the request at hand."""
 
 
-def redacted(data: bytes, scan: Scanner, content_type: str | None = None) -> bytes | None:
+def redacted(data: bytes, scan: Scanner) -> bytes | None:
     """`data` without anything that `scan` blocks or that carries a value; None where that fails."""
     document = _document(data)
     for _ in range(_ROUNDS):
-        found = scan(data, content_type).findings
+        found = scan(data).findings
         if not _blocking(found):
             return data
         if any(finding.detector == "limits" for finding in found):
@@ -37,7 +37,7 @@ def redacted(data: bytes, scan: Scanner, content_type: str | None = None) -> byt
         if after == data:
             return None
         data = after
-    return data if not _blocking(scan(data, content_type).findings) else None
+    return data if not _blocking(scan(data).findings) else None
 
 
 def _blocking(findings: Sequence[Finding]) -> list[Finding]:
@@ -71,7 +71,7 @@ def _clean(value: Any, scan: Scanner, depth: int) -> Any:
         return MARK
     if isinstance(value, str):
         return _clean_text(value, scan)
-    if isinstance(value, dict | list) and not _blocking(scan(_dump(value), "application/json").findings):
+    if isinstance(value, dict | list) and not _blocking(scan(_dump(value)).findings):
         return cast(Any, value)
     if isinstance(value, dict):
         items = cast(dict[str, Any], value).items()
@@ -79,7 +79,7 @@ def _clean(value: Any, scan: Scanner, depth: int) -> Any:
     if isinstance(value, list):
         return [_clean(each, scan, depth + 1) for each in cast(list[Any], value)]
     if isinstance(value, int | float) and not isinstance(value, bool):
-        return MARK if _blocking(scan(str(value).encode(), None).findings) else value
+        return MARK if _blocking(scan(str(value).encode()).findings) else value
     return value
 
 
@@ -88,17 +88,17 @@ def _clean_pair(key: str, value: Any, scan: Scanner, depth: int) -> Any:
     cleaned = _clean(value, scan, depth)
     if isinstance(cleaned, str) and cleaned == value and len(cleaned) <= 4096:
         pair = orjson.dumps({key: cleaned})
-        return MARK if _blocking(scan(pair, "application/json").findings) else cleaned
+        return MARK if _blocking(scan(pair).findings) else cleaned
     return cleaned
 
 
 def _clean_text(text: str, scan: Scanner) -> str:
     data = text.encode("utf-8", "surrogatepass")
-    found = _blocking(scan(data, None).findings)
+    found = _blocking(scan(data).findings)
     if not found:
         return text
     cut = _cut(data, found)
-    if _blocking(scan(cut, None).findings):
+    if _blocking(scan(cut).findings):
         return MARK
     return cut.decode("utf-8", "replace")
 

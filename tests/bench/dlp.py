@@ -41,9 +41,11 @@ def sources() -> list[str]:
     """Source files of the standard library: the code that the conversations are about."""
     root = Path(sysconfig.get_paths()["stdlib"])
     texts: list[str] = []
-    for path in sorted(root.glob("*.py")) + sorted(root.glob("[a-m]*/*.py")):
+    for path in sorted(root.rglob("*.py")):
+        if {"site-packages", "test"} & set(path.parts):
+            continue
         text = path.read_text(encoding="utf-8", errors="replace")
-        if 2000 < len(text) < 60_000 and "site-packages" not in str(path):
+        if 2000 < len(text) < 60_000:
             texts.append(text)
     return texts
 
