@@ -121,6 +121,10 @@ class CarboyApp(Working, App[None], inherit_bindings=False):
             more = f", and {len(fresh) - 1} more" if len(fresh) > 1 else ""
             self.notify(f"{fresh[0].slug} asks: {fresh[0].title}{more}", title="⚑ Waits for you", severity="warning")
 
+    def warned(self, text: str) -> None:
+        """Something is wrong with the controller itself."""
+        self.notify(text, title="Controller", severity="warning", timeout=15)
+
     def settings_read(self, settings: tuple[Provenance, ...]) -> None:
         if settings == self.settings:
             return

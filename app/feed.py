@@ -39,6 +39,7 @@ class Listener(Protocol):
     def board_changed(self, entry: Entry | None = None, *, bottles: bool = False, catalogue: bool = False) -> None: ...
     def proposals_changed(self, proposals: tuple[ProposalView, ...]) -> None: ...
     def settings_read(self, settings: tuple[Provenance, ...]) -> None: ...
+    def warned(self, text: str) -> None: ...
 
 
 class Feed:
@@ -84,6 +85,8 @@ class Feed:
         self._failures = 0
         self.listener.link_changed("connected", "")
         self.listener.board_replaced()
+        for text in status.warnings:
+            self.listener.warned(text)
         return client
 
     def _state(self, state: str) -> None:

@@ -367,6 +367,7 @@ class ScriptedClient:
         self.launch_error: CarboyError | None = None
         self.launch_gate: asyncio.Event | None = None
         self.fail: dict[str, Exception] = {}
+        self.warnings: tuple[str, ...] = ()
         self.given: list[tuple[str, dict[str, str]]] = []
         self._queue: asyncio.Queue[StreamEvent | Exception] = asyncio.Queue()
 
@@ -395,7 +396,9 @@ class ScriptedClient:
     async def status(self) -> Status:
         self._raise("status")
         last = max((event.seq for event in self.history), default=0)
-        return Status(version="0", pid=1, started_at=NOW, last_seq=last, bottles=len(self.by_slug))
+        return Status(
+            version="0", pid=1, started_at=NOW, last_seq=last, bottles=len(self.by_slug), warnings=self.warnings
+        )
 
     async def bottles(self, *, ended: bool = False) -> list[BottleView]:
         return list(self.by_slug.values())

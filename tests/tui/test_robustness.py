@@ -96,3 +96,11 @@ async def test_ctrl_c_says_how_to_leave() -> None:
         await pilot.press("ctrl+c")
         await until(pilot, lambda: "q closes this window" in text_of(pilot), "hint")
         assert pilot.app.is_running
+
+
+async def test_what_is_wrong_with_the_controller_is_told() -> None:
+    client = ScriptedClient()
+    client.warnings = ("The disk is full: the database cannot be written",)
+    async with app(client).run_test(size=(160, 48), notifications=True) as pilot:
+        await ready(pilot)
+        await until(pilot, lambda: "The disk is full" in text_of(pilot), "told")
