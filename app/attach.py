@@ -16,6 +16,7 @@ from textual.content import Content
 from textual.widgets import Input, Static
 
 from app.errors import CarboyError
+from app.hangup import end_with_terminal
 from app.tasks import spawn
 from app.widgets.terminal_pane import LEADER, TerminalPane
 
@@ -72,6 +73,7 @@ class AttachApp(App[int], inherit_bindings=False):
         yield Input(placeholder="find in the history", id="needle")
 
     def on_mount(self) -> None:
+        end_with_terminal(self)
         self.pane.focus()
         self.call_after_refresh(self._begin)
 

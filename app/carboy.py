@@ -18,6 +18,7 @@ from app.core.board import Board
 from app.core.journal import Entry
 from app.core.text import printable, printable_lines
 from app.feed import Connect, Feed
+from app.hangup import end_with_terminal
 from app.messages import BoardChanged, BoardReplaced, Link, LinkChanged, SettingsChanged
 from app.screens.room import Working
 
@@ -80,6 +81,7 @@ class CarboyApp(Working, App[None], inherit_bindings=False):
         return MainScreen()
 
     def on_mount(self) -> None:
+        end_with_terminal(self)
         self.call_after_refresh(self._painted)
 
     def _painted(self) -> None:
