@@ -6,7 +6,7 @@ where a name may lead stays as it is: those fields are the operator's alone. The
 
 import hashlib
 
-from sidecar.contract import DEFAULT_MAX_BODY, Route, RouteGit, RouteMatch
+from sidecar.contract import DEFAULT_MAX_BODY, INTERNAL_HOST, Route, RouteGit, RouteMatch
 
 OPERATORS = ("auth", "dlp", "allow_private", "ports", "shared", "max_body")
 """Fields of a route that an agent's proposal may not set."""
@@ -59,6 +59,8 @@ def check(present: tuple[Route, ...], proposed: tuple[Route, ...]) -> None:
     for route in proposed:
         if route in present:
             continue
+        if f".{route.host}".endswith(f".{INTERNAL_HOST}"):
+            raise Refused(f"{route.host} is the sidecar's own name: reached by plain http, without a route")
         fields = _set_fields(route)
         known = [_set_fields(other) for other in present if other.host == route.host]
         if not fields or fields in known:

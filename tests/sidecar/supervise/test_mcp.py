@@ -187,6 +187,8 @@ async def test_what_is_allowed_already_asks_nobody(box: Bottle) -> None:
         ({"host": "a.example", "justification": "x", "methods": ["G T"]}, "method"),
         ({"host": "a.example", "justification": "x", "paths": ["/a"] * 33}, "paths"),
         ({"host": 5, "justification": "x"}, "host"),
+        ({"host": "mcp.carboy.internal", "justification": "x"}, "own name"),
+        ({"host": "*.carboy.internal", "justification": "x"}, "own name"),
         ({"host": "api.example.com", "justification": "x"}, "which `methods` and `paths`"),
     ],
 )
