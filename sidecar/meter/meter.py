@@ -123,10 +123,11 @@ class Meter:
         if event.done:
             tally.done()
             return
+        ended = tally.ended
         tally.cut = event.cut
         tally.see(event.body)
         if event.cut:
-            tally.ended = False
+            tally.ended = ended
 
     def _usage(self, complete: bool) -> Usage:
         tally = self._tally

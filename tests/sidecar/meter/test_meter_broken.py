@@ -166,6 +166,9 @@ def test_an_answer_whose_usage_came_before_the_break_is_exact() -> None:
     usage = metered(answer, "", [b"".join(answer.pieces[:-1])], complete=False)
     assert parts(usage) == answer.truth.parts
     assert not usage.estimated
+    halfway = metered(answer, "", [answer.body[:-15]], complete=False)
+    assert parts(halfway) == answer.truth.parts
+    assert not halfway.estimated
     unended = answer.body.rstrip(b"\n")
     assert parts(metered(answer, "", [unended])) == answer.truth.parts
 
@@ -194,3 +197,19 @@ def test_a_stream_that_ends_politely_but_early_is_broken_all_the_same() -> None:
     assert (usage.estimated, usage.complete, usage.unmetered) == (True, False, False)
     assert usage.output == pytest.approx(answer.truth.output, rel=0.10)
     assert usage.input == answer.truth.input
+
+
+def test_text_after_the_last_usage_is_added() -> None:
+    """A server that tells its usage as it goes, and leaves out the last one."""
+    answer = chat_sse(random.Random(15), 400, 400)
+    half = len(answer.pieces) // 2
+    usage = {
+        "prompt_tokens": 10,
+        "completion_tokens": answer.made[half - 1],
+        "total_tokens": 10 + answer.made[half - 1],
+    }
+    told = sse({"id": "x", "object": "chat.completion.chunk", "choices": [], "usage": usage})
+    rest = [piece for piece in answer.pieces[half:] if b'"usage": {' not in piece]
+    found = metered(answer, "", [*answer.pieces[:half], told, *rest])
+    assert (found.estimated, found.input) == (True, 10)
+    assert found.output == pytest.approx(answer.made[-1], rel=0.10)

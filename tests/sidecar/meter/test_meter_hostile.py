@@ -64,9 +64,12 @@ def test_large_bodies_and_pieces_of_other_forms() -> None:
 
 def test_large_events_are_read_alike_however_they_are_split() -> None:
     answer = responses_sse(random.Random(4), 6, 6)
-    body = large(answer, 2)
+    quoted = b'say \\"usage\\": {\\"input_tokens\\": 1} and \\\\ '
+    body = large(answer, 2).replace(b'"instructions": "', b'"instructions": "' + quoted * 8)
     tail = len(body) - 1500
     expected = metered(answer, "", [body])
+    assert parts(expected) == answer.truth.parts
+    assert metered(answer, "", [bytes([byte]) for byte in body]) == expected
     for at in [*range(0, 400, 9), *range(MOST_EVENT - 4, MOST_EVENT + 80, 3), *range(tail, len(body), 17)]:
         assert metered(answer, "", [body[:at], body[at:]]) == expected, at
 

@@ -5,7 +5,7 @@ import random
 from typing import Any
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from sidecar.meter.usage import Window
@@ -144,6 +144,7 @@ def test_a_message_of_megabytes_keeps_its_usage() -> None:
     assert usage.model == truth.model
 
 
+@settings(deadline=None)
 @given(
     st.lists(
         st.tuples(

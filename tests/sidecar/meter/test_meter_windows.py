@@ -1,7 +1,7 @@
 """Rate-limit windows as the providers' headers tell them."""
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from sidecar.meter.loads import tree
@@ -118,6 +118,7 @@ names = st.sampled_from(
 values = st.text(max_size=20) | st.floats().map(str) | st.integers().map(str) | st.datetimes().map(str)
 
 
+@settings(deadline=None)
 @given(st.dictionaries(names, values))
 def test_any_values(headers: dict[str, str]) -> None:
     for window in windows_from_headers(headers, NOW):
