@@ -42,6 +42,9 @@ _NEVER = (
 _MISSING = ("clone3", "io_uring_setup", "io_uring_enter", "io_uring_register")
 """Answered as by a kernel without them: glibc and libuv fall back to clone and epoll."""
 
+_INTERNET = (2, 10, 16)
+"""IPv4, IPv6 and netlink (getaddrinfo lists our addresses with it)."""
+
 
 def isolate() -> list[str]:
     """No new privileges, own user namespace without capabilities, no core dumps, unreadable to other processes, and
@@ -67,7 +70,11 @@ def lock_down(spool_fd: int, control_folder: str | None) -> list[str]:
     if not sys.platform.startswith("linux"):
         return []
     _warm_up()
-    return _try([("Landlock", lambda: _restrict_files(spool_fd, control_folder))])
+    steps: list[tuple[str, Callable[[], None]]] = [
+        ("Landlock", lambda: _restrict_files(spool_fd, control_folder)),
+        ("seccomp, second part", _restrict_sockets),
+    ]
+    return _try(steps)
 
 
 def _try(steps: Iterable[tuple[str, Callable[[], None]]]) -> list[str]:
@@ -122,7 +129,19 @@ def _restrict_calls() -> None:
         # threads only, never a process
         Rule("clone", (((Argument(0, mask=_CLONE_THREAD),), seccomp.ALLOW),), refuse),
         Rule("tgkill", (((Argument(0, values=(me,)),), seccomp.ALLOW),), refuse),
-        # unix, IPv4, IPv6 and netlink (getaddrinfo lists our addresses with it)
-        Rule("socket", (((Argument(0, values=(1, 2, 10, 16)),), seccomp.ALLOW),), refuse),
+        Rule("socket", (((Argument(0, values=(1, *_INTERNET)),), seccomp.ALLOW),), refuse),
     )
     seccomp.install(Filter(denied=_NEVER, missing=_MISSING, rules=rules).assemble(), all_threads=True)
+
+
+def _restrict_sockets() -> None:
+    """No new unix sockets: the control socket stands, and behind others are the user's bus, agents and engines, which
+    trust whoever has the user's id. Landlock does not cover connecting to them."""
+    refuse = seccomp.refuse(errno.EPERM)
+    streams = tuple(socket.SOCK_STREAM | flags for flags in (0, 0x80000, 0x800, 0x80800))  # CLOEXEC, NONBLOCK
+    rules = (
+        Rule("socket", (((Argument(0, values=_INTERNET),), seccomp.ALLOW),), refuse),
+        # the event loop's; a pair of datagram sockets could be pointed elsewhere, one of streams cannot
+        Rule("socketpair", (((Argument(1, values=streams),), seccomp.ALLOW),), refuse),
+    )
+    seccomp.install(Filter(rules=rules).assemble(), all_threads=True)

@@ -23,36 +23,33 @@ from mitmproxy.proxy.server import ConnectionIO, LiveConnectionHandler
 from mitmproxy.tls import TlsData
 
 from sidecar.egress import layers
-from sidecar.egress.exchange import exchange_of
+from sidecar.egress.exchange import Exchange, exchange_of, refuse
+from sidecar.egress.policy import CompiledPolicy
 from sidecar.egress.proxy_types import Engine, Origin
 from sidecar.egress.reach import Destination, Unreachable
+from sidecar.egress.wire import Front2
 from sidecar.tasks import spawn
 
 log = logging.getLogger(__name__)
 
 REGULAR = mode_specs.ProxyMode.parse("regular")
-IDLE_SECONDS = 300.0
-"""Without a request under way: clients keep pooled connections for 5 minutes at most (undici 4 s, Go 90 s)."""
-HEAD_SECONDS = 60.0
-"""From accepting to the first request's head."""
-STALLED_SECONDS = 1800.0
-"""With a request under way and no byte either way: a model may think for minutes, not for half an hour."""
-HANDSHAKE_SECONDS = 20.0
-"""For an upstream's TLS, after its TCP connection stands."""
-MAX_WAITING = 8 * 1024 * 1024
-"""Bytes that one HTTP/2 client's flow control may make us hold before we stop reading from upstreams."""
+REQUEST_BYTES = 16 * 1024
+"""What a request costs while it lives, beside its head and body (measured: 14 kB)."""
 
 
 class Watch:
-    """Ends a connection on which nothing happens. In place of mitmproxy's watchdog, which knows one limit only."""
+    """Ends a connection on which nothing happens. In place of mitmproxy's watchdog, which knows one limit only.
+
+    What counts is the client's bytes and what moves its requests on. An upstream's pings do not.
+    """
 
     def __init__(self, edge: "Edge") -> None:
         self._edge = edge
-        self._last = time.monotonic()
+        self.started = self.last = time.monotonic()
         self._timer: asyncio.TimerHandle | None = None
 
     def register_activity(self) -> None:
-        self._last = time.monotonic()
+        self.last = time.monotonic()
 
     @contextmanager
     def disarm(self) -> Any:
@@ -60,19 +57,18 @@ class Watch:
 
     async def watch(self) -> None:
         loop = asyncio.get_running_loop()
-        self._timer = loop.call_later(HEAD_SECONDS, self._look)
+        self._timer = loop.call_later(self._edge.limits.head_seconds, self._look)
 
     def stop(self) -> None:
         if self._timer is not None:
             self._timer.cancel()
 
     def _look(self) -> None:
-        limit = self._edge.patience()
-        left = self._last + limit - time.monotonic()
+        left = self._edge.deadline(self.started, self.last) - time.monotonic()
         if left <= 0:
             self._edge.end("nothing happened for too long")
         else:
-            self._timer = asyncio.get_running_loop().call_later(max(left, 1.0), self._look)
+            self._timer = asyncio.get_running_loop().call_later(max(left, 0.1), self._look)
 
 
 class Edge(LiveConnectionHandler):
@@ -81,7 +77,8 @@ class Edge(LiveConnectionHandler):
     def __init__(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter, engine: Engine) -> None:
         super().__init__(reader, writer, cast(Any, engine.options), REGULAR)
         self.engine = engine
-        self.front: layers.Front2 | None = None
+        self.limits = engine.limits
+        self.front: Front2 | None = None
         self.live: dict[str, HTTPFlow] = {}
         self.seen = False
         self.destinations: dict[Origin, Destination] = {}
@@ -101,11 +98,26 @@ class Edge(LiveConnectionHandler):
     def room_for(self, size: int) -> bool:
         return self.engine.room_for(size)
 
-    def patience(self) -> float:
-        """How long nothing may happen."""
+    def touch(self) -> None:
+        """Something of a request moved on."""
+        self._watch.register_activity()
+
+    @property
+    def last_activity(self) -> float:
+        return self._watch.last
+
+    def deadline(self, started: float, last: float) -> float:
+        """When to give up, after an accept at `started` and the last sign of life at `last`."""
         if self.live:
-            return STALLED_SECONDS
-        return IDLE_SECONDS if self.seen else HEAD_SECONDS
+            return last + self.limits.stalled_seconds
+        return last + self.limits.idle_seconds if self.seen else started + self.limits.head_seconds
+
+    def covered_by(self, policy: CompiledPolicy) -> bool:
+        """True if `policy` allows all that is going on here. Requests that are not sent yet follow its routes."""
+        for (host, port), destination in self.destinations.items():
+            if not policy.reaches(host, port, private=destination.private and not destination.mapped):
+                return False
+        return all(_still_allowed(exchange_of(flow), policy) for flow in self.live.values())
 
     def end(self, reason: str) -> None:
         """Close this connection and all behind it; what was under way is recorded as killed."""
@@ -150,7 +162,8 @@ class Edge(LiveConnectionHandler):
         if self._busy or self._dead:
             return
         self._busy = True
-        self._watch.register_activity()
+        if isinstance(event, events.DataReceived) and event.connection is self.client:
+            self._watch.register_activity()
         try:
             while self._events and not self._dead:
                 for command in self.layer.handle_event(self._events.popleft()):
@@ -251,11 +264,20 @@ class Edge(LiveConnectionHandler):
             self.seen = True
             self.live[flow.id] = flow
             exchange_of(flow).edge = self
+            self._account(flow)
         waiting = self.engine.guard.run(hook)
         if hook.name in ("error", "websocket_end") or (hook.name == "response" and flow.websocket is None):
             self.live.pop(flow.id, None)
             self.engine.done(flow)
         return waiting
+
+    def _account(self, flow: HTTPFlow) -> None:
+        """Its head counts as memory: a hundred streams of 64 KiB on each of 500 connections would be 3 GB."""
+        size = REQUEST_BYTES + sum(len(name) + len(value) for name, value in flow.request.headers.fields)
+        if self.room_for(size):
+            exchange_of(flow).buffered += size
+        else:
+            refuse(flow, "headers_too_large", "too many requests at once")
 
     def _tls(self, name: str, data: TlsData) -> None:
         """Give mitmproxy the OpenSSL object that it asks for. Without one it closes the connection."""
@@ -274,16 +296,19 @@ class Edge(LiveConnectionHandler):
 
     async def open_connection(self, command: commands.OpenConnection) -> None:
         server = command.connection
-        try:
-            (reader, writer), address = await self._dial(server.address)
-        except Unreachable as error:
-            server.error = f"{layers.DIAL}{error.code}:{error.reason}"
-        except Exception as error:
-            self.engine.guard.failed("dial", None, error)
-            server.error = f"{layers.DIAL}upstream_unreachable:the connection failed"
-        else:
-            await self._serve_upstream(command, server, reader, writer, address)
-            return
+        with self.engine.slot() as free:
+            try:
+                if not free:
+                    raise Unreachable("upstream_unreachable", "this bottle has too many connections open")
+                (reader, writer), address = await self._dial(server.address)
+            except Unreachable as error:
+                server.error = f"{layers.DIAL}{error.code}:{error.reason}"
+            except Exception as error:
+                self.engine.guard.failed("dial", None, error)
+                server.error = f"{layers.DIAL}upstream_unreachable:the connection failed"
+            else:
+                await self._serve_upstream(command, server, reader, writer, address)
+                return
         self.transports.pop(server, None)
         self._take(events.OpenConnectionCompleted(command, server.error))
 
@@ -312,7 +337,7 @@ class Edge(LiveConnectionHandler):
         self.addresses[server.id] = address
         self.transports[server] = ConnectionIO(handler=asyncio.current_task(), reader=reader, writer=writer)
         self._take(events.OpenConnectionCompleted(command, None))
-        limit = asyncio.get_running_loop().call_later(HANDSHAKE_SECONDS, _give_up_handshake, server, writer)
+        limit = asyncio.get_running_loop().call_later(self.limits.handshake_seconds, _give_up_handshake, server, writer)
         try:
             await self.handle_connection(server)
         finally:
@@ -321,17 +346,47 @@ class Edge(LiveConnectionHandler):
             self.addresses.pop(server.id, None)
 
     async def drain_writers(self) -> None:
-        """Hold a sender back until its receivers follow, on the sockets and in HTTP/2's windows."""
-        await super().drain_writers()
+        """Hold a sender back until its receivers follow, on the sockets and in HTTP/2's windows.
+
+        What an upstream sends waits for the client alone: an upstream that answers before it has read everything would
+        otherwise wait for us, and we for it.
+        """
         client = self.transports.get(self.client)
         if client is not None and asyncio.current_task() is client.handler:
+            for io in list(self.transports.values()):
+                await _drain(io)
             return
-        while self.front is not None and not self._dead and self.front.waiting_bytes() > MAX_WAITING:
+        if client is not None:
+            await _drain(client)
+        limit = self.limits.waiting_bytes
+        while self.front is not None and not self._dead and self.front.waiting_bytes() > limit:
             self._moved.clear()
             await self._moved.wait()
 
     def log(self, message: str, level: int = logging.INFO, exc_info: Any = None) -> None:
         log.debug("engine: %s", message[:200])
+
+
+async def _drain(io: ConnectionIO) -> None:
+    if io.writer is None:
+        return
+    try:
+        await cast(asyncio.StreamWriter, io.writer).drain()
+    except OSError:
+        if io.handler is not None:
+            io.handler.cancel("its peer is gone")
+
+
+def _still_allowed(exchange: Exchange, policy: CompiledPolicy) -> bool:
+    if exchange.facts is None or exchange.refusal is not None:
+        return True
+    verdict = policy.decide(exchange.facts)
+    if not verdict.allowed or exchange.sent:
+        return verdict.allowed
+    if exchange.route is not None and verdict.route is not None and verdict.route.auth != exchange.route.auth:
+        return False
+    exchange.route = verdict.route
+    return True
 
 
 def _give_up_handshake(server: Server, writer: asyncio.StreamWriter) -> None:

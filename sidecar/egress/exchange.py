@@ -8,6 +8,7 @@ from typing import Any, Literal, Protocol, cast
 from mitmproxy.http import HTTPFlow, Response
 
 from sidecar.contract import Route
+from sidecar.egress.policy import RequestFacts
 from sidecar.egress.reach import Destination
 from sidecar.egress.refusal import Refusal
 
@@ -50,6 +51,8 @@ class Exchange:
     port: int = 0
     scheme: str = ""
     route: Route | None = None
+    facts: RequestFacts | None = None
+    """What the verdict was about; a new policy is asked again while it lives."""
     refusal: Refusal | None = None
     local: bool = False
     """Answered by the sidecar itself (introspection, MCP): not an egress event."""

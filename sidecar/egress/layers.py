@@ -1,5 +1,5 @@
-"""mitmproxy's HTTP layers with our edges: no request body past its cap, failures as JSON, bounded heads, streams that
-cannot fail open, WebSocket relayed as it comes. Importing this module puts them in place of mitmproxy's own.
+"""mitmproxy's HTTP layers with our edges: no request body past its cap, failures as JSON, streams that cannot fail
+open, WebSocket relayed as it comes. Importing this module puts them, and those of `wire.py`, in place of mitmproxy's.
 
 The layers are generators without I/O: what they yield, `connection.py` does. Nothing here decides on policy.
 """
@@ -12,65 +12,41 @@ import re
 import time
 from collections.abc import Generator
 from dataclasses import dataclass
-from typing import Any, Protocol, cast
+from typing import Any, cast
 
-import h2.connection
 from mitmproxy import flow as mflow
-from mitmproxy.connection import Connection, ConnectionState
-from mitmproxy.http import Response
-from mitmproxy.net.http import http1
-from mitmproxy.net.http.validate import validate_headers
+from mitmproxy.connection import Connection, ConnectionState, Server
+from mitmproxy.http import Request, Response
 from mitmproxy.net.tls import starts_like_tls_record
 from mitmproxy.proxy import commands, context, events, layer
 from mitmproxy.proxy.layers import http as engine
-from mitmproxy.proxy.layers.http import _http1, _http2
-from mitmproxy.proxy.layers.http._base import ReceiveHttp
+from mitmproxy.proxy.layers.http import _http1
 from mitmproxy.proxy.layers.http._events import (
     ErrorCode,
     RequestData,
     RequestProtocolError,
     ResponseProtocolError,
+    ResponseTrailers,
 )
 from mitmproxy.proxy.layers.http._hooks import HttpErrorHook
-from mitmproxy.proxy.layers.tls import ClientTLSLayer
 
+from sidecar.egress import answers
 from sidecar.egress.exchange import Exchange, Source, exchange_of, refusal_response, refuse
 from sidecar.egress.refusal import Refusal
 from sidecar.egress.websocket import Relay
+from sidecar.egress.wire import Back1, Back2, Front1, Front2, Hello, edge_of, error_response
 
-MAX_HEAD = 256 * 1024
-"""Bytes of a request's or response's head. The largest real ones (cookies, CSP) stay below 100 KiB."""
 MAX_DISCARD = 1024 * 1024 * 1024
 """A refused request's body is read and dropped, so that the client gets to read its answer; not for ever."""
 MAX_KEPT_CONNECTIONS = 32
 DIAL = "dial:"
 """Marks an error text as `dial:<code>:<reason>` from our own dialler; any other comes from TLS."""
 _METHOD = re.compile(rb"[!#$%&'*+.^_`|~0-9A-Za-z-]{1,32} ")
-_INTERIM = re.compile(rb"HTTP/1\.[01] 1(?!01)")
 _TOKEN = re.compile(rb"[!#$%&'*+.^_`|~0-9A-Za-z-]*")
+_WITH_BODY = frozenset({"POST", "PUT", "PATCH"})
+"""They announce an empty body too (RFC 9110 8.6)."""
 
 type Commands = Generator[commands.Command, Any]
-
-
-class EdgeConnection(Protocol):
-    """What layers need of the connection they belong to (`connection.py`)."""
-
-    front: "Front2 | None"
-
-    def room_for(self, size: int) -> bool: ...
-
-
-def edge_of(ctx: context.Context) -> EdgeConnection:
-    return cast(EdgeConnection, getattr(ctx.client, "edge"))  # noqa: B009  (set by our connection, unknown to the type)
-
-
-def error_response(status: int, message: str = "") -> bytes:
-    """The whole answer to what is no proper request, in the shape of all our refusals."""
-    code = {502: "upstream_failed", 413: "body_too_large", 431: "headers_too_large"}.get(status, "bad_request")
-    response = refusal_response(Refusal(code, message))
-    response.status_code = status
-    response.headers["connection"] = "close"
-    return http1.assemble_response(response)
 
 
 class NextPiece(commands.Command):
@@ -94,6 +70,10 @@ class Stream(engine.HttpStream):
     @property
     def exchange(self) -> Exchange:
         return exchange_of(self.flow)
+
+    def _handle_event(self, event: events.Event) -> Commands:
+        edge_of(self.context).touch()
+        yield from super()._handle_event(event)
 
     def state_consume_request_body(self, event: events.Event) -> Commands:
         if isinstance(event, RequestData):
@@ -130,7 +110,13 @@ class Stream(engine.HttpStream):
         if error:
             yield from self._upstream_failed(*_read_error(error))
             return False
+        if (yield from self.check_killed(True)):
+            # the client left while we dialled; on HTTP/1 nobody else may use what stands now
+            if connection.alpn != b"h2":
+                yield commands.CloseConnection(connection)
+            return False
         self.context.server = self.flow.server_conn = connection
+        _frame(self.flow.request)
         self.exchange.sent = True
         return True
 
@@ -153,15 +139,22 @@ class Stream(engine.HttpStream):
         if request:
             return (yield from super().check_invalid(True))
         assert self.flow.response is not None
-        try:
-            validate_headers(self.flow.response)
-        except ValueError:
-            yield commands.CloseConnection(self.flow.server_conn)
-            yield from self._upstream_failed("upstream_failed", "the server sent invalid headers")
-            return True
-        return False
+        problem = answers.mend(self.flow.request, self.flow.response)
+        if problem:
+            # not a half of it more: on HTTP/2 the stream is all that ends
+            if self.flow.server_conn.alpn == b"h2":
+                reset = RequestProtocolError(self.stream_id, problem, ErrorCode.CANCEL)
+                yield engine.SendHttp(reset, self.context.server)
+            else:
+                yield commands.CloseConnection(self.flow.server_conn)
+            yield from self._upstream_failed("upstream_failed", problem)
+            self.server_state = self.state_errored
+        return bool(problem)
 
     def check_killed(self, emit_error_hook: bool) -> Generator[commands.Command, Any, bool]:
+        left = any(isinstance(event, RequestProtocolError) for event in self._paused_event_queue)
+        if left and not self.exchange.ended_by:
+            self.exchange.ended_by = "client"
         killed = yield from super().check_killed(emit_error_hook)
         if killed and self.exchange.sent:
             yield engine.SendHttp(RequestProtocolError(self.stream_id, "killed", ErrorCode.CANCEL), self.context.server)
@@ -177,6 +170,8 @@ class Stream(engine.HttpStream):
             yield from super().handle_protocol_error(event)
 
     def state_stream_response_body(self, event: events.Event) -> Commands:
+        if isinstance(event, ResponseTrailers):
+            event.trailers = answers.trailers(event.trailers)
         try:
             yield from super().state_stream_response_body(event)
         except Exception:
@@ -211,6 +206,15 @@ class Stream(engine.HttpStream):
         yield from self.send_response()
 
 
+def _frame(request: Request) -> None:
+    """Say how long the body is: it is all here. What the client said (chunks, HTTP/2's frames) was for the way to us,
+    and an upstream that speaks another protocol would take an unannounced body for the next request."""
+    content = request.raw_content or b""
+    chunked = request.headers.pop("transfer-encoding", None) is not None
+    if content or chunked or "content-length" in request.headers or request.method in _WITH_BODY:
+        request.headers["content-length"] = str(len(content))
+
+
 def _read_error(error: str) -> tuple[str, str]:
     if error.startswith(DIAL):
         _, code, reason = error.split(":", 2)
@@ -234,79 +238,20 @@ class Http(engine.HttpLayer):
             if over and not waiting and connection is not self.context.client:
                 del self.connections[connection]
 
+    def get_connection(self, event: engine.GetHttpConnection, *, reuse: bool = True) -> Commands:
+        # mitmproxy answers with an old failure for as long as the client's connection lives
+        for connection in [*self.connections]:
+            failed = isinstance(connection, Server) and connection.error and not connection.connected
+            if failed and connection not in self.waiting_for_establishment:
+                del self.connections[connection]
+        yield from super().get_connection(event, reuse=reuse)
+
     def _handle_event(self, event: events.Event) -> Commands:
         if isinstance(event, events.ConnectionEvent) and event.connection not in self.connections:
             known = event.connection == self.context.server
             if not known:
                 return
         yield from super()._handle_event(event)
-
-
-def _head_too_large(data: bytes | bytearray) -> bool:
-    return len(data) > MAX_HEAD and data.find(b"\r\n\r\n", 0, MAX_HEAD) < 0
-
-
-class Front1(_http1.Http1Server):
-    """HTTP/1 towards the agent."""
-
-    def read_headers(self, event: events.ConnectionEvent) -> Commands:
-        if isinstance(event, events.DataReceived) and len(self.buf) > MAX_HEAD and _head_too_large(bytes(self.buf)):
-            yield commands.SendData(self.conn, error_response(431, f"a head larger than {MAX_HEAD} bytes"))
-            yield commands.CloseConnection(self.conn)
-            self.state = self.done
-            return
-        yield from super().read_headers(event)
-
-
-class Front2(_http2.Http2Server):
-    """HTTP/2 towards the agent."""
-
-    def __init__(self, ctx: context.Context) -> None:
-        super().__init__(ctx)
-        edge_of(ctx).front = self
-
-    def waiting_bytes(self) -> int:
-        """Response bytes that the client's flow control holds back."""
-        buffers = self.h2_conn.stream_buffers
-        return sum(len(item.data) for queue in buffers.values() for item in queue)
-
-    def _handle_event(self, event: events.Event) -> Commands:
-        status = event.code.http_status_code() if isinstance(event, ResponseProtocolError) else None
-        if isinstance(event, ResponseProtocolError) and status is not None and self._may_answer(event.stream_id):
-            response = refusal_response(Refusal("upstream_failed" if status == 502 else "bad_request", event.message))
-            content = response.raw_content or b""
-            headers = [(b":status", b"%d" % status), (b"content-type", b"application/json")]
-            self.h2_conn.send_headers(event.stream_id, headers)
-            self.h2_conn.send_data(event.stream_id, content, end_stream=True)
-            yield commands.SendData(self.conn, self.h2_conn.data_to_send())
-        else:
-            yield from super()._handle_event(event)
-
-    def _may_answer(self, stream_id: int) -> bool:
-        if not self.is_open_for_us(stream_id):
-            return False
-        stream = cast(h2.connection.H2Connection, self.h2_conn).streams[stream_id]
-        return not stream.state_machine.headers_sent
-
-
-class Back1(_http1.Http1Client):
-    """HTTP/1 towards the upstream. Interim answers (100, 103 …) end here: mitmproxy takes them for the final one."""
-
-    def read_headers(self, event: events.ConnectionEvent) -> Commands:
-        if isinstance(event, events.DataReceived) and self.request is not None:
-            while _INTERIM.match(bytes(self.buf)[:12]) and self.buf.maybe_extract_lines():
-                continue
-        large = isinstance(event, events.DataReceived) and len(self.buf) > MAX_HEAD and self.stream_id is not None
-        if large and _head_too_large(bytes(self.buf)):
-            assert self.stream_id is not None
-            yield commands.CloseConnection(self.conn)
-            yield ReceiveHttp(
-                ResponseProtocolError(
-                    self.stream_id, "the server sent too large headers", ErrorCode.GENERIC_SERVER_ERROR
-                )
-            )
-            return
-        yield from super().read_headers(event)
 
 
 class Closed(layer.Layer):
@@ -328,7 +273,7 @@ def choose(asked: layer.NextLayer) -> None:
         return
     elif starts_like_tls_record(data):
         ctx.server.tls = True
-        asked.layer = ClientTLSLayer(ctx)
+        asked.layer = Hello(ctx)
         return
     elif _METHOD.match(data):
         asked.layer = Http(ctx, engine.HTTPMode.transparent)
@@ -351,4 +296,5 @@ _seams.HttpStream = Stream
 _seams.Http1Server = Front1
 _seams.Http2Server = Front2
 _seams.Http1Client = Back1
+_seams.Http2Client = Back2
 cast(Any, _http1).make_error_response = error_response

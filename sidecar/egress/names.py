@@ -29,8 +29,11 @@ def canonical_host(host: str) -> str | None:
 
 
 def split_authority(authority: str, default_port: int) -> tuple[str, int] | None:
-    """Canonical host and port of `host[:port]`; None where it is anything else."""
-    match = _AUTHORITY.fullmatch(authority)
+    """Canonical host and port of `host[:port]`; None where it is anything else.
+
+    Only ASCII: on the wire other bytes are what each server takes them for.
+    """
+    match = _AUTHORITY.fullmatch(authority) if authority.isascii() else None
     if match is None:
         return None
     host = canonical_host(match["host"])

@@ -12,7 +12,7 @@ _HIDDEN = re.compile(r"%(?:2[fF]|5[cC]|2[eE]|25|3[bB]|[01][0-9A-Fa-f]|7[fF])")
 """Encoded / \\ . % ; and control characters: decoded once more by some servers, and not by others."""
 _PLAIN = re.compile(r"[!-~]*")
 MAX_TARGET = 32 * 1024
-"""Longest request target that is looked at; servers stop at 8 KiB mostly."""
+"""Longest request target that passes; servers stop at 8 KiB mostly."""
 
 
 def split(target: str) -> tuple[str, str]:

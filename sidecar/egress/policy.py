@@ -186,9 +186,10 @@ class CompiledPolicy:
         """True if some route has this port, or it is 443 or 80: there a refusal can be told inside."""
         return port in self.ports or port in (443, 80)
 
-    def reaches(self, host: str, port: int) -> bool:
-        """True if some request to this origin may be allowed."""
-        return any(port in entry.ports for entry in self.routes_of(host))
+    def reaches(self, host: str, port: int, *, private: bool = False) -> bool:
+        """True if some request to this origin may be allowed; `private`: where it leads into a private network."""
+        entries = [entry for entry in self.routes_of(host) if port in entry.ports]
+        return any(entry.route.allow_private or not private for entry in entries)
 
     def decide(self, facts: RequestFacts) -> Verdict:
         """May this request leave? The first route that allows it decides; else the nearest refusal is given."""

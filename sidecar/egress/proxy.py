@@ -5,9 +5,11 @@ credentials. One a process, since mitmproxy's layers are wired once.
 # pyright: reportUnknownMemberType=false
 
 import asyncio
+import contextlib
 import logging
+import resource
 import socket
-from collections.abc import Sequence
+from collections.abc import Generator, Sequence
 
 from mitmproxy.http import HTTPFlow
 from OpenSSL import SSL
@@ -20,6 +22,7 @@ from sidecar.egress.addons.introspect import Introspect
 from sidecar.egress.addons.journal import Journal
 from sidecar.egress.connection import Edge
 from sidecar.egress.exchange import exchange_of
+from sidecar.egress.limits import DEFAULT, Limits
 from sidecar.egress.names import canonical_host
 from sidecar.egress.policy import CompiledPolicy
 from sidecar.egress.proxy_types import EngineOptions
@@ -34,10 +37,10 @@ from sidecar.supervise.desk import Desk
 
 log = logging.getLogger(__name__)
 
-MAX_CONNECTIONS = 512
-"""From one bottle. Clients keep six to a host at most; a build with many tools stays below a hundred."""
 MAX_BUFFERED = 512 * 1024 * 1024
-"""Request bodies held in memory, of all connections together: eight of the largest."""
+"""Requests held in memory, of all connections together: eight of the largest bodies."""
+SPARE_FILES = 128
+"""Descriptors that connections leave for everything else: spool, control channels, resolver, libraries."""
 
 
 class Proxy:
@@ -50,7 +53,9 @@ class Proxy:
         *,
         more_addons: Sequence[object] = (),
         hook_seconds: float = HOOK_SECONDS,
+        limits: Limits = DEFAULT,
     ) -> None:
+        self.limits = limits
         self.options = EngineOptions()
         self.state = State(
             config.slug, CompiledPolicy.compile(config.policy), spool, dict(config.secrets), config.placeholders
@@ -73,6 +78,8 @@ class Proxy:
         self.guard = Guard(addons, self.journal, hook_seconds=hook_seconds)
         self.edges: set[Edge] = set()
         self._buffered = 0
+        self._upstreams = 0
+        self._most_upstreams = _affordable(limits)
         self._server: asyncio.Server | None = None
 
     # --- what the control channel does ------------------------------------------------------------------------------
@@ -94,7 +101,7 @@ class Proxy:
             raise
         self.state.policy = compiled
         for edge in list(self.edges):
-            if not all(compiled.reaches(host, port) for host, port in edge.destinations):
+            if not edge.covered_by(compiled):
                 edge.end("its route was removed")
 
     def set_secrets(self, secrets: dict[str, Secret]) -> None:
@@ -103,6 +110,7 @@ class Proxy:
     def health(self) -> dict[str, object]:
         return {
             "connections": len(self.edges),
+            "upstreams": self._upstreams,
             "live": sum(len(edge.live) for edge in self.edges),
             "policy": self.state.policy.policy.version,
             "listening": self._server is not None and self._server.is_serving(),
@@ -134,6 +142,16 @@ class Proxy:
         self._buffered += size
         return True
 
+    @contextlib.contextmanager
+    def slot(self) -> Generator[bool]:
+        """Held for each upstream connection; False where there are too many already."""
+        free = self._upstreams < self._most_upstreams
+        self._upstreams += free
+        try:
+            yield free
+        finally:
+            self._upstreams -= free
+
     def done(self, flow: HTTPFlow) -> None:
         exchange = exchange_of(flow)
         self._buffered -= exchange.buffered
@@ -143,8 +161,18 @@ class Proxy:
         self.journal.killed(flow, reason)
         self.done(flow)
 
+    def _make_room(self) -> bool:
+        """End the connection that has been idle longest, so that idle ones cannot keep others out."""
+        idle = [edge for edge in self.edges if not edge.live]
+        if not idle:
+            return False
+        oldest = min(idle, key=lambda edge: edge.last_activity)
+        self.edges.discard(oldest)
+        oldest.end("others need its place")
+        return True
+
     async def _accepted(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        if len(self.edges) >= MAX_CONNECTIONS:
+        if len(self.edges) >= self.limits.connections and not self._make_room():
             writer.transport.abort()
             return
         edge = Edge(reader, writer, self)
@@ -159,3 +187,11 @@ class Proxy:
         finally:
             self.edges.discard(edge)
             writer.close()
+
+
+def _affordable(limits: Limits) -> int:
+    """How many upstream connections the descriptors are for, once all of the bottle's own are taken."""
+    files, _ = resource.getrlimit(resource.RLIMIT_NOFILE)
+    if files == resource.RLIM_INFINITY:
+        return limits.upstreams
+    return max(16, min(limits.upstreams, files - limits.connections - SPARE_FILES))

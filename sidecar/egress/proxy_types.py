@@ -1,11 +1,13 @@
 """What a connection needs of the proxy that accepted it: the seam between `connection` and `proxy`. Types only."""
 
+from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from typing import Protocol
 
 from mitmproxy.http import HTTPFlow
 from OpenSSL import SSL
 
+from sidecar.egress.limits import Limits
 from sidecar.egress.reach import Reach
 from sidecar.egress.tls import Upstreams
 from sidecar.guard import Guard
@@ -38,8 +40,10 @@ class Engine(Protocol):
     guard: Guard
     reach: Reach
     upstreams: Upstreams
+    limits: Limits
 
     def leaf(self, sni: str | None, target: str | None) -> SSL.Connection: ...
     def room_for(self, size: int) -> bool: ...
+    def slot(self) -> AbstractContextManager[bool]: ...
     def done(self, flow: HTTPFlow) -> None: ...
     def killed(self, flow: HTTPFlow, reason: str) -> None: ...

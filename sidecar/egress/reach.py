@@ -50,6 +50,8 @@ class Destination:
     port: int
     by_proxy: bool = False
     mapped: bool = False
+    private: bool = False
+    """Only a route with `allow_private` leads there."""
 
 
 @dataclass(frozen=True)
@@ -129,12 +131,10 @@ class Reach:
             if self.proxy is not None:
                 return Destination((host,), port, by_proxy=True)
             raise Unreachable("upstream_unreachable", f"the name {host} could not be resolved")
-        if not allow_private:
-            for address in addresses:
-                why = why_private(address)
-                if why is not None:
-                    raise Unreachable("private_address", f"{host} leads to {address}: {why}")
-        return Destination(tuple(addresses[:MAX_ADDRESSES]), port)
+        private = [(address, why) for address in addresses if (why := why_private(address)) is not None]
+        if private and not allow_private:
+            raise Unreachable("private_address", f"{host} leads to {private[0][0]}: {private[0][1]}")
+        return Destination(tuple(addresses[:MAX_ADDRESSES]), port, private=bool(private))
 
     async def _resolve(self, host: str) -> tuple[str, ...]:
         loop = asyncio.get_running_loop()

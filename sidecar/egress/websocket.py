@@ -20,6 +20,7 @@ from wsproto.events import BytesMessage, CloseConnection, Message, Ping, Pong, T
 from wsproto.utilities import LocalProtocolError, RemoteProtocolError
 
 from sidecar.egress.exchange import exchange_of
+from sidecar.egress.wire import edge_of
 
 type Commands = Generator[commands.Command, Any]
 
@@ -50,6 +51,7 @@ class Relay(layer.Layer):
                 yield from self._end()
 
     def _relay(self, event: events.DataReceived | events.ConnectionClosed, from_client: bool) -> Commands:
+        edge_of(self.context).touch()
         source, target = (self._client, self._server) if from_client else (self._server, self._client)
         target_conn = self.context.server if from_client else self.context.client
         source.receive_data(event.data if isinstance(event, events.DataReceived) else None)

@@ -3,6 +3,7 @@
 import asyncio
 import contextlib
 import datetime
+import json
 import os
 import secrets as pysecrets
 import shutil
@@ -252,10 +253,16 @@ def make_config(folder: Path, routes: tuple[Route, ...], **kwargs: Any) -> Sidec
 
 
 @contextlib.asynccontextmanager
-async def bottle(*routes: Route, fault: str = "", main: str = "", **kwargs: Any) -> AsyncIterator[Bottle]:
-    """Start a sidecar by its real entry point, and end it afterwards. `fault` breaks one function in it; `main` is
-    another program around it."""
-    main = main or ("tests.sidecar.faulty_main" if fault else "sidecar")
+async def bottle(
+    *routes: Route, fault: str = "", limits: dict[str, float] | None = None, main: str = "", **kwargs: Any
+) -> AsyncIterator[Bottle]:
+    """Start a sidecar by its real entry point, and end it afterwards.
+
+    `fault` breaks one function in it, `limits` replaces some of `sidecar.egress.limits`, `main` is another program
+    around it.
+    """
+    usual = "tests.sidecar.faulty_main" if fault else "tests.sidecar.limits_main" if limits else "sidecar"
+    main = main or usual
     folder = Path(tempfile.mkdtemp(prefix="cb-sc-"))
     for name in ("spool", "run"):
         (folder / name).mkdir(mode=0o700)
@@ -267,7 +274,7 @@ async def bottle(*routes: Route, fault: str = "", main: str = "", **kwargs: Any)
             pass_fds=[right.fileno()],
             stderr=log,
             cwd=ROOT,
-            env={**os.environ, "FAULT": fault},
+            env={**os.environ, "FAULT": fault, "LIMITS": json.dumps(limits or {})},
         )
     right.close()
     channel = Channel(left)

@@ -8,6 +8,7 @@ The real value appears here as text only while the header is being written.
 # pyright: reportUnknownMemberType=false, reportUnknownArgumentType=false, reportUnknownVariableType=false
 
 import base64
+import re
 
 from mitmproxy.http import Headers, HTTPFlow
 
@@ -16,6 +17,8 @@ from sidecar.egress.exchange import exchange_of, refuse
 from sidecar.egress.paths import loosely
 from sidecar.egress.state import State
 from sidecar.secret import Secret
+
+_NOT_IN_NAMES = re.compile(r"[^a-z0-9]")
 
 
 class Placeholders:
@@ -29,8 +32,7 @@ class Placeholders:
         if exchange.local or exchange.route is None:
             return
         if exchange.route.auth is not None:
-            for name in CREDENTIAL_HEADERS | {exchange.route.auth.header}:
-                flow.request.headers.pop(name, None)
+            _take_off(flow.request.headers, CREDENTIAL_HEADERS | {exchange.route.auth.header})
         if self._found(flow):
             refuse(flow, "placeholder_misplaced", "a placeholder stands where no credential belongs")
 
@@ -65,6 +67,15 @@ class Inject:
             refuse(flow, "credential_plaintext", "a credential would cross the internet unencrypted")
         else:
             flow.request.headers[auth.header] = _render(auth, secret)
+
+
+def _take_off(headers: Headers, names: frozenset[str]) -> None:
+    """Remove `names`, and what gateways take for them: X_Api_Key reaches a program as X-Api-Key (RFC 3875 4.1.18)."""
+    alike = {_NOT_IN_NAMES.sub("-", name) for name in names}
+    kept = [
+        field for field in headers.fields if _NOT_IN_NAMES.sub("-", field[0].decode("latin-1").lower()) not in alike
+    ]
+    headers.fields = tuple(kept)
 
 
 def _header_text(headers: Headers) -> str:

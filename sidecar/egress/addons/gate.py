@@ -10,16 +10,33 @@ from mitmproxy.http import HTTPFlow
 
 from sidecar.egress.exchange import Exchange, exchange_of, refuse
 from sidecar.egress.names import canonical_host, is_address, split_authority
+from sidecar.egress.paths import MAX_TARGET
 from sidecar.egress.policy import RequestFacts
 from sidecar.egress.refusal import call_to_ask
 from sidecar.egress.state import State
 
 _BAD_VALUE = re.compile(rb"[\x00-\x08\x0a-\x1f\x7f]")
 _BAD_TARGET = re.compile(rb"[\x00-\x20\x7f]")
-_METHOD = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]{1,32}")
+_METHOD = re.compile(rb"[!#$%&'*+.^_`|~0-9A-Z-]{1,32}")
 _REFLECTING = frozenset({"TRACE", "TRACK"})
 """They send the request back, the injected credential included."""
 _HOP_TOKENS = frozenset({"keep-alive", "close", "upgrade"})
+_FRAMING = frozenset(
+    (
+        "host",
+        "content-length",
+        "transfer-encoding",
+        "connection",
+        "expect",
+        "upgrade",
+        "te",
+        "trailer",
+        "proxy-connection",
+    )
+)
+_NOT_IN_NAMES = re.compile(r"[^a-z0-9]")
+MAX_FIELDS = 1000
+"""Header lines. Clients send some dozens; each costs a look at every check."""
 _PROXY_HEADERS = ("proxy-connection", "proxy-authorization", "proxy-authenticate", "keep-alive")
 _DEFAULT_PORTS = {"http": 80, "https": 443}
 
@@ -35,7 +52,7 @@ class Gate:
         exchange.scheme = "connect"
         exchange.port = flow.request.port
         host = canonical_host(flow.request.host)
-        if host is None:
+        if host is None or flow.request.data.method != b"CONNECT":
             refuse(flow, "bad_request", "CONNECT names no valid host")
             return
         exchange.host = flow.request.data.host = host
@@ -53,17 +70,16 @@ class Gate:
         if not self._state.spool.ready():
             refuse(flow, "spool_unavailable", "events cannot be written to disk")
             return
-        headers = tuple(
-            (name.decode("latin-1").lower(), value.decode("latin-1")) for name, value in flow.request.headers.fields
-        )
-        target = flow.request.data.path.decode("latin-1")
-        verdict = self._state.policy.decide(
-            RequestFacts(exchange.host, exchange.port, flow.request.method, target, headers)
-        )
+        exchange.facts = _facts(flow, exchange)
+        verdict = self._state.policy.decide(exchange.facts)
         exchange.route = verdict.route
         if not verdict.allowed:
             supervised = self._state.policy.policy.supervise
-            ask = call_to_ask(verdict.code, exchange.host, flow.request.method, target) if supervised else None
+            ask = (
+                call_to_ask(verdict.code, exchange.host, flow.request.method, exchange.facts.target)
+                if supervised
+                else None
+            )
             refuse(flow, verdict.code, verdict.reason, ask)
             return
         _tidy(flow)
@@ -78,22 +94,57 @@ class Gate:
             refuse(flow, "spool_unavailable", "events cannot be written to disk")
 
 
+def _facts(flow: HTTPFlow, exchange: Exchange) -> RequestFacts:
+    request = flow.request.data
+    headers = tuple((name.decode("latin-1").lower(), value.decode("latin-1")) for name, value in request.headers.fields)
+    # as they are: mitmproxy's `method` is in upper case whatever is sent
+    method, target = request.method.decode("latin-1"), request.path.decode("latin-1")
+    return RequestFacts(exchange.host, exchange.port, method, target, headers)
+
+
 def _shape(flow: HTTPFlow) -> tuple[str, str] | None:
     """What is wrong with the request as such, if anything."""
     request = flow.request
+    if len(request.headers.fields) > MAX_FIELDS:
+        return "headers_too_large", f"more than {MAX_FIELDS} headers"
+    if len(request.data.path) > MAX_TARGET:
+        return "headers_too_large", f"a request target of more than {MAX_TARGET} bytes"
+    return _line(flow) or _fields(flow) or _upgrade(flow)
+
+
+def _line(flow: HTTPFlow) -> tuple[str, str] | None:
+    request = flow.request
+    if request.http_version not in (("HTTP/2.0",) if flow.client_conn.alpn == b"h2" else ("HTTP/1.1", "HTTP/1.0")):
+        return "bad_request", "another version of HTTP than the connection has"
     if request.scheme not in ("http", "https") or (request.scheme == "https" and not flow.client_conn.tls):
         return "bad_request", "https goes through CONNECT"
-    if not _METHOD.fullmatch(request.method) or _BAD_TARGET.search(request.data.path):
-        return "bad_request", "the request line has characters that do not belong there"
-    if request.method.upper() in _REFLECTING:
+    if not request.is_http2 and request.data.authority:
+        # it would go out as it came, and its host counts more than the Host header (RFC 9112 3.2.2)
+        return "names_disagree", "inside a tunnel the request target is a path, not a URL"
+    if not _METHOD.fullmatch(request.data.method) or _BAD_TARGET.search(request.data.path):
+        return "bad_request", "the request line has characters that do not belong there (methods are in upper case)"
+    if request.method in _REFLECTING:
         return "method_not_allowed", "TRACE would send credentials back"
-    if request.method == "PRI" or not request.data.path.startswith((b"/", b"*")):
+    whole_server = request.data.path == b"*" and request.method == "OPTIONS"
+    if not request.data.path.startswith(b"/") and not whole_server:
         return "bad_request", "the request target is no path"
-    if any(_BAD_VALUE.search(value) or _BAD_VALUE.search(name) for name, value in request.headers.fields):
-        return "bad_request", "a header has control characters"
-    if request.headers.get("expect", "100-continue").lower() != "100-continue":
+    return None
+
+
+def _fields(flow: HTTPFlow) -> tuple[str, str] | None:
+    headers = flow.request.headers
+    for name, value in headers.fields:
+        if _BAD_VALUE.search(value) or _BAD_VALUE.search(name):
+            return "bad_request", "a header has control characters"
+        plain = name.decode("latin-1").lower()
+        if plain not in _FRAMING and _NOT_IN_NAMES.sub("-", plain) in _FRAMING:
+            # gateways turn it into the name that it looks like (RFC 3875 4.1.18)
+            return "bad_request", "a header that some servers take for another one"
+    if headers.get("expect", "100-continue").lower() != "100-continue":
         return "bad_request", "an unknown Expect header"
-    return _upgrade(flow)
+    if headers.get("transfer-encoding", "chunked").lower() != "chunked":
+        return "bad_request", "a transfer coding other than chunked"
+    return None
 
 
 def _upgrade(flow: HTTPFlow) -> tuple[str, str] | None:

@@ -41,6 +41,7 @@ class Journal:
     def __init__(self, state: State) -> None:
         self._state = state
         self._floods: dict[tuple[str, str], list[Any]] = {}
+        self._faults: dict[str, int] = {}
         self._timer: asyncio.TimerHandle | None = None
         self.allowed = 0
         self.refused = 0
@@ -81,7 +82,13 @@ class Journal:
         self._close(flow, "allow" if gone else "error", "client_closed" if gone else "killed", reason)
 
     def failed(self, where: str, flow: HTTPFlow | None) -> None:
-        self.notice("error", "internal_error", f"a check failed in {where}; what it was about did not pass")
+        text = f"a check failed in {where}; what it was about did not pass"
+        if where in self._faults:
+            self._faults[where] += 1
+            return
+        self._faults[where] = 0
+        self._flush_soon()
+        self.notice("error", "internal_error", text)
 
     def notice(self, level: str, code: str, text: str) -> None:
         event = NoticeEvent.model_validate(
@@ -92,6 +99,10 @@ class Journal:
     def flush(self) -> None:
         """Write the counts of floods that are over."""
         self._timer = None
+        faults, self._faults = self._faults, {}
+        for where, count in faults.items():
+            if count:
+                self.notice("error", "internal_error", f"a check failed in {where}, {count} times more")
         floods, self._floods = self._floods, {}
         for event, count in floods.values():
             if count:
@@ -185,9 +196,12 @@ class Journal:
             flood[1] += 1
             return
         self._floods[key] = [event, 0]
+        self._flush_soon()
+        self._write(dict(event))
+
+    def _flush_soon(self) -> None:
         if self._timer is None:
             self._timer = asyncio.get_running_loop().call_later(FLOOD_SECONDS, self.flush)
-        self._write(dict(event))
 
     def _write(self, event: dict[str, Any]) -> None:
         self._state.spool.write(event)

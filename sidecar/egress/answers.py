@@ -1,0 +1,63 @@
+"""What the head of an upstream's answer may say before the agent gets it. Pure but for the headers it mends.
+
+The upstream is not trusted either: what two readers could understand differently ends here.
+"""
+
+# mitmproxy's headers are typed in part only
+# pyright: reportUnknownMemberType=false, reportUnknownArgumentType=false, reportUnknownVariableType=false
+
+import re
+
+from mitmproxy.http import Headers, Request, Response
+from mitmproxy.net.http.validate import validate_headers
+
+MAX_FIELDS = 1000
+"""Header lines. Servers send some dozens; a CSP or a set of cookies has them in few lines."""
+_FOLD = re.compile(rb"\r?\n[ \t]+")
+_CONTROL = re.compile(rb"[\x00-\x08\x0a-\x1f\x7f]")
+_STRIPPED = ("alt-svc", "alternate-protocol")
+"""They offer a way past this proxy."""
+
+
+def mend(request: Request, response: Response) -> str:
+    """Bring the head of `response` into one form; returns what is wrong with it, or nothing."""
+    if len(response.headers.fields) > MAX_FIELDS:
+        return "the server sent too many headers"
+    try:
+        validate_headers(response)
+    except ValueError:
+        return "the server sent invalid headers"
+    if _switch(request, response):
+        response.headers.pop("sec-websocket-extensions", None)
+    elif not 200 <= response.status_code <= 999:
+        return "the server sent a status that does not belong there"
+    # a folded line is one line (RFC 9112 5.2)
+    fields = tuple((name, _FOLD.sub(b" ", value)) for name, value in response.headers.fields)
+    if any(_CONTROL.search(value) for _, value in fields):
+        return "the server sent headers with control characters"
+    response.headers = Headers(fields)
+    if _CONTROL.search(response.data.reason):
+        response.data.reason = b""
+    for name in _STRIPPED:
+        response.headers.pop(name, None)
+    return ""
+
+
+def trailers(fields: Headers) -> Headers:
+    """Those of `fields` that may follow a response."""
+    return Headers(
+        (name, value)
+        for name, value in fields.fields[:MAX_FIELDS]
+        if not _CONTROL.search(value) and name.lower().decode("latin-1") not in _STRIPPED
+    )
+
+
+def _switch(request: Request, response: Response) -> bool:
+    """True where both sides agree that a WebSocket follows."""
+    return (
+        response.status_code == 101
+        and response.http_version == "HTTP/1.1"
+        and request.headers.get("upgrade", "").lower() == "websocket"
+        and request.headers.get("sec-websocket-version", "") == "13"
+        and response.headers.get("upgrade", "").lower() == "websocket"
+    )

@@ -1,0 +1,231 @@
+"""Both ends of the wire: mitmproxy's parsers of HTTP/1, HTTP/2 and TLS hellos, with bounds where they have none, and
+nothing passed on that two readers could understand differently.
+
+Generators without I/O, as all layers. Nothing here decides on policy.
+"""
+
+# mitmproxy, h2 and wsproto are typed in part only
+# pyright: reportUnknownMemberType=false, reportUnknownArgumentType=false, reportUnknownVariableType=false
+# pyright: reportUnknownParameterType=false, reportMissingTypeArgument=false, reportPrivateImportUsage=false, reportPrivateUsage=false
+
+import re
+from collections.abc import Generator
+from typing import Any, Protocol, cast
+
+import h2.connection
+import h2.errors
+import h2.events
+from h2.exceptions import ProtocolError
+from h2.frame_buffer import FrameBuffer
+from hyperframe.frame import Frame, HeadersFrame
+from mitmproxy.net.http import http1
+from mitmproxy.proxy import commands, context, events
+from mitmproxy.proxy.layers import http as engine
+from mitmproxy.proxy.layers.http import _http1, _http2
+from mitmproxy.proxy.layers.http._base import ReceiveHttp
+from mitmproxy.proxy.layers.http._events import ErrorCode, RequestProtocolError, ResponseProtocolError
+from mitmproxy.proxy.layers.tls import ClientTLSLayer
+
+from sidecar.egress.exchange import refusal_response
+from sidecar.egress.limits import Bucket, Limits
+from sidecar.egress.refusal import Refusal
+
+MAX_HEAD = 256 * 1024
+"""Bytes of a request's or response's head. The largest real ones (cookies, CSP) stay below 100 KiB."""
+MAX_PARTIAL = 64 * 1024
+"""Bytes of a chunk's first line, or of trailers, before they must end."""
+MAX_HELLO = 32 * 1024
+"""Bytes of a TLS hello: post-quantum key shares and encrypted ones stay below 4 KiB."""
+MAX_HELLO_RECORDS = 32
+"""Records that a hello may come in; each makes mitmproxy read all from the start."""
+ITEM_BYTES = 128
+"""What a piece of a response costs while it waits, beside its bytes."""
+_INTERIM = re.compile(rb"HTTP/1\.[01] 1(?!01)")
+
+type Commands = Generator[commands.Command, Any]
+
+
+class EdgeConnection(Protocol):
+    """What layers need of the connection they belong to (`connection.py`)."""
+
+    front: "Front2 | None"
+    limits: Limits
+
+    def room_for(self, size: int) -> bool: ...
+    def touch(self) -> None: ...
+
+
+def edge_of(ctx: context.Context) -> EdgeConnection:
+    return cast(EdgeConnection, getattr(ctx.client, "edge"))  # noqa: B009  (set by our connection, unknown to the type)
+
+
+def error_response(status: int, message: str = "") -> bytes:
+    """The whole answer to what is no proper request, in the shape of all our refusals."""
+    code = {502: "upstream_failed", 413: "body_too_large", 431: "headers_too_large"}.get(status, "bad_request")
+    response = refusal_response(Refusal(code, message))
+    response.status_code = status
+    response.headers["connection"] = "close"
+    return http1.assemble_response(response)
+
+
+def _head_too_large(data: bytes) -> bool:
+    return len(data) > MAX_HEAD and data.find(b"\r\n\r\n", 0, MAX_HEAD) < 0
+
+
+class Front1(_http1.Http1Server):
+    """HTTP/1 towards the agent."""
+
+    def read_headers(self, event: events.ConnectionEvent) -> Commands:
+        if isinstance(event, events.DataReceived):
+            # an empty line before a request means nothing (RFC 9112 2.2), but would hold up what follows it
+            while bytes(self.buf)[:2].startswith((b"\r\n", b"\n")):
+                self.buf.maybe_extract_lines()
+            if _head_too_large(bytes(self.buf)):
+                yield commands.SendData(self.conn, error_response(431, f"a head larger than {MAX_HEAD} bytes"))
+                yield commands.CloseConnection(self.conn)
+                self.state = self.done
+                return
+        yield from super().read_headers(event)
+
+    def read_body(self, event: events.Event) -> Commands:
+        try:
+            yield from super().read_body(event)
+        except NotImplementedError:  # mitmproxy's way to say that there were trailers
+            yield from self._broken("trailers in requests are not passed on")
+            return
+        if self.state == self.read_body and len(self.buf) > MAX_PARTIAL:
+            yield from self._broken("a chunk's head that does not end")
+
+    def wait(self, event: events.Event) -> Commands:
+        if isinstance(event, events.DataReceived) and len(self.buf) > MAX_HEAD:
+            yield from self._broken("too much was sent before the answer")
+            return
+        yield from super().wait(event)
+
+    def _broken(self, why: str) -> Commands:
+        self.state = self.done
+        if self.response is None:
+            yield commands.SendData(self.conn, error_response(400, why))
+        yield commands.CloseConnection(self.conn)
+        yield ReceiveHttp(RequestProtocolError(self.stream_id, why, ErrorCode.GENERIC_CLIENT_ERROR))
+
+
+class Frames(FrameBuffer):
+    """h2's buffer of incoming frames, with bounds before anything is kept or decoded."""
+
+    def __next__(self) -> Frame:
+        if len(self._data) >= 9:
+            # h2 looks at the length once the frame is here, up to 16 MB
+            self._validate_frame_length(int.from_bytes(self._data[:3], "big"))
+        return super().__next__()
+
+    def _update_header_buffer(self, f: Frame | None) -> Frame | None:
+        found = super()._update_header_buffer(f)
+        # decoding takes 0.3 s a megabyte, and h2 would let 8 through
+        parts = [found] if isinstance(found, HeadersFrame) else self._headers_buffer
+        if sum(len(part.data) for part in parts) > MAX_HEAD:
+            raise ProtocolError("a header block that is too large")
+        return found
+
+
+class _Frames(_http2.Http2Connection):
+    """What both sides of HTTP/2 have in common: frames that are free to send are not free to send without end."""
+
+    def __init__(self, ctx: context.Context, *args: Any) -> None:
+        super().__init__(ctx, *args)
+        self.h2_conn.incoming_buffer = Frames(server=not self.h2_conf.client_side)
+        limits = edge_of(ctx).limits
+        self._control = Bucket(limits.control_burst, limits.control_rate)
+
+    def handle_h2_event(self, event: h2.events.Event) -> Generator[commands.Command, Any, bool]:
+        control = (h2.events.StreamReset, h2.events.PingReceived, h2.events.RemoteSettingsChanged)
+        if isinstance(event, control) and not self._control.take():
+            yield from self.protocol_error(
+                "too many frames that ask for nothing", h2.errors.ErrorCodes.ENHANCE_YOUR_CALM
+            )
+            return True
+        return (yield from super().handle_h2_event(event))
+
+
+class Front2(_Frames, _http2.Http2Server):
+    """HTTP/2 towards the agent."""
+
+    def __init__(self, ctx: context.Context) -> None:
+        super().__init__(ctx)
+        edge_of(ctx).front = self
+
+    def waiting_bytes(self) -> int:
+        """What response bytes that the client's flow control holds back cost us."""
+        buffers = self.h2_conn.stream_buffers
+        return sum(len(item.data) + ITEM_BYTES for queue in buffers.values() for item in queue)
+
+    def _handle_event(self, event: events.Event) -> Commands:
+        status = event.code.http_status_code() if isinstance(event, ResponseProtocolError) else None
+        if isinstance(event, ResponseProtocolError) and status is not None and self._may_answer(event.stream_id):
+            response = refusal_response(Refusal("upstream_failed" if status == 502 else "bad_request", event.message))
+            content = response.raw_content or b""
+            headers = [(b":status", b"%d" % status), (b"content-type", b"application/json")]
+            self.h2_conn.send_headers(event.stream_id, headers)
+            self.h2_conn.send_data(event.stream_id, content, end_stream=True)
+            yield commands.SendData(self.conn, self.h2_conn.data_to_send())
+        else:
+            yield from super()._handle_event(event)
+
+    def _may_answer(self, stream_id: int) -> bool:
+        if not self.is_open_for_us(stream_id):
+            return False
+        stream = cast(h2.connection.H2Connection, self.h2_conn).streams[stream_id]
+        return not stream.state_machine.headers_sent
+
+
+class Back1(_http1.Http1Client):
+    """HTTP/1 towards the upstream. Interim answers (100, 103 …) end here: mitmproxy takes them for the final one."""
+
+    def read_headers(self, event: events.ConnectionEvent) -> Commands:
+        if isinstance(event, events.DataReceived) and self.request is not None:
+            while _INTERIM.match(bytes(self.buf)[:12]) and self.buf.maybe_extract_lines():
+                continue
+        large = isinstance(event, events.DataReceived) and len(self.buf) > MAX_HEAD and self.stream_id is not None
+        if large and _head_too_large(bytes(self.buf)):
+            yield from self._broken("the server sent too large headers")
+            return
+        yield from super().read_headers(event)
+
+    def read_body(self, event: events.Event) -> Commands:
+        try:
+            yield from super().read_body(event)
+        except NotImplementedError:  # trailers: they may be left out (RFC 9110 6.5.1)
+            assert self.stream_id is not None
+            yield ReceiveHttp(engine.ResponseEndOfMessage(self.stream_id))
+            yield from self.mark_done(response=True)
+            return
+        if self.state == self.read_body and len(self.buf) > MAX_PARTIAL:
+            yield from self._broken("the server sent a chunk's head that does not end")
+
+    def _broken(self, why: str) -> Commands:
+        assert self.stream_id is not None
+        yield commands.CloseConnection(self.conn)
+        yield ReceiveHttp(ResponseProtocolError(self.stream_id, why, ErrorCode.GENERIC_SERVER_ERROR))
+
+
+class Back2(_Frames, _http2.Http2Client):
+    """HTTP/2 towards the upstream."""
+
+
+class Hello(ClientTLSLayer):
+    """TLS towards the agent."""
+
+    def receive_handshake_data(self, data: bytes) -> Generator[commands.Command, Any, tuple[bool, str | None]]:
+        if not self.client_hello_parsed and _hello_too_large(self.recv_buffer, data):
+            return False, "a hello that is too large"
+        return (yield from super().receive_handshake_data(data))
+
+
+def _hello_too_large(before: bytearray, data: bytes) -> bool:
+    if len(before) + len(data) > MAX_HELLO:
+        return True
+    offset, records, whole = 0, 0, bytes(before) + data
+    while offset + 5 <= len(whole) and records <= MAX_HELLO_RECORDS:
+        offset += 5 + int.from_bytes(whole[offset + 3 : offset + 5], "big")
+        records += 1
+    return records > MAX_HELLO_RECORDS
