@@ -8,6 +8,7 @@ them: code with line numbers, diffs, logs, prose, images.
 import base64
 import codecs
 import difflib
+import functools
 import gzip
 import json
 import math
@@ -53,12 +54,14 @@ def sources() -> list[str]:
 def log_lines(rng: random.Random, count: int) -> str:
     lines: list[str] = []
     for _ in range(count):
-        stamp = f"2026-03-{rng.randint(1, 28):02d}T{rng.randint(0, 23):02d}:{rng.randint(0, 59):02d}:07.{rng.randint(0, 999):03d}Z"
+        day, hour, minute, part = rng.randint(1, 28), rng.randint(0, 23), rng.randint(0, 59), rng.randint(0, 999)
+        stamp = f"2026-03-{day:02d}T{hour:02d}:{minute:02d}:07.{part:03d}Z"
         lines.append(
             stamp
             + rng.choice(
                 (
-                    f" INFO [worker-{rng.randint(1, 16)}] GET /api/v1/items/{rng.randint(1, 9**6)} 200 {rng.randint(1, 900)}ms",
+                    f" INFO [worker-{rng.randint(1, 16)}] GET /api/v1/items/{rng.randint(1, 9**6)} 200 "
+                    f"{rng.randint(1, 900)}ms",
                     f" DEBUG request_id={uuid.UUID(int=rng.getrandbits(128))} user={rng.randint(1, 9999)} cache=miss",
                     f" INFO build layer sha256:{rng.getrandbits(256):064x} pushed in {rng.random() * 9:.2f}s",
                     f" commit {rng.getrandbits(160):040x} (HEAD -> main)",
@@ -247,8 +250,8 @@ def conversation(engine: Engine, plain: Plain) -> None:
     slow = sum(seconds(lambda data=data: plain.scan(data)) for data in sample) * total / sum(map(len, sample))
     runs: list[float] = []
     for _ in range(3):
-        session = Session()
-        runs.append(sum(seconds(lambda data=data: engine.scan(data, where=BODY, session=session)) for data in bodies))
+        scan = functools.partial(engine.scan, where=BODY, session=Session())
+        runs.append(sum(seconds(lambda data=data, scan=scan: scan(data)) for data in bodies))
     row(f"{len(bodies)} turns, {total / 1e6:.0f} MB in all", slow, statistics.median(runs), total, "800")
 
 

@@ -1,4 +1,4 @@
-"""The engine's promises: nothing raises, nothing shows what was matched, redaction is clean, backends agree, it is linear."""
+"""The engine's promises: nothing raises or shows what was matched, redaction is clean, backends agree, it is linear."""
 
 import base64
 import gzip
@@ -13,7 +13,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from sidecar.dlp.engine import DEFAULT, Engine, EngineConfig
-from sidecar.dlp.finding import Location, Match
+from sidecar.dlp.finding import Location
 from sidecar.dlp.needles import Known
 from sidecar.dlp.redact import redacted
 from sidecar.dlp.session import Session
