@@ -40,6 +40,7 @@ async def test_an_agent_runs_to_its_end_and_leaves_only_its_record(real: Rig) ->
     assert done[-1] == "agent"
     held = await real.sessions.terminal("one", 24, 80)
     await held.write(b"\r")
+    await held.close()
     ended = await asyncio.wait_for(real.sessions.wait("one"), 20)
     assert (ended.state, ended.exit_code) == ("ended", 0)
     assert b"hello from /home/agent" in await _output(real)
@@ -85,6 +86,7 @@ async def test_no_secret_lies_anywhere(real: Rig) -> None:
     assert json.loads(kept)["secrets"] == {"MY_KEY": "request"}
     held = await real.sessions.terminal("one", 24, 80)
     await held.write(b"\r")
+    await held.close()
     await real.sessions.wait("one")
     shown = (await _output(real)).decode()
     assert secret not in shown

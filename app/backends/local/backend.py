@@ -182,13 +182,18 @@ class LocalBox(Box):
         await call(self._channel, "start", wire.command_to_json(command))
 
     async def attach(self, rows: int = 24, cols: int = 80) -> Terminal:
+        own: Channel | None = None
         try:
             own = await self._dial()
             _, sock, rest = await own.upgrade("attach", {"rows": rows, "cols": cols}, timeout=CALL_SECONDS)
+            own = None  # its socket is the terminal's now
         except RemoteError as error:
             raise from_dict(error.body) if error.body else CarboyError(str(error), "", "holder") from None
         except (ChannelClosed, OSError, TimeoutError):
             raise CarboyError(_GONE, "Start the bottle again", "holder") from None
+        finally:
+            if own is not None:
+                own.close()
         return LocalTerminal(sock, rest)
 
     async def wait(self) -> Exit:
