@@ -2,8 +2,8 @@
 
 PY := .venv/bin/python
 PYTEST := $(PY) -m pytest
-# Tests that start processes wait more than they compute: two a core.
-JOBS ?= $(shell $(PY) -c 'import os; print(min(8, 2 * (os.cpu_count() or 1)))' 2>/dev/null || echo 2)
+# Tests that start processes wait more than they compute: one more than there are cores.
+JOBS ?= $(shell $(PY) -c 'import os; print(min(8, 1 + (os.cpu_count() or 1)))' 2>/dev/null || echo 2)
 
 .PHONY: help setup setup-dev run demo test e2e lint format bench lock wheel clean
 
