@@ -31,7 +31,8 @@ def carboy_home(monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
     for name in ("CARBOY_BACKEND", "CARBOY_DRY_RUN", "CARBOY_LOG_LEVEL"):
         monkeypatch.delenv(name, raising=False)
     yield home
-    shutil.rmtree(home, ignore_errors=True)
+    for made in (home, home.with_name(f"{home.name}-project")):  # the second is tests.integration.launching's
+        shutil.rmtree(made, ignore_errors=True)
 
 
 @pytest.fixture
