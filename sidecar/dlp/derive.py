@@ -130,9 +130,23 @@ def unescape(data: bytes) -> bytes:
     return _ESCAPES.sub(_unescape, data)
 
 
+_NUMBERS = re.compile(rb"&#(?:[0-9]{1,7}|[xX][0-9A-Fa-f]{1,6});(?:&#(?:[0-9]{1,7}|[xX][0-9A-Fa-f]{1,6});)*")
+
+
 def entities(data: bytes) -> bytes:
     """HTML entities taken off."""
+    data = _NUMBERS.sub(_numbers, data)
+    if b"&" not in data:
+        return data
     return html.unescape(data.decode("utf-8", "replace")).encode("utf-8", "replace")
+
+
+def _numbers(match: re.Match[bytes]) -> bytes:
+    """A run of numeric entities at once: whole texts are written so."""
+    codes = (
+        int(entity[1:], 16) if entity[:1] in b"xX" else int(entity) for entity in match.group()[2:-1].split(b";&#")
+    )
+    return "".join(chr(code) if code < 0xD800 or 0xDFFF < code < 0x110000 else "" for code in codes).encode()
 
 
 def _folded(data: bytes) -> bytes:
@@ -303,12 +317,19 @@ def inflate(data: bytes, allowance: Allowance) -> bytes:
 
 # --- over another encoding ----------------------------------------------------------------------------------------
 
+_OVERLAID = 128 * 1024
+"""Bytes of a text to which this is done, at nine times the cost: ordinary text has next to none of it."""
+
 _TAKEN_OFF = (percent, unescape, entities)
 
 
 def _overlaid(text: bytes, ends: Sequence[int] | None, allowance: Allowance) -> Iterator[Derived]:
     """Escapes under a reversal, swapped case or rot13: what of the text was not escaped must be turned back first."""
+    left = _OVERLAID
     for start, end in _windows(text, ends):
+        left -= end - start
+        if left < 0:
+            return
         for name, overlay in OVERLAYS.items():
             turned = overlay(text[start:end])
             for decode in _TAKEN_OFF:
@@ -329,7 +350,9 @@ def _overlaid_gzip(text: bytes, ends: Sequence[int] | None, allowance: Allowance
 _OVER = r"%(?:3[0-9]|[46][1-9A-Fa-fN-Sn-s]|[57][0-9AaNn])|(?:[0-9]3|[1-9A-Fa-f][46]|[0-9Aa][57])%"
 _ESCAPED = r"\\[uUhHxXkK](?:00){0,1}[2-7][0-9A-Fa-fN-Sn-s]|[0-9A-Fa-f][2-7](?:00){0,1}[uUxX]\\"
 _OVER_ESCAPES = rf"(?:{_ESCAPED}).{{0,24}}(?:{_ESCAPED})"
-_OVER_ENTITIES = r"&#(?:[0-9]|[xXkK][2-7])|[0-9A-Fa-f][2-7][xX]{0,1}#&|[0-9]#&"
+_OVER_ENTITIES = (
+    r"&#(?:[3-9][0-9]|1[012][0-9]|[xXkK][2-7][0-9A-Fa-fN-Sn-s]);|;(?:[0-9][3-9]|[0-9][012]1|[0-9A-Fa-f][2-7][xX])#&"
+)
 
 
 # Escaped UTF-16 units that matter: ASCII, what folds to it or vanishes; not the dashes, quotes and arrows of prose.
@@ -374,8 +397,8 @@ def decoders() -> tuple[Decoder, ...]:
         Decoder(
             "base64",
             (
-                Spec(rf"(?:{group64}){{8}}", where="short-run"),
-                Spec(rf"[^A-Za-z0-9+/_\-]{any64}{{0,3}}(?:{group64}){{6}}", where="short-run"),
+                Spec(rf"(?:{group64}){{8}}", where="run"),
+                Spec(rf"[^A-Za-z0-9+/_\-]{any64}{{0,3}}(?:{group64}){{6}}", where="run"),
             ),
             _base64,
         ),
@@ -383,11 +406,19 @@ def decoders() -> tuple[Decoder, ...]:
             "hex",
             (
                 Spec(r"(?:[2-7][0-9A-Fa-f]){12}", where="run"),
+                Spec(r"[0-9A-Fa-f]{64}", where="blob"),
                 Spec(r"(?:[2-7][0-9A-Fa-f][^0-9A-Za-z]{1,2}(?:0?[xX])?){6}", where="prose"),
             ),
             _hex,
         ),
-        Decoder("base32", (Spec("[A-Z2-7]{32}", where="run"), Spec("[a-z2-7]{32}", where="run")), _base32),
+        Decoder(
+            "base32",
+            (
+                *(Spec(f"{letters}{{32}}", where="run") for letters in ("[A-Z2-7]", "[a-z2-7]")),
+                *(Spec(f"{letters}{{64}}", where="blob") for letters in ("[A-Z2-7]", "[a-z2-7]")),
+            ),
+            _base32,
+        ),
         Decoder("gzip", (Spec(_GZIP_SIGN, where="prose"),), _gzip),
         Decoder("overlaid", over, _overlaid, outer=True),
         Decoder("overlaid-gzip", (Spec("h4Si|U4fV|Is4H", where="prose"),), _overlaid_gzip, outer=True),

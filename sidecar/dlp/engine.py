@@ -6,13 +6,15 @@ every list is bounded; where a bound is hit, or a text cannot be examined, the a
 caller refuses. Nothing here logs, waits or keeps what it scanned, except a `Session` that the caller holds.
 """
 
-from collections.abc import Iterable, Sequence
+from bisect import bisect_right
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
-from functools import cache
+from functools import cache, partial
 from typing import cast
 
 from sidecar.dlp import crlf, entropy
 from sidecar.dlp.assignments import generic_rules
+from sidecar.dlp.beside import Beside
 from sidecar.dlp.bits import ascii_islands
 from sidecar.dlp.derive import Allowance, Decoder, Derived, TooMuch, decoders
 from sidecar.dlp.financial import financial_rules
@@ -32,7 +34,11 @@ DEFAULT = frozenset({"token_patterns", "known_secrets", "financial", "host_label
 DEPTH = 4
 """Layers taken off: how the value is put into the body, two nested encodings, and gzip inside the second."""
 
+PARALLEL = 128 * 1024
+"""Texts of this size are worth a second thread: handing over costs 50 µs."""
+
 MAX_FINDINGS = 200
+_CONFIRMED = 256
 _LINE_PARTS = frozenset({"host", "path", "query", "header", "cookie", "trailer"})
 
 
@@ -75,19 +81,21 @@ class Shapes:
         signs = [(base + place, spec) for place, each in enumerate(self.decoders) for spec in each.specs]
         self._rules = _Searches(specs, self.backend)
         self._all = _Searches([*specs, *signs], self.backend)
+        self._apart = [
+            _Searches([(place, spec) for spec in each.specs], self.backend) for place, each in enumerate(self.decoders)
+        ]
         self._base64 = next(place for place, each in enumerate(self.decoders) if each.name == "base64")
 
-    def search_rules(self, text: bytes) -> Hits:
-        """Places where a rule may match."""
-        return self._rules.scan(text, find_runs(text), 2048 + len(text) // 256)
+    def search_again(self, text: bytes) -> Hits:
+        """The cheap pass over what was found clean before: all rules with a literal in them, over the whole text."""
+        return self._rules.scan_text(text, 2048 + len(text) // 256)
 
     def search(self, text: bytes) -> tuple[Hits, dict[int, list[int] | None]]:
         """Hits of rules, and for each decoder with work the places, or None where there are so many that all is."""
         runs = find_runs(text)
         found = self._all.scan(text, runs, 3000 + len(text) // 512)
         if found.overflow:
-            hits = self._rules.scan(text, runs, 2048 + len(text) // 256)
-            return hits, dict.fromkeys(range(len(self.decoders)))
+            return self._search_apart(text, runs)
         base = len(self.rules)
         pairs: list[tuple[int, int]] = []
         signs: dict[int, list[int] | None] = {}
@@ -100,6 +108,18 @@ class Shapes:
             signs[self._base64] = [*(signs.get(self._base64) or ()), *map(runs.long.origin, islands)]
         return Hits(pairs, False), signs
 
+    def _search_apart(self, text: bytes, runs: Runs) -> tuple[Hits, dict[int, list[int] | None]]:
+        """As `search` where there was too much for one: each decoder by itself, so that only the flooded work on all."""
+        hits = self._rules.scan(text, runs, 2048 + len(text) // 256)
+        signs: dict[int, list[int] | None] = {}
+        if hits.overflow:
+            return hits, signs  # refused already
+        for place, searches in enumerate(self._apart):
+            found = searches.scan(text, runs, 1000 + len(text) // 2048)
+            if found.pairs:
+                signs[place] = None if found.overflow else [end for _, end in found.pairs]
+        return hits, signs
+
 
 class _Searches:
     """One set of expressions, each searched for where it says."""
@@ -110,12 +130,14 @@ class _Searches:
 
         self._text = of("text")
         self._prose = of("prose")
-        self._short = of("run", "short-run")
-        self._long = of("run")
+        self._short = of("run")
+        self._long = of("blob")
+
+    def scan_text(self, text: bytes, limit: int) -> Hits:
+        return self._text.scan(text, limit)
 
     def scan(self, text: bytes, runs: Runs, limit: int) -> Hits:
-        found = self._text.scan(text, limit)
-        pairs, overflow = found
+        pairs, overflow = self._text.scan(text, limit)
         for search, part in ((self._prose, runs.prose), (self._short, runs.short), (self._long, runs.long)):
             more = search.scan(part.text, limit)
             pairs += [(place, part.origin(end)) for place, end in more.pairs]
@@ -220,38 +242,50 @@ class Engine:
         known = session.resume(self, work.where, work.detectors, text) if session is not None else None
         if known is not None:
             work.pieces = known.pieces
-            self._rules(raw, self._shapes.search_rules(text), work)
+            self._rules(raw, self._shapes.search_again(text), work)
             rest = text[known.start :]
             self._examine(View("raw", rest, base=known.start), work, DEPTH)
             return
         self._examine(raw, work, DEPTH)
 
     def _examine(self, view: View, work: _Work, depth: int) -> None:
+        looking = None
+        if "known_secrets" in work.detectors:
+            before = work.pieces
+            look = partial(self._known.find, view, before)
+            looking = Beside(look) if len(view.text) >= PARALLEL else look
         hits, signs = self._shapes.search(view.text)
         self._rules(view, hits, work)
-        if "known_secrets" in work.detectors:
-            found, work.pieces, overflow = self._known.find(view, work.pieces)
+        if looking is not None:
+            found, work.pieces, overflow = looking.result() if isinstance(looking, Beside) else looking()
             for finding in found:
                 work.add(finding, finding.value.reveal() if finding.value else b"")
             if overflow:
                 work.limit = "too many matches of known secrets"
         if depth and signs:
+            self._deeper(view, signs, work, depth)
+
+    def _deeper(self, view: View, signs: dict[int, list[int] | None], work: _Work, depth: int) -> None:
+        """Examine what is hidden in a text. What was turned round is not turned again: the ways would multiply."""
+        for turned in (False, True):
             parts: list[Derived] = []
             for place, ends in sorted(signs.items(), key=lambda each: each[0]):
                 decoder = self._shapes.decoders[place]
-                if depth >= DEPTH - 1 or not decoder.outer:
-                    parts.extend(decoder.expand(view.text, ends and sorted(ends), work.allowance))
-            # what several ways lead to is examined once
-            parts = [part for part in parts if part.data not in work.seen]
-            work.seen.update(part.data for part in parts)
+                if decoder.outer == turned and not (turned and (view.turned or depth < DEPTH - 1)):
+                    for part in _expanded(view, decoder, ends, work.allowance):
+                        if part.data not in work.seen:  # what several ways lead to is examined once
+                            work.seen.add(part.data)
+                            parts.append(part)
             if parts:
-                self._examine(derived(view, parts), work, depth - 1)
+                self._examine(derived(view, parts, turned=turned or view.turned), work, depth - 1)
 
     def _rules(self, view: View, hits: Hits, work: _Work) -> None:
+        pairs = hits.pairs
         if hits.overflow:
             work.limit = "too many strings that look like credentials"
+            pairs = pairs[:_CONFIRMED]  # refused in any case: a few are confirmed to say what it is about
         places: dict[int, list[int]] = {}
-        for index, end in hits.pairs:
+        for index, end in pairs:
             places.setdefault(index, []).append(end)
         for index, ends in places.items():
             rule = self._shapes.rules[index]
@@ -261,6 +295,19 @@ class Engine:
                 for start, end, example in rule.find(view.text, low, high):
                     value = view.text[start:end]
                     work.add(_finding(rule, view, start, end, value, example, work.examples), value)
+
+
+def _expanded(view: View, decoder: Decoder, ends: list[int] | None, allowance: Allowance) -> Iterator[Derived]:
+    """What one decoder makes of a text, each stretch of a derived one by itself."""
+    places = None if ends is None else sorted(ends)
+    for start, stop in view.stretches():
+        inside = None
+        if places is not None:
+            inside = [end - start for end in places[bisect_right(places, start) : bisect_right(places, stop + 1)]]
+            if not inside:
+                continue
+        for part in decoder.expand(view.text[start:stop], inside, allowance):
+            yield Derived(part.name, part.start + start, part.end + start, part.data)
 
 
 def _finding(rule: Rule, view: View, start: int, end: int, value: bytes, example: bool, examples: Severity) -> Finding:

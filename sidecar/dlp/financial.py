@@ -108,7 +108,7 @@ def financial_rules() -> tuple[Rule, ...]:
     return (
         _rule("card", "A payment card number", _CARD, money.card, search=_CARD_SEARCH, where="prose"),
         _rule("iban", "A bank account (IBAN)", _IBAN, money.iban, search=_IBAN_SEARCH, where="prose"),
-        _rule("bitcoin", "A Bitcoin-like address", rf"[13LMDT]{_B58}{{25,34}}", money.base58check, where="short-run"),
+        _rule("bitcoin", "A Bitcoin-like address", rf"[13LMDT]{_B58}{{25,34}}", money.base58check, where="run"),
         _rule(
             "bech32",
             "A Bitcoin-like address",
@@ -124,13 +124,13 @@ def financial_rules() -> tuple[Rule, ...]:
             search=r"0x[0-9A-Fa-f]{40}",
             words=(b"0x",),
         ),
-        _rule("wif", "A Bitcoin private key", rf"[5KLc9]{_B58}{{50,51}}", money.base58check, where="short-run"),
+        _rule("wif", "A Bitcoin private key", rf"[5KLc9]{_B58}{{50,51}}", money.base58check, where="run"),
         _rule(
             "extended-key",
             "An extended wallet key",
             rf"[xyztuv](?:prv|pub){_B58}{{100,112}}",
             money.base58check,
-            where="short-run",
+            where="run",
         ),
         Rule(
             kind="seed-phrase",

@@ -11,7 +11,7 @@ from functools import cache
 from typing import Literal, NamedTuple, Protocol
 
 Backend = Literal["hyperscan", "portable"]
-Where = Literal["text", "prose", "run", "short-run"]
+Where = Literal["text", "prose", "run", "blob"]
 
 
 class Hits(NamedTuple):
@@ -31,8 +31,8 @@ class Searcher(Protocol):
 class Spec:
     """One expression: ASCII source, bounded, no lookaround, `.` matches any byte. `literals`, where given, are
     lower-case words of which every match holds one: the portable search looks for those instead, and reports where
-    they end. `where`: what is searched. Whole texts; runs of letters and digits, which every match must begin with (the
-    long ones, or only those short enough for a single value); or all but long runs, for expressions without a literal.
+    they end. `where`: what is searched. Whole texts; all but blobs, for expressions without a literal; runs of letters
+    and digits that may be a single value, with which every match then begins; or blobs.
     """
 
     source: str

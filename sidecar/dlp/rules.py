@@ -114,7 +114,7 @@ def of_type(each: CredentialType) -> Rule:
         code="credential",
         severity="block",
         spec=Spec(
-            searched, caseless, words, where="short-run" if not words and shape.leading_run(source) >= LEAST else "text"
+            searched, caseless, words, where="run" if not words and shape.leading_run(source) >= LEAST else "text"
         ),
         width=shape.max_width(source) + (KEYWORD_REACH + 64 if keywords else 0),
         regex=compile_re2(bounded(each.regex, each.boundary)),

@@ -4,7 +4,7 @@ The first view is the bytes as they are (`raw`), or their end; all others were d
 """
 
 from bisect import bisect_right
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 from sidecar.dlp.derive import Derived
@@ -23,6 +23,16 @@ class View:
     base: int = 0
     starts: tuple[int, ...] = ()
     origins: tuple[tuple[str, int, int], ...] = ()
+    turned: bool = False
+
+    def stretches(self) -> Iterator[tuple[int, int]]:
+        """(start, end) of each part that came from somewhere else than its neighbours."""
+        if not self.starts:
+            yield 0, len(self.text)
+            return
+        for place, start in enumerate(self.starts):
+            after = place + 1
+            yield start, self.starts[after] - 1 if after < len(self.starts) else len(self.text)
 
     def locate(self, start: int, end: int) -> tuple[str, int, int]:
         """(name of the chain of views, start, end in the first of them) of text[start:end]."""
@@ -36,7 +46,7 @@ class View:
         return f"{chain}>{label}", low, high
 
 
-def derived(parent: View, parts: Sequence[Derived]) -> View:
+def derived(parent: View, parts: Sequence[Derived], *, turned: bool = False) -> View:
     """One view of all that was derived from `parent`."""
     starts: list[int] = []
     at = 0
@@ -45,4 +55,4 @@ def derived(parent: View, parts: Sequence[Derived]) -> View:
         at += len(part.data) + 1
     text = b"\n".join(part.data for part in parts)
     origins = tuple((part.name, part.start, part.end) for part in parts)
-    return View("derived", text, parent, 0, tuple(starts), origins)
+    return View("derived", text, parent, 0, tuple(starts), origins, turned)
