@@ -109,7 +109,7 @@ class Shapes:
         return Hits(pairs, False), signs
 
     def _search_apart(self, text: bytes, runs: Runs) -> tuple[Hits, dict[int, list[int] | None]]:
-        """As `search` where there was too much for one: each decoder by itself, so that only the flooded work on all."""
+        """As `search` where there was too much for one: each decoder by itself, so that only the flooded get it all."""
         hits = self._rules.scan(text, runs, 2048 + len(text) // 256)
         signs: dict[int, list[int] | None] = {}
         if hits.overflow:
