@@ -164,7 +164,7 @@ _B64 = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/-_"
 _BLANK = b" \t\r\n\"'\\,>|"
 _B64_RUN = re.compile(rb"[A-Za-z0-9+/_-]+=*")
 _B64_LINES = re.compile(rb"[A-Za-z0-9+/_-]+(?:(?:\\[nr]|[ \t\r\n\"'\\,>|]){1,80}[A-Za-z0-9+/_-]{4,})*")
-_HEX_LINES = re.compile(rb"[0-9A-Fa-f](?:[^0-9A-Za-z]{0,8}(?:0?[xX])?[0-9A-Fa-f])*")
+_HEX_LINES = re.compile(rb"[0-9A-Fa-f]+(?:[^0-9A-Za-z]{0,8}(?:0?[xX])?[0-9A-Fa-f]+)*")
 _B32_LINES = re.compile(rb"(?:[A-Z2-7]{8,}(?:[ \t\r\n-]{0,8}[A-Z2-7]+)*)|(?:[a-z2-7]{8,}(?:[ \t\r\n-]{0,8}[a-z2-7]+)*)")
 _NOT_HEX = bytes(code for code in range(256) if chr(code) not in "0123456789abcdefABCDEF")
 _NOT_B64 = bytes(code for code in range(256) if code not in _B64)

@@ -1,41 +1,41 @@
 """A secret that leaves in many small requests: what changes from one request to the next, joined. Pure.
 
-Requests that carry a secret letter by letter are alike but for those letters, so the words that the last request did
-not have are put together and scanned as one text. The caller passes the time.
+Requests that carry a secret letter by letter are alike but for those letters, so the words that stand at one place in
+consecutive requests are put together, place by place, and scanned as one text. The caller passes the time.
 """
 
 import re
 from collections import OrderedDict
 from dataclasses import dataclass
+from itertools import zip_longest
 
 WINDOW_SECONDS = 60.0
 _SMALL = 2048
 """A larger request is scanned by itself and says more than a piece."""
 
-_KEPT = 2048
+_REQUESTS = 256
+_WORDS = 32
 _HOSTS = 256
-_WORD = re.compile(rb"[^/?&=;,:.\s\"'{}\[\]<>]+")
+_WORD = re.compile(rb"[^/?&=;,:.\s\"'{}\[\]<>]{1,64}")
 
 
 @dataclass(frozen=True)
 class Flow:
-    """The changing words of the last minute's requests to one host, and the words of the last request."""
+    """The words of the last minute's small requests to one host, with their times."""
 
-    pieces: tuple[tuple[float, bytes], ...] = ()
-    last: frozenset[bytes] = frozenset()
+    requests: tuple[tuple[float, tuple[bytes, ...]], ...] = ()
 
 
 def step(flow: Flow, text: bytes, now: float) -> tuple[Flow, bytes]:
-    """The flow after a request of `text`, and the joined text to scan (b"" while there is only one piece)."""
+    """The flow after a request of `text`, and the joined text to scan: empty while nothing changes."""
     if len(text) > _SMALL:
         return flow, b""
-    words = _WORD.findall(text)
-    new = b"".join(word for word in words if word not in flow.last)
-    pieces = [piece for piece in (*flow.pieces, (now, new)) if now - piece[0] <= WINDOW_SECONDS and piece[1]]
-    while sum(len(piece) for _, piece in pieces) > _KEPT:
-        pieces.pop(0)
-    joined = b"".join(piece for _, piece in pieces) if len(pieces) > 1 else b""
-    return Flow(tuple(pieces), frozenset(words)), joined
+    words = tuple(_WORD.findall(text)[:_WORDS])
+    kept = [each for each in flow.requests if now - each[0] <= WINDOW_SECONDS]
+    requests = (*kept, (now, words))[-_REQUESTS:]
+    places = zip_longest(*(each for _, each in requests), fillvalue=b"")
+    changing = [b"".join(place) for place in places if len(set(place)) > 1]
+    return Flow(requests), b"\n".join(changing)
 
 
 class Drips:

@@ -15,7 +15,7 @@ SIZE = 64
 BASE64_BITS, HEX_BITS = 4.8, 3.6
 _MOST = 50
 _TOKEN = np.array([code < 128 and (chr(code).isalnum() or chr(code) in "+/_-=") for code in range(256)])
-_MEDIA = re.compile(rb"iVBORw0KGgo|/9j/|R0lGOD|UklGR|JVBERi0|Qk0|AAAA(?:GGZ0eX|IGZ0eX|HGZ0eX)|T2dnUw|SUQz|PHN2Zy")
+_MEDIA = re.compile(rb"iVBORw0KGg|/9j/|R0lGOD|UklGR|JVBERi0|Qk0|AAAA(?:GGZ0eX|IGZ0eX|HGZ0eX)|T2dnUw|SUQz|PHN2Zy")
 _INTEGRITY = re.compile(rb"(?i)(?:sha(?:1|224|256|384|512)|md5|blake2b|integrity|checksum|digest|etag)[-:=\"' ]{1,4}\Z")
 _HEX = re.compile(rb"[0-9a-fA-F]+")
 

@@ -95,23 +95,26 @@ def informative(literal: bytes) -> bool:
     if literal in _dull_texts():
         return False
     text = literal.decode("ascii", "replace")
-    if not text.isalpha():
-        return len(literal) > 9 or not _mostly_words(text)
     return not _mostly_words(text)
 
 
 def _mostly_words(text: str) -> bool:
-    """Two thirds of it are common words, or parts of one at its ends, in one case (or capitalised)."""
+    """Two thirds of it are common words; one may be cut off at either end."""
     lowered = text.lower()
-    covered = sum(len(match.group()) for match in _wordy().finditer(lowered))
-    if 3 * covered >= 2 * len(text):
-        return True
-    # in a short piece a word may be cut at either end
-    return len(text) <= 8 and text.isalpha() and (text.islower() or text[1:].islower()) and _part_of_words(lowered)
+    starts, ends = _ends_of_words()
+    head = next((size for size in range(len(text), 2, -1) if lowered[:size] in ends), 0)
+    tail = next((size for size in range(len(text) - head, 2, -1) if lowered[len(text) - size :] in starts), 0)
+    inside = lowered[head : len(text) - tail]
+    covered = head + tail + sum(len(match.group()) for match in _wordy().finditer(inside))
+    return 3 * covered >= 2 * len(text)
 
 
-def _part_of_words(text: str) -> bool:
-    return any(text in word or word.startswith(text[2:]) or word.endswith(text[:-2]) for word in _BY_LENGTH)
+@cache
+def _ends_of_words() -> tuple[frozenset[str], frozenset[str]]:
+    """Beginnings and endings of the common words, of three letters and more, themselves too."""
+    starts = {word[:size] for word in _BY_LENGTH for size in range(3, len(word) + 1)}
+    ends = {word[-size:] for word in _BY_LENGTH for size in range(3, len(word) + 1)}
+    return frozenset(starts), frozenset(ends)
 
 
 def dull_prefix(raw: bytes) -> int:

@@ -1,0 +1,248 @@
+"""Detectors one by one: money, assignments, entropy, CRLF, host names, drip, folding."""
+
+import base64
+import hashlib
+import random
+
+import pytest
+
+from sidecar.dlp import crlf, entropy, fold, host_labels, money
+from sidecar.dlp.drip import Drips
+from sidecar.dlp.engine import DEFAULT, Engine, EngineConfig
+from sidecar.dlp.finding import Location
+from sidecar.dlp.information import informative
+from sidecar.dlp.placeholders import is_placeholder
+from tests.sidecar.dlp.dlp_kit import BODY, PROSE, engine_for, make_secret, names, scan
+
+
+@pytest.fixture(scope="module")
+def engine() -> Engine:
+    return Engine.compile(EngineConfig())
+
+
+# --- money --------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("text", "kind"),
+    [
+        ("pay with 4539 1488 0343 6467 today", "card"),
+        ("pay with 4539-1488-0343-6467.", "card"),
+        ('{"number":"4539148803436467"}', "card"),
+        ("amex 3714 496353 98431", "card"),
+        ("to DE89 3704 0044 0532 0130 00", "iban"),
+        ("to GB82WEST12345698765432 please", "iban"),
+        ("1A1zP1eP5QGefi2DMPTfTL5SLmv7DivfNa", "bitcoin"),
+        ("bc1qw508d6qejxtdg4y5r3zarvary0c5xw7kv8f3t4", "bech32"),
+        ("0x5aAeb6053F3E94C9b9A09f33669435E7Ef1BeAed", "ethereum"),
+        ("wif 5HueCGU8rMjxEXxiPuD5BDku4MkFqeZyd4dZ1jvhTVqvbTLvyTJ", "wif"),
+        ("phrase: legal winner thank year wave sausage worth useful legal winner thank yellow", "seed-phrase"),
+        ("legal\nwinner\nthank\nyear\nwave\nsausage\nworth\nuseful\nlegal\nwinner\nthank\nyellow", "seed-phrase"),
+    ],
+)
+def test_money_is_found(engine: Engine, text: str, kind: str) -> None:
+    assert names(scan(engine, f"before {text} after".encode())) == {kind}
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "4539 1488 0343 6468",
+        "0.4539148803436467",
+        "build 45391488034364670123456",
+        "id 1700000000000",
+        "DE89 3704 0044 0532 0130 01",
+        "1A1zP1eP5QGefi2DMPTfTL5SLmv7DivfNb",
+        "0x5aaeb6053f3e94c9b9a09f33669435e7ef1beaed",
+        "0x5aAeb6053F3E94C9b9A09f33669435E7Ef1BeAeD",
+        "legal winner thank year wave sausage worth useful legal winner thank legal",
+    ],
+)
+def test_a_wrong_checksum_is_no_money(engine: Engine, text: str) -> None:
+    assert scan(engine, f"x {text} y".encode()).clean
+
+
+def test_a_test_card_is_marked_as_an_example(engine: Engine) -> None:
+    strict = scan(engine, b"use 4242 4242 4242 4242 here").findings[0]
+    assert (strict.example, strict.severity) == (True, "block")
+    mild = engine.scan(b"use 4242424242424242 here", where=BODY, examples="warn").findings[0]
+    assert (mild.example, mild.severity) == (True, "warn")
+
+
+def test_keccak_is_not_sha3() -> None:
+    assert money.keccak256(b"").hex() == "c5d2460186f7233c927e7db2dcc703c0e500b653ca82273b7bfad8045d85a470"
+    assert money.keccak256(b"abc") != hashlib.sha3_256(b"abc").digest()
+
+
+def test_a_detector_that_is_off_says_nothing(engine: Engine) -> None:
+    data = b"4539 1488 0343 6467"
+    assert engine.scan(data, where=BODY, detectors=DEFAULT - {"financial"}).clean
+
+
+# --- assignments and placeholders ---------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        'password = "Zx81!kk9Qm"',
+        '{"client_secret":"9fK2lmQx81ZpAa"}',
+        r'{"arguments":"{\"api_key\": \"9fK2lmQx81ZpAa\"}"}',
+        "DB_PASSWORD='t7#Kp29xLw'",
+        "postgres://app:k3yf0r9x@db.example/x",
+        "https://me:Zk29dLqp@git.example/repo.git",
+    ],
+)
+def test_assigned_secrets_are_found(engine: Engine, text: str) -> None:
+    found = scan(engine, f"line\n{text}\nline".encode())
+    assert names(found) & {"generic-assignment", "url-password"}
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        'password = "<your-password>"',
+        'password = "changeme"',
+        'api_key = "xxxxxxxxxxxxxxxx"',
+        'token = "${GITHUB_TOKEN}"',
+        'secret = "my-secret-name"',
+        "token = get_token(request)",
+        'password: "correct horse"',
+        "postgres://user:password@localhost/db",
+        "https://user:${PASS}@host/x",
+        "https://user:pass@example.com",
+        'token_url = "https://login.example.com/oauth2/v2.0/token"',
+    ],
+)
+def test_placeholders_and_code_are_left_alone(engine: Engine, text: str) -> None:
+    assert scan(engine, f"line\n{text}\nline".encode()).clean
+
+
+def test_placeholder_words_do_not_hide_a_random_value() -> None:
+    rng = random.Random(1)
+    assert not any(is_placeholder(make_secret(rng, kind % 3, 40).encode()) for kind in range(3000))
+
+
+def test_dull_windows_are_no_evidence() -> None:
+    for dull in (b"aaaaaaaaaaaa", b"abcdefghijkl", b"123456789012", b"eyJhbGciOiJI", b"databasetest", b"BEGINPRIVATE"):
+        assert not informative(dull), dull
+    rng = random.Random(2)
+    assert all(informative(make_secret(rng, 0, 12).encode()) for _ in range(500))
+
+
+def test_a_wordy_secret_is_no_alarm_in_prose() -> None:
+    engine = engine_for(("production-database-password-K29dLqpZx81",))
+    assert scan(engine, b"the production database password is in the vault; see production-database docs").clean
+    assert scan(engine, b"it is production-database-password-K29dLqpZx81 now").blocked
+
+
+# --- entropy, CRLF, folding ---------------------------------------------------------------------------------------
+
+
+def test_entropy_warns_of_random_runs_and_not_of_images_and_hashes() -> None:
+    rng = random.Random(3)
+    run = base64.b64encode(rng.randbytes(60))
+    hexes = rng.randbytes(40).hex().encode()
+    assert [finding.severity for finding in entropy.find(b"x " + run + b" y " + hexes)] == ["warn", "warn"]
+    image = base64.b64encode(b"\x89PNG\r\n\x1a\n" + rng.randbytes(300))
+    digest = base64.b64encode(rng.randbytes(64))
+    quiet = b'"data":"' + image + b'" sha512-' + digest + b" sha256:" + hexes + b" " + b"/usr/lib/python3" * 8
+    assert not list(entropy.find(quiet))
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        b"/x%0d%0aSet-Cookie:%20a=b",
+        b"/x%0D%0AHost%3A evil",
+        b"value\r\nX-Other: 1",
+        b"value\\r\\nContent-Length: 0",
+        b"/x%250d%250aLocation: y",
+        b"a\nGET /next HTTP/1.1",
+    ],
+)
+def test_a_line_break_that_starts_a_header_is_found(engine: Engine, text: bytes) -> None:
+    found = engine.scan(text, where=Location("header", "x-test"))
+    assert [finding.code for finding in found.findings if finding.detector == "crlf"] == ["crlf_injection"]
+    assert not [each for each in engine.scan(text, where=BODY).findings if each.detector == "crlf"]
+
+
+def test_ordinary_header_values_have_no_line_break() -> None:
+    assert not list(crlf.find(b"text/html; q=0.9, */*: %20 a%0d b"))
+
+
+def test_folding_brings_back_what_a_reader_sees() -> None:
+    assert fold.fold_text("ｇｈｐ＿𝟙𝟚 se\u200bc\u0301ret ЅЕСRЕТ ﬁ ٣ é") == "ghp_12 secret SECRET fi 3 e"
+    assert fold.fold_text("日本語 → …") == "日本語 → …"
+    assert fold.hidden("".join(chr(0xE0000 + ord(char)) for char in "secret").encode()) == b"secret"
+
+
+def test_a_credential_in_look_alikes_is_found(engine: Engine) -> None:
+    token = "AK" + "IA" + "Q3EGXN7R2PLZ5WTB"
+    assert scan(engine, f"x {token} y".encode()).blocked
+    for alike in (token.replace("A", "А"), token.replace("I", "I\u200b"), "".join(chr(ord(c) + 0xFEE0) for c in token)):
+        assert scan(engine, f"x {alike} y".encode()).blocked, alike
+
+
+# --- host names, drip ---------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    "label",
+    [
+        "4a6f686e20446f6520776173206865726521",
+        "mfrggzdfmztwq2lknnwg23tpobyxe43u",
+        "c2vjcmv0lxzhbhvlltezmzctbgvldc1raw5n",
+        "a" * 45,
+    ],
+)
+def test_labels_that_carry_data_are_found(label: str) -> None:
+    assert host_labels.HostLabels().find(f"{label}.example.com", "example.com", 0.0) is not None
+
+
+@pytest.mark.parametrize(
+    "name",
+    [
+        "www",
+        "api-v2",
+        "my-app-git-feature-login-team",
+        "d111111abcdef8",
+        "fonts-static",
+        "us-east-1.console",
+        "xn--bcher-kva",
+    ],
+)
+def test_ordinary_labels_are_not(name: str) -> None:
+    assert host_labels.HostLabels().find(f"{name}.example.com", "example.com", 0.0) is None
+
+
+def test_a_fast_stream_of_new_labels_is_found_and_a_slow_one_is_not() -> None:
+    fast, slow = host_labels.HostLabels(), host_labels.HostLabels()
+    verdicts = [fast.find(f"w{number}.example.com", "example.com", float(number)) for number in range(40)]
+    assert verdicts[10] is None
+    assert verdicts[-1] is not None
+    assert all(slow.find(f"w{number}.example.com", "example.com", 10.0 * number) is None for number in range(40))
+
+
+def test_state_is_bounded() -> None:
+    labels = host_labels.HostLabels()
+    for number in range(2000):
+        labels.find(f"a.d{number}.com", f"d{number}.com", 0.0)
+    assert len(labels._streams) <= 256
+
+
+def test_a_secret_dripped_letter_by_letter_is_found() -> None:
+    secret = make_secret(random.Random(8), 0, 40)
+    engine, drips = engine_for((secret,)), Drips()
+    found = False
+    for second, char in enumerate(secret):
+        text = drips.add("api.example.com", f"GET /v1/lookup?part={char}&n={second}".encode(), float(second))
+        found = found or scan(engine, text).blocked
+        assert not scan(engine, f"GET /v1/lookup?part={char}".encode()).blocked
+    assert found
+
+
+def test_ordinary_requests_drip_nothing() -> None:
+    engine, drips = engine_for((make_secret(random.Random(8), 0, 40),)), Drips()
+    for second in range(50):
+        assert scan(engine, drips.add("api.example.com", PROSE[second:] + b"%d" % second, float(second))).clean
