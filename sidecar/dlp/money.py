@@ -172,8 +172,8 @@ def seed_word(word: str) -> bool:
 
 
 def seed_phrase(words: list[str]) -> bool:
-    """BIP-39: 12 to 24 words of the list, the last bits being the checksum of the others."""
-    if len(words) not in (12, 15, 18, 21, 24) or len(set(words)) < 4:
+    """BIP-39: 12 to 24 words of the list, the last bits being the checksum of the others; not a part of the list."""
+    if len(words) not in (12, 15, 18, 21, 24) or len(set(words)) < 4 or words == sorted(words):
         return False
     number = 0
     for word in words:
