@@ -370,6 +370,9 @@ def decoders() -> tuple[Decoder, ...]:
     """All of them, in order of how often they have work."""
     over = (Spec(_OVER, where="prose"), Spec(_OVER_ESCAPES, where="prose"), Spec(_OVER_ENTITIES, where="prose"))
     broken = r"(?:[A-Za-z0-9]{1,11}[^A-Za-z0-9\\]{0,2}\\{1,4}[nrt]){4}"
+    # what has quotes or line ends in its shape is not found under their escapes: files quoted in JSON
+    quoted = r'\\{1,8}"[A-Za-z_]{1,24}\\{1,8}"[ ]{0,2}:[ ]{0,2}\\{1,8}"[A-Za-z0-9+/=_.~\-]{16}'
+    netrc = r"machine [!-~]{1,80}(?:\\{1,8}[nt]| )"
     entity = r"&(?:#[0-9xX]|(?:sol|plus|equals|lowbar|hyphen|dash|period|colon|amp|lt|gt|quot|apos|num|commat|percnt);)"
     group64 = ascii_group(BASE64, also="-_")
     any64 = r"[A-Za-z0-9+/_\-]"
@@ -384,6 +387,8 @@ def decoders() -> tuple[Decoder, ...]:
                     where="prose",
                 ),
                 Spec(broken, where="prose"),
+                Spec(quoted, where="prose"),
+                Spec(netrc, where="prose"),
             ),
             _local("escapes", unescape),
         ),
