@@ -57,7 +57,9 @@ class Watch:
 
     async def watch(self) -> None:
         loop = asyncio.get_running_loop()
-        self._timer = loop.call_later(self._edge.limits.head_seconds, self._look)
+        limits = self._edge.limits
+        first = min(limits.head_seconds, limits.idle_seconds, limits.stalled_seconds)
+        self._timer = loop.call_later(first, self._look)
 
     def stop(self) -> None:
         if self._timer is not None:

@@ -6,9 +6,11 @@ unless the route says otherwise; the connection goes to an address that was chec
 
 import asyncio
 import base64
+import contextlib
 import socket
+import threading
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from urllib.parse import unquote, urlsplit
 
@@ -26,7 +28,7 @@ CACHE_SECONDS = 30.0
 FAILURE_CACHE_SECONDS = 2.0
 MAX_CACHED = 1024
 MAX_LOOKUPS = 16
-"""Look-ups at once: each holds a thread of the resolver's pool until it ends, past its time limit."""
+"""Look-ups at once: each holds a thread until it ends, past its time limit."""
 MAX_ADDRESSES = 8
 READ_LIMIT = 256 * 1024
 """Bytes read ahead of a peer before it is held back."""
@@ -137,13 +139,43 @@ class Reach:
         return Destination(tuple(addresses[:MAX_ADDRESSES]), port, private=bool(private))
 
     async def _resolve(self, host: str) -> tuple[str, ...]:
-        loop = asyncio.get_running_loop()
         try:
-            async with asyncio.timeout(RESOLVE_SECONDS), self._lookups:
-                found = await loop.getaddrinfo(host, None, type=socket.SOCK_STREAM, proto=socket.IPPROTO_TCP)
+            async with asyncio.timeout(RESOLVE_SECONDS):
+                await self._lookups.acquire()
+                return await _in_thread(host, self._lookups.release)
         except (OSError, UnicodeError, TimeoutError):
             return ()
-        return tuple(dict.fromkeys(str(entry[4][0]) for entry in found))
+
+
+def _in_thread(host: str, over: Callable[[], None]) -> asyncio.Future[tuple[str, ...]]:
+    """Ask the system's resolver; `over` is called when it has let go of its thread, however late.
+
+    A thread each: the event loop's own pool (libuv's) gives look-ups two, so that two slow names would hold up all.
+    """
+    loop = asyncio.get_running_loop()
+    future: asyncio.Future[tuple[str, ...]] = loop.create_future()
+
+    def done(found: tuple[str, ...], error: Exception | None) -> None:
+        over()
+        if future.done():
+            return
+        if error is not None:
+            future.set_exception(error)
+        else:
+            future.set_result(found)
+
+    def work() -> None:
+        found, problem = (), None
+        try:
+            entries = socket.getaddrinfo(host, None, type=socket.SOCK_STREAM, proto=socket.IPPROTO_TCP)
+            found = tuple(dict.fromkeys(str(entry[4][0]) for entry in entries))
+        except Exception as error:
+            problem = error
+        with contextlib.suppress(RuntimeError):  # the loop is closed: nobody waits any more
+            loop.call_soon_threadsafe(done, found, problem)
+
+    threading.Thread(target=work, name="look-up", daemon=True).start()
+    return future
 
 
 def _read_map(connect_to: dict[str, str]) -> dict[tuple[str, int], tuple[str, int]]:

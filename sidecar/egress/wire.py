@@ -40,7 +40,7 @@ MAX_HELLO_RECORDS = 32
 """Records that a hello may come in; each makes mitmproxy read all from the start."""
 ITEM_BYTES = 128
 """What a piece of a response costs while it waits, beside its bytes."""
-_INTERIM = re.compile(rb"HTTP/1\.[01] 1(?!01)")
+_INTERIM = re.compile(rb"HTTP/1\.[01] 1(?!01)[0-9]{2}")
 
 type Commands = Generator[commands.Command, Any]
 

@@ -64,7 +64,7 @@ class Tap:
 
 @contextlib.asynccontextmanager
 async def server(
-    serve: Serve, ca: trustme.CA | None, *names: str, alpn: tuple[str, ...] = (), host: str = "127.0.0.1"
+    serve: Serve, ca: trustme.CA | None, *names: str, alpn: tuple[str, ...] = (), host: str = "127.0.0.1", port: int = 0
 ) -> AsyncIterator[int]:
     """A raw server, by TLS if it has a CA; gives its port."""
     context: ssl.SSLContext | None = None
@@ -79,7 +79,7 @@ async def server(
             await serve(reader, writer)
         writer.close()
 
-    running = await asyncio.start_server(guarded, host, 0, ssl=context, limit=8 * 1024 * 1024)
+    running = await asyncio.start_server(guarded, host, port, ssl=context, limit=8 * 1024 * 1024)
     try:
         yield running.sockets[0].getsockname()[1]
     finally:
@@ -147,6 +147,7 @@ class H2:
     conn: h2.connection.H2Connection
     status: dict[int, str] = field(default_factory=dict[int, str])
     body: dict[int, bytes] = field(default_factory=dict[int, bytes])
+    trailers: dict[int, list[tuple[bytes, bytes]]] = field(default_factory=dict[int, list[tuple[bytes, bytes]]])
     ended: set[int] = field(default_factory=set[int])
     over: bool = False
 
@@ -191,6 +192,8 @@ class H2:
             elif isinstance(event, h2.events.DataReceived):
                 self.body[event.stream_id] = self.body.get(event.stream_id, b"") + event.data
                 self.conn.acknowledge_received_data(event.flow_controlled_length, event.stream_id)
+            elif isinstance(event, h2.events.TrailersReceived):
+                self.trailers[event.stream_id] = [(bytes(name), bytes(value)) for name, value in event.headers]
             elif isinstance(event, (h2.events.StreamEnded, h2.events.StreamReset)):
                 self.ended.add(event.stream_id)
             elif isinstance(event, h2.events.ConnectionTerminated):

@@ -333,6 +333,9 @@ async def test_what_the_sidecar_may_not_do_any_more():
         "tried('write', lambda: open('/tmp/x-carboy', 'w'))\n"
         "tried('bind', lambda: socket.socket().bind(('127.0.0.1', 0)))\n"
         "tried('raw', lambda: socket.socket(socket.AF_PACKET, socket.SOCK_RAW))\n"
+        "tried('unix', lambda: socket.socket(socket.AF_UNIX))\n"
+        "tried('datagrams', lambda: socket.socketpair(socket.AF_UNIX, socket.SOCK_DGRAM))\n"
+        "[end.close() for end in socket.socketpair()]\n"
         "open(sys.argv[1] + '/own', 'w').write('x')\n"
         "socket.getaddrinfo('localhost', 80)\n"
         "import threading; t = threading.Thread(target=print, args=('thread runs',)); t.start(); t.join()\n"
@@ -351,4 +354,4 @@ async def test_what_the_sidecar_may_not_do_any_more():
     if "seccomp" in missing or "Landlock" in missing:
         pytest.skip(f"this kernel lacks: {missing}")
     assert "ESCAPED" not in out, out
-    assert out.count("held") == 7
+    assert out.count("held") == 9

@@ -1,0 +1,420 @@
+"""A bottle that opens, holds, repeats and dribbles: each must end within a limit, in bounded memory, and while it goes
+on others are served. Limits are shortened so that reaching them takes a second."""
+
+import asyncio
+import contextlib
+import time
+from collections.abc import AsyncIterator, Callable, Coroutine
+from typing import Any
+
+import psutil
+import pytest
+import trustme
+
+from sidecar.contract import Route
+from sidecar.tasks import spawn
+from tests.sidecar.attack_kit import GREETING, H2, Tap, ask, code_of, fields, read_some, server, tap, tunnel
+from tests.sidecar.proxy_kit import Bottle, authority, bottle, pem
+
+HOST, SILENT = "api.example.com", "silent.example.com"
+GET = f"GET /x HTTP/1.1\r\nHost: {HOST}\r\n\r\n".encode()
+POST = f"POST /x HTTP/1.1\r\nHost: {HOST}\r\nTransfer-Encoding: chunked\r\n\r\n".encode()
+
+
+@contextlib.asynccontextmanager
+async def running(**limits: float) -> AsyncIterator[tuple[Bottle, Tap, Tap]]:
+    """A sidecar, an upstream that answers, and one that never does."""
+    ca = authority()
+    async with tap(ca, HOST) as up, tap(ca, SILENT, reply=b"") as silent:
+        mapped = {f"{HOST}:443": f"127.0.0.1:{up.port}", f"{SILENT}:443": f"127.0.0.1:{silent.port}"}
+        routes = (Route(host=HOST), Route(host=SILENT))
+        async with bottle(*routes, extra_ca=(pem(ca),), connect_to=mapped, limits=limits) as box:
+            yield box, up, silent
+
+
+async def health(box: Bottle) -> dict[str, Any]:
+    answer, _ = await box.channel.call("health", timeout=20)
+    return answer
+
+
+async def settles(box: Bottle, **wanted: int) -> None:
+    async with asyncio.timeout(20):
+        while not wanted.items() <= (await health(box)).items():
+            await asyncio.sleep(0.05)
+
+
+async def pour(writer: asyncio.StreamWriter, chunk: bytes, total: int) -> bool:
+    """Write until it is all gone or the peer has had enough; True where it had."""
+    with contextlib.suppress(ConnectionError, TimeoutError):
+        async with asyncio.timeout(20):
+            for _ in range(total // len(chunk)):
+                if writer.transport.is_closing():
+                    return True
+                writer.write(chunk)
+                await writer.drain()
+        return False
+    return True
+
+
+async def seconds_until_closed(reader: asyncio.StreamReader, limit: float = 15) -> float:
+    started = time.monotonic()
+    with contextlib.suppress(ConnectionError):
+        async with asyncio.timeout(limit):
+            while await reader.read(65536):
+                continue
+    return time.monotonic() - started
+
+
+# --- memory ----------------------------------------------------------------------------------------------------------
+
+
+async def test_what_does_not_end_is_not_kept():
+    async with running() as (box, _, _silent):
+        process = psutil.Process(box.process.pid)
+        await ask(box, GET, f"{HOST}:443", HOST)
+        before = process.memory_info().rss
+        for name, start, chunk in (
+            ("chunk extension", POST + b"1;", b"a" * 65536),
+            ("trailers", POST + b"0\r\n", b"a: " + b"a" * 60_000 + b"\r\n"),
+            ("head", b"GET /x HTTP/1.1\r\n", b"a: " + b"a" * 60_000 + b"\r\n"),
+        ):
+            _, writer = await tunnel(box, f"{HOST}:443", HOST)
+            writer.write(start)
+            await pour(writer, chunk, 32 << 20)
+            writer.transport.abort()
+            assert process.memory_info().rss - before < 12 << 20, name
+        # pipelined behind a request that is not answered yet
+        _, writer = await tunnel(box, f"{SILENT}:443", SILENT)
+        writer.write(GET.replace(HOST.encode(), SILENT.encode()))
+        await pour(writer, b"a" * 65536, 32 << 20)
+        writer.transport.abort()
+        assert process.memory_info().rss - before < 12 << 20
+        await settles(box, live=0)
+
+
+async def test_a_hello_in_a_million_pieces_holds_up_nobody():
+    async with running() as (box, _, _silent):
+        for piece in (b"\x16\x03\x01\x00\x01a" * 10_000, b"\x16\x03\x01\x40\x00" + b"a" * 0x4000):
+            _, writer = await tunnel(box, f"{HOST}:443")
+            writer.write(b"\x16\x03\x01\x00\x04\x01\xff\xff\xff")
+            await pour(writer, piece, 2 << 20)
+            started = time.monotonic()
+            assert (await ask(box, GET, f"{HOST}:443", HOST)).startswith(b"HTTP/1.1 200")
+            assert time.monotonic() - started < 3
+            writer.transport.abort()
+
+
+async def test_http2_frames_and_header_blocks_are_bounded_before_they_are_decoded():
+    def frame(kind: int, flags: int, body: bytes) -> bytes:
+        return len(body).to_bytes(3, "big") + bytes([kind, flags]) + (1).to_bytes(4, "big") + body
+
+    letters = int("00011" * 8, 2).to_bytes(5, "big") * 20_000  # Huffman: five bits for an `a`
+    block = b"\x00\x01x\xff" + (0x7FFFFFF).to_bytes(4, "little") + letters
+    async with running() as (box, _, _silent):
+        process = psutil.Process(box.process.pid)
+        before, cpu = process.memory_info().rss, sum(process.cpu_times()[:2])
+        for data in (
+            frame(1, 0, block) + frame(9, 0, letters) * 62 + frame(9, 4, letters),
+            b"\xff\xff\xff\x00\x00\x00\x00\x00\x01" + b"a" * (8 << 20),
+        ):
+            reader, writer = await tunnel(box, f"{HOST}:443", HOST, ("h2",))
+            writer.write(GREETING + b"\x00\x00\x00\x04\x00\x00\x00\x00\x00")
+            await pour(writer, data, len(data))
+            assert await seconds_until_closed(reader) < 10
+            writer.transport.abort()
+        assert process.memory_info().rss - before < 6 << 20
+        assert sum(process.cpu_times()[:2]) - cpu < 1.5
+
+
+# --- frames that cost nothing to send -------------------------------------------------------------------------------
+
+
+async def test_rapid_resets_end_the_connection_and_leave_nothing_behind():
+    async with running(control_burst=50) as (box, up, silent):
+        client = await H2.open(box, SILENT)
+        with contextlib.suppress(ConnectionError):
+            for _ in range(300):
+                client.conn.reset_stream(client.request(fields(SILENT)), 8)
+                client.flush()
+            await client.writer.drain()
+            while await client.pump():
+                continue
+        assert client.over
+        await settles(box, live=0, upstreams=0)
+        assert len(silent.connections) <= 60
+        assert (await ask(box, GET, f"{HOST}:443", HOST)).startswith(b"HTTP/1.1 200")
+        assert len(up.connections) == 1
+
+
+@pytest.mark.parametrize("kind", ["ping", "settings"])
+async def test_floods_of_control_frames_end_the_connection(kind: str):
+    frames = {
+        "ping": b"\x00\x00\x08\x06\x00\x00\x00\x00\x00abcdefgh",
+        "settings": b"\x00\x00\x06\x04\x00\x00\x00\x00\x00",
+    }
+    one = frames[kind] + (b"\x00\x01\x00\x00\x10\x00" if kind == "settings" else b"")
+    async with running() as (box, _, _silent):
+        process = psutil.Process(box.process.pid)
+        client = await H2.open(box, HOST)
+        before = process.memory_info().rss
+        await pour(client.writer, one * 4000, 8 << 20)
+        assert await seconds_until_closed(client.reader) < 10
+        assert process.memory_info().rss - before < 8 << 20
+        client.close()
+
+
+async def test_upstream_connections_are_counted():
+    """One HTTP/2 client, an upstream that speaks HTTP/1 only: each stream has a connection of its own."""
+    async with running(upstreams=16) as (box, _, silent):
+        client = await H2.open(box, SILENT)
+        streams = [client.request(fields(SILENT)) for _ in range(40)]
+        codes = [await client.answer(stream, 10) for stream in streams[20:]]
+        assert codes.count("upstream_unreachable") == 20
+        assert silent.most <= 16
+        assert (await health(box))["upstreams"] == 16
+        client.close()
+        await settles(box, upstreams=0, live=0)
+
+
+async def test_idle_connections_do_not_keep_others_out():
+    async with running(connections=8) as (box, _, _silent):
+        idle = [await asyncio.open_connection("127.0.0.1", box.port) for _ in range(20)]
+        assert (await ask(box, GET, f"{HOST}:443", HOST)).startswith(b"HTTP/1.1 200")
+        assert (await health(box))["connections"] <= 8
+        for _, writer in idle:
+            writer.close()
+
+
+async def test_busy_connections_are_not_ended_for_new_ones():
+    async with running(connections=3) as (box, _, silent):
+        clients = [await H2.open(box, SILENT) for _ in range(3)]
+        for client in clients:
+            client.request(fields(SILENT))
+        async with asyncio.timeout(10):
+            while silent.live < 3:
+                await asyncio.sleep(0.02)
+        with contextlib.suppress(ConnectionError):
+            reader, writer = await asyncio.open_connection("127.0.0.1", box.port)
+            assert await reader.read() == b""
+            writer.close()
+        assert (await health(box))["live"] == 3
+        for client in clients:
+            client.close()
+
+
+async def test_a_fault_that_is_asked_for_again_and_again_fills_no_disk():
+    fault = "sidecar.egress.addons.gate:_names:raise"
+    async with bottle(Route(host=HOST), fault=fault) as box, box.client() as client:
+        for _ in range(60):
+            assert (await client.get(f"https://{HOST}/")).json()["code"] == "internal_error"
+        async with asyncio.timeout(10):
+            while not any("times more" in notice["text"] for notice in box.notices()):
+                await asyncio.sleep(0.05)
+        assert len(box.notices()) < 20
+
+
+# --- time -----------------------------------------------------------------------------------------------------------
+
+
+async def dribble(writer: asyncio.StreamWriter, data: bytes) -> None:
+    with contextlib.suppress(ConnectionError):
+        for byte in data:
+            writer.write(bytes([byte]))
+            await writer.drain()
+            await asyncio.sleep(0.1)
+
+
+@pytest.mark.parametrize("where", ["connect", "hello", "head"])
+async def test_a_first_request_that_dribbles_in_is_cut_off(where: str):
+    async with running(head_seconds=1.5) as (box, _, _silent):
+        if where == "connect":
+            reader, writer = await asyncio.open_connection("127.0.0.1", box.port)
+            slow = b"CONNECT " + b"a" * 1000
+        elif where == "hello":
+            reader, writer = await tunnel(box, f"{HOST}:443")
+            slow = b"\x16\x03\x01\x02\x00\x01\x00\x01\xfc\x03\x03" + b"a" * 1000
+        else:
+            reader, writer = await tunnel(box, f"{HOST}:443", HOST)
+            slow = b"GET /" + b"a" * 1000
+        sending = spawn(dribble(writer, slow), name="dribble")
+        assert await seconds_until_closed(reader) < 8
+        sending.cancel()
+        writer.transport.abort()
+        await settles(box, connections=0)
+
+
+async def test_an_idle_connection_is_closed_and_a_busy_one_is_not():
+    async with running(idle_seconds=1.0) as (box, _, _silent):
+        reader, writer = await tunnel(box, f"{HOST}:443", HOST)
+        for _ in range(4):
+            writer.write(GET)
+            assert (await asyncio.wait_for(reader.readuntil(b"ok"), 5)).startswith(b"HTTP/1.1 200")
+            await asyncio.sleep(0.5)
+        assert await seconds_until_closed(reader) < 8
+        writer.close()
+
+
+async def test_a_request_on_which_nothing_moves_ends_and_is_recorded():
+    async with running(stalled_seconds=1.0) as (box, _, _silent):
+        got = await ask(box, GET.replace(HOST.encode(), SILENT.encode()), f"{SILENT}:443", SILENT)
+        assert got == b""
+        event = await box.event(phase="closed")
+        assert (event.decision, event.code) == ("error", "killed")
+
+
+async def pings(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+    """An HTTP/2 server that is alive, and answers nothing."""
+    writer.write(b"\x00\x00\x00\x04\x00\x00\x00\x00\x00")
+    while True:
+        writer.write(b"\x00\x00\x08\x06\x00\x00\x00\x00\x00abcdefgh")
+        await writer.drain()
+        await asyncio.sleep(0.2)
+
+
+async def never(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+    await asyncio.Event().wait()
+
+
+type Serve = Callable[[asyncio.StreamReader, asyncio.StreamWriter], Coroutine[Any, Any, None]]
+
+
+@contextlib.asynccontextmanager
+async def to(serve: Serve, ca: trustme.CA, *, tls: bool = True, **limits: float) -> AsyncIterator[Bottle]:
+    async with server(serve, ca if tls else None, HOST, alpn=("h2", "http/1.1")) as port:
+        mapped = {f"{HOST}:443": f"127.0.0.1:{port}"}
+        async with bottle(Route(host=HOST), extra_ca=(pem(ca),), connect_to=mapped, limits=limits) as box:
+            yield box
+
+
+async def test_an_upstreams_pings_are_no_sign_of_life():
+    ca = authority()
+    async with to(pings, ca, stalled_seconds=1.5) as box:
+        client = await H2.open(box, HOST)
+        client.request(fields(HOST))
+        assert await seconds_until_closed(client.reader) < 8
+        assert (await box.event(phase="closed")).code == "killed"
+
+
+async def test_an_upstream_that_does_not_finish_its_handshake():
+    ca = authority()
+    async with to(never, ca, tls=False, handshake_seconds=1.0) as box:
+        started = time.monotonic()
+        assert code_of(await ask(box, GET, f"{HOST}:443", HOST)) == "upstream_tls"
+        assert time.monotonic() - started < 5
+
+
+async def echoes(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+    """Answers while it reads, and reads no more than it could write."""
+    head = await reader.readuntil(b"\r\n\r\n")
+    left = int(head.lower().partition(b"content-length: ")[2].partition(b"\r\n")[0])
+    writer.write(b"HTTP/1.1 200 OK\r\nContent-Length: %d\r\n\r\n" % left)
+    while left:
+        data = await reader.read(65536)
+        left -= len(data)
+        writer.write(data)
+        await writer.drain()
+
+
+async def test_an_answer_that_starts_before_the_request_is_read():
+    ca, size = authority(), 32 << 20
+    async with to(echoes, ca) as box, box.client() as client:
+        response = await client.post(f"https://{HOST}/x", content=b"x" * size)
+        assert len(response.content) == size
+
+
+# --- WebSocket ------------------------------------------------------------------------------------------------------
+
+UPGRADE = (
+    f"GET /ws HTTP/1.1\r\nHost: {HOST}\r\nUpgrade: websocket\r\nConnection: Upgrade\r\nSec-WebSocket-Version: 13\r\n"
+    "Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\nSec-WebSocket-Extensions: permessage-deflate\r\n\r\n"
+).encode()
+MASK = b"\0\0\0\0"
+
+
+def frame(first: int, payload: bytes, claimed: int | None = None) -> bytes:
+    return bytes([first, 0xFF]) + (len(payload) if claimed is None else claimed).to_bytes(8, "big") + MASK + payload
+
+
+@contextlib.asynccontextmanager
+async def websocket() -> AsyncIterator[tuple[Bottle, bytearray, asyncio.StreamReader, asyncio.StreamWriter]]:
+    kept = bytearray()
+
+    async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        head = await reader.readuntil(b"\r\n\r\n")
+        assert b"permessage-deflate" not in head
+        writer.write(
+            b"HTTP/1.1 101 Switching Protocols\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n"
+            b"Sec-WebSocket-Accept: s3pPLMBiTxaQ9kYGzzhZRbK+xOo=\r\n"
+            b"Sec-WebSocket-Extensions: permessage-deflate\r\n\r\n"
+        )
+        while data := await reader.read(65536):
+            kept.extend(data[-1000:])
+
+    ca = authority()
+    async with to(serve, ca) as box:
+        reader, writer = await tunnel(box, f"{HOST}:443", HOST)
+        writer.write(UPGRADE)
+        head = await asyncio.wait_for(reader.readuntil(b"\r\n\r\n"), 10)
+        assert head.startswith(b"HTTP/1.1 101")
+        assert b"permessage-deflate" not in head
+        yield box, kept, reader, writer
+        writer.transport.abort()
+
+
+@pytest.mark.parametrize(
+    "data",
+    [
+        frame(0xC1, b"compressed"),
+        frame(0xA1, b"reserved bit"),
+        frame(0x83, b"reserved kind"),
+        frame(0x89, b"a" * 200),
+        frame(0x09, b"a fragmented ping"),
+        frame(0x80, b"a continuation of nothing"),
+        frame(0x01, b"first") + frame(0x81, b"not a continuation"),
+        b"\x81\x05hello",
+        frame(0x81, b"x", claimed=1 << 63),
+        frame(0x81, b"\xff\xfe\xfd not text"),
+        GET,
+    ],
+    ids=["rsv1", "rsv2", "kind", "ping", "fragment", "orphan", "interleaved", "unmasked", "huge", "utf8", "http"],
+)
+async def test_what_is_no_websocket_ends_it(data: bytes):
+    async with websocket() as (box, kept, reader, writer):
+        writer.write(data)
+        assert await seconds_until_closed(reader) < 8
+        assert b"hello" not in kept
+        assert b"GET" not in kept
+        assert b"compressed" not in kept
+        await settles(box, live=0)
+
+
+async def test_frames_of_any_size_pass_in_bounded_memory():
+    async with websocket() as (box, _, _reader, writer):
+        process = psutil.Process(box.process.pid)
+        before = process.memory_info().rss
+        size = 48 << 20
+        writer.write(frame(0x82, b"", claimed=size))
+        assert not await pour(writer, b"a" * 65536, size)
+        for _ in range(20_000):
+            writer.write(b"\x00\x80" + MASK)
+        await writer.drain()
+        assert process.memory_info().rss - before < 24 << 20
+
+
+async def test_a_dribbling_answer_keeps_its_connection():
+    """Events far apart, each well inside the limit, over more than the limit."""
+
+    async def events(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        await reader.readuntil(b"\r\n\r\n")
+        writer.write(b"HTTP/1.1 200 OK\r\nContent-Type: text/event-stream\r\n\r\n")
+        for _ in range(8):
+            writer.write(b"data: x\n\n")
+            await writer.drain()
+            await asyncio.sleep(0.5)
+
+    ca = authority()
+    async with to(events, ca, stalled_seconds=2.0) as box:
+        reader, writer = await tunnel(box, f"{HOST}:443", HOST)
+        writer.write(GET)
+        assert (await read_some(reader, quiet=1.9)).count(b"data: x") == 8
+        writer.close()
