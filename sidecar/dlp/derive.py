@@ -365,67 +365,67 @@ _FOLDED_UNITS = (
 # --- what gives each away -----------------------------------------------------------------------------------------
 
 
-@cache
-def decoders() -> tuple[Decoder, ...]:
-    """All of them, in order of how often they have work."""
-    over = (Spec(_OVER, where="prose"), Spec(_OVER_ESCAPES, where="prose"), Spec(_OVER_ENTITIES, where="prose"))
-    broken = r"(?:[A-Za-z0-9]{1,11}[^A-Za-z0-9\\]{0,2}\\{1,4}[nrt]){4}"
+def _prose(*sources: str) -> tuple[Spec, ...]:
+    """Signs of characters that stand in no long run."""
+    return tuple(Spec(source, where="prose") for source in sources)
+
+
+_ESCAPE_SIGNS = _prose(
+    rf"\\u(?:{_FOLDED_UNITS})|\\x[2-7][0-9A-Fa-f]|\\[01][0-7]{{2}}\\[01][0-7]|\\/[A-Za-z0-9]",
+    # lines so short that no piece of a secret would be whole
+    r"(?:[A-Za-z0-9]{1,11}[^A-Za-z0-9\\]{0,2}\\{1,4}[nrt]){4}",
     # what has quotes or line ends in its shape is not found under their escapes: files quoted in JSON
-    quoted = r'\\{1,8}"[A-Za-z_]{1,24}\\{1,8}"[ ]{0,2}:[ ]{0,2}\\{1,8}"[A-Za-z0-9+/=_.~\-]{16}'
-    netrc = r"machine [!-~]{1,80}(?:\\{1,8}[nt]| )"
-    entity = r"&(?:#[0-9xX]|(?:sol|plus|equals|lowbar|hyphen|dash|period|colon|amp|lt|gt|quot|apos|num|commat|percnt);)"
-    group64 = ascii_group(BASE64, also="-_")
-    any64 = r"[A-Za-z0-9+/_\-]"
+    r'\\{1,8}"[A-Za-z_]{1,24}\\{1,8}"[ ]{0,2}:[ ]{0,2}\\{1,8}"[A-Za-z0-9+/=_.~\-]{16}',
+    r"machine [!-~]{1,80}(?:\\{1,8}[nt]| )",
+)
+_ENTITY_NAMES = "sol|plus|equals|lowbar|hyphen|dash|period|colon|amp|lt|gt|quot|apos|num|commat|percnt"
+
+
+def _of_text() -> tuple[Decoder, ...]:
+    """What takes escapes and disguises off."""
+    wide = r"[A-Za-z0-9]\x00[A-Za-z0-9]\x00[A-Za-z0-9]\x00[A-Za-z0-9]\x00"
     return (
-        Decoder("folded", (Spec(fold.search_source(), where="prose"),), _local("folded", _folded)),
-        Decoder("url", (Spec(r"%[0-9A-Fa-f]{2}", where="prose"),), _local("url", percent)),
-        Decoder(
-            "escapes",
-            (
-                Spec(
-                    rf"\\u(?:{_FOLDED_UNITS})|\\x[2-7][0-9A-Fa-f]|\\[01][0-7]{{2}}\\[01][0-7]|\\/[A-Za-z0-9]",
-                    where="prose",
-                ),
-                Spec(broken, where="prose"),
-                Spec(quoted, where="prose"),
-                Spec(netrc, where="prose"),
-            ),
-            _local("escapes", unescape),
-        ),
-        Decoder("entities", (Spec(entity, where="prose"),), _local("entities", entities)),
-        Decoder(
-            "wide",
-            (Spec(r"[A-Za-z0-9]\x00[A-Za-z0-9]\x00[A-Za-z0-9]\x00[A-Za-z0-9]\x00", where="prose"),),
-            _local("wide", _wide),
-        ),
-        # a short run may be text as a whole; inside a long one, chance must not make text of an image
-        Decoder(
-            "base64",
-            (
-                Spec(rf"(?:{group64}){{8}}", where="run"),
-                Spec(rf"[^A-Za-z0-9+/_\-]{any64}{{0,3}}(?:{group64}){{6}}", where="run"),
-            ),
-            _base64,
-        ),
+        Decoder("folded", _prose(fold.search_source()), _local("folded", _folded)),
+        Decoder("url", _prose(r"%[0-9A-Fa-f]{2}"), _local("url", percent)),
+        Decoder("escapes", _ESCAPE_SIGNS, _local("escapes", unescape)),
+        Decoder("entities", _prose(rf"&(?:#[0-9xX]|(?:{_ENTITY_NAMES});)"), _local("entities", entities)),
+        Decoder("wide", _prose(wide), _local("wide", _wide)),
+        Decoder("overlaid", _prose(_OVER, _OVER_ESCAPES, _OVER_ENTITIES), _overlaid, outer=True),
+    )
+
+
+def _of_runs() -> tuple[Decoder, ...]:
+    """What decodes runs of an alphabet. A short run may be text as a whole; inside a long one, chance must not make
+    text of an image (`bits.ascii_islands` looks there for base64)."""
+    group = ascii_group(BASE64, also="-_")
+    start = rf"[^A-Za-z0-9+/_\-][A-Za-z0-9+/_\-]{{0,3}}(?:{group}){{6}}"
+    letters = ("[A-Z2-7]", "[a-z2-7]")
+    return (
+        Decoder("base64", (Spec(f"(?:{group}){{8}}", where="run"), Spec(start, where="run")), _base64),
         Decoder(
             "hex",
             (
                 Spec(r"(?:[2-7][0-9A-Fa-f]){12}", where="run"),
                 Spec(r"[0-9A-Fa-f]{64}", where="blob"),
-                Spec(r"(?:[2-7][0-9A-Fa-f][^0-9A-Za-z]{1,2}(?:0?[xX])?){6}", where="prose"),
+                *_prose(r"(?:[2-7][0-9A-Fa-f][^0-9A-Za-z]{1,2}(?:0?[xX])?){6}"),
             ),
             _hex,
         ),
         Decoder(
             "base32",
             (
-                *(Spec(f"{letters}{{32}}", where="run") for letters in ("[A-Z2-7]", "[a-z2-7]")),
-                *(Spec(f"{letters}{{64}}", where="blob") for letters in ("[A-Z2-7]", "[a-z2-7]")),
+                *(Spec(f"{each}{{32}}", where="run") for each in letters),
+                *(Spec(f"{each}{{64}}", where="blob") for each in letters),
             ),
             _base32,
         ),
-        Decoder("gzip", (Spec(_GZIP_SIGN, where="prose"),), _gzip),
-        Decoder("overlaid", over, _overlaid, outer=True),
-        Decoder("overlaid-gzip", (Spec("h4Si|U4fV|Is4H", where="prose"),), _overlaid_gzip, outer=True),
-        Decoder("binary-gzip", (Spec(r"\x1f\x8b\x08", where="prose"),), _binary_gzip),
+        Decoder("gzip", _prose(_GZIP_SIGN), _gzip),
+        Decoder("overlaid-gzip", _prose("h4Si|U4fV|Is4H"), _overlaid_gzip, outer=True),
+        Decoder("binary-gzip", _prose(r"\x1f\x8b\x08"), _binary_gzip),
     )
+
+
+@cache
+def decoders() -> tuple[Decoder, ...]:
+    """All of them."""
+    return (*_of_text(), *_of_runs())
