@@ -72,3 +72,8 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
     for item in items:
         if item.path.relative_to(config.rootpath).as_posix().startswith(FORKING):
             item.add_marker(pytest.mark.filterwarnings(f"ignore:{FORK_WARNING}"))
+
+
+def pytest_make_parametrize_id(config: pytest.Config, val: object, argname: str) -> str | None:
+    """Long bytes are named by their argument: compressed ones hold the time, and each worker would name them otherwise."""
+    return argname if isinstance(val, bytes) and len(val) > 32 else None
