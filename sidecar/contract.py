@@ -10,6 +10,7 @@ from typing import Annotated, Any, Literal, Self
 
 from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
 
+from sidecar.allowance import Allowance, IntentEvent, Metered, UsageEvent, WindowEvent
 from sidecar.patterns import Pattern
 from sidecar.secret import Secret
 
@@ -200,14 +201,16 @@ def host_pattern(value: str) -> str:
 class Policy(Wire):
     """What one bottle may do, as its sidecar holds it. Replaced whole; a bad one leaves the last good one in force.
 
-    `provider_hosts` are the routes that came from the agent's provider (its LLM API): metered, and `redact` by
-    default. `version` grows by one with every change and is acknowledged. `hold_seconds` is how long whoever asks the
-    operator is kept waiting: a held request ends with 403 then, a tool call with "pending".
+    `provider_hosts` are the routes that came from the agent's provider (its LLM API): `redact` by default. `metered`
+    says whose tokens a host costs (docs/metering.md). `version` grows by one with every change and is acknowledged.
+    `hold_seconds` is how long whoever asks the operator is kept waiting: a held
+    request ends with 403 then, a tool call with "pending".
     """
 
     version: int = 1
     routes: tuple[Route, ...] = ()
     provider_hosts: tuple[str, ...] = ()
+    metered: tuple[Metered, ...] = ()
     log: Literal[0, 1, 2] = 0
     supervise: bool = True
     hold_seconds: Annotated[float, Field(gt=0, le=3600)] = 300.0
@@ -241,6 +244,8 @@ class SidecarConfig(Wire):
     slug: str
     session_id: str
     policy: Policy
+    allowance: Allowance | None = None
+    """None until one comes: metered hosts are refused."""
     upstream: UpstreamSettings = UpstreamSettings()
     ca_cert_pem: str
     ca_key_pem: Secret
@@ -255,7 +260,7 @@ class SidecarConfig(Wire):
 
 # --- control channel ----------------------------------------------------------------------------------------------
 
-ControlOp = Literal["configure", "listen", "policy", "secrets", "ack", "decision", "health", "stop"]
+ControlOp = Literal["configure", "listen", "policy", "secrets", "ack", "decision", "allowance", "health", "stop"]
 
 
 class Request(Wire):
@@ -279,7 +284,7 @@ class Reply(Wire):
 
 
 class Note(Wire):
-    """Sidecar (or holder) → host, unasked: `spooled` (events are on disk), `exited`, `title` …"""
+    """Sidecar (or holder) → host, unasked: `spooled` (events are on disk), `lease` (LeaseNote), `exited`, `title` …"""
 
     v: int = WIRE_VERSION
     note: str
@@ -299,6 +304,7 @@ class EgressEvent(Wire):
     `code` is stable and documented (docs/errors.md): `ok`, `host_not_allowed`, `port_not_allowed`,
     `method_not_allowed`, `path_not_allowed`, `header_not_allowed`, `names_disagree`, `git_push_refused`,
     `git_fetch_not_allowed`, `private_address`, `body_too_large`, `placeholder_misplaced`, `credential_missing`,
+    `budget_exhausted`, `budget_unknown`, `budget_cutoff`,
     `not_http`, `upstream_unreachable`, `upstream_tls`, `internal_error`, `killed` …
     `bytes_up`/`bytes_down` count body bytes; `ms` is from the request's first byte to the response's last.
     """
@@ -391,4 +397,6 @@ def routes_hash(routes: tuple[Route, ...]) -> str:
     return hashlib.sha256(text.encode()).hexdigest()[:16]
 
 
-SpoolEvent = Annotated[EgressEvent | NoticeEvent | ProposalEvent, Field(discriminator="kind")]
+SpoolEvent = Annotated[
+    EgressEvent | NoticeEvent | ProposalEvent | IntentEvent | UsageEvent | WindowEvent, Field(discriminator="kind")
+]
