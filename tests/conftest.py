@@ -75,5 +75,5 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
 
 
 def pytest_make_parametrize_id(config: pytest.Config, val: object, argname: str) -> str | None:
-    """Long bytes are named by their argument: compressed ones hold the time, and each worker has another name for it."""
+    """Long bytes are named by their argument: compressed ones hold the time, and each worker has another name."""
     return argname if isinstance(val, bytes) and len(val) > 32 else None
