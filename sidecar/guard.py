@@ -6,7 +6,9 @@ nothing it swallows lets a request through.
 import asyncio
 import inspect
 import logging
-from collections.abc import Awaitable, Callable, Coroutine, Sequence
+from collections.abc import AsyncGenerator, Awaitable, Callable, Coroutine, Sequence
+from contextlib import asynccontextmanager
+from contextvars import ContextVar
 from typing import Any, Protocol, cast
 
 from mitmproxy import flow as mflow
@@ -20,6 +22,24 @@ log = logging.getLogger(__name__)
 HOOK_SECONDS = 60.0
 """For one asynchronous hook. The longest regular wait is a look-up (10 s)."""
 BEFORE_SENT = frozenset({"http_connect", "requestheaders", "request"})
+
+_limit: ContextVar[asyncio.Timeout | None] = ContextVar("hook_limit", default=None)
+
+
+@asynccontextmanager
+async def patient(flow: HTTPFlow, seconds: float) -> AsyncGenerator[None]:
+    """Inside a hook of `flow`: what happens here may take `seconds`, since somebody is asked. The usual limit begins
+    anew afterwards. Until then the client's leaving ends the connection."""
+    limit, exchange, loop = _limit.get(), exchange_of(flow), asyncio.get_running_loop()
+    exchange.held += 1
+    if limit is not None:
+        limit.reschedule(loop.time() + seconds + HOOK_SECONDS)
+    try:
+        yield
+    finally:
+        exchange.held -= 1
+        if limit is not None and not limit.expired():
+            limit.reschedule(loop.time() + HOOK_SECONDS)
 
 
 class Recorder(Protocol):
@@ -60,7 +80,8 @@ class Guard:
 
     async def _wait(self, name: str, data: object, waiting: Awaitable[None], rest: list[HookFunction]) -> None:
         try:
-            async with asyncio.timeout(self._seconds):
+            async with asyncio.timeout(self._seconds) as limit:
+                _limit.set(limit)
                 await waiting
                 for function in rest:
                     if _settled(name, data):
@@ -71,7 +92,8 @@ class Guard:
         except Exception as error:
             self.failed(name, data, error)
         except asyncio.CancelledError:
-            self.failed(name, data, InterruptedError("cancelled"))
+            if not (isinstance(data, HTTPFlow) and exchange_of(data).closed):  # else its connection has ended
+                self.failed(name, data, InterruptedError("cancelled"))
             raise
 
     def failed(self, where: str, data: object, error: BaseException) -> None:

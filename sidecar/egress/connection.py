@@ -153,7 +153,7 @@ class Edge(LiveConnectionHandler):
 
     async def server_event(self, event: events.Event) -> None:
         closed = isinstance(event, events.ConnectionClosed) and event.connection is self.client
-        if closed and any(exchange_of(flow).source is not None for flow in self.live.values()):
+        if closed and any(_waits(exchange_of(flow)) for flow in self.live.values()):
             # the layers would only look at this after the answer that is being waited for
             self.end("the client is gone")
             return
@@ -377,6 +377,10 @@ async def _drain(io: ConnectionIO) -> None:
     except OSError:
         if io.handler is not None:
             io.handler.cancel("its peer is gone")
+
+
+def _waits(exchange: Exchange) -> bool:
+    return exchange.source is not None or exchange.held > 0
 
 
 def _still_allowed(exchange: Exchange, policy: CompiledPolicy) -> bool:

@@ -60,6 +60,8 @@ class Exchange:
     """Where a local answer comes from that takes its time."""
     max_body: int = 64 * 1024
     """Of a request that no route decides on."""
+    held: int = 0
+    """How many checks have it wait for somebody's answer."""
     sent: bool = False
     ended_by: Literal["", "client", "upstream"] = ""
     """Which side broke it off."""
