@@ -210,6 +210,11 @@ class CarboyApp(Working, App[None], inherit_bindings=False):
 
         self.push_screen(SettingsScreen())
 
+    def action_secrets(self) -> None:
+        from app.screens.secrets import SecretsScreen
+
+        self.push_screen(SecretsScreen())
+
     def action_themes(self) -> None:
         from app.screens.theme_picker import ThemePicker
 

@@ -63,6 +63,8 @@ COMMANDS: tuple[Command, ...] = (
     Command("theme", "T", "Change the theme…", "Dark, light or high contrast", "View", "app.themes", "app"),
     Command("doctor", "D", "Doctor", "What works here, what is missing, how to get it", "carboy", "app.doctor", "app"),
     Command("settings", "comma", "Settings", "Every setting, and where it came from", "carboy", "app.settings", "app"),
+    Command("secrets", "S", "Secrets", "Names in the system keyring; set one, remove one", "carboy", "app.secrets",
+            "app"),
     Command("help", "question_mark", "Keys", "All keys", "carboy", "app.help", "app", short="keys", footer=20),
     Command("palette", "colon", "Commands", "Find a command or a bottle by name", "carboy", "app.palette", "app",
             short="commands", footer=19),

@@ -13,6 +13,7 @@ import sys
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
+from app import keyrings
 from app.core.model import BackendReport, Doctor, DoctorCheck
 from app.paths import MAX_RUN_PATH, Paths
 
@@ -110,15 +111,8 @@ def cgroup_check() -> DoctorCheck:
 
 
 def keyring_check() -> DoctorCheck:
-    fix = "Install and unlock GNOME Keyring or KWallet, or pass secrets as environment variables of the same name"
-    import keyring
-    from keyring.backends.fail import Keyring as NoKeyring
-
-    backend = keyring.get_keyring()
-    # the chainer is what `keyring` puts over several backends; with none in it there is nothing to ask
-    missing = isinstance(backend, NoKeyring) or getattr(backend, "backends", True) in ([], ())
-    text = "none" if missing else str(getattr(backend, "name", type(backend).__name__))
-    return DoctorCheck(name="keyring", ok=not missing, text=text, fix=fix)
+    chosen = keyrings.choose()
+    return DoctorCheck(name="keyring", ok=chosen.backend is not None, text=chosen.name or chosen.why, fix=keyrings.WAYS)
 
 
 def config_check() -> DoctorCheck:

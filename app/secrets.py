@@ -5,11 +5,12 @@ when it is first asked, never before.
 """
 
 import threading
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any, Literal
 
-from app.errors import CarboyError
+from app import keyrings
+from app.errors import CarboyError, NotFound
 from sidecar.secret import Secret
 
 SERVICE = "carboy"
@@ -17,10 +18,8 @@ ANSWER_SECONDS = 5.0
 """A keyring that waits for a dialog on a screen nobody sees must not hang a launch."""
 type Source = Literal["keyring", "environment", "request", "missing"]
 
-NO_KEYRING = (
-    "Install and unlock a keyring (GNOME Keyring or KWallet on Linux, Keychain on macOS), or pass the secret in an "
-    "environment variable of the same name"
-)
+STORE_SECONDS = 60.0
+"""Storing may wait for the person who unlocks it."""
 
 
 @dataclass(frozen=True)
@@ -51,39 +50,59 @@ def locate(
 
 def store(name: str, value: Secret) -> None:
     """Put a secret into the keyring. Raises CarboyError where there is none: it is never put anywhere else."""
-    backend = _backend()
-    if backend is None:
-        raise CarboyError("There is no system keyring here to store a secret in", NO_KEYRING, "no_keyring")
-    try:
-        backend.set_password(SERVICE, name, value.reveal())
-    except Exception as error:  # every backend has errors of its own; their text may repeat the value
-        raise CarboyError(
-            f"The keyring refused the secret ({type(error).__name__})", NO_KEYRING, "no_keyring"
-        ) from None
+    chosen = keyrings.choose()
+    if chosen.backend is None:
+        raise CarboyError(f"{chosen.why}: {name} was not stored", keyrings.WAYS, "no_keyring")
+    _asked(lambda: chosen.backend.set_password(SERVICE, name, value.reveal()))
 
 
 def remove(name: str) -> None:
-    backend = _backend()
-    try:
-        if backend is not None:
-            backend.delete_password(SERVICE, name)
-    except Exception as error:
-        raise CarboyError(
-            f"The keyring has no secret {name!r}, or is locked ({type(error).__name__})", "", "not_found"
-        ) from None
+    """Take it out of the keyring. Raises NotFound where it is not there."""
+    chosen = keyrings.choose()
+    if chosen.backend is None:
+        raise CarboyError(f"{chosen.why}: {name} cannot be removed", keyrings.WAYS, "no_keyring")
+
+    def take_out() -> bool:
+        if chosen.backend.get_password(SERVICE, name) is None:
+            return False
+        chosen.backend.delete_password(SERVICE, name)
+        return True
+
+    if not _asked(take_out):
+        raise NotFound(f"The keyring has no secret {name}", "`carboy secret list` shows them", "no_such_secret")
 
 
 def keyring_name() -> str | None:
     """Which keyring answers here, for `doctor`; None without one."""
-    backend = _backend()
-    return None if backend is None else str(getattr(backend, "name", type(backend).__name__))
+    return keyrings.choose().name
+
+
+def _asked[T](work: Callable[[], T]) -> T:
+    """Ask the keyring, on a thread of its own: one that hangs is given up. Its own errors are not passed on, since
+    their text may repeat the value."""
+    done: list[T] = []
+    failed: list[str] = []
+
+    def run() -> None:
+        try:
+            done.append(work())
+        except Exception as error:
+            failed.append(type(error).__name__)
+
+    worker = threading.Thread(target=run, daemon=True, name="keyring")
+    worker.start()
+    worker.join(STORE_SECONDS)
+    if done:
+        return done[0]
+    why = f"refused ({failed[0]})" if failed else "did not answer: it may wait for you to unlock it"
+    raise CarboyError(f"The keyring {why}", keyrings.WAYS, "no_keyring")
 
 
 class _Keyring:
     """Look-ups of one pass: a keyring that failed or hung once is not asked again."""
 
     def __init__(self) -> None:
-        self._backend: Any = _backend()
+        self._backend: Any = keyrings.choose().backend
 
     def get(self, name: str) -> str | None:
         if self._backend is None:
@@ -102,16 +121,3 @@ class _Keyring:
             answer.append(self._backend.get_password(SERVICE, name))
         except Exception:  # locked, cancelled, no bus …: as if it had none
             return
-
-
-def _backend() -> Any:
-    """The system's keyring; None where there is none, or only one that keeps plain text."""
-    import keyring
-    from keyring.backends import fail, null
-
-    try:
-        backend = keyring.get_keyring()
-    except Exception:
-        return None
-    plain = type(backend).__module__.startswith("keyrings.alt")
-    return None if plain or isinstance(backend, fail.Keyring | null.Keyring) else backend

@@ -1,5 +1,5 @@
-"""`carboy give`: values for secrets that a running bottle's sidecar lacks. They are never arguments, never printed, and
-never kept: they go from the environment, a descriptor or a hidden prompt to the controller."""
+"""`carboy secret` and `carboy give`: values on their way to the controller. They are never arguments and never printed:
+they come from a hidden prompt, stdin, a descriptor or the environment, and are kept by the keyring alone."""
 
 import getpass
 import os
@@ -8,9 +8,10 @@ from typing import TYPE_CHECKING
 
 import click
 
-from app.cli.output import json_option, line, note, print_json, run
+from app.cli.output import ago, json_option, line, note, print_json, run, table, with_client
 from app.core.model import BottleView
 from app.errors import CarboyError
+from app.processes.private import keep_to_itself
 from sidecar.secret import Secret
 
 if TYPE_CHECKING:
@@ -18,6 +19,61 @@ if TYPE_CHECKING:
 
 MAX_BYTES = 64 * 1024
 """Of a secret: a key file in PEM has some 3 kB."""
+
+
+@click.group()
+def secret() -> None:
+    """Secrets in the system keyring: names and times are listed, values never."""
+
+
+@secret.command("set")
+@click.argument("name")
+@click.option("--fd", type=int, help="Read the value from this descriptor.")
+@json_option
+def set_(name: str, fd: int | None, as_json: bool) -> None:
+    """Put a secret into the system keyring. The value is asked for without echo, or read from stdin where that is no
+    terminal, or from --fd; one newline at its end is left out."""
+    value = Secret(_given(name, fd))
+    view = with_client(lambda client: client.set_secret(name, value))
+    if as_json:
+        print_json(view)
+    else:
+        line(f"{name} is in {view.keyring}")
+
+
+@secret.command("list")
+@json_option
+def list_(as_json: bool) -> None:
+    """List the secrets that carboy put into the keyring."""
+    view = with_client(lambda client: client.vault())
+    if as_json:
+        print_json(view)
+        return
+    rows = [(item.name, ago(item.set_at), ago(item.used_at) or "never") for item in view.secrets]
+    print(table(rows, ("NAME", "SET", "USED")) if rows else "no secrets")
+    if view.hint:
+        note(view.hint)
+
+
+@secret.command("rm")
+@click.argument("name")
+@json_option
+def rm(name: str, as_json: bool) -> None:
+    """Remove a secret from the keyring. Running bottles keep what they have."""
+    view = with_client(lambda client: client.remove_secret(name))
+    print_json(view) if as_json else line(f"{name} is removed")
+
+
+def _given(name: str, fd: int | None) -> str:
+    """A value that was handed over for being kept."""
+    keep_to_itself()
+    if fd is not None or not sys.stdin.isatty():
+        value = _from_descriptor(sys.stdin.fileno() if fd is None else fd)
+    else:
+        value = getpass.getpass(f"{name}: ", stream=sys.stderr)
+    if not value:
+        raise CarboyError(f"The value for {name} is empty", "", "secret_missing")
+    return value
 
 
 @click.command()
@@ -56,6 +112,7 @@ async def _lacking(client: "Client", slug: str) -> tuple[str, ...]:
 
 
 def _value(name: str, fd: int | None) -> Secret:
+    keep_to_itself()
     if fd is not None:
         value = _from_descriptor(fd)
     elif os.environ.get(name):

@@ -11,6 +11,7 @@ import aiohttp
 import orjson
 from pydantic import BaseModel, TypeAdapter
 
+from app.client.operator import OperatorCalls
 from app.client.start import ensure
 from app.client.streams import Backoff, RemoteTerminal, event_messages, lost
 from app.core.approvals import ApproveBody, ProposalView, RejectBody, RoutesEdit, RoutesView
@@ -41,7 +42,7 @@ _VIEWS = TypeAdapter(list[BottleView])
 _PROPOSALS = TypeAdapter(list[ProposalView])
 
 
-class Client:
+class Client(OperatorCalls):
     """Speaks to the controller of this user. Make one with `await Client.connect()`, end it with `close()`.
 
     `on_state` is told when the event stream is lost and when it is back.

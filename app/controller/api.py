@@ -8,7 +8,7 @@ import time
 from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import orjson
 from aiohttp import web
@@ -32,6 +32,9 @@ from app.errors import CarboyError, NotFound, Refused
 from app.paths import Paths
 from app.store.base import EventQuery, Store
 
+if TYPE_CHECKING:
+    from app.controller.operator_api import Operator
+
 
 @dataclass
 class Parts:
@@ -47,6 +50,7 @@ class Parts:
     started_at: float = field(default_factory=time.time)
     warnings: list[str] = field(default_factory=list)
     proposals: Proposals | None = None
+    operator: "Operator | None" = None
     looked_at: Callable[[Path], Awaitable[None]] | None = None
     """Told which project's agents a client shows, so that changes of them are told as well."""
 

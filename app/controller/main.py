@@ -21,6 +21,7 @@ import orjson
 
 from app.errors import NO_ROOM, CarboyError, disk_full
 from app.paths import Paths, private_folder
+from app.processes.private import keep_to_itself
 
 if TYPE_CHECKING:
     from app.controller.wiring import Wired
@@ -125,6 +126,7 @@ def serve(*, detached: bool = False, ready_fd: int | None = None) -> int:
                 return 0
             raise CarboyError("A controller is running already", "Stop it with: carboy serve --stop", "controller_runs")
         configure_logging()
+        keep_to_itself()
         asyncio.run(Controller(paths, herald).run())
     except CarboyError as error:
         herald.failed(error)

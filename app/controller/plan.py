@@ -150,7 +150,7 @@ def missing_secret(names: tuple[str, ...], used_by: str) -> CarboyError:
     said = " or ".join(names)
     return CarboyError(
         f"The secret {said} is missing ({used_by} needs it)",
-        f"Set the environment variable {said}, or store it with `keyring set carboy {names[0]}`",
+        f"Set the environment variable {said}, or store it: carboy secret set {names[0]}",
         "secret_missing",
     )
 

@@ -14,10 +14,12 @@ from app.controller.doctor_api import diagnose
 from app.controller.events import Bus
 from app.controller.history import History
 from app.controller.ingest import Ingest, Tally
+from app.controller.operator_api import Operator
 from app.controller.proposals import Proposals
 from app.controller.server import Activity, Server
 from app.controller.session import Session
 from app.controller.sessions import Sessions
+from app.controller.vault import Vault
 from app.controller.watcher import Watcher
 from app.core.model import LIVE, Catalogue, StreamEvent
 from app.core.schema import Settings
@@ -77,14 +79,15 @@ async def wire(paths: Paths, stack: AsyncExitStack, stop: Callable[[], None]) ->
     ingest.told.proposed, ingest.told.kept = proposals.opened, proposals.requests
     sessions.on_sidecar = proposals.tell
     history.also = proposals.ended
-    sessions.planned = lambda session: _audit_secrets(audit, session)
+    vault = Vault(store, audit)
+    sessions.planned = lambda session: _audit_secrets(audit, vault, session)
     await _find_again(sessions, audit)
     await proposals.start()
     watcher = await _watch(paths, bus, stack, warnings)
     activity = Activity()
     parts = Parts(
         paths, store, bus, audit, sessions, lambda: diagnose(sessions.reports), stop,
-        warnings=warnings, proposals=proposals, looked_at=watcher.add_project,
+        warnings=warnings, proposals=proposals, operator=Operator(vault), looked_at=watcher.add_project,
     )  # fmt: skip
     server = Server(parts, paths.controller_socket, activity)
     stack.push_async_callback(server.close)
@@ -116,11 +119,12 @@ async def _find_again(sessions: Sessions, audit: Audit) -> None:
         await audit.record("cleanup", actor="controller", removed=list(report.removed), may_wait=True)
 
 
-async def _audit_secrets(audit: Audit, session: Session) -> None:
+async def _audit_secrets(audit: Audit, vault: Vault, session: Session) -> None:
     """Which secrets a launch uses, by name, on record before any sidecar has them."""
     used = session.record.secrets
     if used:
         await audit.record("secrets-used", slug=session.slug, session_id=session.id, secrets=dict(used))
+        await vault.used(name for name, source in used.items() if source == "keyring")
 
 
 async def _watch(paths: Paths, bus: Bus, stack: AsyncExitStack, warnings: list[str]) -> Watcher:

@@ -91,7 +91,7 @@ def _check_env(parsed: BottleFile) -> None:
 
 def secret_hint(name: str) -> str:
     """How to give a bottle the use of a credential without the credential."""
-    return f"Run `keyring set carboy {name}` and write `{name}: {{secret: {name}}}`: the bottle gets a placeholder"
+    return f"Run `carboy secret set {name}` and write `{name}: {{secret: {name}}}`: the bottle gets a placeholder"
 
 
 def _check_routes(parsed: BottleFile, shared: SharedDomain) -> None:

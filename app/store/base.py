@@ -10,11 +10,12 @@ from dataclasses import dataclass
 from typing import Any
 
 from app.core.model import BottleView, StreamEvent
+from app.core.notices import Notice
 from app.errors import CarboyError
 from app.store.chain import AuditRow
 from sidecar.spool import Position
 
-__all__ = ["Asker", "Decided", "EventQuery", "NewEvent", "Position", "ProposalRow", "Store"]
+__all__ = ["Asker", "Decided", "EventQuery", "NewEvent", "Position", "ProposalRow", "SecretName", "Store"]
 
 
 @dataclass(frozen=True)
@@ -96,6 +97,15 @@ class Asker:
     scope: str
 
 
+@dataclass(frozen=True)
+class SecretName:
+    """What is remembered of a secret: never its value."""
+
+    name: str
+    set_at: float
+    used_at: float | None = None
+
+
 class Store(ABC):
     """Everything carboy remembers. Every call is atomic and has been written durably when it returns."""
 
@@ -172,6 +182,38 @@ class Store(ABC):
     @abstractmethod
     async def told(self, asker: str) -> None:
         """The sidecar has been told."""
+
+    @abstractmethod
+    async def secret_names(self) -> list[SecretName]:
+        """Secrets that were put into the keyring, by name."""
+
+    @abstractmethod
+    async def secret_set(self, name: str, at: float) -> None:
+        """A secret of this name is in the keyring since `at`."""
+
+    @abstractmethod
+    async def secret_gone(self, name: str) -> bool:
+        """It is there no more. False where it was not known."""
+
+    @abstractmethod
+    async def secrets_used(self, names: Sequence[str], at: float) -> None:
+        """A launch used these; names that are not known are left out."""
+
+    @abstractmethod
+    async def add_notice(self, notice: Notice, keep: int) -> Notice:
+        """Remember a notice, and the newest `keep` of all. Returns it with its number."""
+
+    @abstractmethod
+    async def notices(self) -> list[Notice]:
+        """The remembered ones, the newest first."""
+
+    @abstractmethod
+    async def read_notices(self, upto: int) -> None:
+        """Those numbered up to `upto` have been read."""
+
+    @abstractmethod
+    async def clear_notices(self) -> None:
+        """Forget all of them."""
 
     @abstractmethod
     async def append_audit(self, row: AuditRow) -> None:

@@ -114,6 +114,23 @@ MIGRATIONS: tuple[Migration, ...] = (
             "CREATE INDEX IF NOT EXISTS askers_by_session ON proposal_askers (session_id, told)",
         ),
     ),
+    Migration(
+        5,
+        "names of secrets, notices",
+        (
+            """CREATE TABLE IF NOT EXISTS secrets (
+                name TEXT PRIMARY KEY,
+                set_at REAL NOT NULL,
+                used_at REAL
+            )""",
+            """CREATE TABLE IF NOT EXISTS notices (
+                id INTEGER PRIMARY KEY AUTOINCREMENT,
+                at REAL NOT NULL,
+                read INTEGER NOT NULL DEFAULT 0,
+                payload TEXT NOT NULL
+            )""",
+        ),
+    ),
 )
 
 LATEST = MIGRATIONS[-1].number

@@ -16,9 +16,10 @@ from typing import Any
 import orjson
 
 from app.core.model import BottleView, StreamEvent
+from app.core.notices import Notice
 from app.errors import CarboyError, disk_full, has_room
-from app.store import proposals
-from app.store.base import Asker, Decided, EventQuery, NewEvent, Position, ProposalRow, Store
+from app.store import desk, proposals
+from app.store.base import Asker, Decided, EventQuery, NewEvent, Position, ProposalRow, SecretName, Store
 from app.store.chain import AuditRow
 from app.store.connection import connect, prepare
 from app.store.queries import event_query
@@ -177,6 +178,30 @@ class SqliteStore(Store):
 
     async def told(self, asker: str) -> None:
         await self._writing(lambda db: proposals.told(db, asker))
+
+    async def secret_names(self) -> list[SecretName]:
+        return await self._reading(desk.secret_names)
+
+    async def secret_set(self, name: str, at: float) -> None:
+        await self._writing(lambda db: desk.secret_set(db, name, at))
+
+    async def secret_gone(self, name: str) -> bool:
+        return await self._writing(lambda db: desk.secret_gone(db, name))
+
+    async def secrets_used(self, names: Sequence[str], at: float) -> None:
+        await self._writing(lambda db: desk.secrets_used(db, names, at))
+
+    async def add_notice(self, notice: Notice, keep: int) -> Notice:
+        return await self._writing(lambda db: desk.add_notice(db, notice, keep))
+
+    async def notices(self) -> list[Notice]:
+        return await self._reading(desk.notices)
+
+    async def read_notices(self, upto: int) -> None:
+        await self._writing(lambda db: desk.read_notices(db, upto))
+
+    async def clear_notices(self) -> None:
+        await self._writing(desk.clear_notices)
 
     async def append_audit(self, row: AuditRow) -> None:
         await self._writing(lambda db: _append_audit(db, row))

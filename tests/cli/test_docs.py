@@ -60,14 +60,14 @@ def test_every_command_and_option_is_documented() -> None:
 
 
 def test_every_route_of_the_api_is_documented() -> None:
-    from app.controller import api, proposal_api, streams
+    from app.controller import api, operator_api, proposal_api, streams
 
     text = (ROOT / "docs" / "architecture.md").read_text().split("## Controller API")[1].split("\n## ")[0]
     places = {
         re.sub(r"\?.*", "", place) for place in re.findall(r"`(?:(?:GET|POST|DELETE|WS)[`, ]*)*(/v1/[^`]*)`", text)
     }
     named = {re.sub(r"\{[^}]*\}", "{}", place) for place in places}
-    for route in (*api.ROUTES, *proposal_api.ROUTES, *streams.ROUTES):
+    for route in (*api.ROUTES, *proposal_api.ROUTES, *operator_api.ROUTES, *streams.ROUTES):
         assert re.sub(r"\{[^}]*\}", "{}", route.path) in named, route.path
 
 

@@ -14,6 +14,7 @@ from typing import Any
 import pytest
 
 from app.core.model import BottleView
+from app.core.notices import Notice
 from app.errors import CarboyError
 from app.store.base import EventQuery, NewEvent, Position, Store
 from app.store.chain import GENESIS, Head, next_row
@@ -286,3 +287,28 @@ async def test_kill_9_loses_nothing_that_was_answered(tmp_path: Path) -> None:
     # never an event without its position, or the other way round
     assert len(await store.events(EventQuery(after=0, limit=5000))) == min(5000, position.offset * 10)
     await store.close()
+
+
+async def test_names_of_secrets(store: Store) -> None:
+    await store.secret_set("B", 2.0)
+    await store.secret_set("A", 1.0)
+    await store.secret_set("B", 3.0)
+    await store.secrets_used(("B", "UNKNOWN"), 4.0)
+    assert [(row.name, row.set_at, row.used_at) for row in await store.secret_names()] == [
+        ("A", 1.0, None),
+        ("B", 3.0, 4.0),
+    ]
+    assert await store.secret_gone("A")
+    assert not await store.secret_gone("A")
+
+
+async def test_the_newest_notices_are_kept(store: Store) -> None:
+    made = [
+        await store.add_notice(Notice(at=float(number), about="done", level="info", title=f"n{number}"), keep=3)
+        for number in range(5)
+    ]
+    assert [notice.title for notice in await store.notices()] == ["n4", "n3", "n2"]
+    await store.read_notices(made[3].id)
+    assert [notice.read for notice in await store.notices()] == [False, True, True]
+    await store.clear_notices()
+    assert await store.notices() == []

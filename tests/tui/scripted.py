@@ -25,6 +25,7 @@ from app.core.model import (
     StreamEvent,
 )
 from app.core.risks import Risk
+from app.core.vault import SecretView, VaultView
 from app.errors import CarboyError, NotFound
 from sidecar.secret import Secret
 
@@ -322,6 +323,15 @@ def preflight(request: LaunchRequest, **changes: Any) -> Preflight:
     return Preflight(**(base | changes))
 
 
+VAULT = VaultView(
+    keyring="SecretService Keyring",
+    secrets=(
+        SecretView(name="ANTHROPIC_API_KEY", set_at=NOW - 86400 * 3, used_at=NOW - 760),
+        SecretView(name="GITEA_TOKEN", set_at=NOW - 3600),
+    ),
+)
+
+
 class ScriptedTerminal:
     """Shows one screen, then echoes."""
 
@@ -366,6 +376,7 @@ class ScriptedClient:
         self.preflight_answer: Callable[[LaunchRequest], Preflight] = preflight
         self.launch_error: CarboyError | None = None
         self.launch_gate: asyncio.Event | None = None
+        self.vault_now = VAULT
         self.fail: dict[str, Exception] = {}
         self.warnings: tuple[str, ...] = ()
         self.given: list[tuple[str, dict[str, str]]] = []
@@ -504,6 +515,23 @@ class ScriptedClient:
     async def give_secrets(self, slug: str, given: dict[str, Secret]) -> BottleView:
         self.given.append((slug, {name: value.reveal() for name, value in given.items()}))
         return await self._act("give_secrets", slug, missing_secrets=())
+
+    async def vault(self) -> VaultView:
+        self._raise("vault")
+        return self.vault_now
+
+    async def set_secret(self, name: str, value: Secret) -> VaultView:
+        self._raise("set_secret")
+        self.given.append((name, {"value": value.reveal()}))
+        rest = tuple(item for item in self.vault_now.secrets if item.name != name)
+        self.vault_now = self.vault_now.model_copy(update={"secrets": (*rest, SecretView(name=name, set_at=NOW))})
+        return self.vault_now
+
+    async def remove_secret(self, name: str) -> VaultView:
+        self.calls.append(("remove_secret", name))
+        rest = tuple(item for item in self.vault_now.secrets if item.name != name)
+        self.vault_now = self.vault_now.model_copy(update={"secrets": rest})
+        return self.vault_now
 
     async def preflight(self, request: LaunchRequest) -> Preflight:
         self.requests.append(request)

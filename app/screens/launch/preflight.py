@@ -36,6 +36,7 @@ class PreflightStep(Step):
         Binding("enter,ctrl+s", "start", "Start", show=False),
         Binding("c", "confirm", "Confirm the project's agent", show=False),
         Binding("r", "again", "Look again", show=False),
+        Binding("ctrl+k", "keep", "Keep them in the keyring", show=False, priority=True),
     ]
     keys: ClassVar[tuple[Key, ...]] = (Key("↵", "start", "screen.start"), Key("r", "look again", "screen.again"))
     AUTO_FOCUS = "VerticalScroll"
@@ -53,6 +54,7 @@ class PreflightStep(Step):
         super().__init__(flow)
         self.preflight: Preflight | None = None
         self._asked: tuple[str, ...] = ()
+        self._kept = False
 
     def body(self) -> Iterable[Widget]:
         yield Vertical(id="asked")
@@ -112,6 +114,7 @@ class PreflightStep(Step):
             box.border_title = ink(
                 ("Secrets", "bold asks"), (" used for this launch; never shown to the agent", "faint")
             )
+            self._say_kept()
             await box.mount_all([Masked(name, text) for name, text in missing.items()])
             box.query(Masked).first().focus()
         else:
@@ -124,8 +127,35 @@ class PreflightStep(Step):
         if empty is not None:
             empty.focus()
             return
-        self.flow.typed |= {field.secret: field.value for field in fields}
-        self.action_again()
+        typed = {field.secret: field.value for field in fields}
+        if self._kept:
+            self.complain("")
+            self.work("keep them in the keyring", self._keep(typed), group="preflight", alone=True)
+        else:
+            self.flow.typed |= typed
+            self.action_again()
+
+    def action_keep(self) -> None:
+        """Whether what is typed goes into the keyring, for the next launch too."""
+        self._kept = not self._kept
+        self._say_kept()
+
+    def _say_kept(self) -> None:
+        words = ("●", "bold accent", "kept in the keyring") if self._kept else ("○", "faint", "for this launch alone")
+        glyph, tone, text = words
+        self.query_one("#asked").border_subtitle = ink((f"ctrl+k {glyph} {text}", tone))
+
+    async def _keep(self, typed: dict[str, str]) -> None:
+        """Secrets go to the keyring; answers to a bottle file's questions are of this launch alone."""
+        from sidecar.secret import Secret
+
+        needed = {need.name for need in (self.preflight.secrets if self.preflight else ())}
+        for name, value in typed.items():
+            if name in needed:
+                await self.client.set_secret(name, Secret(value))
+            else:
+                self.flow.typed[name] = value
+        await self._look()
 
     def action_confirm(self) -> None:
         found = self.preflight

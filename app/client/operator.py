@@ -1,0 +1,37 @@
+"""The client's methods for the operator's desk: secrets, notices, what was learned, what happened meanwhile."""
+
+from typing import Any
+
+from pydantic import BaseModel
+
+from app.core.vault import VaultView
+from sidecar.secret import Secret
+
+
+class OperatorCalls:
+    """Mixed into the client, which knows how to ask."""
+
+    async def _call(
+        self,
+        method: str,
+        path: str,
+        body: BaseModel | dict[str, Any] | None = None,
+        *,
+        query: dict[str, Any] | None = None,
+        timeout: float | None = 60.0,
+        start: bool | None = None,
+    ) -> bytes:
+        raise NotImplementedError
+
+    async def vault(self) -> VaultView:
+        """Secrets in the keyring: names and times."""
+        return VaultView.model_validate_json(await self._call("GET", "/v1/secrets"))
+
+    async def set_secret(self, name: str, value: Secret) -> VaultView:
+        """Put a value into the system keyring. It may wait for the person who unlocks it."""
+        body = {"name": name, "value": value.reveal()}
+        return VaultView.model_validate_json(await self._call("POST", "/v1/secrets", body, timeout=None))
+
+    async def remove_secret(self, name: str) -> VaultView:
+        found = await self._call("POST", "/v1/secrets/remove", {"name": name}, timeout=None)
+        return VaultView.model_validate_json(found)

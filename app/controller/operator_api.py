@@ -1,0 +1,73 @@
+"""The API's half for the operator's desk: secrets, notices, what was learned, what happened meanwhile. Thin, as
+`app.controller.api`."""
+
+from dataclasses import dataclass
+from typing import Annotated
+
+from aiohttp import web
+from pydantic import Field, field_validator
+
+from app.controller.api import PARTS, answer, body
+from app.controller.vault import Vault
+from app.core.model import Snapshot
+from app.core.schema import SecretName
+from app.errors import CarboyError
+from sidecar.secret import Secret
+
+MAX_SECRET = 64 * 1024
+"""Characters of a secret: a key file in PEM has some 3 kB."""
+
+
+@dataclass
+class Operator:
+    """What these routes stand on."""
+
+    vault: Vault
+
+
+class SecretBody(Snapshot):
+    """A value on its way into the keyring."""
+
+    name: SecretName
+    value: Secret
+
+    @field_validator("value")
+    @classmethod
+    def _bounded(cls, value: Secret) -> Secret:
+        if not 0 < len(value) <= MAX_SECRET or "\0" in value.reveal():
+            raise ValueError("a secret is not empty, has no NUL and at most 64 KiB")
+        return value
+
+
+class SecretNameBody(Snapshot):
+    name: Annotated[str, Field(min_length=1, max_length=128)]
+
+
+def desk(request: web.Request) -> Operator:
+    parts = request.app[PARTS]
+    if parts.operator is None:
+        raise CarboyError("This controller has no desk", "", "internal")
+    return parts.operator
+
+
+async def vault(request: web.Request) -> web.Response:
+    return answer(await desk(request).vault.view())
+
+
+async def set_secret(request: web.Request) -> web.Response:
+    asked = await body(request, SecretBody)
+    await desk(request).vault.set(asked.name, asked.value)
+    return answer(await desk(request).vault.view())
+
+
+async def remove_secret(request: web.Request) -> web.Response:
+    asked = await body(request, SecretNameBody)
+    await desk(request).vault.remove(asked.name)
+    return answer(await desk(request).vault.view())
+
+
+ROUTES: tuple[web.RouteDef, ...] = (
+    web.get("/v1/secrets", vault),
+    web.post("/v1/secrets", set_secret),
+    web.post("/v1/secrets/remove", remove_secret),
+)

@@ -1,0 +1,59 @@
+"""SQL of what the operator's desk remembers: names of secrets, notices. Each function runs on the writer's connection
+(or is a read); values from outside are parameters."""
+
+import sqlite3
+from collections.abc import Sequence
+
+from app.core.notices import Notice
+from app.store.base import SecretName
+
+
+def secret_names(db: sqlite3.Connection) -> list[SecretName]:
+    return [SecretName(*row) for row in db.execute("SELECT name, set_at, used_at FROM secrets ORDER BY name")]
+
+
+def secret_set(db: sqlite3.Connection, name: str, at: float) -> None:
+    sql = "INSERT INTO secrets (name, set_at) VALUES (?, ?) ON CONFLICT (name) DO UPDATE SET set_at = excluded.set_at"
+    db.execute(sql, (name, at))
+
+
+def secret_gone(db: sqlite3.Connection, name: str) -> bool:
+    return db.execute("DELETE FROM secrets WHERE name = ?", (name,)).rowcount == 1
+
+
+def secrets_used(db: sqlite3.Connection, names: Sequence[str], at: float) -> None:
+    db.executemany("UPDATE secrets SET used_at = ? WHERE name = ?", [(at, name) for name in names])
+
+
+def add_notice(db: sqlite3.Connection, notice: Notice, keep: int) -> Notice:
+    values = (notice.at, notice.read, notice.model_dump_json())
+    db.execute("BEGIN IMMEDIATE")
+    try:
+        number = db.execute("INSERT INTO notices (at, read, payload) VALUES (?, ?, ?)", values).lastrowid or 0
+        db.execute("DELETE FROM notices WHERE id <= ?", (number - keep,))
+        db.execute("COMMIT")
+    except BaseException:
+        if db.in_transaction:
+            db.execute("ROLLBACK")
+        raise
+    return notice.model_copy(update={"id": number})
+
+
+def notices(db: sqlite3.Connection) -> list[Notice]:
+    rows = db.execute("SELECT id, read, payload FROM notices ORDER BY id DESC").fetchall()
+    return [found for number, read, text in rows if (found := _notice(number, bool(read), text)) is not None]
+
+
+def _notice(number: int, read: bool, text: str) -> Notice | None:
+    try:
+        return Notice.model_validate_json(text).model_copy(update={"id": number, "read": read})
+    except ValueError:
+        return None  # of another version: not worth an error
+
+
+def read_notices(db: sqlite3.Connection, upto: int) -> None:
+    db.execute("UPDATE notices SET read = 1 WHERE id <= ?", (upto,))
+
+
+def clear_notices(db: sqlite3.Connection) -> None:
+    db.execute("DELETE FROM notices")

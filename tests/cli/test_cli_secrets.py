@@ -1,0 +1,137 @@
+"""`carboy secret`: from a prompt, stdin or a descriptor into a keyring, and nowhere else."""
+
+import json
+import os
+import pty
+import subprocess
+import sys
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+ROOT = Path(__file__).parents[2]
+VALUE = "sk-test-3f9a1c77d2e84b0c9d5e6f70"
+HERE = Path(__file__).parent / "memory_keyring"
+
+
+@pytest.fixture
+def env(carboy_home: Path, tmp_path: Path) -> dict[str, str]:
+    """A controller takes little of its client's environment, so the keyring is named in the keyring package's file."""
+    choose(tmp_path, "memory_keyring.MemoryKeyring")
+    kept = {name: value for name, value in os.environ.items() if not name.startswith("XDG_")}
+    return {**kept, "PYTHONPATH": str(ROOT), "HOME": str(tmp_path)}
+
+
+def choose(home: Path, keyring: str) -> None:
+    for folder in (home / ".config" / "python_keyring", home / "Library" / "Preferences" / "python_keyring"):
+        folder.mkdir(parents=True, exist_ok=True)
+        (folder / "keyringrc.cfg").write_text(f"[backend]\ndefault-keyring={keyring}\nkeyring-path={HERE}\n")
+
+
+type Run = Callable[..., subprocess.CompletedProcess[str]]
+
+
+@pytest.fixture
+def run(env: dict[str, str]) -> Iterator[Run]:
+    def carboy(*arguments: str, stdin: str = "", **more: Any) -> subprocess.CompletedProcess[str]:
+        return subprocess.run(
+            [sys.executable, "-P", "-m", "app", *arguments],
+            env=env, input=stdin, capture_output=True, text=True, timeout=60, check=False, **more,
+        )  # fmt: skip
+
+    yield carboy
+    carboy("serve", "--stop", "--force")
+
+
+def test_set_listed_and_removed(run: Run, carboy_home: Path) -> None:
+    ended = run("secret", "set", "MY_TOKEN", stdin=f"{VALUE}\n")
+    assert (ended.returncode, ended.stdout.strip()) == (0, "MY_TOKEN is in memory"), ended.stderr
+    listed = json.loads(run("secret", "list", "--json").stdout)
+    assert [(item["name"], item["used_at"]) for item in listed["secrets"]] == [("MY_TOKEN", None)]
+    assert run("secret", "set", "MY_TOKEN", stdin="another-value-1234").returncode == 0
+    assert len(json.loads(run("secret", "list", "--json").stdout)["secrets"]) == 1
+    assert run("secret", "rm", "MY_TOKEN").returncode == 0
+    gone = run("secret", "rm", "MY_TOKEN")
+    assert gone.returncode == 1
+    assert "has no secret MY_TOKEN" in gone.stderr
+    rows = json.loads(run("audit", "--json").stdout)["rows"]
+    assert [row["action"] for row in rows] == ["secret-set", "secret-set", "secret-removed"]
+    assert nowhere(carboy_home)
+
+
+def nowhere(home: Path) -> bool:
+    """No file of this carboy holds the value: database, audit, logs."""
+    return not [path for path in home.rglob("*") if path.is_file() and VALUE.encode() in path.read_bytes()]
+
+
+def test_by_descriptor_and_wrongly(run: Run, tmp_path: Path) -> None:
+    file = tmp_path / "value"
+    file.write_text(VALUE)
+    with file.open() as source:
+        given = run("secret", "set", "BY_FD", "--fd", str(source.fileno()), pass_fds=(source.fileno(),))
+    assert given.returncode == 0, given.stderr
+    for name, stdin, says in (("BAD NAME", VALUE, "name"), ("EMPTY", "", "empty"), ("BIG", "x" * 70_000, "no secret")):
+        ended = run("secret", "set", name, stdin=stdin)
+        assert ended.returncode == 1, name
+        assert says in ended.stderr
+        assert VALUE not in ended.stderr
+
+
+def test_an_error_that_repeats_the_value_is_told_without_it(run: Run, carboy_home: Path) -> None:
+    ended = run("secret", "set", "TOKEN", stdin=f"refuse-{VALUE}")
+    assert ended.returncode == 1
+    assert "RuntimeError" in ended.stderr
+    assert VALUE not in ended.stderr + ended.stdout
+    assert nowhere(carboy_home)
+
+
+def test_a_prompt_does_not_echo(run: Run, env: dict[str, str]) -> None:
+    run("secret", "list")  # the controller is there
+    ours, theirs = pty.openpty()
+    process = subprocess.Popen(
+        [sys.executable, "-P", "-m", "app", "secret", "set", "TYPED"],
+        env=env, stdin=theirs, stdout=theirs, stderr=theirs, start_new_session=True,
+    )  # fmt: skip
+    os.close(theirs)
+    shown = b""
+    while b"TYPED: " not in shown:
+        shown += os.read(ours, 4096)
+    os.write(ours, f"{VALUE}\n".encode())
+    while True:
+        try:
+            shown += os.read(ours, 4096)
+        except OSError:
+            break
+    assert process.wait(30) == 0, shown
+    assert VALUE.encode() not in shown
+    assert [item["name"] for item in json.loads(run("secret", "list", "--json").stdout)["secrets"]] == ["TYPED"]
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="looks into /proc")
+def test_no_process_shows_it_and_none_leaves_a_core(run: Run, carboy_home: Path) -> None:
+    assert run("secret", "set", "TOKEN", stdin=VALUE).returncode == 0
+    pid = int(json.loads((carboy_home / "run" / "controller.lock").read_text()))
+    core = [text for text in Path(f"/proc/{pid}/limits").read_text().splitlines() if text.startswith("Max core")]
+    assert core[0].split()[4:6] == ["0", "0"]
+    assert Path(f"/proc/{pid}/environ").stat().st_uid == 0, "not dumpable: only root may look into it"
+    for process in Path("/proc").glob("[0-9]*"):
+        if int(process.name) == os.getpid():
+            continue
+        for name in ("cmdline", "environ"):
+            try:
+                assert VALUE.encode() not in (process / name).read_bytes()
+            except OSError:
+                continue
+
+
+def test_without_a_keyring_nothing_is_stored(run: Run, tmp_path: Path, carboy_home: Path) -> None:
+    choose(tmp_path, "keyring.backends.fail.Keyring")
+    ended = run("secret", "set", "TOKEN", stdin=VALUE)
+    assert ended.returncode == 1
+    assert "GNOME Keyring" in ended.stderr
+    listed = run("secret", "list")
+    assert "no secrets" in listed.stdout
+    assert "GNOME Keyring" in listed.stderr
+    assert nowhere(carboy_home)
