@@ -4,14 +4,20 @@ A provider is data and pure functions; it starts nothing itself. Another one can
 `carboy.providers` without touching carboy.
 """
 
+import math
 from abc import ABC, abstractmethod
-from collections.abc import Collection, Iterable
+from collections.abc import Callable, Collection, Iterable, Mapping
 from dataclasses import dataclass, field
+from pathlib import Path
 
 from app.backends.base import Command, FileIn, Mount
 from app.core.schema import Manifest
 from app.errors import ConfigError
-from sidecar.contract import HeaderScheme, Route, RouteAuth
+from app.providers.conversation import Reader
+from sidecar.contract import HeaderScheme, Route, RouteAuth, RouteMatch
+
+LAST = "last"
+"""As `LaunchContext.resume`: the newest conversation of this home, whatever its id."""
 
 
 @dataclass(frozen=True)
@@ -79,6 +85,8 @@ class LaunchContext:
     cols: int = 80
     command: tuple[str, ...] = ()
     """What the operator wrote after `--`: run instead of the agent's own command line."""
+    resume: str | None = None
+    """Go on with a conversation of this home: its id, or `LAST`. None begins a new one."""
 
 
 @dataclass(frozen=True)
@@ -88,6 +96,27 @@ class Prepared:
     command: Command
     files: tuple[FileIn, ...] = ()
     env: dict[str, str] = field(default_factory=dict[str, str])
+
+
+@dataclass(frozen=True)
+class Metered:
+    """Requests whose answers cost tokens. `provider` is whose budget pays them."""
+
+    provider: str
+    host: str
+    matches: tuple[RouteMatch, ...]
+    port: int = 443
+
+
+@dataclass(frozen=True)
+class ModelSource:
+    """Where a vendor lists its models: one GET, with the credential of that host; `read` finds their names in it."""
+
+    host: str
+    path: str
+    read: Callable[[object], tuple[str, ...]]
+    headers: Mapping[str, str] = field(default_factory=dict[str, str])
+    port: int = 443
 
 
 class Provider(ABC):
@@ -139,6 +168,35 @@ class Provider(ABC):
 
     def skills_folder(self, home: str) -> str | None:
         """Where skills go inside the bottle; None if it knows none."""
+        return None
+
+    def metered(self, manifest: Manifest) -> tuple[Metered, ...]:
+        """Requests that cost: unless a provider says it more narrowly, all that its routes let it send."""
+        return tuple(
+            Metered(self.name, route.host, tuple(match for match in route.matches if "POST" in match.methods))
+            for route in self.routes(manifest)
+        )
+
+    def models(self, manifest: Manifest) -> tuple[str, ...]:
+        """Names to offer where the vendor cannot be asked, the usual one first."""
+        del manifest
+        return ()
+
+    def model_source(self, manifest: Manifest) -> ModelSource | None:
+        """Where the present names are; None if nobody tells."""
+        del manifest
+        return None
+
+    def count_tokens(self, request: bytes) -> int:
+        """About how many tokens the model reads in a request's decoded body. Offline: nothing leaves for it."""
+        from sidecar.meter.estimate import family_factor, json_units
+        from sidecar.meter.request import request_facts
+
+        return math.ceil(json_units(request) * family_factor(request_facts("POST", "", request).model))
+
+    def conversations(self, home: Path) -> Reader | None:
+        """Reads what it wrote down in `home`, a bottle's home folder on the host; None if it keeps no record."""
+        del home
         return None
 
 

@@ -4,13 +4,18 @@ Facts about the CLI are from running 2.1.329 behind a recording proxy (docs/prov
 the request is intercepted, not redirected, so that ANTHROPIC_BASE_URL is the operator's to use or not.
 """
 
+from pathlib import Path
+
 from app.backends.base import FileIn
 from app.core.schema import Manifest
 from app.errors import ConfigError
 from app.providers import mcp
-from app.providers.base import Credential, Found, LaunchContext, Prepared, Provider
+from app.providers.base import LAST, Credential, Found, LaunchContext, Prepared, Provider
+from app.providers.conversation import Reader
+from app.providers.formats import ClaudeFormat
 from app.providers.locate import Recipe, locate
 from app.providers.prepare import PATIENCE_MS, bounded, command, json_file, model, placeholder_env, startup_args
+from app.providers.reading import LineReader
 from sidecar.contract import PathMatch, Route, RouteDlp, RouteMatch
 
 HOST = "api.anthropic.com"
@@ -88,6 +93,9 @@ class ClaudeProvider(Provider):
     def skills_folder(self, home: str) -> str | None:
         return f"{home}/.claude/skills"
 
+    def conversations(self, home: Path) -> Reader:
+        return LineReader(home, ClaudeFormat())
+
 
 RECIPE = Recipe(
     program="claude",
@@ -125,6 +133,8 @@ def _arguments(context: LaunchContext) -> tuple[str, ...]:
     wanted = model(context)
     if wanted:
         argv += ["--model", wanted]
+    if context.resume:
+        argv += ["--continue"] if context.resume == LAST else ["--resume", context.resume]
     argv += startup_args(context)
     argv.append("--dangerously-skip-permissions")
     if context.headless:

@@ -6,13 +6,18 @@ our own naming: its built-in one also sends the key to chatgpt.com, and believes
 
 import json
 from collections.abc import Mapping
+from pathlib import Path
 
 from app.backends.base import FileIn
 from app.core.schema import Manifest
 from app.errors import ConfigError
-from app.providers.base import Credential, Found, LaunchContext, Prepared, Provider
+from app.providers import mcp
+from app.providers.base import LAST, Credential, Found, LaunchContext, Prepared, Provider
+from app.providers.conversation import Reader
+from app.providers.formats import CodexFormat
 from app.providers.locate import Recipe, locate
 from app.providers.prepare import PATIENCE_MS, bounded, command, model, placeholder_env, startup_args
+from app.providers.reading import LineReader
 from app.providers.vendors import VENDORS
 from sidecar.contract import Route
 
@@ -67,6 +72,9 @@ class CodexProvider(Provider):
     def skills_folder(self, home: str) -> str | None:
         return f"{home}/.codex/skills"
 
+    def conversations(self, home: Path) -> Reader:
+        return LineReader(home, CodexFormat())
+
 
 RECIPE = Recipe(
     program="codex",
@@ -87,11 +95,17 @@ def _setting(manifest: Manifest, key: str, default: str) -> str:
 def _arguments(context: LaunchContext) -> tuple[str, ...]:
     """`--` ends the options, so that a task may begin with a dash."""
     argv = ["exec", "--skip-git-repo-check"] if context.headless else []
+    if context.resume:
+        argv.append("resume")
     argv.append("--dangerously-bypass-approvals-and-sandbox")
     wanted = model(context)
     if wanted:
         argv += ["--model", wanted]
     argv += startup_args(context)
+    if context.resume == LAST:
+        argv.append("--last")
+    elif context.resume:
+        argv.append(context.resume)
     if context.task:
         argv += ["--", bounded(context.task, "the task")]
     return tuple(argv)
@@ -132,7 +146,13 @@ def _config(context: LaunchContext) -> Mapping[str, Value]:
         "otel": {"exporter": "none", "metrics_exporter": "none", "trace_exporter": "none"},
         "notice": {"hide_full_access_warning": True, "hide_world_writable_warning": True},
         "tui": {"show_tooltips": False},
+        "mcp_servers": _mcp_servers(context),
     }
+
+
+def _mcp_servers(context: LaunchContext) -> Mapping[str, Value]:
+    url = mcp.address(context)
+    return {mcp.NAME: {"url": url, "tool_timeout_sec": mcp.TIMEOUT_MS // 1000}} if url else {}
 
 
 def _toml(table: Mapping[str, Value], above: tuple[str, ...] = ()) -> str:

@@ -3,11 +3,17 @@
 Facts about the CLI are from running 0.61.0 behind a recording proxy (docs/providers.md).
 """
 
+from pathlib import Path
+
 from app.backends.base import FileIn
 from app.core.schema import Manifest
-from app.providers.base import Credential, Found, LaunchContext, Prepared, Provider
+from app.providers import mcp
+from app.providers.base import LAST, Credential, Found, LaunchContext, Prepared, Provider
+from app.providers.conversation import Reader
+from app.providers.formats import GeminiFormat
 from app.providers.locate import Recipe, locate
 from app.providers.prepare import PATIENCE_MS, bounded, command, json_file, model, placeholder_env, startup_args
+from app.providers.reading import LineReader
 from app.providers.vendors import VENDORS
 from sidecar.contract import Route
 
@@ -57,7 +63,7 @@ class GeminiProvider(Provider):
             "GEMINI_TELEMETRY_ENABLED": "false",
         }
         files = [
-            json_file(f"{folder}/settings.json", SETTINGS),
+            json_file(f"{folder}/settings.json", SETTINGS | {"mcpServers": _mcp_servers(context)}),
             json_file(env["GEMINI_EXP"], _flags()),
         ]
         if context.manifest.prompt:  # its own instructions stay; this is what it takes for the user's
@@ -67,6 +73,9 @@ class GeminiProvider(Provider):
 
     def skills_folder(self, home: str) -> str | None:
         return f"{home}/.gemini/skills"
+
+    def conversations(self, home: Path) -> Reader:
+        return LineReader(home, GeminiFormat())
 
 
 RECIPE = Recipe(
@@ -85,11 +94,18 @@ def _arguments(context: LaunchContext) -> tuple[str, ...]:
     wanted = model(context)
     if wanted:
         argv += ["--model", wanted]
+    if context.resume:
+        argv += ["--resume", "latest" if context.resume == LAST else context.resume]
     argv += startup_args(context)
     if context.task:
         option = "--prompt" if context.headless else "--prompt-interactive"
         argv.append(f"{option}={bounded(context.task, 'the task')}")
     return tuple(argv)
+
+
+def _mcp_servers(context: LaunchContext) -> dict[str, object]:
+    url = mcp.address(context)
+    return {mcp.NAME: {"httpUrl": url, "timeout": mcp.TIMEOUT_MS, "trust": True}} if url else {}
 
 
 def _flags() -> dict[str, object]:

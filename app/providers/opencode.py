@@ -4,12 +4,16 @@ Facts about the CLI are from running 1.18.33 behind a recording proxy (docs/prov
 """
 
 import json
+from pathlib import Path
 
 from app.backends.base import FileIn
 from app.core.schema import Manifest
-from app.providers.base import Credential, Found, LaunchContext, Prepared, Provider
+from app.providers import mcp
+from app.providers.base import LAST, Credential, Found, LaunchContext, Prepared, Provider
+from app.providers.conversation import Reader
 from app.providers.endpoint import KEYS, Endpoint, endpoint
 from app.providers.locate import Recipe, locate
+from app.providers.opencode_record import OpenCodeReader
 from app.providers.prepare import PATIENCE_MS, bounded, command, model, placeholder_env, startup_args
 from sidecar.contract import Route
 
@@ -68,6 +72,9 @@ class OpenCodeProvider(Provider):
     def skills_folder(self, home: str) -> str | None:
         return f"{home}/.config/opencode/skills"
 
+    def conversations(self, home: Path) -> Reader:
+        return OpenCodeReader(home)
+
 
 RECIPE = Recipe(
     program="opencode",
@@ -93,6 +100,8 @@ def _arguments(context: LaunchContext, chosen: Endpoint) -> tuple[str, ...]:
     wanted = _model(context, chosen)
     if wanted:
         argv += ["--model", wanted]
+    if context.resume:
+        argv += ["--continue"] if context.resume == LAST else ["--session", context.resume]
     argv += startup_args(context)
     if context.task:
         task = bounded(context.task, "the task")
@@ -117,7 +126,14 @@ def _config(context: LaunchContext, chosen: Endpoint) -> dict[str, object]:
         "enabled_providers": [chosen.vendor.name],
         "provider": {chosen.vendor.name: _provider(chosen)},
         "instructions": [_prompt_file(context)] if context.manifest.prompt else [],
+        "mcp": _mcp_servers(context),
     }
+
+
+def _mcp_servers(context: LaunchContext) -> dict[str, object]:
+    url = mcp.address(context)
+    server = {"type": "remote", "url": url, "enabled": True, "oauth": False, "timeout": mcp.TIMEOUT_MS}
+    return {mcp.NAME: server} if url else {}
 
 
 def _provider(chosen: Endpoint) -> dict[str, object]:

@@ -3,12 +3,18 @@
 Facts about the CLI are from running 0.87.1 behind a recording proxy (docs/providers.md).
 """
 
+from pathlib import Path
+
 from app.backends.base import FileIn
 from app.core.schema import Manifest
-from app.providers.base import Credential, Found, LaunchContext, Prepared, Provider
+from app.providers import mcp
+from app.providers.base import LAST, Credential, Found, LaunchContext, Prepared, Provider
+from app.providers.conversation import Reader
 from app.providers.endpoint import KEYS, Endpoint, endpoint
+from app.providers.formats import PiFormat
 from app.providers.locate import Recipe, locate
 from app.providers.prepare import bounded, command, json_file, model, placeholder_env, startup_args
+from app.providers.reading import LineReader
 from sidecar.contract import Route
 
 INSTALL = "Install it with `npm install -g @earendil-works/pi-coding-agent` (it needs Node 22.19 or newer)"
@@ -17,6 +23,8 @@ ENV = {
     "PI_OFFLINE": "1",  # no look for updates, no download of tools; the model's API is not meant
     "PI_TELEMETRY": "0",
 }
+EXTENSION = Path(__file__).with_name("pi_extension.ts")
+"""Gives it the tools that ask for access: it speaks no MCP by itself."""
 SETTINGS = {
     "defaultProjectTrust": "always",
     "enableInstallTelemetry": False,
@@ -54,13 +62,20 @@ class PiProvider(Provider):
         files = [json_file(f"{_folder(context)}/settings.json", SETTINGS)]
         if chosen.base_url:
             files.append(json_file(f"{_folder(context)}/models.json", {"providers": _own(chosen)}))
+        asking = mcp.address(context)
+        if asking:
+            files.append(FileIn(f"{_folder(context)}/extensions/carboy.ts", EXTENSION.read_bytes(), 0o600))
         if context.manifest.prompt:
             files.append(FileIn(_prompt_file(context), context.manifest.prompt.encode(), 0o600))
         env = ENV | placeholder_env(context, self.credentials(context.manifest))
+        env |= {"CARBOY_MCP_URL": asking} if asking else {}
         return Prepared(command(context, RECIPE.program, _arguments(context, chosen)), tuple(files), env)
 
     def skills_folder(self, home: str) -> str | None:
         return f"{home}/.pi/agent/skills"
+
+    def conversations(self, home: Path) -> Reader:
+        return LineReader(home, PiFormat())
 
 
 RECIPE = Recipe(
@@ -90,6 +105,8 @@ def _arguments(context: LaunchContext, chosen: Endpoint) -> tuple[str, ...]:
         argv += ["--model", wanted]
     if context.manifest.prompt:  # by file: a text that happens to be a path would be read as one
         argv += ["--append-system-prompt", _prompt_file(context)]
+    if context.resume:
+        argv += ["--continue"] if context.resume == LAST else ["--session", context.resume]
     argv += startup_args(context)
     if context.headless:
         argv.append("--print")

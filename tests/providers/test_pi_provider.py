@@ -44,7 +44,8 @@ def test_nothing_is_asked_and_nothing_else_is_called() -> None:
     assert settings["defaultProjectTrust"] == "always"
     assert settings["httpIdleTimeoutMs"] == 0
     assert files["/home/agent/.pi/agent/carboy-prompt.md"] == b"Be brief."
-    assert prepared.env == {"PI_OFFLINE": "1", "PI_TELEMETRY": "0", "ANTHROPIC_API_KEY": "sk-carboy"}
+    env = {"PI_OFFLINE": "1", "PI_TELEMETRY": "0", "ANTHROPIC_API_KEY": "sk-carboy"}
+    assert prepared.env == env | {"CARBOY_MCP_URL": "http://127.0.0.1:7878/mcp"}
 
 
 def test_an_api_of_ones_own_is_described_to_it() -> None:
