@@ -17,6 +17,9 @@ from app.paths import Paths, private_folder
 START_SECONDS = 30.0
 """How long a start may take. It takes about a second; a loaded machine with many bottles to adopt needs more."""
 
+TURN_SECONDS = 1.0
+"""How long to wait for another controller, starting or ending, before trying to be it again."""
+
 LOG_LINES = 12
 LOG_LIMIT = 5 * 1024 * 1024
 """The log is put aside (`controller.log.1`) at a start when it is larger."""
@@ -51,20 +54,25 @@ async def ensure(paths: Paths, *, start: bool = True) -> None:
         return
     if not start:
         raise CarboyError("No controller is running", "Start one with: carboy serve", "no_controller")
-    await _start(paths)
     deadline = asyncio.get_running_loop().time() + START_SECONDS
-    while not await answers(paths):
-        # only when another client's controller won the race: ours has answered through its pipe already
-        if asyncio.get_running_loop().time() > deadline:
+    while True:
+        ours = await _start(paths)
+        # another one has the lock: it comes up (another client's won the race), or it is ending and makes room
+        again = asyncio.get_running_loop().time() + (START_SECONDS if ours else TURN_SECONDS)
+        while asyncio.get_running_loop().time() < min(again, deadline):
+            if await answers(paths):
+                return
+            await asyncio.sleep(0.05)
+        if asyncio.get_running_loop().time() >= deadline:
             raise CarboyError(
                 f"A controller is running but does not answer on {paths.controller_socket}",
                 f"Look at {paths.log}; end it (its pid is in {paths.state / 'controller.lock'}) and try again",
                 "controller_silent",
             )
-        await asyncio.sleep(0.05)
 
 
-async def _start(paths: Paths) -> None:
+async def _start(paths: Paths) -> bool:
+    """Start one and wait until it says that it is ready: True; False where another one has the lock."""
     private_folder(paths.state)
     _put_log_aside(paths.log)
     read, write = os.pipe()
@@ -83,15 +91,16 @@ async def _start(paths: Paths) -> None:
         raise _failed(paths, f"The controller did not start within {START_SECONDS:.0f} s") from None
     finally:
         transport.close()
-    _read_verdict(paths, line)
+    return _read_verdict(paths, line)
 
 
-def _read_verdict(paths: Paths, line: bytes) -> None:
+def _read_verdict(paths: Paths, line: bytes) -> bool:
     if not line.endswith(b"\n"):
         raise _failed(paths, "The controller ended while it started")
     verdict = orjson.loads(line)
     if "error" in verdict:
         raise from_dict(verdict["error"])
+    return "busy" not in verdict
 
 
 def _failed(paths: Paths, text: str) -> CarboyError:

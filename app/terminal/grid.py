@@ -187,14 +187,24 @@ class Grid(Surface):
 
     def _join(self, char: str) -> None:
         """Grow the cluster before the cursor; an emoji variation may make it two cells wide."""
-        at = self._append(char)
         row = self.lines[self.y]
+        if self.x >= self.cols and row.ch[-1] and charset.cluster_width(row.ch[-1] + char) == 2:
+            self._carry(row.ch[-1] + char)
+            return
+        at = self._append(char)
         self.last = row.ch[at]
         if charset.cluster_width(row.ch[at]) == 2 and self.x == at + 1 and self.x < self.cols:
             self._unsplit(row, self.x, self.x + 1, self.pen)
             row.ch[self.x] = ""
             row.st[self.x] = row.st[at]
             self.x += 1
+
+    def _carry(self, cluster: str) -> None:
+        """A cluster that became too wide for the last cell goes to the next line whole, as a wide character would;
+        without automatic wrap it stays as it was."""
+        if self.autowrap:
+            self.x = self.cols - 1
+            self._wide(cluster)
 
     def _wrap(self) -> None:
         self.lines[self.y].wrapped = self.y == self.bottom or self.y < self.rows - 1

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, ClassVar
 from rich.segment import Segment
 from rich.style import Style as RichStyle
 from textual.binding import BindingType
-from textual.geometry import Region
+from textual.geometry import Region, Size
 from textual.message import Message
 from textual.reactive import reactive
 from textual.strip import Strip
@@ -118,6 +118,7 @@ class TerminalPane(Widget, can_focus=True, inherit_bindings=False):
         self._ending = ""
         self._drag: Place | None = None
         self._gone = False
+        self._fitted = Size(0, 0)
 
     # what the agent printed
 
@@ -203,9 +204,14 @@ class TerminalPane(Widget, can_focus=True, inherit_bindings=False):
         self._room.set()
 
     def on_resize(self, event: events.Resize) -> None:
-        cols, rows = event.size
-        if not cols or not rows:
+        self._fit(event.size)
+
+    def _fit(self, size: Size) -> None:
+        """Give the terminal the pane's size, once for each."""
+        cols, rows = size
+        if not cols or not rows or size == self._fitted:
             return
+        self._fitted = size
         self.term.resize(cols, rows)
         self._redraw()
         self.post_message(self.Resized(rows, cols))
@@ -217,6 +223,9 @@ class TerminalPane(Widget, can_focus=True, inherit_bindings=False):
     # drawing
 
     def render_line(self, y: int) -> Strip:
+        if self.size != self._fitted:
+            # Textual 8.2 sends a new widget no Resize where somebody asked for its region before it was laid out
+            self.call_later(self._fit, self.size)
         base, width = self.rich_style, self.size.width
         strip = self._strips.get(y)
         if strip is None:

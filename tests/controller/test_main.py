@@ -13,8 +13,9 @@ import psutil
 import pytest
 
 from app.client import Client
+from app.client import start as client_start
 from app.client.start import small_environment
-from app.controller.main import Idle, Lock
+from app.controller.main import Idle, Lock, lock_of
 from app.errors import CarboyError
 from app.paths import Paths, private_folder
 from app.store.connection import prepare
@@ -66,6 +67,27 @@ async def test_after_kill_9_the_next_call_starts_another(home: Paths) -> None:
     assert home.controller_socket.exists()
     second = (await client.status()).pid
     assert second != first
+    await client.close()
+
+
+async def test_a_client_outwaits_a_controller_that_is_ending(home: Paths, monkeypatch: pytest.MonkeyPatch) -> None:
+    ending = lock_of(home)  # it has closed its socket, and still tidies up
+    assert ending.take()
+    tried = asyncio.Event()
+    start = client_start._start
+
+    async def counted(paths: Paths) -> bool:
+        ours = await start(paths)
+        tried.set()
+        return ours
+
+    monkeypatch.setattr(client_start, "_start", counted)
+    connecting = spawn(Client.connect(home), name="client")
+    await asyncio.wait_for(tried.wait(), 60)
+    assert not connecting.done()
+    ending.release()
+    client = await asyncio.wait_for(connecting, 60)
+    assert (await client.status()).pid != os.getpid()
     await client.close()
 
 

@@ -12,7 +12,7 @@ async def until(pilot: Pilot[Any], true: Callable[[], Any], what: str = "", seco
     """Let the app work until `true()`; fails with `what` after `seconds`."""
     deadline = time.monotonic() + seconds
     while not true():
-        assert time.monotonic() < deadline, f"never came true: {what or true}"
+        assert time.monotonic() < deadline, f"never came true: {what or true}, on this screen:\n{text_of(pilot)}"
         await pilot.pause()
         await asyncio.sleep(0.01)
 
