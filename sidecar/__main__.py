@@ -18,6 +18,7 @@ import uvloop
 from pydantic import ValidationError
 
 from sidecar import confine
+from sidecar.allowance import Allowance
 from sidecar.contract import DecisionBody, Policy, SidecarConfig
 from sidecar.control import Answer, Channel, Listener, serve
 from sidecar.egress.proxy import Proxy
@@ -78,6 +79,8 @@ class Sidecar:
                     return {}
                 case "decision":
                     return {"known": self._ready().desk.decide(_validated(DecisionBody, body))}
+                case "allowance":
+                    return self._set_allowance(body)
                 case "health":
                     return {"ok": True, "pid": os.getpid(), "missing": self._missing, **self._ready().health()}
                 case "stop":
@@ -110,7 +113,7 @@ class Sidecar:
         config = _validated(SidecarConfig, body)
         self._spool = SpoolWriter(os.dup(fds[0]), self._written)
         folder = str(Path(config.control_socket).parent) if config.control_socket else None
-        proxy = Proxy(config, self._spool)
+        proxy = Proxy(config, self._spool, tell=self._note)
         if config.control_socket:
             token = config.control_token
             self._control = await serve(config.control_socket, lambda given: Secret(given) == token, self._accepted)
@@ -142,6 +145,16 @@ class Sidecar:
         proxy.set_policy(policy)
         return {"version": policy.version}
 
+    def _set_allowance(self, body: dict[str, Any]) -> dict[str, Any]:
+        proxy, given = self._ready(), body.get("allowance")
+        try:
+            allowance = _validated(Allowance, given) if given is not None else None
+        except ValueError as error:
+            # the last one stays, until it expires
+            proxy.journal.notice("error", "allowance_rejected", f"a new allowance is not usable: {error}")
+            raise
+        return proxy.set_allowance(allowance).model_dump(mode="json")
+
     def _acknowledge(self, body: dict[str, Any]) -> None:
         upto = body.get("upto", body.get("segment", 0))
         if not isinstance(upto, int) or self._spool is None:
@@ -155,11 +168,14 @@ class Sidecar:
     def _tell(self) -> None:
         self._announce = None
         if self._spool is not None:
-            for channel in list(self._channels):
-                channel.note("spooled", {"segment": self._spool.segment, "offset": self._spool.offset})
+            self._note("spooled", {"segment": self._spool.segment, "offset": self._spool.offset})
+
+    def _note(self, name: str, body: dict[str, Any]) -> None:
+        for channel in list(self._channels):
+            channel.note(name, body)
 
 
-def _validated[T: (SidecarConfig, Policy, DecisionBody)](kind: type[T], body: dict[str, Any]) -> T:
+def _validated[T: (SidecarConfig, Policy, DecisionBody, Allowance)](kind: type[T], body: dict[str, Any]) -> T:
     """`body` as `kind`. Raises ValueError without any of its values: they may be secrets."""
     try:
         return kind.model_validate(body)

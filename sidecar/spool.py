@@ -78,17 +78,19 @@ class SpoolWriter:
             self._room = self._has_room()
         return self._room
 
-    def write(self, event: Mapping[str, Any]) -> None:
-        """Append one event. Never raises: what the disk does not take waits in memory, and `ready()` turns false."""
+    def write(self, event: Mapping[str, Any]) -> bool:
+        """Append one event; true once it is on disk. Never raises: what the disk does not take waits in memory, and
+        `ready()` turns false."""
         line = orjson.dumps(event) + b"\n"
         if len(line) > MAX_LINE:
             self.lost += 1
-            return
+            return False
         if len(self._waiting) >= MAX_WAITING or self._total + len(line) > MAX_BYTES:
             self.lost += 1
-            return
+            return False
         self._waiting.append(line)
         self._flush()
+        return not self._waiting
 
     def acknowledge(self, upto: int) -> None:
         """Delete the segments below number `upto`: the controller has them."""

@@ -270,8 +270,16 @@ class Edge(LiveConnectionHandler):
         waiting = self.engine.guard.run(hook)
         if hook.name in ("error", "websocket_end") or (hook.name == "response" and flow.websocket is None):
             self.live.pop(flow.id, None)
+            if waiting is not None:
+                return self._then_done(waiting, flow)
             self.engine.done(flow)
         return waiting
+
+    async def _then_done(self, waiting: Coroutine[Any, Any, None], flow: HTTPFlow) -> None:
+        try:
+            await waiting
+        finally:
+            self.engine.done(flow)
 
     def _account(self, flow: HTTPFlow) -> None:
         """Its head counts as memory: a hundred streams of 64 KiB on each of 500 connections would be 3 GB."""

@@ -2,8 +2,9 @@
 
 import os
 import time
+from collections.abc import Callable
 from dataclasses import dataclass, field
-from typing import Any, Literal, Protocol, cast
+from typing import TYPE_CHECKING, Any, Literal, Protocol, cast
 
 from mitmproxy.http import HTTPFlow, Response
 
@@ -11,6 +12,9 @@ from sidecar.contract import Route
 from sidecar.egress.policy import RequestFacts
 from sidecar.egress.reach import Destination
 from sidecar.egress.refusal import Refusal
+
+if TYPE_CHECKING:
+    from sidecar.egress.books import Call
 
 _KEY = "carboy"
 
@@ -79,6 +83,10 @@ class Exchange:
     mapped: bool = False
     """Its origin is an exact `connect_to` entry of the host's settings."""
     detail: dict[str, Any] = field(default_factory=dict[str, Any])
+    call: "Call | None" = None
+    """What is metered of it; None where it costs nobody's tokens."""
+    taps: list[Callable[[bytes], None]] = field(default_factory=list[Callable[[bytes], None]])
+    """They see the answer's body, piece by piece, as the upstream sent it. One that raises ends the flow."""
     edge: "EdgeState | None" = None
     """The connection that it came on."""
 

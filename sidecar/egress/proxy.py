@@ -9,20 +9,26 @@ import contextlib
 import logging
 import resource
 import socket
-from collections.abc import Generator, Sequence
+from collections.abc import Callable, Generator, Sequence
+from typing import Any
 
 from mitmproxy.http import HTTPFlow
 from OpenSSL import SSL
 
+from sidecar.allowance import Allowance, Cutoff, Standing
 from sidecar.contract import Policy, SidecarConfig
+from sidecar.egress.addons.budget import Budget
 from sidecar.egress.addons.credentials import Inject, Placeholders
 from sidecar.egress.addons.dial import Dial
 from sidecar.egress.addons.gate import Gate
 from sidecar.egress.addons.introspect import Introspect
 from sidecar.egress.addons.journal import Journal
+from sidecar.egress.addons.metering import Metering
+from sidecar.egress.books import Books
 from sidecar.egress.connection import Edge
-from sidecar.egress.exchange import exchange_of
+from sidecar.egress.exchange import Exchange, exchange_of
 from sidecar.egress.limits import DEFAULT, Limits
+from sidecar.egress.metered import MeteredHosts
 from sidecar.egress.names import canonical_host
 from sidecar.egress.policy import CompiledPolicy
 from sidecar.egress.proxy_types import EngineOptions
@@ -51,6 +57,7 @@ class Proxy:
         config: SidecarConfig,
         spool: SpoolWriter,
         *,
+        tell: Callable[[str, dict[str, Any]], None] | None = None,
         more_addons: Sequence[object] = (),
         hook_seconds: float = HOOK_SECONDS,
         limits: Limits = DEFAULT,
@@ -60,7 +67,12 @@ class Proxy:
         self.state = State(
             config.slug, CompiledPolicy.compile(config.policy), spool, dict(config.secrets), config.placeholders
         )
+        self.state.metered = MeteredHosts.compile(config.policy.metered)
         self.journal = Journal(self.state)
+        self.books = Books(spool, tell or _nobody)
+        if config.allowance is not None:
+            self.books.grant(config.allowance)
+        self.metering = Metering(self.books)
         self.desk = Desk(spool)
         self.reach = Reach(config.upstream)
         self.upstreams = Upstreams(config.upstream.extra_ca)
@@ -69,10 +81,12 @@ class Proxy:
             Mcp(self.state, self.desk),
             Introspect(self.state),
             Gate(self.state),
+            Budget(self.state, self.books, self.journal),
             Placeholders(self.state),
             *more_addons,
             Dial(self.reach),
             Inject(self.state),
+            self.metering,
             self.journal,
         ]
         self.guard = Guard(addons, self.journal, hook_seconds=hook_seconds)
@@ -100,9 +114,23 @@ class Proxy:
             self.journal.notice("error", "policy_rejected", f"a new policy is not usable, the last one stays: {error}")
             raise
         self.state.policy = compiled
+        self.state.metered = MeteredHosts.compile(policy.metered)
         for edge in list(self.edges):
             if not edge.covered_by(compiled):
                 edge.end("its route was removed")
+
+    def set_allowance(self, allowance: Allowance | None) -> Standing:
+        """Put `allowance` in force, if there is one, and say how all leases stand then."""
+        if allowance is not None:
+            self.books.grant(allowance)
+            if allowance.cutoff is not None and allowance.cutoff.end_streams:
+                self._cut_off(allowance.cutoff)
+        return self.books.standing()
+
+    def _cut_off(self, cutoff: Cutoff) -> None:
+        for edge in list(self.edges):
+            if any(_covers(cutoff, exchange_of(flow)) for flow in edge.live.values()):
+                edge.end("the operator has cut it off")
 
     def set_secrets(self, secrets: dict[str, Secret]) -> None:
         self.state.secrets = dict(secrets)
@@ -118,6 +146,7 @@ class Proxy:
             "recording": self.state.spool.ready(),
             "allowed": self.journal.allowed,
             "refused": self.journal.refused,
+            "budget": self.books.standing().model_dump(mode="json"),
         }
 
     async def close(self) -> None:
@@ -156,10 +185,21 @@ class Proxy:
         exchange = exchange_of(flow)
         self._buffered -= exchange.buffered
         exchange.buffered = 0
+        self._safely(self.metering.gone, flow)
+        # one whose last hook failed has no row yet
+        self._safely(self.journal.over, flow)
 
     def killed(self, flow: HTTPFlow, reason: str) -> None:
+        self._safely(self.metering.killed, flow)
         self.journal.killed(flow, reason)
         self.done(flow)
+
+    def _safely(self, function: Callable[[HTTPFlow], None], flow: HTTPFlow) -> None:
+        """Outside of the hooks there is no guard."""
+        try:
+            function(flow)
+        except Exception as error:
+            self.guard.failed("metering", None, error)
 
     def _make_room(self) -> bool:
         """End the connection that has been idle longest, so that idle ones cannot keep others out."""
@@ -187,6 +227,17 @@ class Proxy:
         finally:
             self.edges.discard(edge)
             writer.close()
+
+
+def _nobody(note: str, body: dict[str, Any]) -> None:
+    """Where no controller listens."""
+
+
+def _covers(cutoff: Cutoff, exchange: Exchange) -> bool:
+    if cutoff.scope == "all":
+        return not exchange.local
+    call = exchange.call
+    return call is not None and (not cutoff.providers or call.provider in cutoff.providers)
 
 
 def _affordable(limits: Limits) -> int:

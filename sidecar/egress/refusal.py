@@ -38,6 +38,11 @@ _DO: dict[str, str] = {
     "out of everything else.",
     "credential_missing": "The operator has to provide this route's credential. Do not retry.",
     "credential_plaintext": "Use https for this host.",
+    "budget_exhausted": "Only the operator can raise it: say so to the user and stop. Do not retry.",
+    "budget_unknown": "Nothing metered leaves until the operator has mended this. Do not retry.",
+    "budget_cutoff": "Only the operator can lift this: say so to the user and stop. Do not retry.",
+    "budget_preflight": "Send less of the conversation at once; only the operator can raise the budget.",
+    "budget_busy": "Send fewer requests at once.",
     "internal_error": "The proxy failed and let nothing out. Tell the operator.",
     "spool_unavailable": "The proxy cannot record what happens, so nothing leaves. Tell the operator.",
     "killed": "The operator or the proxy ended this request.",
@@ -45,6 +50,8 @@ _DO: dict[str, str] = {
     "upstream_tls": "No trusted TLS connection to the server could be made. Tell the operator.",
     "upstream_failed": "The server broke off or sent something that is not HTTP. Trying again later may help.",
 }
+BUDGET = frozenset({"budget_exhausted", "budget_unknown", "budget_cutoff", "budget_preflight", "budget_busy"})
+"""Answered with 400: the only status that no agent retries (egress.md)."""
 UPSTREAM = frozenset({"upstream_unreachable", "upstream_tls", "upstream_failed"})
 CODES = frozenset(_DO) | {"client_closed"}
 """All but `ok` that an event may carry."""
@@ -82,7 +89,7 @@ class Refusal:
 
     @property
     def status(self) -> int:
-        return 502 if self.code in UPSTREAM else 403
+        return 502 if self.code in UPSTREAM else 400 if self.code in BUDGET else 403
 
     def what_to_do(self) -> str:
         if self.ask is None:

@@ -203,9 +203,12 @@ class Bottle:
         found = [orjson.loads(line) for _, line in lines]
         return [EgressEvent.model_validate(event) for event in found if event["kind"] == "egress"]
 
-    def notices(self) -> list[dict[str, Any]]:
+    def lines(self, kind: str) -> list[dict[str, Any]]:
         lines = SpoolReader(self.folder / "spool").read(100_000)
-        return [event for _, line in lines if (event := orjson.loads(line))["kind"] == "notice"]
+        return [event for _, line in lines if (event := orjson.loads(line))["kind"] == kind]
+
+    def notices(self) -> list[dict[str, Any]]:
+        return self.lines("notice")
 
     async def event(self, **wanted: Any) -> EgressEvent:
         """The first event with these values, once it is written."""
@@ -237,7 +240,7 @@ def make_config(folder: Path, routes: tuple[Route, ...], **kwargs: Any) -> Sidec
     return SidecarConfig(
         slug="test",
         session_id="abc",
-        policy=Policy(routes=routes),
+        policy=Policy(routes=routes, **kwargs.pop("policy", {})),
         upstream=upstream,
         ca_cert_pem=cert,
         ca_key_pem=Secret(key),

@@ -10,13 +10,17 @@ import httpx
 import pytest
 import websockets
 
+from sidecar.allowance import Allowance, Lease, Metered
 from sidecar.contract import Route
-from sidecar.egress.addons import credentials, dial, gate, introspect, journal
+from sidecar.egress.addons import budget, credentials, dial, gate, introspect, journal, metering
 from sidecar.guard import BEFORE_SENT
 from tests.sidecar.proxy_kit import Seen, Upstream, authority, bottle, pem
 
 HOST = "api.example.com"
-ADDONS = [gate.Gate, introspect.Introspect, credentials.Placeholders, credentials.Inject, dial.Dial, journal.Journal]
+ADDONS = [
+    *(gate.Gate, introspect.Introspect, budget.Budget, credentials.Placeholders, credentials.Inject, dial.Dial),
+    *(metering.Metering, journal.Journal),
+]
 HOOKS = (
     *("requestheaders", "request", "responseheaders", "response", "error", "websocket_start", "websocket_end"),
     *("http_connect", "http_connect_error", "http_connected", "tls_clienthello", "tls_start_client"),
@@ -42,6 +46,9 @@ INNER = [
     "sidecar.egress.layers:Stream.make_server_connection",
     "sidecar.egress.layers:Stream._take_body",
     "sidecar.egress.connection:Edge._dial",
+    "sidecar.egress.metered:MeteredHosts.provider_of",
+    "sidecar.meter.ledger:Ledger.check",
+    "sidecar.egress.books:Books.intend",
 ]
 
 
@@ -71,6 +78,8 @@ def options(upstream: Upstream, **kwargs: Any) -> dict[str, Any]:
         "extra_ca": (pem(upstream.ca),),
         "connect_to": mapped,
         "placeholders": {"T": "placeholder-0123456789"},
+        "policy": {"metered": (Metered(provider="claude", host=HOST),)},
+        "allowance": Allowance(leases=(Lease(id="free", provider="claude"),)),
         **kwargs,
     }
 

@@ -81,6 +81,11 @@ class Journal:
         gone = reason == "the client is gone"
         self._close(flow, "allow" if gone else "error", "client_closed" if gone else "killed", reason)
 
+    def over(self, flow: HTTPFlow) -> None:
+        """Nothing more will be heard of this flow."""
+        if not exchange_of(flow).closed:
+            self._close(flow, "error", "internal_error", "a check of its end failed")
+
     def failed(self, where: str, flow: HTTPFlow | None) -> None:
         text = f"a check failed in {where}; what it was about did not pass"
         if where in self._faults:
@@ -212,6 +217,8 @@ def _counter(exchange: Exchange) -> Callable[[bytes], bytes]:
 
     def count(data: bytes) -> bytes:
         exchange.bytes_down += len(data)
+        for tap in exchange.taps:
+            tap(data)
         return data
 
     return count

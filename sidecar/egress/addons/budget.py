@@ -1,0 +1,149 @@
+"""Step 4: may this metered request leave? Decided on the allowance that this sidecar holds, with nobody's help; what it
+will use is set aside before any other check waits for anything.
+"""
+
+# mitmproxy's headers are typed in part only
+# pyright: reportUnknownMemberType=false, reportUnknownArgumentType=false, reportUnknownVariableType=false
+
+import asyncio
+import contextlib
+import time
+from collections.abc import Coroutine
+from typing import Any
+
+from mitmproxy.http import HTTPFlow
+
+from sidecar.egress import paths
+from sidecar.egress.addons.journal import Journal
+from sidecar.egress.books import Books, Call, Purpose
+from sidecar.egress.exchange import Exchange, exchange_of, refuse
+from sidecar.egress.state import State
+from sidecar.guard import patient
+from sidecar.meter.decode import Decoder, Undecodable
+from sidecar.meter.dialects import choose
+from sidecar.meter.dialects.responses import Responses
+from sidecar.meter.ledger import Verdict
+from sidecar.meter.request import RequestFacts, request_facts
+
+BESIDE = 256 * 1024
+"""Bytes of a body from which it is read beside the loop (5 to 10 ms for each MB)."""
+
+
+class Budget:
+    """Right behind the gate."""
+
+    def __init__(self, state: State, books: Books, journal: Journal) -> None:
+        self._state = state
+        self._books = books
+        self._journal = journal
+
+    def requestheaders(self, flow: HTTPFlow) -> None:
+        """What cannot change any more is told before the body is read."""
+        exchange = exchange_of(flow)
+        if exchange.local or exchange.route is None:
+            return
+        target = flow.request.data.path.decode("latin-1")
+        provider = self._state.metered.provider_of(exchange.host, target)
+        ledger = self._books.ledger
+        closed = ledger.closed(None) or (ledger.closed(provider) if provider is not None else None)
+        if closed is not None:
+            _refuse(flow, closed)
+        elif provider is not None:
+            exchange.call = self._call(flow, exchange, provider, target)
+
+    def request(self, flow: HTTPFlow) -> Coroutine[Any, Any, None] | None:
+        exchange = exchange_of(flow)
+        call = exchange.call
+        if call is None or exchange.local:
+            return None
+        if call.purpose == "free":
+            verdict = self._books.check(call.need)
+            socket = "upgrade" in flow.request.headers
+            if socket and _unreadable(call) and self._limited(call):
+                refuse(flow, "budget_unknown", "what this connection uses could not be counted")
+            elif not verdict.code:
+                return None
+            elif socket:
+                return self._hold(flow, call, reserve=False)
+            elif not verdict.wait and not verdict.hold:
+                _refuse(flow, verdict)
+            return None
+        body = flow.request.raw_content or b""
+        if len(body) >= BESIDE:
+            return self._read_beside(flow, call, body)
+        self._books.estimate(call, _facts(flow, call, body))
+        return self._admit(flow, call)
+
+    async def _read_beside(self, flow: HTTPFlow, call: Call, body: bytes) -> None:
+        self._books.estimate(call, await asyncio.to_thread(_facts, flow, call, body))
+        waiting = self._admit(flow, call)
+        if waiting is not None:
+            await waiting
+
+    def _admit(self, flow: HTTPFlow, call: Call) -> Coroutine[Any, Any, None] | None:
+        if self._books.check(call.need).code:
+            return self._hold(flow, call)
+        self._books.reserve(call)
+        return None
+
+    async def _hold(self, flow: HTTPFlow, call: Call, *, reserve: bool = True) -> None:
+        """Wait for as long as the verdict says that waiting may help."""
+        verdict = await self.hold(flow, call)
+        if verdict.code:
+            _refuse(flow, verdict)
+        elif reserve:
+            self._books.reserve(call)
+
+    async def hold(self, flow: HTTPFlow, call: Call) -> Verdict:
+        """The verdict on `call`, after the waits that may change it. What is free to go must be reserved at once."""
+        started = time.monotonic()
+        verdict = self._books.check(call.need)
+        while verdict.code:
+            most = self._state.policy.policy.hold_seconds if verdict.hold else verdict.wait
+            left = started + most - time.monotonic()
+            if left <= 0:
+                break
+            if self._books.full:
+                return Verdict("budget_busy", "too many requests wait already")
+            async with patient(flow, left):
+                await self._books.wait(call.need, left)
+            verdict = self._books.check(call.need)
+        return verdict
+
+    def _limited(self, call: Call) -> bool:
+        return any(held.limit is not None and held.provider == call.provider for held in self._books.standing().leases)
+
+    def _call(self, flow: HTTPFlow, exchange: Exchange, provider: str, target: str) -> Call:
+        method, path = flow.request.data.method.decode("latin-1"), paths.canonical(paths.split(target)[0])
+        purpose: Purpose = choose.purpose(method, path) if path is not None else "unknown"
+        return Call(
+            exchange.id,
+            provider,
+            exchange.host,
+            method,
+            self._journal.path(target),
+            path or "",
+            purpose,
+            clock=exchange.clock,
+        )
+
+
+def _unreadable(call: Call) -> bool:
+    """True for a WebSocket in whose messages no usage would be found."""
+    return not isinstance(choose.by_path(call.target), Responses)
+
+
+def _facts(flow: HTTPFlow, call: Call, body: bytes) -> RequestFacts:
+    return request_facts(call.method, call.target, decoded(flow.request.headers.get("content-encoding", ""), body))
+
+
+def decoded(encoding: str, body: bytes) -> bytes:
+    """A copy of a request's body without its encodings; as far as it can be read."""
+    pieces: list[bytes] = []
+    with contextlib.suppress(Undecodable):
+        pieces += Decoder(encoding).feed(body)
+    return b"".join(pieces)
+
+
+def _refuse(flow: HTTPFlow, verdict: Verdict) -> None:
+    refuse(flow, verdict.code, verdict.reason)

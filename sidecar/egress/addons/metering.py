@@ -1,0 +1,126 @@
+"""Metering of HTTP answers: an intent on disk before a metered request leaves, copies of the answer's bytes for the
+meter as they pass, and its usage in the spool when it has ended, however it ended.
+
+It changes no byte of an answer and holds none up. What fails here ends the request: nothing unmetered goes on.
+"""
+
+# mitmproxy's headers are typed in part only
+# pyright: reportUnknownMemberType=false, reportUnknownArgumentType=false, reportUnknownVariableType=false
+
+import time
+
+from mitmproxy.http import Headers, HTTPFlow
+
+from sidecar.egress.books import Books, Call
+from sidecar.egress.exchange import Exchange, exchange_of, refuse
+from sidecar.meter.faults import Fault, network_fault
+from sidecar.meter.meter import Meter
+from sidecar.meter.usage import Usage
+
+READABLE = ("gzip", "br", "zstd", "deflate", "identity")
+"""Encodings that the meter decodes on its copy."""
+
+
+class Metering:
+    """Behind everything that may refuse a request, before the journal."""
+
+    def __init__(self, books: Books) -> None:
+        self._books = books
+
+    def request(self, flow: HTTPFlow) -> None:
+        """The last thing before it leaves."""
+        call = exchange_of(flow).call
+        if call is None:
+            return
+        _accept_readable(flow.request.headers)
+        if call.purpose != "free" and not self._books.intend(call):
+            refuse(flow, "spool_unavailable", "what it uses cannot be written to disk")
+
+    def responseheaders(self, flow: HTTPFlow) -> None:
+        exchange = exchange_of(flow)
+        call, response = exchange.call, flow.response
+        if call is None or response is None or not exchange.sent or exchange.refusal is not None:
+            return
+        headers = _plain(response.headers)
+        call.status = response.status_code
+        call.meter = Meter.for_response(
+            call.target, response.status_code, headers, call.facts, now=time.time(), learned=self._books.learned
+        )
+        if call.meter is not None:
+            self._books.windows(call, call.meter.windows)
+            exchange.taps.append(_tap(call, call.meter))
+
+    def response(self, flow: HTTPFlow) -> None:
+        if flow.websocket is None:
+            self._end(exchange_of(flow), complete=flow.error is None)
+
+    def error(self, flow: HTTPFlow) -> None:
+        self._end(exchange_of(flow), complete=False)
+
+    # --- from outside the hooks --------------------------------------------------------------------------------------
+
+    def killed(self, flow: HTTPFlow) -> None:
+        """Its connection was ended."""
+        self._end(exchange_of(flow), complete=False)
+
+    def gone(self, flow: HTTPFlow) -> None:
+        """Nothing more will be heard of it: what failed to be metered is written down as that."""
+        call = exchange_of(flow).call
+        if call is None or call.closed:
+            return
+        if call.intended and exchange_of(flow).sent:
+            self._books.lost(call)
+        else:
+            self._books.close(call, ())
+
+    def _end(self, exchange: Exchange, *, complete: bool) -> None:
+        call = exchange.call
+        if call is None or call.closed or call.purpose == "free":
+            return
+        usage, fault = _result(call, exchange, complete)
+        if call.meter is not None:
+            self._books.windows(call, call.meter.windows)
+        exchange.detail.update(self._books.close(call, (usage,), fault))
+        if fault is not None:
+            exchange.detail["fault"] = fault.kind
+
+
+def _result(call: Call, exchange: Exchange, complete: bool) -> tuple[Usage, Fault | None]:
+    if call.meter is not None:
+        usage, fault = call.meter.finish(complete), call.meter.fault
+        ours = (
+            fault is not None and fault.kind == "network" and fault.status is None and exchange.ended_by != "upstream"
+        )
+        return usage, None if ours else fault
+    # no head of an answer came
+    refusal = exchange.refusal
+    fault = network_fault(refusal.reason) if refusal is not None and refusal.status == 502 else None
+    never = refusal is not None or not exchange.sent
+    if never:
+        return Usage("", call.facts.model, billable=False, complete=False), fault
+    # the model may have been at work when it was given up: what it read is paid, what it wrote is not known
+    read = call.input if call.purpose == "call" else 0
+    gone = Usage("", call.facts.model, input=read, complete=False, estimated=True, billable=call.purpose != "unknown")
+    return gone, None
+
+
+def _tap(call: Call, meter: Meter):
+    def tap(data: bytes) -> None:
+        if call.first is None and data:
+            call.first = time.perf_counter()
+        meter.feed(data)
+
+    return tap
+
+
+def _plain(headers: Headers) -> dict[str, str]:
+    return {name.decode("latin-1").lower(): value.decode("latin-1") for name, value in headers.fields}
+
+
+def _accept_readable(headers: Headers) -> None:
+    """Leave of `accept-encoding` what can be read here; where nothing is left, ask for none."""
+    if "accept-encoding" not in headers:
+        return
+    offered = [part.strip() for value in headers.get_all("accept-encoding") for part in value.split(",")]
+    kept = [part for part in offered if part.partition(";")[0].strip().lower() in READABLE]
+    headers["accept-encoding"] = ", ".join(kept) or "identity"

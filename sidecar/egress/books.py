@@ -1,0 +1,286 @@
+"""What one bottle's metered requests are, used and may use: the seam between the add-ons that see requests (`budget`,
+`metering`), the ledger, the spool and the control channel. Writes intents before and usages after; decides nothing.
+"""
+
+import asyncio
+import time
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass, field
+from typing import Any, Literal
+
+from sidecar.allowance import Allowance, FaultInfo, Gauge, IntentEvent, LeaseNote, Standing, UsageEvent, WindowEvent
+from sidecar.egress.exchange import new_id
+from sidecar.meter.faults import Fault
+from sidecar.meter.learned import Calibration
+from sidecar.meter.ledger import Ledger, Need, Spent, Verdict
+from sidecar.meter.meter import Meter
+from sidecar.meter.request import RequestFacts
+from sidecar.meter.usage import Usage, Window
+from sidecar.spool import SpoolWriter
+
+NOTE_SECONDS = 1.0
+MAX_WAITING = 256
+"""Requests that wait at once. Their bodies count against the proxy's own bound as well."""
+FIRST_OUTPUT = 1000
+"""Tokens set aside for an answer before this bottle had any."""
+MAX_WINDOWS = 64
+MAX_PARTS = 20
+
+type Purpose = Literal["call", "deferred", "unknown", "free"]
+
+
+@dataclass
+class Call:
+    """One metered request: of HTTP, or one `response.create` on a WebSocket."""
+
+    request_id: str
+    provider: str
+    host: str
+    method: str
+    path: str
+    """As it may be kept."""
+    target: str
+    """What the meter knows the API by; empty where it could be read in two ways."""
+    purpose: Purpose
+    protocol: Literal["http", "websocket"] = "http"
+    facts: RequestFacts = field(default_factory=RequestFacts)
+    input: int = 0
+    output: int = 0
+    clock: float = field(default_factory=time.perf_counter)
+    first: float | None = None
+    """When the answer's body began."""
+    intended: bool = False
+    closed: bool = False
+    status: int | None = None
+    meter: Meter | None = None
+
+    @property
+    def need(self) -> Need:
+        return Need(self.provider, self.facts.model, self.input, self.output)
+
+
+class Books:
+    """One a sidecar. `tell` passes a note to the controller."""
+
+    def __init__(self, spool: SpoolWriter, tell: Callable[[str, dict[str, Any]], None]) -> None:
+        self.ledger = Ledger()
+        self.learned = Calibration()
+        self._spool = spool
+        self._tell = tell
+        self._waiting: list[Need] = []
+        self._changed = asyncio.Event()
+        self._told: dict[str, float] = {}
+        self._timer: asyncio.TimerHandle | None = None
+        self._windows: dict[str, tuple[Gauge, ...]] = {}
+        self._output = float(FIRST_OUTPUT)
+
+    # --- allowances ---------------------------------------------------------------------------------------------------
+
+    def grant(self, allowance: Allowance) -> None:
+        if self.ledger.grant(allowance):
+            self._told.clear()
+            self._wake()
+
+    def standing(self) -> Standing:
+        return self.ledger.standing(len(self._waiting))
+
+    @property
+    def full(self) -> bool:
+        return len(self._waiting) >= MAX_WAITING
+
+    async def wait(self, need: Need, seconds: float) -> None:
+        """Until something changed that `need` may have waited for, or for `seconds`."""
+        self._waiting.append(need)
+        self._look()
+        try:
+            async with asyncio.timeout(seconds):
+                await self._changed.wait()
+        except TimeoutError:
+            pass
+        finally:
+            self._waiting.remove(need)
+
+    def check(self, need: Need) -> Verdict:
+        return self.ledger.check(need)
+
+    def _wake(self) -> None:
+        self._changed.set()
+        self._changed = asyncio.Event()
+        self._look()
+
+    def _look(self) -> None:
+        """Tell the controller of leases that run low: each once a second at most, again while somebody waits."""
+        notes, now = self.ledger.low(self._waiting), time.monotonic()
+        later = False
+        for note in notes:
+            if now - self._told.get(note.lease, -NOTE_SECONDS) < NOTE_SECONDS:
+                later = True
+                continue
+            self._told[note.lease] = now
+            self._say(note)
+        if (later or self._waiting) and self._timer is None:
+            self._timer = asyncio.get_running_loop().call_later(NOTE_SECONDS, self._again)
+
+    def _again(self) -> None:
+        self._timer = None
+        self._look()
+
+    def _say(self, note: LeaseNote) -> None:
+        self._tell("lease", note.model_dump(mode="json"))
+
+    # --- requests -----------------------------------------------------------------------------------------------------
+
+    def estimate(self, call: Call, facts: RequestFacts, already_read: int = 0) -> None:
+        """Fill in what `call` will use, about. `already_read`: tokens of the conversation that it continues."""
+        call.facts = facts
+        call.input = self.learned.tokens("input", facts.model, facts.input_units) + already_read
+        call.output = round(self._output) if call.purpose != "unknown" else 0
+
+    def reserve(self, call: Call) -> None:
+        self.ledger.reserve(call.request_id, call.need)
+        self._look()
+
+    def intend(self, call: Call) -> bool:
+        """Write down that `call` is about to leave; false if the disk does not take it, and then it must not."""
+        event = IntentEvent(
+            id=f"{call.request_id}.i",
+            at=time.time(),
+            request_id=call.request_id,
+            provider=call.provider,
+            host=call.host[:260],
+            method=call.method[:32],
+            path=call.path[:1024],
+            model=call.facts.model,
+            protocol=call.protocol,
+            purpose="call" if call.purpose == "free" else call.purpose,
+            stream=call.facts.stream,
+            input_tokens=call.input,
+            output_tokens=call.output,
+        )
+        call.intended = True
+        return self._spool.write(event.model_dump(mode="json"))
+
+    def close(self, call: Call, usages: Iterable[Usage], fault: Fault | None = None) -> dict[str, Any]:
+        """Write what `call` used, charge it, and say it for the request's own row. Only the first time counts."""
+        if call.closed:
+            return {}
+        call.closed = True
+        parts = _parts(usages) or [Usage("", call.facts.model, billable=False)]
+        charged = self.ledger.settle(call.request_id, call.provider, [_spent(call, part) for part in parts])
+        if call.intended:
+            for number, part in enumerate(parts):
+                event = self._usage(call, number, part)
+                if number == 0:
+                    event = event.model_copy(update={"charged": charged, "fault": _info(fault)})
+                self._spool.write(event.model_dump(mode="json"))
+        if parts[0].billable and parts[0].output and not parts[0].estimated:
+            self._output += (parts[0].output - self._output) * 0.2
+        self._wake()
+        tokens = sum(part.total for part in parts if part.billable)
+        return {"provider": call.provider, "model": parts[0].model, "tokens": tokens} if parts[0].billable else {}
+
+    def lost(self, call: Call) -> None:
+        """Its answer's metering failed: what was set aside for it is what it used."""
+        unknown = call.purpose == "unknown"
+        usage = Usage(
+            "",
+            call.facts.model,
+            input=0 if unknown else call.input,
+            output=0 if unknown else call.output,
+            complete=False,
+            estimated=True,
+            unmetered=True,
+        )
+        self.close(call, (usage,))
+
+    def windows(self, call: Call, found: tuple[Window, ...]) -> None:
+        """Write the gauges that an answer told of, if they moved."""
+        gauges = tuple(
+            Gauge(
+                name=window.name[:100],
+                used_fraction=window.used_fraction,
+                resets_at=window.resets_at,
+                kind=window.kind,
+                status=window.status[:200],
+            )
+            for window in found[:MAX_WINDOWS]
+        )
+        if not gauges or self._windows.get(call.provider) == gauges:
+            return
+        self._windows[call.provider] = gauges
+        event = WindowEvent(
+            id=new_id(), at=time.time(), request_id=call.request_id, provider=call.provider, windows=gauges
+        )
+        self._spool.write(event.model_dump(mode="json"))
+
+    def _usage(self, call: Call, number: int, usage: Usage) -> UsageEvent:
+        now = time.perf_counter()
+        return UsageEvent(
+            id=f"{call.request_id}.{number}",
+            at=time.time(),
+            request_id=call.request_id,
+            part=number,
+            provider=call.provider,
+            host=call.host[:260],
+            path=call.path[:1024],
+            model=usage.model,
+            dialect=usage.dialect,
+            protocol=call.protocol,
+            input=usage.input,
+            output=usage.output,
+            cache_read=usage.cache_read,
+            cache_write_5m=usage.cache_write_5m,
+            cache_write_1h=usage.cache_write_1h,
+            reasoning=usage.reasoning,
+            web_searches=usage.web_searches,
+            cost_usd=float(usage.cost_usd) if usage.cost_usd is not None else None,
+            service_tier=usage.service_tier,
+            stop_reason=usage.stop_reason,
+            response_id=usage.response_id,
+            billable=usage.billable,
+            complete=usage.complete,
+            estimated=usage.estimated,
+            unmetered=usage.unmetered,
+            flags=usage.flags,
+            status=call.status,
+            ms=round((now - call.clock) * 1000, 3),
+            first_ms=round((call.first - call.clock) * 1000, 3) if call.first is not None else None,
+        )
+
+
+def _parts(usages: Iterable[Usage]) -> list[Usage]:
+    """Main answers and other models' shares in them, each a row."""
+    found: list[Usage] = []
+    for usage in usages:
+        found += [usage, *usage.also]
+    return found[:MAX_PARTS]
+
+
+def _spent(call: Call, usage: Usage) -> Spent:
+    if not usage.billable:
+        return Spent(usage.model)
+    if usage.unmetered and not usage.total and call.purpose == "deferred":
+        # paid later, and nobody will tell how much: what was asked for counts
+        return Spent(usage.model or call.facts.model, call.input, call.output)
+    return Spent(
+        usage.model,
+        usage.input,
+        usage.output,
+        usage.cache_read,
+        usage.cache_write_5m,
+        usage.cache_write_1h,
+        float(usage.cost_usd) if usage.cost_usd is not None else None,
+    )
+
+
+def _info(fault: Fault | None) -> FaultInfo | None:
+    if fault is None:
+        return None
+    return FaultInfo(
+        kind=fault.kind,
+        status=fault.status,
+        code=fault.code,
+        message=fault.message[:600],
+        retry_after=fault.retry_after,
+        retryable=fault.retryable,
+    )

@@ -1,0 +1,191 @@
+"""Metering through a real sidecar: what is spooled equals what the provider charged, and no byte changes on the way."""
+
+import asyncio
+import contextlib
+import random
+
+import httpx
+import pytest
+
+from tests.conftest import until
+from tests.sidecar.meter.meter_forms import FORMS, anthropic_json, anthropic_sse, chat_sse
+from tests.sidecar.meter.meter_kit import ENCODERS, Answer, flushed, split
+from tests.sidecar.metering_kit import (
+    HOST,
+    OTHER,
+    Provider,
+    ask,
+    ask_many,
+    intents,
+    metered_bottle,
+    numbers,
+    usages,
+)
+
+
+def written(provider: Provider, rng: random.Random, each: int) -> list[tuple[str, Answer]]:
+    """Answers of all forms: in every encoding, cut anywhere; some byte by byte, some flushed event by event."""
+    asked: list[tuple[str, Answer]] = []
+    for maker in FORMS:
+        for number in range(each):
+            answer = maker(rng, 2, 4) if number % 12 == 0 else maker(rng, 5, 120)
+            encoding = sorted(ENCODERS)[number % len(ENCODERS)]
+            body = ENCODERS[encoding](answer.body)
+            pieces = [bytes([byte]) for byte in body] if number % 12 == 0 else split(body, rng)
+            if number % 5 == 4 and encoding:
+                pieces = flushed(answer, encoding)
+            name = f"{maker.__name__}-{number}"
+            provider.add(name, answer, encoding, pieces)
+            asked.append((name, answer))
+    rng.shuffle(asked)
+    return asked
+
+
+async def test_hundreds_of_answers_over_twenty_connections_are_counted_exactly():
+    provider, rng = Provider(), random.Random(11)
+    asked = written(provider, rng, 40)
+    assert len(asked) >= 500
+    async with metered_bottle(provider) as (box, _), contextlib.AsyncExitStack() as stack:
+        clients = [await stack.enter_async_context(box.client(http2=number % 4 == 0)) for number in range(20)]
+        got = await ask_many(clients, asked)
+        for name, (_, _, pieces) in provider.bodies.items():
+            assert got[name] == b"".join(pieces), "the stream came as it was sent"
+        await until(lambda: len(usages(box)) >= len(asked))
+        rows, opened = usages(box), intents(box)
+        assert len(rows) == len(asked) == len({row.request_id for row in rows})
+        assert {row.request_id for row in rows} == {intent.request_id for intent in opened}
+        assert not [row for row in rows if row.estimated or row.unmetered or not row.complete]
+        assert {flag for row in rows for flag in row.flags} == {"repaired_total"}
+        theirs = sorted((answer.truth.model, *answer.truth.parts) for _, answer in asked)
+        assert sorted((row.model, *numbers(row)) for row in rows) == theirs
+        closed = [event for event in box.events() if event.phase == "closed"]
+        assert sum(event.detail["tokens"] for event in closed) == sum(row.total for row in rows)
+        standing = (await box.channel.call("health"))[0]["budget"]
+        assert (standing["in_flight"], standing["waiting"]) == (0, 0)
+        assert standing["leases"][0]["used"] == sum(row.total for row in rows)
+
+
+async def test_an_event_reaches_the_agent_before_the_next_one_is_sent():
+    provider, answer = Provider(), anthropic_sse(random.Random(1), 40, 40)
+    provider.gate = asyncio.Event()
+    provider.add("a", answer, "", list(answer.pieces))
+    async with metered_bottle(provider) as (box, _), box.client() as client:
+        url = f"https://{HOST}{answer.path}"
+        async with client.stream("POST", url, json=answer.request, headers={"x-answer": "a"}) as response:
+            got = b""
+            async for chunk in response.aiter_raw():
+                got += chunk
+                half = b"".join(answer.pieces[: len(answer.pieces) // 2])
+                if got == half:
+                    assert [intent.model for intent in intents(box)] == [answer.request["model"]]
+                    assert usages(box) == []
+                    provider.gate.set()
+        assert got == answer.body
+
+
+@pytest.mark.parametrize("who", ["client", "upstream"])
+async def test_a_broken_stream_is_estimated_and_marked(who: str):
+    answer = anthropic_sse(random.Random(3), 300, 300)
+    half = len(answer.pieces) // 2
+
+    async def handler(seen, send):
+        await send({"type": "http.response.start", "status": 200, "headers": [(b"content-type", b"text/event-stream")]})
+        for piece in answer.pieces[:half]:
+            await send({"type": "http.response.body", "body": piece, "more_body": True})
+        if who == "upstream":
+            raise RuntimeError("it breaks")
+        await asyncio.sleep(60)
+
+    async with metered_bottle(handler) as (box, _), box.client() as client:
+        with contextlib.suppress(httpx.HTTPError):
+            async with client.stream("POST", f"https://{HOST}{answer.path}", json=answer.request) as response:
+                got = b""
+                async for chunk in response.aiter_raw():
+                    got += chunk
+                    if who == "client" and got == b"".join(answer.pieces[:half]):
+                        break
+        await until(lambda: usages(box))
+        (row,) = usages(box)
+        assert (row.estimated, row.complete, row.billable) == (True, False, True)
+        assert row.input == answer.truth.input
+        made = answer.made[half - 1]
+        assert abs(row.output - made) <= max(10, 0.25 * made)
+        assert (row.fault.kind if row.fault else None) == ("network" if who == "upstream" else None)
+
+
+async def test_what_a_metered_host_does_not_charge_has_no_row_and_other_hosts_are_none_of_our_business():
+    provider, answer = Provider(), anthropic_json(random.Random(5), 5, 5)
+    provider.add("a", answer, "", [answer.body])
+    async with metered_bottle(provider) as (box, _), box.client() as client:
+        headers = {"x-answer": "a"}
+        await client.get(f"https://{HOST}/v1/models", headers=headers)
+        await client.post(f"https://{HOST}/v1/messages/count_tokens", headers=headers, json={})
+        await client.post(f"https://{OTHER}{answer.path}", headers=headers, json={})
+        assert (intents(box), usages(box)) == ([], [])
+        assert await ask(client, "a", answer) == answer.body
+        assert len(usages(box)) == len(intents(box)) == 1
+
+
+async def test_paths_that_read_as_two_pages_are_not_taken_for_free_ones():
+    provider, answer = Provider(), anthropic_json(random.Random(5), 5, 5)
+    provider.add("a", answer, "", [answer.body])
+    async with metered_bottle(provider) as (box, _):
+        reader, writer = await asyncio.open_connection("127.0.0.1", box.port)
+        writer.write(f"CONNECT {HOST}:443 HTTP/1.1\r\nHost: {HOST}:443\r\n\r\n".encode())
+        assert b" 200 " in await reader.readuntil(b"\r\n\r\n")
+        await writer.start_tls(box.tls(), server_hostname=HOST)
+        head = f"POST /v1/messages/models/.. HTTP/1.1\r\nHost: {HOST}\r\nx-answer: a\r\nContent-Length: 2\r\n\r\n{{}}"
+        writer.write(head.encode())
+        await reader.readuntil(b"\r\n\r\n")
+        await until(lambda: usages(box))
+        assert [(row.billable, numbers(row)) for row in usages(box)] == [(True, answer.truth.parts)]
+        writer.close()
+
+
+async def test_only_encodings_that_can_be_read_are_asked_for():
+    provider, answer = Provider(), chat_sse(random.Random(5), 5, 5)
+    provider.add("a", answer, "", [answer.body])
+    async with metered_bottle(provider) as (box, upstream), box.client() as client:
+        for offered, left in (("br;q=0.9, xz, dcb, gzip", "br;q=0.9, gzip"), ("xz", "identity"), ("*", "identity")):
+            await client.post(
+                f"https://{HOST}{answer.path}", headers={"x-answer": "a", "accept-encoding": offered}, json={}
+            )
+            assert upstream.seen[-1].header("accept-encoding") == [left]
+
+
+async def test_errors_of_the_provider_are_classified_and_cost_nothing():
+    async def handler(seen, send):
+        body = b'{"type":"error","error":{"type":"rate_limit_error","message":"slow down"}}'
+        headers = [(b"content-type", b"application/json"), (b"retry-after", b"7")]
+        headers += [(b"anthropic-ratelimit-unified-5h-utilization", b"0.42")]
+        headers += [(b"anthropic-ratelimit-unified-5h-reset", b"1900000000")]
+        await send({"type": "http.response.start", "status": 429, "headers": headers})
+        await send({"type": "http.response.body", "body": body})
+
+    async with metered_bottle(handler) as (box, _), box.client() as client:
+        for _ in range(2):
+            assert (await client.post(f"https://{HOST}/v1/messages", json={"model": "m"})).status_code == 429
+        (row, _) = usages(box)
+        assert row.fault is not None
+        assert (row.billable, row.total, row.status, row.charged) == (False, 0, 429, {})
+        assert (row.fault.kind, row.fault.retry_after, row.fault.retryable) == ("rate_limit", 7.0, True)
+        (windows,) = box.lines("window")  # the second answer told nothing new
+        assert windows["windows"][0] == {
+            "name": "5h", "used_fraction": 0.42, "resets_at": 1900000000.0, "kind": "subscription", "status": "",
+        }  # fmt: skip
+
+
+async def test_a_killed_sidecar_leaves_the_intent():
+    provider, answer = Provider(), anthropic_sse(random.Random(1), 40, 40)
+    provider.gate = asyncio.Event()
+    provider.add("a", answer, "", list(answer.pieces))
+    async with metered_bottle(provider) as (box, _), box.client() as client:
+        with contextlib.suppress(httpx.HTTPError):
+            url = f"https://{HOST}{answer.path}"
+            async with client.stream("POST", url, json=answer.request, headers={"x-answer": "a"}) as response:
+                async for _ in response.aiter_raw():
+                    box.process.kill()
+        assert usages(box) == []
+        (intent,) = intents(box)
+        assert (intent.provider, intent.host, intent.path, intent.stream) == ("claude", HOST, answer.path, True)
+        assert intent.output_tokens > 0
