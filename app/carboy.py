@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 
 from textual.app import App
 from textual.binding import Binding, BindingType
+from textual.notifications import SeverityLevel
 
 from app import themes
 from app.commands import command, textual_key
@@ -30,12 +31,24 @@ if TYPE_CHECKING:
     from app.client import Client
     from app.core.approvals import ProposalView
     from app.core.model import Provenance
+    from app.core.notices import Notice
     from app.screens.main import MainScreen
 
 FLUSH = 0.1
 """Seconds from the first change to the message that tells it (style.md: flush at 10 Hz, one message a panel)."""
 TOASTS = 3
 """Most notices alive at once (style.md: a hundred took 300 ms, most of them off the screen)."""
+NOTICES = 100
+"""Notices that the centre holds (hardening.md)."""
+_TONES: dict[str, tuple[SeverityLevel, bool]] = {
+    "success": ("information", False),
+    "info": ("information", False),
+    "agent_complete": ("information", False),
+    "warning": ("warning", True),
+    "error": ("error", True),
+    "agent_error": ("error", True),
+}
+"""How a notice's level is shown, and whether it rings."""
 YOUNG = 50_000
 """Allocations between collections of the youngest generation: with the default the longest hiccups are the
 collector's (style.md: p99 lag 127 → 35 ms with this and a frozen start)."""
@@ -65,6 +78,7 @@ class CarboyApp(Working, App[None], inherit_bindings=False):
         self.link: Link = "connecting"
         self.link_text = ""
         self.proposals: tuple[ProposalView, ...] = ()
+        self.notices: tuple[Notice, ...] = ()
         self._told: frozenset[str] | None = None
         self.settings: tuple[Provenance, ...] = ()
         self.leader = textual_key("ctrl+]")
@@ -123,6 +137,32 @@ class CarboyApp(Working, App[None], inherit_bindings=False):
             more = f", and {len(fresh) - 1} more" if len(fresh) > 1 else ""
             self.notify(f"{fresh[0].slug} asks: {fresh[0].title}{more}", title="⚑ Waits for you", severity="warning")
 
+    def notices_read(self, notices: tuple[Notice, ...]) -> None:
+        """All that are remembered, the newest first."""
+        self.notices = notices
+        self._changed.add("notices")
+        self._schedule_changes()
+
+    def noticed(self, notice: Notice) -> None:
+        """Something worth hearing of has just happened. A card rings by itself (`_ring`)."""
+        self.notices_read((notice, *self.notices)[:NOTICES])
+        if notice.about != "approval":
+            severity, bell = _TONES[notice.level]
+            self.notify(notice.text or notice.title, title=notice.title if notice.text else "", severity=severity)
+            if bell:
+                self.bell()
+        if not self.app_focus and self.setting("desktop_notifications") != "off":
+            from app.desktop import tell
+
+            self.run_worker(tell(self, notice.title, notice.text), group="desktop", exit_on_error=False)
+
+    @property
+    def unread(self) -> int:
+        return sum(not notice.read for notice in self.notices)
+
+    def setting(self, path: str) -> Any:
+        return next((item.value for item in self.settings if item.path == path), None)
+
     def warned(self, text: str) -> None:
         """Something is wrong with the controller itself."""
         self.notify(text, title="Controller", severity="warning", timeout=15)
@@ -155,6 +195,7 @@ class CarboyApp(Working, App[None], inherit_bindings=False):
                 entries=entries,
                 proposals="proposals" in changed,
                 catalogue="catalogue" in changed,
+                notices="notices" in changed,
             )
         )
 
@@ -209,6 +250,11 @@ class CarboyApp(Working, App[None], inherit_bindings=False):
         from app.screens.settings import SettingsScreen
 
         self.push_screen(SettingsScreen())
+
+    def action_notices(self) -> None:
+        from app.screens.notices import NoticesScreen
+
+        self.push_screen(NoticesScreen())
 
     def action_secrets(self) -> None:
         from app.screens.secrets import SecretsScreen

@@ -63,6 +63,8 @@ COMMANDS: tuple[Command, ...] = (
     Command("theme", "T", "Change the theme…", "Dark, light or high contrast", "View", "app.themes", "app"),
     Command("doctor", "D", "Doctor", "What works here, what is missing, how to get it", "carboy", "app.doctor", "app"),
     Command("settings", "comma", "Settings", "Every setting, and where it came from", "carboy", "app.settings", "app"),
+    Command("notices", "N", "Notices", "The last hundred: approvals, canaries, budgets, ends", "carboy", "app.notices",
+            "app"),
     Command("secrets", "S", "Secrets", "Names in the system keyring; set one, remove one", "carboy", "app.secrets",
             "app"),
     Command("help", "question_mark", "Keys", "All keys", "carboy", "app.help", "app", short="keys", footer=20),

@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from app.client import Client
     from app.core.approvals import ProposalView
     from app.core.model import Provenance, StreamEvent
+    from app.core.notices import Notice
     from app.messages import Link
 
 log = logging.getLogger(__name__)
@@ -39,6 +40,8 @@ class Listener(Protocol):
     def board_changed(self, entry: Entry | None = None, *, bottles: bool = False, catalogue: bool = False) -> None: ...
     def proposals_changed(self, proposals: tuple[ProposalView, ...]) -> None: ...
     def settings_read(self, settings: tuple[Provenance, ...]) -> None: ...
+    def notices_read(self, notices: tuple[Notice, ...]) -> None: ...
+    def noticed(self, notice: Notice) -> None: ...
     def warned(self, text: str) -> None: ...
 
 
@@ -82,6 +85,7 @@ class Feed:
             self.board.last_seq = max(0, status.last_seq - BACKLOG)
         self.listener.settings_read(tuple(await client.settings()))
         await self._proposals(client)
+        self.listener.notices_read(tuple(await client.notices()))
         self._failures = 0
         self.listener.link_changed("connected", "")
         self.listener.board_replaced()
@@ -141,6 +145,10 @@ class Feed:
             self.listener.board_changed(catalogue=True)
         elif event.kind == "proposal":
             self._proposal(event.data)
+        elif event.kind == "notification":
+            from app.core.notices import Notice
+
+            self.listener.noticed(Notice.model_validate(event.data))
         elif event.kind == "lagged":
             self.board.replace(await client.bottles())
             await self._proposals(client)

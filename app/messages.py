@@ -14,12 +14,21 @@ Link = Literal["connecting", "connected", "lost"]
 class BoardChanged(Message, bubble=False):
     """What the controller told since the last one, at most ten times a second, one message a screen."""
 
-    def __init__(self, *, bottles: bool, entries: tuple[Entry, ...], proposals: bool, catalogue: bool) -> None:
+    def __init__(
+        self,
+        *,
+        bottles: bool,
+        entries: tuple[Entry, ...],
+        proposals: bool,
+        catalogue: bool,
+        notices: bool = False,
+    ) -> None:
         super().__init__()
         self.bottles = bottles
         self.entries = entries
         self.proposals = proposals
         self.catalogue = catalogue
+        self.notices = notices
 
 
 class BoardReplaced(Message, bubble=False):

@@ -2,10 +2,14 @@
 
 from typing import Any
 
-from pydantic import BaseModel
+import orjson
+from pydantic import BaseModel, TypeAdapter
 
+from app.core.notices import Notice
 from app.core.vault import VaultView
 from sidecar.secret import Secret
+
+_NOTICES = TypeAdapter(list[Notice])
 
 
 class OperatorCalls:
@@ -22,6 +26,21 @@ class OperatorCalls:
         start: bool | None = None,
     ) -> bytes:
         raise NotImplementedError
+
+    async def notices(self) -> list[Notice]:
+        """The last hundred, the newest first."""
+        return _NOTICES.validate_json(await self._call("GET", "/v1/notices"))
+
+    async def read_notices(self, upto: int) -> list[Notice]:
+        """Those numbered up to `upto` have been read."""
+        return _NOTICES.validate_json(await self._call("POST", "/v1/notices/read", {"upto": upto}))
+
+    async def clear_notices(self) -> None:
+        await self._call("POST", "/v1/notices/clear")
+
+    async def try_notices(self) -> list[str]:
+        """Send one through every outlet. What went wrong, in words."""
+        return list(orjson.loads(await self._call("POST", "/v1/notices/try"))["faults"])
 
     async def vault(self) -> VaultView:
         """Secrets in the keyring: names and times."""

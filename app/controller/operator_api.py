@@ -1,6 +1,7 @@
 """The API's half for the operator's desk: secrets, notices, what was learned, what happened meanwhile. Thin, as
 `app.controller.api`."""
 
+import time
 from dataclasses import dataclass
 from typing import Annotated
 
@@ -8,8 +9,10 @@ from aiohttp import web
 from pydantic import Field, field_validator
 
 from app.controller.api import PARTS, answer, body
+from app.controller.notices import Notices
 from app.controller.vault import Vault
 from app.core.model import Snapshot
+from app.core.notices import Notice
 from app.core.schema import SecretName
 from app.errors import CarboyError
 from sidecar.secret import Secret
@@ -23,6 +26,7 @@ class Operator:
     """What these routes stand on."""
 
     vault: Vault
+    notices: Notices
 
 
 class SecretBody(Snapshot):
@@ -41,6 +45,12 @@ class SecretBody(Snapshot):
 
 class SecretNameBody(Snapshot):
     name: Annotated[str, Field(min_length=1, max_length=128)]
+
+
+class ReadBody(Snapshot):
+    """Those up to this number have been read."""
+
+    upto: Annotated[int, Field(ge=0)]
 
 
 def desk(request: web.Request) -> Operator:
@@ -66,8 +76,33 @@ async def remove_secret(request: web.Request) -> web.Response:
     return answer(await desk(request).vault.view())
 
 
+async def notices(request: web.Request) -> web.Response:
+    return answer(await desk(request).notices.listed())
+
+
+async def read_notices(request: web.Request) -> web.Response:
+    asked = await body(request, ReadBody)
+    await desk(request).notices.read(asked.upto)
+    return answer(await desk(request).notices.listed())
+
+
+async def clear_notices(request: web.Request) -> web.Response:
+    await desk(request).notices.clear()
+    return answer([])
+
+
+async def try_notices(request: web.Request) -> web.Response:
+    """One notice through every outlet, at once: what went wrong, in words."""
+    notice = Notice(at=time.time(), about="done", level="info", title="carboy: a trial", text="notices reach you")
+    return answer({"faults": await desk(request).notices.outlets.deliver([notice])})
+
+
 ROUTES: tuple[web.RouteDef, ...] = (
     web.get("/v1/secrets", vault),
     web.post("/v1/secrets", set_secret),
     web.post("/v1/secrets/remove", remove_secret),
+    web.get("/v1/notices", notices),
+    web.post("/v1/notices/read", read_notices),
+    web.post("/v1/notices/clear", clear_notices),
+    web.post("/v1/notices/try", try_notices),
 )

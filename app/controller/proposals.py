@@ -8,8 +8,9 @@ nothing: what they send was validated, belongs to their own session, and changes
 import asyncio
 import logging
 import time
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from dataclasses import replace
+from typing import Any
 
 from app.controller import policies, proposal_views
 from app.controller.alarm import Alarm
@@ -46,6 +47,8 @@ class Proposals:
         self._pending: dict[str, ProposalRow] = {}
         self._alarm = Alarm(self._due)
         self._telling: dict[str, asyncio.Task[None]] = {}
+        self.on_card: Callable[[dict[str, Any]], None] = lambda _: None
+        """Told of each question that came in, as clients see it."""
 
     async def start(self) -> None:
         """Take up what a former controller left: finish what it had begun, end what has lost its bottle."""
@@ -96,7 +99,7 @@ class Proposals:
             if row.kind in ACCESS and not asks.asked and not asks.notes:
                 await self._close_one(row, "approve", "all of it is allowed already", lock=False)
                 return
-            self._publish(row)
+            self.on_card(self._publish(row))
             self._arm()
 
     async def _left(self, session: Session, asker: str) -> None:
@@ -302,9 +305,10 @@ class Proposals:
             return False
         return True
 
-    def _publish(self, row: ProposalRow) -> None:
+    def _publish(self, row: ProposalRow) -> dict[str, Any]:
         data = proposal_views.shown(row, self._present(row)).model_dump(mode="json")
         self._bus.pass_on(StreamEvent(seq=0, at=time.time(), kind="proposal", slug=row.slug, data=data))
+        return data
 
     def _again(self, session: Session) -> None:
         for row in self._pending.values():

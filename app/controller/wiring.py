@@ -14,14 +14,16 @@ from app.controller.doctor_api import diagnose
 from app.controller.events import Bus
 from app.controller.history import History
 from app.controller.ingest import Ingest, Tally
+from app.controller.notices import Notices
 from app.controller.operator_api import Operator
+from app.controller.outlets import Outlets
 from app.controller.proposals import Proposals
 from app.controller.server import Activity, Server
 from app.controller.session import Session
 from app.controller.sessions import Sessions
 from app.controller.vault import Vault
 from app.controller.watcher import Watcher
-from app.core.model import LIVE, Catalogue, StreamEvent
+from app.core.model import LIVE, BottleView, Catalogue, StreamEvent
 from app.core.schema import Settings
 from app.errors import CarboyError
 from app.paths import Paths, private_folder
@@ -76,9 +78,18 @@ async def wire(paths: Paths, stack: AsyncExitStack, stop: Callable[[], None]) ->
     proposals = Proposals(store, bus, audit, sessions, paths)
     stack.push_async_callback(proposals.close)
     ingest.told.counted = lambda session_id, tally: _count(sessions, session_id, tally)
-    ingest.told.proposed, ingest.told.kept = proposals.opened, proposals.requests
+    ingest.told.proposed, ingest.told.kept = proposals.opened, lambda *news: _kept(proposals, notices, *news)
     sessions.on_sidecar = proposals.tell
-    history.also = proposals.ended
+    outlets = Outlets(lambda: _settings(paths, []))
+    notices = Notices(store, bus, outlets)
+    stack.push_async_callback(notices.close)
+
+    def changed(view: BottleView) -> None:
+        proposals.ended(view)
+        notices.bottle(view)
+
+    history.also = changed
+    proposals.on_card = notices.proposal
     vault = Vault(store, audit)
     sessions.planned = lambda session: _audit_secrets(audit, vault, session)
     await _find_again(sessions, audit)
@@ -87,7 +98,7 @@ async def wire(paths: Paths, stack: AsyncExitStack, stop: Callable[[], None]) ->
     activity = Activity()
     parts = Parts(
         paths, store, bus, audit, sessions, lambda: diagnose(sessions.reports), stop,
-        warnings=warnings, proposals=proposals, operator=Operator(vault), looked_at=watcher.add_project,
+        warnings=warnings, proposals=proposals, operator=Operator(vault, notices), looked_at=watcher.add_project,
     )  # fmt: skip
     server = Server(parts, paths.controller_socket, activity)
     stack.push_async_callback(server.close)
@@ -125,6 +136,12 @@ async def _audit_secrets(audit: Audit, vault: Vault, session: Session) -> None:
     if used:
         await audit.record("secrets-used", slug=session.slug, session_id=session.id, secrets=dict(used))
         await vault.used(name for name, source in used.items() if source == "keyring")
+
+
+def _kept(proposals: Proposals, notices: Notices, session_id: str, events: list[StreamEvent]) -> None:
+    """What was brought into the store, to all who act on it."""
+    proposals.requests(session_id, events)
+    notices.events("", events)
 
 
 async def _watch(paths: Paths, bus: Bus, stack: AsyncExitStack, warnings: list[str]) -> Watcher:

@@ -223,7 +223,9 @@ class StreamEvent(Snapshot):
 
     seq: int
     at: float
-    kind: Literal["egress", "notice", "bottle", "bottle_gone", "launch", "catalogue", "proposal", "lagged"]
+    kind: Literal[
+        "egress", "notice", "bottle", "bottle_gone", "launch", "catalogue", "proposal", "notification", "lagged"
+    ]
     slug: str = ""
     data: dict[str, Any] = {}
 

@@ -21,6 +21,7 @@ from pydantic import (
 
 from app.core import amounts
 from app.core.model import Isolation, Workspace
+from app.core.notices import ABOUT, About
 from sidecar.contract import Route
 
 NAME_PATTERN = r"^[a-z][a-z0-9-]*$"
@@ -304,6 +305,16 @@ def _proxy(value: str) -> str:
     return f"{scheme.lower()}://{host_port(rest.rstrip('/'))}"
 
 
+def _webhook(value: str) -> str:
+    scheme, found, rest = value.strip().partition("://")
+    host = rest.partition("/")[0]
+    if not found or scheme.lower() not in ("http", "https") or not host or not value.isprintable() or " " in value:
+        raise ValueError("a webhook is written https://host/path")
+    if "@" in host:
+        raise ValueError("a password cannot stand in a file: keep the whole address as a secret, {secret: NAME}")
+    return value.strip()
+
+
 class SettingsEgress(Strict):
     extra_ca: tuple[Line, ...] = ()
     upstream_proxy: Annotated[str, AfterValidator(_proxy)] | None = None
@@ -319,7 +330,10 @@ class Settings(Strict):
     stall_minutes: Positive = 15
     budget_thresholds: tuple[Annotated[int, Field(ge=1, le=100)], ...] = (50, 80, 95)
     approval_timeout_seconds: Positive = 300
-    notify_command: tuple[str, ...] = ()
+    notify_command: tuple[Annotated[str, Field(max_length=4096)], ...] = Field(default=(), max_length=64)
+    notify_webhook: Annotated[str, AfterValidator(_webhook), Field(max_length=2048)] | EnvSecret | None = None
+    notify_on: tuple[About, ...] = ABOUT
+    desktop_notifications: Literal["auto", "off"] = "auto"
     leader_key: str = "ctrl+]"
     theme: str = "carboy"
     idle_exit_minutes: Positive = 30

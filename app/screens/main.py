@@ -210,6 +210,7 @@ class MainScreen(BottleActions, ApprovalActions, Screen[None]):
             approvals=len(app.proposals),
             requests=f"{count(allowed + refused)} requests" if allowed or refused else "",
             refused=refused,
+            unread=app.unread,
             sidecars=bottles.sidecars(views),
             link={"connected": "", "connecting": "connecting", "lost": "reconnecting"}[app.link],
         )

@@ -20,6 +20,7 @@ class Overview(NamedTuple):
     approvals: int = 0
     requests: str = ""
     refused: int = 0
+    unread: int = 0
     sidecars: Verdict = Verdict("○", "none", "quiet")
     link: str = ""
 
@@ -55,7 +56,13 @@ class StatusBar(Pressable, Widget):
         if view.link:
             right = ink((f"▲ {view.link}", "bold asks"))
         left = brand
-        for part in (bottles, ink("   ") + approvals, traffic if view.requests else ink()):
+        unread = pressable("app.notices", (f"● {view.unread} unread", "accent")) if view.unread else ink()
+        for part in (
+            bottles,
+            ink("   ") + approvals,
+            ink("   ") + unread if view.unread else ink(),
+            traffic if view.requests else ink(),
+        ):
             if left.cell_length + part.cell_length + right.cell_length + 2 <= width:
                 left = left + part
         return spread(left, right, width)

@@ -24,6 +24,7 @@ from app.core.model import (
     Status,
     StreamEvent,
 )
+from app.core.notices import Notice
 from app.core.risks import Risk
 from app.core.vault import SecretView, VaultView
 from app.errors import CarboyError, NotFound
@@ -377,6 +378,7 @@ class ScriptedClient:
         self.launch_error: CarboyError | None = None
         self.launch_gate: asyncio.Event | None = None
         self.vault_now = VAULT
+        self.notices_now: list[Notice] = []
         self.fail: dict[str, Exception] = {}
         self.warnings: tuple[str, ...] = ()
         self.given: list[tuple[str, dict[str, str]]] = []
@@ -515,6 +517,24 @@ class ScriptedClient:
     async def give_secrets(self, slug: str, given: dict[str, Secret]) -> BottleView:
         self.given.append((slug, {name: value.reveal() for name, value in given.items()}))
         return await self._act("give_secrets", slug, missing_secrets=())
+
+    async def notices(self) -> list[Notice]:
+        return self.notices_now
+
+    async def read_notices(self, upto: int) -> list[Notice]:
+        self.calls.append(("read_notices", upto))
+        self.notices_now = [item.model_copy(update={"read": item.read or item.id <= upto}) for item in self.notices_now]
+        return self.notices_now
+
+    async def clear_notices(self) -> None:
+        self.calls.append(("clear_notices",))
+        self.notices_now = []
+
+    def tell(self, notice: Notice) -> None:
+        """Something worth hearing of happens."""
+        self.notices_now.insert(0, notice)
+        data = notice.model_dump(mode="json")
+        self.push(StreamEvent(seq=0, at=NOW, kind="notification", slug=notice.slug, data=data))
 
     async def vault(self) -> VaultView:
         self._raise("vault")

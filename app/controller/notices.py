@@ -1,0 +1,105 @@
+"""Watches what happens and tells the operator what should be heard of: remembers the last hundred notices, shows them
+to every client, hands them to the outlets. It decides nothing about bottles, and a store that fails stops no notice."""
+
+import logging
+import time
+from collections import OrderedDict
+from collections.abc import Iterable, Mapping
+from typing import Any
+
+from app.controller.events import Bus
+from app.controller.outlets import Outlets
+from app.core.model import LIVE, BottleView, StreamEvent
+from app.core.notices import KEPT, Notice, of_bottle, of_event, of_proposal
+from app.store.base import Store
+from app.tasks import cancel_and_wait, spawn
+
+log = logging.getLogger(__name__)
+
+QUIET_SECONDS = 60.0
+"""The same thing of the same bottle is told once in this time: a bottle must not be able to ring without end."""
+REMEMBERED = 4096
+
+
+class Notices:
+    """`bottle`, `proposal` and `events` are called with what happened, and return at once."""
+
+    def __init__(self, store: Store, bus: Bus, outlets: Outlets) -> None:
+        self._store = store
+        self._bus = bus
+        self._outlets = outlets
+        self._views: dict[str, BottleView] = {}
+        self._told: OrderedDict[tuple[str, ...], float] = OrderedDict()
+        self._telling = spawn(_nothing(), name="notices")
+
+    @property
+    def outlets(self) -> Outlets:
+        return self._outlets
+
+    def bottle(self, view: BottleView) -> None:
+        """A bottle is now like this."""
+        notice = of_bottle(self._views.get(view.session_id), view, time.time())
+        if view.state in LIVE:
+            self._views[view.session_id] = view
+        else:
+            self._views.pop(view.session_id, None)
+        self._tell(notice)
+
+    def proposal(self, data: Mapping[str, Any]) -> None:
+        """A card as clients see it; each is told of once."""
+        self._tell(of_proposal(data, time.time()), once=True)
+
+    def events(self, slug: str, events: Iterable[StreamEvent]) -> None:
+        """What a bottle did, as it was kept."""
+        for event in events:
+            self._tell(of_event(slug or event.slug, event.kind, event.data, event.at))
+
+    def say(self, notice: Notice) -> None:
+        """Something another part of the controller wants heard."""
+        self._tell(notice)
+
+    async def listed(self) -> list[Notice]:
+        return await self._store.notices()
+
+    async def read(self, upto: int) -> None:
+        await self._store.read_notices(upto)
+
+    async def clear(self) -> None:
+        await self._store.clear_notices()
+
+    async def close(self) -> None:
+        await cancel_and_wait(self._telling)
+        await self._outlets.close()
+
+    def _tell(self, notice: Notice | None, *, once: bool = False) -> None:
+        if notice is None or self._known(notice, once):
+            return
+        former = self._telling
+        self._telling = spawn(self._remember(notice, former), name="notice")
+
+    def _known(self, notice: Notice, once: bool) -> bool:
+        """Whether this was told already, or lately."""
+        key = (notice.proposal,) if once else (notice.slug, notice.about, notice.title)
+        now = time.monotonic()
+        before = self._told.get(key)
+        if before is not None and (once or now - before < QUIET_SECONDS):
+            return True
+        self._told[key] = now
+        while len(self._told) > REMEMBERED:
+            self._told.popitem(last=False)
+        return False
+
+    async def _remember(self, notice: Notice, former: Any) -> None:
+        if not former.done():
+            await former
+        try:
+            notice = await self._store.add_notice(notice, KEPT)
+        except Exception as error:  # whatever is wrong with the store, the operator hears of it
+            log.error("a notice could not be kept: %s", error)
+        data = notice.model_dump(mode="json")
+        self._bus.pass_on(StreamEvent(seq=0, at=notice.at, kind="notification", slug=notice.slug, data=data))
+        self._outlets.send(notice)
+
+
+async def _nothing() -> None:
+    return

@@ -1,0 +1,205 @@
+"""Notices: remembered, told once, and brought out by a real command and a real webhook within their bounds."""
+
+import asyncio
+import json
+import os
+import sys
+from collections.abc import AsyncIterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from aiohttp import web
+
+from app.controller.events import Bus
+from app.controller.notices import Notices
+from app.controller.outlets import Outlets
+from app.core.model import StreamEvent
+from app.core.notices import Notice
+from app.core.schema import Settings
+from app.store.sqlite import SqliteStore
+from tests.conftest import until
+from tests.controller.standin import view
+from tests.tui.scripted import asked
+
+SCRIPT = """
+import json, os, sys
+record = {"argv": sys.argv[1:], "env": dict(os.environ), "stdin": json.load(sys.stdin)}
+with open(sys.argv[1], "a") as file:
+    file.write(json.dumps(record) + "\\n")
+"""
+
+
+def notice(title: str = "dev waits", **more: Any) -> Notice:
+    return Notice(**{"at": 1.0, "about": "approval", "level": "warning", "slug": "dev", "title": title, **more})
+
+
+class Room:
+    def __init__(self, store: SqliteStore) -> None:
+        self.settings = Settings()
+        self.store = store
+        self.bus = Bus(store)
+        self.outlets = Outlets(self._read, gather=0.05, limit=5.0)
+        self.notices = Notices(store, self.bus, self.outlets)
+
+    async def _read(self) -> Settings:
+        return self.settings
+
+
+@pytest.fixture
+async def room(tmp_path: Path) -> AsyncIterator[Room]:
+    store = SqliteStore(tmp_path / "state" / "carboy.db")
+    await store.open()
+    made = Room(store)
+    yield made
+    await made.notices.close()
+    await store.close()
+
+
+def recorder(tmp_path: Path) -> tuple[tuple[str, ...], Path]:
+    script, out = tmp_path / "tell.py", tmp_path / "told"
+    script.write_text(SCRIPT)
+    return (sys.executable, str(script), str(out)), out
+
+
+def told(out: Path) -> list[dict[str, Any]]:
+    return [json.loads(line) for line in out.read_text().splitlines()] if out.exists() else []
+
+
+async def test_the_command_gets_words_by_environment_and_stdin(
+    room: Room, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("ANTHROPIC_API_KEY", "sk-not-for-commands")
+    argv, out = recorder(tmp_path)
+    room.settings = Settings(notify_command=argv)
+    room.notices.proposal(asked(host="$(touch pwned); --help").model_dump(mode="json"))
+    await until(lambda: told(out))
+    (one,) = told(out)
+    assert one["argv"] == [str(out)], "a hostile name is never an argument"
+    assert one["env"]["CARBOY_ABOUT"] == "approval"
+    assert "$(touch pwned)" in one["env"]["CARBOY_TEXT"]
+    assert "ANTHROPIC_API_KEY" not in one["env"]
+    assert one["stdin"][0]["proposal"] == "p-000001"
+
+
+async def test_what_comes_together_goes_together_and_a_card_rings_once(room: Room, tmp_path: Path) -> None:
+    argv, out = recorder(tmp_path)
+    room.settings = Settings(notify_command=argv)
+    for number in range(12):
+        room.notices.proposal(asked(f"p-{number:06}").model_dump(mode="json"))
+        room.notices.proposal(asked(f"p-{number:06}", asked=2).model_dump(mode="json"))
+    await until(lambda: sum(len(item["stdin"]) for item in told(out)) == 12)
+    assert len(told(out)) <= 2
+    assert len(await room.notices.listed()) == 12
+
+
+async def test_a_flood_of_canaries_is_one_notice(room: Room) -> None:
+    events = [
+        StreamEvent(seq=n, at=1.0, kind="egress", slug="dev", data={"code": "canary", "host": f"h{n}"})
+        for n in range(1, 500)
+    ]
+    with room.bus.subscribe() as listening:
+        room.notices.events("", events)
+        await until(lambda: len(listening._queue) == 1)
+    assert [item.about for item in await room.notices.listed()] == ["canary"]
+
+
+async def test_only_what_the_settings_name_goes_out(room: Room, tmp_path: Path) -> None:
+    argv, out = recorder(tmp_path)
+    room.settings = Settings(notify_command=argv, notify_on=("failed",))
+    room.notices.say(notice())
+    room.notices.bottle(view("dev"))
+    room.notices.bottle(view("dev", state="failed", exit_code=2))
+    await until(lambda: told(out))
+    assert [item["about"] for item in told(out)[0]["stdin"]] == ["failed"]
+    assert len(await room.notices.listed()) == 2
+
+
+async def test_a_command_that_hangs_is_killed_with_its_children(room: Room, tmp_path: Path) -> None:
+    pids = tmp_path / "pids"
+    room.outlets._limit = 1.0
+    room.settings = Settings(notify_command=("sh", "-c", f"sleep 300 & echo $! > {pids}; wait"))
+    room.notices.say(notice())
+    await until(lambda: room.outlets.fault)
+    assert "did not end within" in room.outlets.fault
+    child = int(pids.read_text())
+    await until(lambda: not running(child))
+
+
+def running(pid: int) -> bool:
+    try:
+        os.kill(pid, 0)
+        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] != "Z"
+    except OSError:
+        return False
+
+
+@pytest.mark.parametrize(
+    ("argv", "says"), [(("/does/not/exist",), "No such file"), (("sh", "-c", "exit 7"), "ended with code 7")]
+)
+async def test_a_command_that_fails_is_told_until_one_succeeds(room: Room, argv: tuple[str, ...], says: str) -> None:
+    room.settings = Settings(notify_command=argv)
+    room.notices.say(notice("one"))
+    await until(lambda: says in room.outlets.fault)
+    room.settings = Settings(notify_command=("true",))
+    room.notices.say(notice("two"))
+    await until(lambda: not room.outlets.fault)
+
+
+async def test_the_webhook(room: Room) -> None:
+    got: list[Any] = []
+    status = 200
+
+    async def take(request: web.Request) -> web.Response:
+        got.append(await request.json())
+        return web.Response(status=status, headers={"Location": "/elsewhere"})
+
+    app = web.Application()
+    app.router.add_post("/hook", take)
+    runner = web.AppRunner(app)
+    await runner.setup()
+    site = web.TCPSite(runner, "127.0.0.1", 0)
+    await site.start()
+    port = site._server.sockets[0].getsockname()[1]  # type: ignore[union-attr]
+    room.settings = Settings(notify_webhook=f"http://127.0.0.1:{port}/hook")
+    assert await room.outlets.deliver([notice()]) == []
+    assert got[0]["text"] == got[0]["content"] == "dev waits"
+    assert got[0]["notices"][0]["slug"] == "dev"
+    status = 302
+    assert await room.outlets.deliver([notice()]) == ["notify_webhook was answered with 302"]
+    await runner.cleanup()
+    (fault,) = await room.outlets.deliver([notice()])
+    assert fault.startswith("notify_webhook ")
+
+
+async def test_a_webhook_that_is_a_secret_which_is_missing(room: Room) -> None:
+    room.settings = Settings.model_validate({"notify_webhook": {"secret": "HOOK"}})
+    assert await room.outlets.deliver([notice()]) == ["notify_webhook needs the secret HOOK"]
+
+
+@pytest.mark.parametrize("bad", ["ftp://x/y", "https://user:pass@host/x", "host", "https://", "https://a b/"])
+def test_addresses_that_are_none(bad: str) -> None:
+    with pytest.raises(ValueError, match=r"webhook|password"):
+        Settings(notify_webhook=bad)
+
+
+async def test_a_store_that_fails_stops_no_notice(room: Room, tmp_path: Path) -> None:
+    argv, out = recorder(tmp_path)
+    room.settings = Settings(notify_command=argv)
+    await room.store.close()
+    room.notices.say(notice())
+    await until(lambda: told(out))
+
+
+async def test_what_waits_at_the_end_still_goes_out(tmp_path: Path) -> None:
+    store = SqliteStore(tmp_path / "state" / "carboy.db")
+    await store.open()
+    room = Room(store)
+    room.outlets._gather = 60.0
+    argv, out = recorder(tmp_path)
+    room.settings = Settings(notify_command=argv)
+    room.outlets.send(notice())
+    await asyncio.sleep(0)
+    await room.notices.close()
+    assert len(told(out)) == 1
+    await store.close()
