@@ -40,7 +40,7 @@ def paths(carboy_home: Path) -> Paths:
     return Paths.resolve({**os.environ, "CARBOY_HOME": str(carboy_home)})
 
 
-async def until(condition: Callable[[], Awaitable[object] | object], timeout: float = 20.0) -> object:
+async def until(condition: Callable[[], Awaitable[object] | object], timeout: float = 60.0) -> object:
     """Wait until `condition` gives something true and return it; fails with its last answer after `timeout` s."""
     import asyncio
     import inspect

@@ -47,6 +47,6 @@ def test_not_found(value: str) -> None:
 
 @pytest.mark.parametrize("value", ["a" * 10**6, "a://" * 10**5, "eyJ" * 10**5, "sk-" * 10**5, "x://y:" * 50000])
 def test_time_is_bounded(value: str) -> None:
-    started = time.monotonic()
+    started = time.thread_time()
     credential_kind(value)
-    assert time.monotonic() - started < 2
+    assert time.thread_time() - started < 2

@@ -115,10 +115,10 @@ def _bomb(entry: str) -> str:
     ids=["aliases", "merges", "brackets", "braces", "indentation", "dashes", "long list", "keys", "bad aliases"],
 )
 def test_bombs_end_quickly(text: str) -> None:
-    started = time.monotonic()
+    started = time.thread_time()
     with pytest.raises(YamlFault):
         parse(text)
-    assert time.monotonic() - started < 5
+    assert time.thread_time() - started < 5
 
 
 def test_depth_is_bounded_but_enough() -> None:

@@ -13,6 +13,7 @@ from app.core.risks import Risk
 from app.errors import CarboyError
 from app.screens.answer import Answer
 from app.screens.proposal import ProposalScreen, RoutesEditor
+from app.widgets import approvals_panel
 from app.widgets.approvals_panel import ApprovalsPanel
 from tests.tui.scripted import ScriptedClient, app, asked, found
 from tests.tui.waiting import ready, text_of, until
@@ -114,12 +115,13 @@ async def test_a_new_card_takes_no_answer_for_half_a_second(size: tuple[int, int
         await on_screen(pilot, Answer)
 
 
-async def test_what_slips_under_the_cursor_takes_no_answer_either() -> None:
+async def test_what_slips_under_the_cursor_takes_no_answer_either(monkeypatch: pytest.MonkeyPatch) -> None:
     client = client_with(asked(), asked("p-000002", title="other", host="other.example", created_at=1_767_268_800.0))
     async with app(client).run_test(size=(160, 48)) as pilot:
         await ready(pilot)
         panel = await armed(pilot)
         await pilot.press("a")
+        monkeypatch.setattr(approvals_panel, "DEAD_TIME", 1000.0)
         client.ask(asked(state="expired"))
         await until(pilot, lambda: panel.first is not None and panel.first.id == "p-000002", "the other one")
         assert not panel.armed(panel.first)  # type: ignore[arg-type]

@@ -8,7 +8,7 @@ from typing import Any
 from textual.pilot import Pilot
 
 
-async def until(pilot: Pilot[Any], true: Callable[[], Any], what: str = "", seconds: float = 30.0) -> None:
+async def until(pilot: Pilot[Any], true: Callable[[], Any], what: str = "", seconds: float = 60.0) -> None:
     """Let the app work until `true()`; fails with `what` after `seconds`."""
     deadline = time.monotonic() + seconds
     while not true():
