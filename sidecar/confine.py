@@ -23,7 +23,7 @@ _CLONE_THREAD = 0x00010000  # include/uapi/linux/sched.h
 MAX_FILES = 4096
 """Descriptors: 512 connections with a few upstreams each."""
 
-_NEVER = (
+NEVER = (
     # other processes
     *("ptrace", "process_vm_readv", "process_vm_writev", "process_madvise", "process_mrelease", "kcmp"),
     *("pidfd_getfd", "pidfd_open", "pidfd_send_signal", "kill", "tkill", "rt_sigqueueinfo", "rt_tgsigqueueinfo"),
@@ -39,7 +39,7 @@ _NEVER = (
     *("open_by_handle_at", "memfd_secret", "mknod", "mknodat"),
 )
 
-_MISSING = ("clone3", "io_uring_setup", "io_uring_enter", "io_uring_register")
+MISSING = ("clone3", "io_uring_setup", "io_uring_enter", "io_uring_register")
 """Answered as by a kernel without them: glibc and libuv fall back to clone and epoll."""
 
 _INTERNET = (2, 10, 16)
@@ -57,12 +57,12 @@ def isolate() -> list[str]:
         return ["confinement: Linux only"]
     steps: list[tuple[str, Callable[[], None]]] = [
         ("no new privileges", libc.no_new_privileges),
-        ("user namespace", _own_user_namespace),
+        ("user namespace", own_user_namespace),
         ("capabilities", libc.drop_capabilities),
         ("not dumpable", lambda: libc.set_dumpable(False)),
         ("seccomp", _restrict_calls),
     ]
-    return _try(steps)
+    return attempt(steps)
 
 
 def lock_down(spool_fd: int, control_folder: str | None) -> list[str]:
@@ -74,10 +74,11 @@ def lock_down(spool_fd: int, control_folder: str | None) -> list[str]:
         ("Landlock", lambda: _restrict_files(spool_fd, control_folder)),
         ("seccomp, second part", _restrict_sockets),
     ]
-    return _try(steps)
+    return attempt(steps)
 
 
-def _try(steps: Iterable[tuple[str, Callable[[], None]]]) -> list[str]:
+def attempt(steps: Iterable[tuple[str, Callable[[], None]]]) -> list[str]:
+    """Take each step; what this kernel lacks is returned as text."""
     missing: list[str] = []
     for name, step in steps:
         try:
@@ -87,7 +88,7 @@ def _try(steps: Iterable[tuple[str, Callable[[], None]]]) -> list[str]:
     return missing
 
 
-def _own_user_namespace() -> None:
+def own_user_namespace() -> None:
     """A user namespace in which we are still ourselves: the capabilities that could be won are its own, and dropped."""
     uid, gid = os.geteuid(), os.getegid()
     # the maps of a process that is not dumpable belong to root, so that its user could not write them
@@ -131,7 +132,7 @@ def _restrict_calls() -> None:
         Rule("tgkill", (((Argument(0, values=(me,)),), seccomp.ALLOW),), refuse),
         Rule("socket", (((Argument(0, values=(1, *_INTERNET)),), seccomp.ALLOW),), refuse),
     )
-    seccomp.install(Filter(denied=_NEVER, missing=_MISSING, rules=rules).assemble(), all_threads=True)
+    seccomp.install(Filter(denied=NEVER, missing=MISSING, rules=rules).assemble(), all_threads=True)
 
 
 def _restrict_sockets() -> None:

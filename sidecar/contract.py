@@ -235,6 +235,31 @@ class Placeholder(Wire):
     value: str = Field(min_length=12)
 
 
+class GitRepo(Wire):
+    """One repository behind the git gate. What it is reached with: the named secret as a token over HTTPS, or a
+    private key (OpenSSH or PEM text) over SSH, where the server's `host_key` is pinned."""
+
+    name: str = Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9_-]{0,99}$")
+    url: str
+    host_key: str = ""
+    token_ref: str = ""
+    ssh_key: Secret = Secret("")
+    review: bool = False
+    force_push: bool = False
+
+
+DEFAULT_MAX_PUSH = 100 * 1024 * 1024
+"""Largest body of a push in bytes (gitgate.md)."""
+
+
+class GitGateConfig(Wire):
+    """The repositories of one bottle and where their mirrors are. `backups` keeps the old tips of forced pushes."""
+
+    folder: str
+    repos: tuple[GitRepo, ...] = ()
+    max_push: Annotated[int, Field(gt=0)] = DEFAULT_MAX_PUSH
+
+
 class SidecarConfig(Wire):
     """First message on a new sidecar's control channel. It carries secrets: serialize with secret.REVEAL only.
 
@@ -256,6 +281,7 @@ class SidecarConfig(Wire):
     control_socket: str
     control_token: Secret
     spool_dir: str
+    git: GitGateConfig | None = None
 
 
 # --- control channel ----------------------------------------------------------------------------------------------
@@ -342,7 +368,7 @@ class NoticeEvent(Wire):
     text: str = Field(max_length=1000)
 
 
-ProposalKind = Literal["egress-allow", "egress-block", "egress-token-allow", "gitleaks-allow"]
+ProposalKind = Literal["egress-allow", "egress-block", "egress-token-allow", "gitleaks-allow", "git-push"]
 
 
 class Report(Wire):
@@ -357,6 +383,8 @@ class Report(Wire):
     title: str = Field(default="", max_length=200)
     location: str = Field(default="", max_length=200)
     snippet: str = Field(default="", max_length=500)
+    text: str = Field(default="", max_length=48_000)
+    """What is to be reviewed, in lines: a push's findings, or its commits and diff."""
 
 
 class ProposalEvent(Wire):

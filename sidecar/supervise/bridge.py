@@ -93,7 +93,7 @@ class Call:
         """Answer before the application does; what it says later becomes an event."""
         self._head_given = self._streaming = self._wrapping = True
         fields = [(b"content-type", b"text/event-stream"), (b"cache-control", b"no-cache, no-transform")]
-        return _head(200, fields, self._scope["http_version"])
+        return head(200, fields, self._scope["http_version"])
 
     # --- the application's side ---------------------------------------------------------------------------------------
 
@@ -130,7 +130,7 @@ class Call:
         self._streaming = events
         # from here on a timeout must not begin another answer
         self._may_stream = False
-        await self._pieces.put(_head(status, fields, self._scope["http_version"]))
+        await self._pieces.put(head(status, fields, self._scope["http_version"]))
 
     async def _more(self, body: bytes, more: bool) -> None:
         if not self._wrapping:
@@ -148,7 +148,7 @@ class Call:
             return
         self._may_stream = False
         fields = [(b"content-type", b"application/json"), (b"content-length", str(len(_INTERNAL)).encode())]
-        await self._pieces.put(_head(500, fields, self._scope["http_version"]))
+        await self._pieces.put(head(500, fields, self._scope["http_version"]))
         await self._pieces.put(_INTERNAL)
 
 
@@ -157,7 +157,7 @@ def _event(data: bytes) -> bytes:
     return b"event: message\n" + b"".join(b"data: " + line + b"\n" for line in data.splitlines()) + b"\n"
 
 
-def _head(status: int, fields: list[tuple[bytes, bytes]], version: str) -> Response:
+def head(status: int, fields: list[tuple[bytes, bytes]], version: str) -> Response:
     kept = [(name, value) for name, value in fields if name.lower() not in _HOP]
     sized = any(name.lower() == b"content-length" for name, _ in kept)
     if not sized:

@@ -1,0 +1,174 @@
+"""How a git of ours proves itself upstream: by the agent's socket, or by a token on an inherited descriptor.
+
+Neither is in an argument, in a variable or in a file on disk. Host keys are those of the manifest and no others; what the
+user's own ssh and git configuration says is not read.
+"""
+
+import asyncio
+import contextlib
+import os
+import shlex
+from collections.abc import AsyncIterator, Callable
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from sidecar.contract import GitRepo, UpstreamSettings
+from sidecar.gitgate.agent import Agent
+from sidecar.gitgate.git import scratch
+from sidecar.gitgate.urls import Upstream
+from sidecar.secret import Secret
+
+TOKEN_FD = 3
+"""The first descriptor beside stdin, stdout and stderr."""
+CONNECT_SECONDS = 10
+_HELPER = f"!f() {{ test \"$1\" = get && cat /dev/fd/{TOKEN_FD}; }}; f"
+type Secrets = Callable[[], dict[str, Secret]]
+
+
+@dataclass
+class Access:
+    """What one call towards upstream takes along."""
+
+    args: list[str] = field(default_factory=list[str])
+    env: dict[str, str] = field(default_factory=dict[str, str])
+    extra: list[int] = field(default_factory=list[int])
+
+
+class Credentials:
+    """Of one repository."""
+
+    def __init__(
+        self,
+        repo: GitRepo,
+        upstream: Upstream,
+        folder: Path,
+        settings: UpstreamSettings,
+        secrets: Secrets,
+        agent: Agent | None,
+        authorities: str,
+    ) -> None:
+        self._repo = repo
+        self._upstream = upstream
+        self._folder = folder
+        self._settings = settings
+        self._secrets = secrets
+        self._agent = agent
+        self._authorities = authorities
+
+    def prepare(self) -> None:
+        """Write what is public: the pinned host key, the trusted authorities."""
+        if self._repo.host_key:
+            self._known_hosts.write_text(known_hosts(self._upstream, self._repo.host_key))
+        if self._upstream.scheme == "https":
+            self._bundle.write_text(self._authorities)
+
+    @property
+    def _known_hosts(self) -> Path:
+        return self._folder / f"{self._repo.name}.known_hosts"
+
+    @property
+    def _bundle(self) -> Path:
+        return self._folder / f"{self._repo.name}.authorities.pem"
+
+    @property
+    def missing(self) -> str:
+        """Why nothing can be reached with it, if so."""
+        if self._upstream.scheme == "ssh" and self._agent is None:
+            return "there is no key for it"
+        if self._upstream.scheme == "ssh" and not self._repo.host_key:
+            return "its host key is not pinned"
+        if self._repo.token_ref and self._upstream.scheme != "ssh" and not self._secrets().get(self._repo.token_ref):
+            return f"the secret {self._repo.token_ref} is not there"
+        return ""
+
+    @contextlib.asynccontextmanager
+    async def open(self) -> AsyncIterator[Access]:
+        """For one call of git."""
+        access = Access(env={"GIT_ALLOW_PROTOCOL": self._upstream.scheme})
+        if self._upstream.scheme == "ssh":
+            assert self._agent is not None
+            async with self._agent.open() as socket:
+                access.env |= {"GIT_SSH_COMMAND": self._ssh(socket), "GIT_SSH_VARIANT": "ssh"}
+                yield access
+            return
+        self._http(access)
+        token = self._secrets().get(self._repo.token_ref) if self._repo.token_ref else None
+        if not token:
+            yield access
+            return
+        with scratch() as fd:
+            # the forges take any user name beside a token
+            user, found, word = token.reveal().partition(":")
+            pair = (user, word) if found else (self._upstream.user or "x-access-token", token.reveal())
+            await asyncio.to_thread(os.write, fd, f"username={pair[0]}\npassword={pair[1]}\n".encode())
+            access.args += ["-c", f"credential.helper={_HELPER}"]
+            access.extra.append(fd)
+            yield access
+
+    def _http(self, access: Access) -> None:
+        settings = {
+            "http.followRedirects": "false",  # a credential must not follow to another host
+            "http.lowSpeedLimit": "1",
+            "http.lowSpeedTime": "15",
+            "http.emptyAuth": "false",
+            "credential.helper": "",
+        }
+        if self._upstream.scheme == "https":
+            settings["http.sslCAInfo"] = str(self._bundle)
+        if self._settings.upstream_proxy:
+            settings["http.proxy"] = self._settings.upstream_proxy
+        for name, value in settings.items():
+            access.args += ["-c", f"{name}={value}"]
+
+    def _ssh(self, socket: str) -> str:
+        options = {
+            "BatchMode": "yes",
+            "StrictHostKeyChecking": "yes",
+            "UserKnownHostsFile": str(self._known_hosts),
+            "GlobalKnownHostsFile": "/dev/null",
+            "UpdateHostKeys": "no",
+            "CheckHostIP": "no",
+            "IdentityAgent": socket,
+            "IdentityFile": "none",
+            "PreferredAuthentications": "publickey",
+            "ControlPath": "none",
+            "ControlMaster": "no",
+            "ForwardAgent": "no",
+            "ClearAllForwardings": "yes",
+            "PermitLocalCommand": "no",
+            "ConnectTimeout": str(CONNECT_SECONDS),
+            "ServerAliveInterval": "5",
+            "ServerAliveCountMax": "3",
+            "LogLevel": "ERROR",
+        }
+        parts = ["ssh", "-F", "none", *(part for name, value in options.items() for part in ("-o", f"{name}={value}"))]
+        return shlex.join(parts)
+
+
+def known_hosts(upstream: Upstream, host_key: str) -> str:
+    """A line for ssh. `host_key` is `ssh-ed25519 AAAA…`, or a whole line of a known_hosts file with names in front."""
+    words = host_key.split()
+    name = upstream.host if upstream.port == 22 else f"[{upstream.host}]:{upstream.port}"
+    kind, blob = key_of(words)
+    return f"{name} {kind} {blob}\n"
+
+
+def key_of(words: list[str]) -> tuple[str, str]:
+    """Type and key in a pinned line. Raises ValueError."""
+    start = 0 if words and _is_kind(words[0]) else 1
+    if len(words) < start + 2 or not _is_kind(words[start]):
+        raise ValueError("a host key is written `ssh-ed25519 AAAA…`, as ssh-keyscan prints it")
+    return words[start], words[start + 1]
+
+
+def aliases(host_key: str) -> tuple[str, ...]:
+    """Names of the host in front of a pinned key: the repository may be written with them as well."""
+    words = host_key.split()
+    if not words or _is_kind(words[0]) or words[0].startswith("|"):
+        return ()
+    names = [name.strip("[]").partition("]:")[0] for name in words[0].split(",")]
+    return tuple(name for name in names if name and all(char.isalnum() or char in ".-:_" for char in name))
+
+
+def _is_kind(word: str) -> bool:
+    return word.startswith(("ssh-", "ecdsa-sha2-", "sk-ssh-", "sk-ecdsa-"))

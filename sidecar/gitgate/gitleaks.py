@@ -1,0 +1,125 @@
+"""gitleaks over what a push brings, where it is installed: a second opinion beside our own detectors.
+
+Versions differ: `git` came with 8.19 in place of `detect`, the flag that ignores inline suppressions with 8.17. The one
+that is here is asked what it can. One that fails refuses the push: a scanner that is silent because it is broken would be
+taken for one that found nothing.
+"""
+
+import asyncio
+import json
+import os
+import re
+from dataclasses import dataclass
+from typing import Any, cast
+
+from sidecar.gitgate.git import Git, GitFailed
+from sidecar.gitgate.quarantine import Quarantine
+from sidecar.gitgate.scan import Problem
+
+_VERSION = re.compile(rb"(\d+)\.(\d+)(?:\.(\d+))?")
+MAX_REPORT = 8 * 1024 * 1024
+FOUND = 77
+"""The exit code that we ask it to say findings with: 1 would be an error of its own as well."""
+
+
+@dataclass(frozen=True)
+class Abilities:
+    command: str = "detect"
+    ignores_suppressions: bool = False
+
+
+def abilities(version: bytes, help_text: bytes) -> Abilities:
+    """What this gitleaks can. Pure."""
+    found = _VERSION.search(version)
+    numbers = tuple(int(part or 0) for part in found.groups()) if found else (0, 0, 0)
+    return Abilities(
+        "git" if numbers >= (8, 19, 0) else "detect", b"--ignore-gitleaks-allow" in help_text
+    )
+
+
+class Gitleaks:
+    def __init__(self, git: Git) -> None:
+        self._git = git
+        self._abilities: Abilities | None = None
+
+    @property
+    def here(self) -> bool:
+        return "gitleaks" in self._git.programs
+
+    async def examine(self, quarantine: Quarantine, tips: list[str]) -> list[Problem]:
+        """Its findings in the commits that `tips` bring. Raises GitFailed."""
+        if not self.here:
+            return []
+        able = await self._able()
+        plain = await self._run(quarantine, tips, able, whole=False)
+        if not able.ignores_suppressions:
+            return plain
+        every = await self._run(quarantine, tips, able, whole=True)
+        seen = {_key(problem) for problem in plain}
+        return plain + [_suppressed(problem) for problem in every if _key(problem) not in seen]
+
+    async def _able(self) -> Abilities:
+        if self._abilities is None:
+            cwd = self._git.folder
+            version = await self._git.run("version", cwd=cwd, program="gitleaks")
+            command = abilities(version, b"").command
+            text = await self._git.run(command, "--help", cwd=cwd, program="gitleaks")
+            self._abilities = abilities(version, text)
+        return self._abilities
+
+    async def _run(self, quarantine: Quarantine, tips: list[str], able: Abilities, *, whole: bool) -> list[Problem]:
+        report = quarantine.objects / ("all.json" if whole else "plain.json")
+        options = f"{' '.join(tips)} --not --all -m --full-history"
+        args = [able.command]
+        args += [str(quarantine.mirror.path)] if able.command == "git" else ["--source", str(quarantine.mirror.path)]
+        args += [
+            "--log-opts", options, "--report-format", "json", "--report-path", str(report), "--redact",
+            "--no-banner", "--exit-code", str(FOUND), "--log-level", "error",
+        ]  # fmt: skip
+        if whole:
+            args.append("--ignore-gitleaks-allow")
+        env = quarantine.env | {"GIT_CONFIG_COUNT": "1", "GIT_CONFIG_KEY_0": "safe.directory", "GIT_CONFIG_VALUE_0": "*"}
+        await self._git.run(
+            *args, cwd=quarantine.mirror.path, env=env, program="gitleaks", ok=(0, FOUND)
+        )
+        data = await asyncio.to_thread(_read, str(report))
+        return read_report(data)
+
+
+def read_report(data: bytes) -> list[Problem]:
+    """Findings of a report. Raises GitFailed where it is none."""
+    try:
+        rows = json.loads(data or b"[]") or []
+        return [_problem(cast(dict[str, Any], row)) for row in rows][:200]
+    except (ValueError, TypeError, AttributeError):
+        raise GitFailed("gitleaks: its report cannot be read") from None
+
+
+def _problem(row: dict[str, Any]) -> Problem:
+    return Problem(
+        rule=str(row.get("RuleID", ""))[:80],
+        title=str(row.get("Description", ""))[:120],
+        snippet="***",
+        what="file",
+        commit=str(row.get("Commit", ""))[:40],
+        path=str(row.get("File", ""))[:500],
+        line=int(row.get("StartLine") or 0),
+        by="gitleaks",
+    )
+
+
+def _key(problem: Problem) -> tuple[str, str, str, int]:
+    return problem.rule, problem.commit, problem.path, problem.line
+
+
+def _suppressed(problem: Problem) -> Problem:
+    return Problem(**{**problem.__dict__, "suppressed": True})
+
+
+def _read(path: str) -> bytes:
+    fd = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC)
+    with os.fdopen(fd, "rb") as file:
+        data = file.read(MAX_REPORT + 1)
+    if len(data) > MAX_REPORT:
+        raise GitFailed("gitleaks: too many findings")
+    return data

@@ -1,0 +1,33 @@
+"""How much and how long the git gate may take. Values only; each says where it comes from."""
+
+IDLE_SECONDS = 15.0
+"""gitgate.md: an upstream, or a git of ours, that does not move for this long is given up."""
+FETCH_SECONDS = 900.0
+"""One fetch from upstream, however well it moves."""
+LOCAL_SECONDS = 600.0
+"""One git command on what is here already: the largest push indexes in seconds, a hostile one does not end."""
+PACKS = 4
+"""gitgate.md: concurrent packs."""
+WAITING = 16
+"""Calls that wait for one of those."""
+MAX_REQUEST = 8 * 1024 * 1024
+"""What a fetch may ask: some hundred thousand wants and haves."""
+MAX_OBJECTS = 500_000
+"""New objects of one push that are scanned; a larger one is refused and may come in parts."""
+MAX_UNPACKED = 2 * 1024 * 1024 * 1024
+"""Their content in all: a small pack may unpack to anything."""
+WINDOW = 8 * 1024 * 1024
+"""A larger file is scanned in pieces of this size, so that memory is bounded."""
+OVERLAP = 64 * 1024
+"""By which those pieces overlap: longer than any credential in any encoding."""
+MAX_SHOWN = 20
+"""Findings that a refusal names."""
+MAX_DIFF = 40_000
+"""Characters of a diff that a proposal carries: one event of the spool has 64 KiB."""
+MAX_LOOSE_PACKS = 40
+"""Packs of one mirror after which they are made one."""
+BACKUP_DAYS = 30
+"""gitgate.md: how long the old tip of a forced or deleted branch is kept."""
+MAX_MEMORY = 3 * 1024**3
+"""Address space of one git process; it maps packs."""
+MAX_FILE = 4 * 1024**3

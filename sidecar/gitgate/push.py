@@ -1,0 +1,363 @@
+"""One push, from its commands to its report: rules, quarantine, scan, the operator where one must be asked, upstream.
+
+All or nothing: no reference changes anywhere unless every one may, and ours only after upstream took them. What is said to
+the client goes over its side band while the work goes on.
+"""
+
+import hashlib
+import time
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass, field
+from typing import Any, Literal
+
+from sidecar.contract import GitRepo, Report
+from sidecar.dlp.engine import Engine
+from sidecar.gitgate import backups, decide, limits, scan
+from sidecar.gitgate.git import GitFailed
+from sidecar.gitgate.gitleaks import Gitleaks
+from sidecar.gitgate.mirror import Mirror
+from sidecar.gitgate.pktline import FLUSH, Command, Push, band, packet
+from sidecar.gitgate.quarantine import Quarantine
+from sidecar.gitgate.review import diff_text
+from sidecar.gitgate.stream import Stream
+from sidecar.supervise.desk import Desk, NotRecorded, Question, Ticket, TooLarge, TooMany
+
+UPSTREAM_SECONDS = 120.0
+"""How long an upstream may say nothing to a push: its hooks run meanwhile."""
+HOST = "git.carboy.internal"
+CODES = Literal[
+    "ok", "git_up_to_date", "git_ref_refused", "git_force_refused", "git_bad_pack", "git_secret_found", "git_scan_failed",
+    "git_not_approved", "git_upstream_refused", "git_push_too_large", "git_failed",
+]  # fmt: skip
+
+
+class Refused(Exception):
+    """The push does not go through. `why` is for the report of each reference, `lines` for the user."""
+
+    def __init__(self, code: CODES, why: str, *lines: str, refs: dict[str, str] | None = None) -> None:
+        super().__init__(code)
+        self.code: CODES = code
+        self.why = why
+        self.lines = lines
+        self.refs = refs or {}
+
+
+@dataclass
+class Rules:
+    """What holds for this push besides its repository: who can be asked, and how long that is waited for."""
+
+    supervise: bool
+    hold_seconds: float
+
+
+@dataclass
+class Session:
+    """The push while it lives."""
+
+    repo: GitRepo
+    mirror: Mirror
+    push: Push
+    stream: Stream
+    engine: Callable[[], Awaitable[Engine]]
+    gitleaks: Gitleaks
+    desk: Desk
+    rules: Rules
+    max_push: int
+    code: CODES = "ok"
+    reason: str = ""
+    detail: dict[str, Any] = field(default_factory=dict[str, Any])
+    on_hold: Callable[[str], None] = lambda _: None
+
+    async def tell(self, *lines: str) -> None:
+        """Lines for the user; text of others is shown without control characters."""
+        if not self.banded:
+            return
+        for line in lines:
+            safe = "".join(char if char.isprintable() else "?" for char in line)[:900]
+            for piece in band(2, safe.encode() + b"\n"):
+                await self.stream.put(piece)
+
+    @property
+    def banded(self) -> bool:
+        return "side-band-64k" in self.push.capabilities
+
+
+async def receive(session: Session, fd: int) -> None:
+    """Carry the push out and report. The body is in `fd`."""
+    await session.stream.begin(200, "application/x-git-receive-pack-result")
+    if session.banded:
+        session.stream.keepalive = b"0005\x02"
+    refused: Refused | None = None
+    try:
+        await _carry_out(session, fd)
+    except Refused as error:
+        refused = error
+    except GitFailed as error:
+        refused = Refused("git_failed", "the git gate could not do it", error.what)
+    if refused is not None:
+        session.code, session.reason = refused.code, refused.why
+        await session.tell(*(f"carboy: {line}" for line in refused.lines))
+    await _report(session, refused)
+
+
+async def _carry_out(session: Session, fd: int) -> None:
+    commands = session.push.commands
+    async with session.mirror.lock:
+        present = await session.mirror.refs()
+    refs = {command.ref: why for command in commands if (why := decide.refused_ref(command, present.names))}
+    if refs:
+        raise Refused("git_ref_refused", "not with the others", refs=refs)
+    async with Quarantine(session.mirror) as quarantine:
+        if any(not command.deletes for command in commands):
+            await _read(session, quarantine, fd)
+        taken = await _forced(session, quarantine)
+        await _examine(session, quarantine)
+        if session.repo.review:
+            await _review(session, quarantine)
+        session.stream.keep_going = True
+        async with session.mirror.lock:
+            await _forward(session, quarantine, taken)
+
+
+async def _read(session: Session, quarantine: Quarantine, fd: int) -> None:
+    try:
+        await quarantine.read(fd, session.push.end, session.max_push)
+    except GitFailed as error:
+        lines = [line for line in error.said.splitlines() if line.startswith(("fatal", "error"))][:5]
+        raise Refused("git_bad_pack", "the pack cannot be read", *lines) from None
+
+
+async def _forced(session: Session, quarantine: Quarantine) -> list[Command]:
+    """The commands that take something away. Raises Refused where the manifest does not say that they may."""
+    taken: list[Command] = [command for command in session.push.commands if command.deletes]
+    refs: dict[str, str] = {}
+    for command in session.push.commands:
+        goes_on = command.creates or command.deletes or await _goes_on(quarantine, command)
+        if not decide.forced(command, fast_forward=goes_on):
+            continue
+        taken.append(command)
+        if not session.repo.force_push:
+            refs[command.ref] = "non-fast-forward"
+    if refs:
+        line = "this would take commits away from upstream; the bottle file allows that with `force_push: true`"
+        raise Refused("git_force_refused", "not with the others", line, refs=refs)
+    return taken
+
+
+async def _goes_on(quarantine: Quarantine, command: Command) -> bool:
+    try:
+        await quarantine.run("merge-base", "--is-ancestor", command.old, command.new)
+    except GitFailed as error:
+        if error.code == 1:
+            return False
+        if command.ref.startswith("refs/tags/"):  # of something that is no commit
+            return False
+        raise
+    return True
+
+
+# --- secrets --------------------------------------------------------------------------------------------------------
+
+
+async def _examine(session: Session, quarantine: Quarantine) -> None:
+    tips = list(dict.fromkeys(command.new for command in session.push.commands if not command.deletes))
+    names = "\n".join(command.ref for command in session.push.commands).encode()
+    engine = await session.engine()
+    problems = [
+        scan.Problem(found.kind, found.title, found.snippet, "reference's name", line=0)
+        for found in scan.findings(engine, names)
+    ]
+    try:
+        if tips:
+            problems += await scan.examine(quarantine, tips, engine)
+            problems += await session.gitleaks.examine(quarantine, tips)
+    except scan.TooMuch as error:
+        raise Refused("git_scan_failed", "not scanned", str(error)) from None
+    except GitFailed as error:
+        lines = [line for line in error.said.splitlines() if line.startswith(("fatal", "error"))][:5]
+        raise Refused("git_scan_failed", "not scanned", f"what it brings could not be scanned: {error.what}", *lines) from None
+    found = decide.sort(problems)
+    await session.tell(*(f"carboy: warning: a documented example value in {line}" for line in decide.listing(found.examples)))
+    if found.refusing:
+        session.detail["findings"] = len(found.refusing)
+        raise Refused(
+            "git_secret_found", "a secret was found", "this push holds what looks like a secret, and was refused:",
+            *(f"  {line}" for line in decide.listing(found.refusing)),
+            "remove it from every commit that has it (git rebase, git commit --amend), then push again",
+        )  # fmt: skip
+    if found.suppressed:
+        await _ask_about(session, found.suppressed)
+
+
+async def _ask_about(session: Session, hidden: tuple[scan.Problem, ...]) -> None:
+    """Findings that an inline mark hid: the operator's to decide."""
+    lines = decide.listing(hidden)
+    await session.tell("carboy: findings that only an inline comment suppresses:", *(f"carboy:   {line}" for line in lines))
+    report = _report_of(session, "gitleaks-allow", f"{len(hidden)} suppressed findings in a push to {session.repo.name}")
+    report = report.model_copy(
+        update={
+            "detector": hidden[0].by,
+            "location": lines[0][:200],
+            "snippet": "\n".join(lines)[:500],
+            "text": "\n".join([*_refs(session), "", *lines]),
+        }
+    )
+    await _hold(session, "gitleaks-allow", report, "suppressed findings")
+
+
+async def _review(session: Session, quarantine: Quarantine) -> None:
+    text = "\n".join([*_refs(session), "", await diff_text(quarantine, session.push.commands)])
+    report = _report_of(session, "git-push", f"push to {session.repo.name}: {', '.join(_short(session))}")
+    report = report.model_copy(update={"location": ", ".join(_short(session))[:200], "text": text[: limits.MAX_DIFF + 2000]})
+    await _hold(session, "git-push", report, "review")
+
+
+def _report_of(session: Session, detector: str, title: str) -> Report:
+    return Report(
+        host=session.mirror.upstream.host[:260],
+        port=session.mirror.upstream.port,
+        method="PUSH",
+        path=f"/{session.repo.name}.git",
+        detector=detector,
+        title=title[:200],
+    )
+
+
+def _short(session: Session) -> list[str]:
+    return [command.ref.split("/", 2)[2] for command in session.push.commands[:5]]
+
+
+def _refs(session: Session) -> list[str]:
+    lines: list[str] = []
+    for command in session.push.commands[:50]:
+        what = "new" if command.creates else "deleted" if command.deletes else command.old[:12]
+        lines.append(f"{command.ref}: {what}" + ("" if command.deletes else f" -> {command.new[:12]}"))
+    return lines
+
+
+async def _hold(session: Session, kind: Literal["gitleaks-allow", "git-push"], report: Report, what: str) -> None:
+    """Until the operator approves. Raises Refused in every other case."""
+    if not session.rules.supervise:
+        raise Refused("git_not_approved", "nobody may approve it", f"{what}: nobody supervises this bottle, so it is refused")
+    key = _key(session, kind, report)
+    before = session.desk.last_of(key)
+    if before is not None and before.outcome is not None and before.outcome.state == "approved":
+        return
+    ticket = _ask(session, kind, key, report)
+    await session.tell(f"carboy: {what}: waiting for the operator to decide ({ticket.id})")
+    session.on_hold(kind)
+    settled = False
+    try:
+        outcome = await session.desk.wait(ticket, session.rules.hold_seconds)
+        settled = True
+    except TooMany as error:
+        raise Refused("git_not_approved", "not approved", str(error)) from None
+    finally:
+        if not settled and session.stream.gone:
+            session.desk.withdraw(ticket, "the client went away")
+    if outcome is not None and outcome.state == "approved":
+        await session.tell("carboy: approved")
+        return
+    said = "nobody decided in time" if outcome is None or outcome.state == "expired" else f"the operator {outcome.state} it"
+    why = f": {outcome.reason}" if outcome is not None and outcome.reason else ""
+    raise Refused("git_not_approved", "not approved", f"{what}: {said}{why}")
+
+
+def _ask(session: Session, kind: Literal["gitleaks-allow", "git-push"], key: str, report: Report) -> Ticket:
+    expires = time.time() + session.rules.hold_seconds
+    while True:
+        try:
+            return session.desk.ask(Question(kind, key, expires, report=report))
+        except TooLarge:
+            if len(report.text) < 1000:
+                raise Refused("git_not_approved", "not approved", "it cannot be shown to the operator") from None
+            # characters that take six bytes each in JSON
+            cut = report.text[: len(report.text) // 2]
+            report = report.model_copy(update={"text": cut + "\n[cut off: the rest is too long to show]"})
+        except (TooMany, NotRecorded) as error:
+            raise Refused("git_not_approved", "not approved", f"the operator cannot be asked: {error}") from None
+
+
+def _key(session: Session, kind: str, report: Report) -> str:
+    """The same push asked again is the same question."""
+    parts = [kind, session.repo.name, *(f"{each.old} {each.new} {each.ref}" for each in session.push.commands), report.snippet]
+    return hashlib.sha256("\n".join(parts).encode()).hexdigest()
+
+
+# --- upstream -------------------------------------------------------------------------------------------------------
+
+
+async def _forward(session: Session, quarantine: Quarantine, taken: list[Command]) -> None:
+    """To upstream, then into the mirror."""
+    mirror, commands = session.mirror, session.push.commands
+    if mirror.credentials.missing:
+        raise Refused("git_upstream_refused", "no credential", mirror.credentials.missing)
+    lost = [command for command in taken if not command.creates]
+    await backups.keep(mirror, lost)
+    said: list[str] = []
+    porcelain = b""
+    async with mirror.credentials.open() as access:
+        try:
+            porcelain = await mirror.git.run(
+                *access.args, "push", "--porcelain", "--no-verify", "--no-signed", *_flags(commands, taken),
+                mirror.upstream.url, *(_refspec(command) for command in commands),
+                cwd=mirror.path, env=access.env | quarantine.env, extra=access.extra, online=True, idle=UPSTREAM_SECONDS,
+                ok=(0, 1), on_line=lambda line: said.append(line.decode(errors="replace")) if len(said) < 200 else None,
+            )  # fmt: skip
+        except GitFailed as error:
+            await session.tell(*_theirs(said))
+            reason = next((line for line in reversed(error.said.splitlines()) if line.startswith(("fatal", "error"))), "")
+            raise Refused("git_upstream_refused", "upstream cannot be reached", f"upstream: {reason or error.what}") from None
+    await session.tell(*_theirs(said))
+    results = decide.reasons(porcelain.decode(errors="replace"), [command.ref for command in commands])
+    refused = {command.ref: results.get(command.ref, "upstream said nothing about it") for command in commands}
+    if any(refused.values()):
+        raise Refused("git_upstream_refused", "atomic push failed", refs={ref: why for ref, why in refused.items() if why})
+    await mirror.take_in(quarantine.objects, [(each.ref, each.new, each.old) for each in commands])
+    await mirror.tidy()
+
+
+def _flags(commands: tuple[Command, ...], taken: list[Command]) -> list[str]:
+    flags = ["--atomic"] if len(commands) > 1 else []
+    # exactly what was looked at is taken away, nothing that came in between
+    return flags + [f"--force-with-lease={each.ref}:{each.old}" for each in taken if not each.creates]
+
+
+def _refspec(command: Command) -> str:
+    return f":{command.ref}" if command.deletes else f"{command.new}:{command.ref}"
+
+
+def _theirs(said: list[str]) -> list[str]:
+    """What upstream itself said."""
+    return [line.removeprefix("remote:").strip() for line in said if line.startswith("remote:")]
+
+
+async def _report(session: Session, refused: Refused | None) -> None:
+    """report-status: what became of each reference."""
+    lines = [packet(b"unpack ok\n")]
+    if refused is not None and refused.code in ("git_bad_pack", "git_push_too_large"):
+        lines = [packet(f"unpack {refused.why}\n".encode())]
+    for command in session.push.commands:
+        if refused is None:
+            lines.append(packet(f"ok {command.ref}\n".encode()))
+        else:
+            why = refused.refs.get(command.ref, refused.why)
+            lines.append(packet(f"ng {command.ref} {''.join(c if c.isprintable() else '?' for c in why)[:300]}\n".encode()))
+    session.stream.keepalive = b""
+    data = b"".join(lines) + FLUSH
+    if {"report-status", "report-status-v2"} & session.push.capabilities:
+        if session.banded:
+            for piece in band(1, data):
+                await session.stream.put(piece)
+        else:
+            await session.stream.put(data)
+    if session.banded:
+        await session.stream.put(FLUSH)
+
+
+async def refuse_whole(session: Session, refused: Refused) -> None:
+    """Report a push that was not even read."""
+    await session.stream.begin(200, "application/x-git-receive-pack-result")
+    session.code, session.reason = refused.code, refused.why
+    await session.tell(*(f"carboy: {line}" for line in refused.lines))
+    await _report(session, refused)
