@@ -24,6 +24,8 @@ from sidecar.control import Answer, Channel, Listener, serve
 from sidecar.egress.proxy import Proxy
 from sidecar.egress.tls import system_authorities
 from sidecar.framing import close_fds
+from sidecar.gitgate import runner
+from sidecar.gitgate.repositories import Repositories
 from sidecar.secret import Secret
 from sidecar.spool import SpoolWriter
 from sidecar.tasks import spawn
@@ -43,8 +45,10 @@ def preload() -> None:
 class Sidecar:
     """The ops of docs/architecture.md, on every channel that proved itself."""
 
-    def __init__(self, missing: list[str]) -> None:
+    def __init__(self, missing: list[str], runner: socket.socket | None = None) -> None:
         self._missing = missing
+        self._runner = runner
+        self._gate: Repositories | None = None
         self._proxy: Proxy | None = None
         self._spool: SpoolWriter | None = None
         self._control: Listener | None = None
@@ -94,6 +98,8 @@ class Sidecar:
     async def close(self) -> None:
         if self._proxy is not None:
             await self._proxy.close()
+        if self._gate is not None:
+            await self._gate.close()
         if self._control is not None:
             await self._control.close()
         for channel in list(self._channels):
@@ -113,17 +119,46 @@ class Sidecar:
         config = _validated(SidecarConfig, body)
         self._spool = SpoolWriter(os.dup(fds[0]), self._written)
         folder = str(Path(config.control_socket).parent) if config.control_socket else None
-        proxy = Proxy(config, self._spool, tell=self._note)
+        self._gate = await self._make_gate(config, folder)
+        proxy = Proxy(config, self._spool, tell=self._note, gate=self._gate)
+        if self._gate is not None:
+            self._gate.secrets = lambda: proxy.state.secrets
         if config.control_socket:
             token = config.control_token
             self._control = await serve(config.control_socket, lambda given: Secret(given) == token, self._accepted)
-        self._missing += confine.lock_down(fds[0], folder)
+        self._missing += confine.lock_down(
+            fds[0], [each for each in (folder, config.git and config.git.folder) if each]
+        )
+        if self._gate is not None:
+            self._missing += await self._open_gate(self._gate)
         self._proxy = proxy
         if len(fds) > 1:
             await self._listen(fds[1:])
         gc.collect()
         gc.freeze()
         return {"pid": os.getpid(), "missing": self._missing, "listening": len(fds) > 1}
+
+    async def _make_gate(self, config: SidecarConfig, folder: str | None) -> Repositories | None:
+        """The git gate, where there are repositories; where there are none its runner ends."""
+        if config.git is None or not config.git.repos or folder is None or self._runner is None:
+            if self._runner is not None:
+                self._runner.close()
+            return None
+        return await Repositories.make(config, Path(folder))
+
+    async def _open_gate(self, gate: Repositories) -> list[str]:
+        assert self._runner is not None
+        channel = Channel(self._runner)
+        missing = await gate.open(channel)
+        spawn(self._end_with(channel), name="git-runner")
+        return missing
+
+    async def _end_with(self, channel: Channel) -> None:
+        """Another runner cannot be started from here: a fresh sidecar has one."""
+        await channel.wait_closed()
+        if not self.stopped.is_set():
+            log.error("the process that runs git has ended")
+            self.stopped.set()
 
     def _accepted(self, channel: Channel) -> Any:
         self.adopt(channel)
@@ -184,8 +219,8 @@ def _validated[T: (SidecarConfig, Policy, DecisionBody, Allowance)](kind: type[T
         raise ValueError("; ".join(problems)[:900]) from None
 
 
-async def _main(sock: socket.socket, missing: list[str]) -> None:
-    sidecar = Sidecar(missing)
+async def _main(sock: socket.socket, missing: list[str], runner: socket.socket) -> None:
+    sidecar = Sidecar(missing, runner)
     loop = asyncio.get_running_loop()
     loop.add_signal_handler(signal.SIGTERM, sidecar.stopped.set)
     channel = Channel(sock, handler=sidecar.handle)
@@ -209,8 +244,10 @@ def run(sock: socket.socket) -> NoReturn:
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     signal.signal(signal.SIGPIPE, signal.SIG_IGN)
     os.umask(0o077)
+    # before anything is given up: the sidecar itself executes nothing
+    git_runner = runner.start()
     missing = confine.isolate()
-    uvloop.run(_main(sock, missing))
+    uvloop.run(_main(sock, missing, git_runner))
     raise SystemExit(0)
 
 

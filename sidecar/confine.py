@@ -65,13 +65,13 @@ def isolate() -> list[str]:
     return attempt(steps)
 
 
-def lock_down(spool_fd: int, control_folder: str | None) -> list[str]:
-    """Landlock: from here on no file is reached but the libraries, the resolver's and our own two folders."""
+def lock_down(spool_fd: int, folders: Iterable[str]) -> list[str]:
+    """Landlock: from here on no file is reached but the libraries, the resolver's and our own folders."""
     if not sys.platform.startswith("linux"):
         return []
     _warm_up()
     steps: list[tuple[str, Callable[[], None]]] = [
-        ("Landlock", lambda: _restrict_files(spool_fd, control_folder)),
+        ("Landlock", lambda: _restrict_files(spool_fd, folders)),
         ("seccomp, second part", _restrict_sockets),
     ]
     return attempt(steps)
@@ -107,7 +107,7 @@ def _warm_up() -> None:
     ctypes.CFUNCTYPE(None)(lambda: None)
 
 
-def _restrict_files(spool_fd: int, control_folder: str | None) -> None:
+def _restrict_files(spool_fd: int, folders: Iterable[str]) -> None:
     rules = landlock.Ruleset(net=landlock.BIND_TCP, scoped=landlock.SCOPE_ABSTRACT_UNIX | landlock.SCOPE_SIGNAL)
     roots = {sys.prefix, sys.base_prefix, *(entry for entry in sys.path if entry)}
     rules.allow_existing(roots, landlock.READ)
@@ -118,8 +118,8 @@ def _restrict_files(spool_fd: int, control_folder: str | None) -> None:
     rules.allow_existing(("/run/systemd/resolve", "/run/NetworkManager", "/run/resolvconf"), landlock.READ)
     rules.allow_existing(("/dev/null", "/dev/urandom", "/proc/self"), landlock.READ | landlock.WRITE_FILE)
     rules.allow_fd(spool_fd, landlock.READ_WRITE)
-    if control_folder:
-        rules.allow(control_folder, landlock.READ_WRITE)
+    for folder in folders:
+        rules.allow(folder, landlock.READ_WRITE)
     rules.enforce()
 
 

@@ -39,6 +39,17 @@ class Source(Protocol):
         ...
 
 
+class Intake(Protocol):
+    """Where the body of a local request goes piece by piece, in place of memory. It takes what it is given and bounds
+    what it keeps."""
+
+    def take(self, data: bytes) -> None: ...
+
+    def close(self) -> None:
+        """It is not needed any more."""
+        ...
+
+
 def new_id() -> str:
     """An identifier that sorts by time: 48 bits of milliseconds, 80 random ones."""
     return f"{time.time_ns() // 1_000_000:012x}{os.urandom(10).hex()}"
@@ -60,6 +71,8 @@ class Exchange:
     refusal: Refusal | None = None
     local: bool = False
     """Answered by the sidecar itself (introspection, MCP): not an egress event."""
+    intake: Intake | None = None
+    """Takes the body of a local request that is too large for memory."""
     source: Source | None = None
     """Where a local answer comes from that takes its time."""
     max_body: int = 64 * 1024

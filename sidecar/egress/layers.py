@@ -88,6 +88,12 @@ class Stream(engine.HttpStream):
             if exchange.bytes_up > MAX_DISCARD:
                 yield from self.cut("the body of a refused request does not end")
             return
+        if exchange.intake is not None:
+            if exchange.bytes_up > 4 * MAX_DISCARD:
+                yield from self.cut("the body of a request does not end")
+            else:
+                exchange.intake.take(data)
+            return
         limit = exchange.route.max_body if exchange.route is not None else exchange.max_body
         if exchange.bytes_up > limit or not edge_of(self.context).room_for(len(data)):
             self.request_body_buf.clear()

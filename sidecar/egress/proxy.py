@@ -35,6 +35,8 @@ from sidecar.egress.proxy_types import EngineOptions
 from sidecar.egress.reach import READ_LIMIT, Reach
 from sidecar.egress.state import State
 from sidecar.egress.tls import Leaves, Upstreams
+from sidecar.gitgate.addon import GitGate
+from sidecar.gitgate.repositories import Repositories
 from sidecar.guard import HOOK_SECONDS, Guard
 from sidecar.secret import Secret
 from sidecar.spool import SpoolWriter
@@ -61,6 +63,7 @@ class Proxy:
         more_addons: Sequence[object] = (),
         hook_seconds: float = HOOK_SECONDS,
         limits: Limits = DEFAULT,
+        gate: Repositories | None = None,
     ) -> None:
         self.limits = limits
         self.options = EngineOptions()
@@ -78,6 +81,7 @@ class Proxy:
         self.upstreams = Upstreams(config.upstream.extra_ca)
         self._leaves = Leaves(config.ca_cert_pem, config.ca_key_pem)
         addons = [
+            GitGate(self.state, self.desk, self.journal, gate),
             Mcp(self.state, self.desk),
             Introspect(self.state),
             Gate(self.state),
@@ -188,6 +192,8 @@ class Proxy:
         self._safely(self.metering.gone, flow)
         # one whose last hook failed has no row yet
         self._safely(self.journal.over, flow)
+        if exchange.intake is not None:
+            exchange.intake.close()
 
     def killed(self, flow: HTTPFlow, reason: str) -> None:
         self._safely(self.metering.killed, flow)

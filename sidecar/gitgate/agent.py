@@ -10,7 +10,7 @@ import contextlib
 import os
 import socket
 import struct
-from collections.abc import AsyncIterator
+from collections.abc import AsyncGenerator
 from pathlib import Path
 
 from cryptography.exceptions import UnsupportedAlgorithm
@@ -75,7 +75,7 @@ class Agent:
         self._server = await asyncio.start_unix_server(self._accepted, sock=sock)
 
     @contextlib.asynccontextmanager
-    async def open(self) -> AsyncIterator[str]:
+    async def open(self) -> AsyncGenerator[str]:
         """Let it sign; gives what SSH_AUTH_SOCK is to be."""
         self._users += 1
         try:
@@ -160,5 +160,3 @@ def _take(message: bytes, at: int) -> tuple[bytes, int]:
     if len(data) != size:
         raise ValueError("cut off")
     return data, at + 4 + size
-
-

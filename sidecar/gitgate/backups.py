@@ -21,9 +21,7 @@ async def keep(mirror: Mirror, commands: list[Command]) -> None:
     if not (path / "HEAD").exists():
         await mirror.git.run("init", "-q", "--bare", "--template=", str(path), cwd=mirror.git.folder)
     stamp = time.strftime("%Y-%m-%d/%H%M%S", time.gmtime())
-    refspecs = [
-        f"{each.old}:refs/backup/{stamp}/{mirror.name}/{each.ref.removeprefix('refs/')}" for each in commands
-    ]
+    refspecs = [f"{each.old}:refs/backup/{stamp}/{mirror.name}/{each.ref.removeprefix('refs/')}" for each in commands]
     await mirror.git.run(
         "fetch", "-q", "--no-tags", "--no-write-fetch-head", "--no-auto-maintenance", str(mirror.path), *refspecs,
         cwd=path, env={"GIT_ALLOW_PROTOCOL": "file"},

@@ -1,14 +1,14 @@
 """How a git of ours proves itself upstream: by the agent's socket, or by a token on an inherited descriptor.
 
-Neither is in an argument, in a variable or in a file on disk. Host keys are those of the manifest and no others; what the
-user's own ssh and git configuration says is not read.
+Neither is in an argument, in a variable or in a file on disk. Host keys are those of the manifest and no others; what
+the user's own ssh and git configuration says is not read.
 """
 
 import asyncio
 import contextlib
 import os
 import shlex
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncGenerator, Callable
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -21,7 +21,7 @@ from sidecar.secret import Secret
 TOKEN_FD = 3
 """The first descriptor beside stdin, stdout and stderr."""
 CONNECT_SECONDS = 10
-_HELPER = f"!f() {{ test \"$1\" = get && cat /dev/fd/{TOKEN_FD}; }}; f"
+_HELPER = f'!f() {{ test "$1" = get && cat /dev/fd/{TOKEN_FD}; }}; f'
 type Secrets = Callable[[], dict[str, Secret]]
 
 
@@ -82,7 +82,7 @@ class Credentials:
         return ""
 
     @contextlib.asynccontextmanager
-    async def open(self) -> AsyncIterator[Access]:
+    async def open(self) -> AsyncGenerator[Access]:
         """For one call of git."""
         access = Access(env={"GIT_ALLOW_PROTOCOL": self._upstream.scheme})
         if self._upstream.scheme == "ssh":

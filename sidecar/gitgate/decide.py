@@ -22,7 +22,7 @@ def refused_ref(command: Command, present: dict[str, str]) -> str:
 
 
 def forced(command: Command, *, fast_forward: bool) -> bool:
-    """Whether it takes something away that upstream has: a branch that does not go on from its tip, a tag that moves."""
+    """Whether it takes something away that upstream has: a branch that does not go on, a tag that moves."""
     if command.creates or command.deletes:
         return False
     return command.ref.startswith("refs/tags/") or not fast_forward

@@ -41,7 +41,9 @@ async def serve(mirror: Mirror, version: str, fd: int, stream: Stream, count: Ca
         await stream.begin(200, "application/x-git-upload-pack-result")
         source = pieces(running)
         if mirror.stale:
-            source = with_warning(source, f"carboy: upstream cannot be reached, this is the last state known ({mirror.stale})\n")
+            source = with_warning(
+                source, f"carboy: upstream cannot be reached, this is the last state known ({mirror.stale})\n"
+            )
         async for piece in source:
             count(len(piece))
             await stream.put(piece)

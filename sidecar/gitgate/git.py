@@ -8,7 +8,7 @@ import asyncio
 import contextlib
 import os
 import time
-from collections.abc import AsyncIterator, Callable, Iterator, Sequence
+from collections.abc import AsyncGenerator, AsyncIterator, Callable, Generator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -69,6 +69,7 @@ class Git:
     def __init__(self, channel: Channel, folder: Path, programs: dict[str, str]) -> None:
         self._channel = channel
         self._channel.notes = self._heard
+        self._channel.on_close = self._gone
         self._ended: dict[int, asyncio.Future[int]] = {}
         self._early: dict[int, int] = {}
         self.folder = folder
@@ -102,7 +103,15 @@ class Git:
     ) -> bytes:
         """What it prints, at most `limit` bytes. Raises GitFailed."""
         async with self.start(
-            *args, cwd=cwd, stdin=stdin, env=env, online=online, extra=extra, on_line=on_line, program=program, idle=idle
+            *args,
+            cwd=cwd,
+            stdin=stdin,
+            env=env,
+            online=online,
+            extra=extra,
+            on_line=on_line,
+            program=program,
+            idle=idle,
         ) as running:
             data = bytearray()
             async for piece in pieces(running):
@@ -126,7 +135,7 @@ class Git:
         on_line: Callable[[bytes], None] | None = None,
         program: str = "git",
         idle: float = limits.IDLE_SECONDS,
-    ) -> AsyncIterator[Running]:
+    ) -> AsyncGenerator[Running]:
         """A git whose output is read as it comes. `stdin` is a descriptor (the caller's to close) or bytes."""
         if isinstance(stdin, bytes):
             with scratch() as given:
@@ -139,7 +148,9 @@ class Git:
             return
         running = await self._begin(list(args), cwd, stdin, env or {}, online, extra, program)
         running.on_line = on_line
-        self._look(running, time.monotonic(), limits.FETCH_SECONDS if online else limits.LOCAL_SECONDS, idle if online else 0)
+        self._look(
+            running, time.monotonic(), limits.FETCH_SECONDS if online else limits.LOCAL_SECONDS, idle if online else 0
+        )
         try:
             yield running
         finally:
@@ -197,6 +208,13 @@ class Git:
                 del self._early[next(iter(self._early))]
         elif not waiting.done():
             waiting.set_result(code)
+
+    def _gone(self) -> None:
+        """The runner has ended, and all it started with it."""
+        for waiting in self._ended.values():
+            if not waiting.done():
+                waiting.set_result(-9)
+        self._ended.clear()
 
     def _look(self, running: Running, began: float, whole: float, idle: float) -> None:
         """End one that takes too long. What works offline is busy with what it has: only its time in all counts."""
@@ -270,7 +288,7 @@ async def _reader(fd: int) -> tuple[asyncio.StreamReader, asyncio.BaseTransport]
 
 
 @contextlib.contextmanager
-def scratch() -> Iterator[int]:
+def scratch() -> Generator[int]:
     """A descriptor of memory that any number of processes can read from its beginning."""
     fd = os.memfd_create("carboy", os.MFD_CLOEXEC)
     try:

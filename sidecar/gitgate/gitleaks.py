@@ -1,15 +1,15 @@
 """gitleaks over what a push brings, where it is installed: a second opinion beside our own detectors.
 
-Versions differ: `git` came with 8.19 in place of `detect`, the flag that ignores inline suppressions with 8.17. The one
-that is here is asked what it can. One that fails refuses the push: a scanner that is silent because it is broken would be
-taken for one that found nothing.
+Versions differ: `git` came with 8.19 in place of `detect`, the flag that ignores inline suppressions with 8.17. The
+one that is here is asked what it can. One that fails refuses the push: a scanner that is silent because it is broken
+would be taken for one that found nothing.
 """
 
 import asyncio
 import json
 import os
 import re
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, cast
 
 from sidecar.gitgate.git import Git, GitFailed
@@ -32,9 +32,7 @@ def abilities(version: bytes, help_text: bytes) -> Abilities:
     """What this gitleaks can. Pure."""
     found = _VERSION.search(version)
     numbers = tuple(int(part or 0) for part in found.groups()) if found else (0, 0, 0)
-    return Abilities(
-        "git" if numbers >= (8, 19, 0) else "detect", b"--ignore-gitleaks-allow" in help_text
-    )
+    return Abilities("git" if numbers >= (8, 19, 0) else "detect", b"--ignore-gitleaks-allow" in help_text)
 
 
 class Gitleaks:
@@ -78,10 +76,12 @@ class Gitleaks:
         ]  # fmt: skip
         if whole:
             args.append("--ignore-gitleaks-allow")
-        env = quarantine.env | {"GIT_CONFIG_COUNT": "1", "GIT_CONFIG_KEY_0": "safe.directory", "GIT_CONFIG_VALUE_0": "*"}
-        await self._git.run(
-            *args, cwd=quarantine.mirror.path, env=env, program="gitleaks", ok=(0, FOUND)
-        )
+        env = quarantine.env | {
+            "GIT_CONFIG_COUNT": "1",
+            "GIT_CONFIG_KEY_0": "safe.directory",
+            "GIT_CONFIG_VALUE_0": "*",
+        }
+        await self._git.run(*args, cwd=quarantine.mirror.path, env=env, program="gitleaks", ok=(0, FOUND))
         data = await asyncio.to_thread(_read, str(report))
         return read_report(data)
 
@@ -89,8 +89,8 @@ class Gitleaks:
 def read_report(data: bytes) -> list[Problem]:
     """Findings of a report. Raises GitFailed where it is none."""
     try:
-        rows = json.loads(data or b"[]") or []
-        return [_problem(cast(dict[str, Any], row)) for row in rows][:200]
+        rows = cast(list[dict[str, Any]], json.loads(data or b"[]") or [])
+        return [_problem(row) for row in rows[:200]]
     except (ValueError, TypeError, AttributeError):
         raise GitFailed("gitleaks: its report cannot be read") from None
 
@@ -113,7 +113,7 @@ def _key(problem: Problem) -> tuple[str, str, str, int]:
 
 
 def _suppressed(problem: Problem) -> Problem:
-    return Problem(**{**problem.__dict__, "suppressed": True})
+    return replace(problem, suppressed=True)
 
 
 def _read(path: str) -> bytes:

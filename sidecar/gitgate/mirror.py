@@ -1,7 +1,7 @@
 """One repository's bare mirror: brought to upstream's state before it is served, and never to anything else.
 
-Only branches and tags are mirrored. All changes to it go through its lock. When upstream cannot be reached the last state
-stays, and `stale` says why.
+Only branches and tags are mirrored. All changes to it go through its lock. When upstream cannot be reached the last
+state stays, and `stale` says why.
 """
 
 import asyncio
@@ -93,7 +93,9 @@ class Mirror:
             fresh = self.path.with_suffix(".new")
             await asyncio.to_thread(shutil.rmtree, fresh, ignore_errors=True)
             await self.git.run("init", "-q", "--bare", "--template=", str(fresh), cwd=self.git.folder)
-            lines = "".join(f"[{key.split('.')[0]}]\n\t{key.split('.')[1]} = {value}\n" for key, value in _CONFIG.items())
+            lines = "".join(
+                f"[{key.split('.')[0]}]\n\t{key.split('.')[1]} = {value}\n" for key, value in _CONFIG.items()
+            )
             with (fresh / "config").open("a") as file:
                 file.write(lines)
             fresh.rename(self.path)

@@ -1,7 +1,7 @@
 """One push, from its commands to its report: rules, quarantine, scan, the operator where one must be asked, upstream.
 
-All or nothing: no reference changes anywhere unless every one may, and ours only after upstream took them. What is said to
-the client goes over its side band while the work goes on.
+All or nothing: no reference changes anywhere unless every one may, and ours only after upstream took them. What is said
+to the client goes over its side band while the work goes on.
 """
 
 import hashlib
@@ -24,9 +24,8 @@ from sidecar.supervise.desk import Desk, NotRecorded, Question, Ticket, TooLarge
 
 UPSTREAM_SECONDS = 120.0
 """How long an upstream may say nothing to a push: its hooks run meanwhile."""
-HOST = "git.carboy.internal"
-CODES = Literal[
-    "ok", "git_up_to_date", "git_ref_refused", "git_force_refused", "git_bad_pack", "git_secret_found", "git_scan_failed",
+type Code = Literal[
+    "ok", "git_ref_refused", "git_force_refused", "git_bad_pack", "git_secret_found", "git_scan_failed",
     "git_not_approved", "git_upstream_refused", "git_push_too_large", "git_failed",
 ]  # fmt: skip
 
@@ -34,9 +33,9 @@ CODES = Literal[
 class Refused(Exception):
     """The push does not go through. `why` is for the report of each reference, `lines` for the user."""
 
-    def __init__(self, code: CODES, why: str, *lines: str, refs: dict[str, str] | None = None) -> None:
+    def __init__(self, code: Code, why: str, *lines: str, refs: dict[str, str] | None = None) -> None:
         super().__init__(code)
-        self.code: CODES = code
+        self.code: Code = code
         self.why = why
         self.lines = lines
         self.refs = refs or {}
@@ -63,9 +62,10 @@ class Session:
     desk: Desk
     rules: Rules
     max_push: int
-    code: CODES = "ok"
+    code: Code = "ok"
     reason: str = ""
     detail: dict[str, Any] = field(default_factory=dict[str, Any])
+    reported: bool = False
     on_hold: Callable[[str], None] = lambda _: None
 
     async def tell(self, *lines: str) -> None:
@@ -175,9 +175,13 @@ async def _examine(session: Session, quarantine: Quarantine) -> None:
         raise Refused("git_scan_failed", "not scanned", str(error)) from None
     except GitFailed as error:
         lines = [line for line in error.said.splitlines() if line.startswith(("fatal", "error"))][:5]
-        raise Refused("git_scan_failed", "not scanned", f"what it brings could not be scanned: {error.what}", *lines) from None
+        raise Refused(
+            "git_scan_failed", "not scanned", f"what it brings could not be scanned: {error.what}", *lines
+        ) from None
     found = decide.sort(problems)
-    await session.tell(*(f"carboy: warning: a documented example value in {line}" for line in decide.listing(found.examples)))
+    await session.tell(
+        *(f"carboy: warning: a documented example value in {line}" for line in decide.listing(found.examples))
+    )
     if found.refusing:
         session.detail["findings"] = len(found.refusing)
         raise Refused(
@@ -192,8 +196,12 @@ async def _examine(session: Session, quarantine: Quarantine) -> None:
 async def _ask_about(session: Session, hidden: tuple[scan.Problem, ...]) -> None:
     """Findings that an inline mark hid: the operator's to decide."""
     lines = decide.listing(hidden)
-    await session.tell("carboy: findings that only an inline comment suppresses:", *(f"carboy:   {line}" for line in lines))
-    report = _report_of(session, "gitleaks-allow", f"{len(hidden)} suppressed findings in a push to {session.repo.name}")
+    await session.tell(
+        "carboy: findings that only an inline comment suppresses:", *(f"carboy:   {line}" for line in lines)
+    )
+    report = _report_of(
+        session, "gitleaks-allow", f"{len(hidden)} suppressed findings in a push to {session.repo.name}"
+    )
     report = report.model_copy(
         update={
             "detector": hidden[0].by,
@@ -208,7 +216,9 @@ async def _ask_about(session: Session, hidden: tuple[scan.Problem, ...]) -> None
 async def _review(session: Session, quarantine: Quarantine) -> None:
     text = "\n".join([*_refs(session), "", await diff_text(quarantine, session.push.commands)])
     report = _report_of(session, "git-push", f"push to {session.repo.name}: {', '.join(_short(session))}")
-    report = report.model_copy(update={"location": ", ".join(_short(session))[:200], "text": text[: limits.MAX_DIFF + 2000]})
+    report = report.model_copy(
+        update={"location": ", ".join(_short(session))[:200], "text": text[: limits.MAX_DIFF + 2000]}
+    )
     await _hold(session, "git-push", report, "review")
 
 
@@ -238,7 +248,9 @@ def _refs(session: Session) -> list[str]:
 async def _hold(session: Session, kind: Literal["gitleaks-allow", "git-push"], report: Report, what: str) -> None:
     """Until the operator approves. Raises Refused in every other case."""
     if not session.rules.supervise:
-        raise Refused("git_not_approved", "nobody may approve it", f"{what}: nobody supervises this bottle, so it is refused")
+        raise Refused(
+            "git_not_approved", "nobody may approve it", f"{what}: nobody supervises this bottle, so it is refused"
+        )
     key = _key(session, kind, report)
     before = session.desk.last_of(key)
     if before is not None and before.outcome is not None and before.outcome.state == "approved":
@@ -258,7 +270,11 @@ async def _hold(session: Session, kind: Literal["gitleaks-allow", "git-push"], r
     if outcome is not None and outcome.state == "approved":
         await session.tell("carboy: approved")
         return
-    said = "nobody decided in time" if outcome is None or outcome.state == "expired" else f"the operator {outcome.state} it"
+    said = (
+        "nobody decided in time"
+        if outcome is None or outcome.state == "expired"
+        else f"the operator {outcome.state} it"
+    )
     why = f": {outcome.reason}" if outcome is not None and outcome.reason else ""
     raise Refused("git_not_approved", "not approved", f"{what}: {said}{why}")
 
@@ -280,7 +296,12 @@ def _ask(session: Session, kind: Literal["gitleaks-allow", "git-push"], key: str
 
 def _key(session: Session, kind: str, report: Report) -> str:
     """The same push asked again is the same question."""
-    parts = [kind, session.repo.name, *(f"{each.old} {each.new} {each.ref}" for each in session.push.commands), report.snippet]
+    parts = [
+        kind,
+        session.repo.name,
+        *(f"{each.old} {each.new} {each.ref}" for each in session.push.commands),
+        report.snippet,
+    ]
     return hashlib.sha256("\n".join(parts).encode()).hexdigest()
 
 
@@ -301,26 +322,34 @@ async def _forward(session: Session, quarantine: Quarantine, taken: list[Command
             porcelain = await mirror.git.run(
                 *access.args, "push", "--porcelain", "--no-verify", "--no-signed", *_flags(commands, taken),
                 mirror.upstream.url, *(_refspec(command) for command in commands),
-                cwd=mirror.path, env=access.env | quarantine.env, extra=access.extra, online=True, idle=UPSTREAM_SECONDS,
+                cwd=mirror.path, env=access.env | quarantine.env, extra=access.extra, online=True,
+                idle=UPSTREAM_SECONDS,
                 ok=(0, 1), on_line=lambda line: said.append(line.decode(errors="replace")) if len(said) < 200 else None,
             )  # fmt: skip
         except GitFailed as error:
             await session.tell(*_theirs(said))
-            reason = next((line for line in reversed(error.said.splitlines()) if line.startswith(("fatal", "error"))), "")
-            raise Refused("git_upstream_refused", "upstream cannot be reached", f"upstream: {reason or error.what}") from None
+            reason = next(
+                (line for line in reversed(error.said.splitlines()) if line.startswith(("fatal", "error"))), ""
+            )
+            raise Refused(
+                "git_upstream_refused", "upstream cannot be reached", f"upstream: {reason or error.what}"
+            ) from None
     await session.tell(*_theirs(said))
     results = decide.reasons(porcelain.decode(errors="replace"), [command.ref for command in commands])
     refused = {command.ref: results.get(command.ref, "upstream said nothing about it") for command in commands}
     if any(refused.values()):
-        raise Refused("git_upstream_refused", "atomic push failed", refs={ref: why for ref, why in refused.items() if why})
+        raise Refused(
+            "git_upstream_refused", "atomic push failed", refs={ref: why for ref, why in refused.items() if why}
+        )
     await mirror.take_in(quarantine.objects, [(each.ref, each.new, each.old) for each in commands])
     await mirror.tidy()
 
 
 def _flags(commands: tuple[Command, ...], taken: list[Command]) -> list[str]:
     flags = ["--atomic"] if len(commands) > 1 else []
-    # exactly what was looked at is taken away, nothing that came in between
-    return flags + [f"--force-with-lease={each.ref}:{each.old}" for each in taken if not each.creates]
+    # exactly what was looked at is taken away or begun, whatever came in between
+    flags += [f"--force-with-lease={each.ref}:{each.old}" for each in taken if not each.creates]
+    return flags + [f"--force-with-lease={each.ref}:" for each in commands if each.creates]
 
 
 def _refspec(command: Command) -> str:
@@ -342,8 +371,11 @@ async def _report(session: Session, refused: Refused | None) -> None:
             lines.append(packet(f"ok {command.ref}\n".encode()))
         else:
             why = refused.refs.get(command.ref, refused.why)
-            lines.append(packet(f"ng {command.ref} {''.join(c if c.isprintable() else '?' for c in why)[:300]}\n".encode()))
+            lines.append(
+                packet(f"ng {command.ref} {''.join(c if c.isprintable() else '?' for c in why)[:300]}\n".encode())
+            )
     session.stream.keepalive = b""
+    session.reported = True
     data = b"".join(lines) + FLUSH
     if {"report-status", "report-status-v2"} & session.push.capabilities:
         if session.banded:

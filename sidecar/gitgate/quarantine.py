@@ -55,5 +55,3 @@ def sweep(folder: Path) -> None:
     """Remove what pushes left that were killed with their sidecar."""
     for left in folder.glob("incoming-*"):
         shutil.rmtree(left, ignore_errors=True)
-
-

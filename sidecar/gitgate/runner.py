@@ -1,8 +1,8 @@
 """The process that starts git, and nothing but git: the sidecar itself may execute nothing.
 
 It is forked off before the sidecar locks itself in, knows no secret, reads nothing of a bottle, and takes orders on one
-socket: which of a fixed list of programs, with what arguments, on which descriptors. It encloses itself before the first
-order (`walls`); when the sidecar is gone it kills what it started and ends. One thread, no event loop.
+socket: which of a fixed list of programs, with what arguments, on which descriptors. It encloses itself before the
+first order (`walls`); when the sidecar is gone it kills what it started and ends. One thread, no event loop.
 """
 
 import contextlib
@@ -78,7 +78,7 @@ class Runner:
         """Until the sidecar is gone."""
         os.set_blocking(self._wake, False)
         os.set_blocking(self._wake_in, False)
-        signal.signal(signal.SIGCHLD, lambda *_: None)
+        signal.signal(signal.SIGCHLD, _wake_up)
         signal.set_wakeup_fd(self._wake_in, warn_on_full_buffer=False)
         poll = select.poll()
         poll.register(self._sock, select.POLLIN)
@@ -154,7 +154,8 @@ class Runner:
         if len(fds) < _FIRST_EXTRA:
             raise ValueError("without its descriptors")
         env = {name: value for name, value in order.env.items() if name.startswith(_VARIABLES)}
-        env |= {"PATH": "/usr/local/bin:/usr/bin:/bin", "HOME": f"{self._folder}/home", "TMPDIR": f"{self._folder}/tmp"}
+        own = self._folder
+        env |= {"PATH": "/usr/local/bin:/usr/bin:/bin", "HOME": f"{own}/home", "TMPDIR": f"{own}/tmp"}  # noqa: S108
         pid = os.fork()
         if pid == 0:
             _become(program, order, env, inside, fds)
@@ -173,6 +174,10 @@ class Runner:
 
     def _send(self, message: Reply | Note) -> None:
         self._sock.sendall(pack(message))
+
+
+def _wake_up(number: int, frame: object) -> None:
+    """The number comes over the wake-up descriptor."""
 
 
 def _kill(pid: int) -> None:
@@ -197,7 +202,7 @@ def _become(program: str, order: Order, env: dict[str, str], cwd: str, fds: list
             os.dup2(source, target, inheritable=True)
         os.closerange(len(fds), os.sysconf("SC_OPEN_MAX"))
         walls.before_exec(online=order.online)
-        os.execve(program, [order.program, *order.args], env)
+        os.execve(program, [order.program, *order.args], env)  # noqa: S606
     except BaseException as error:
         os.write(2, f"{order.program} could not be started: {type(error).__name__}\n".encode())
     finally:

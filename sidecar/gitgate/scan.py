@@ -1,7 +1,7 @@
 """What a push brings, examined: every object that upstream does not have yet, not just the newest state.
 
-Contents of files, names in folders, messages and headers of commits and tags. A finding on a line that carries an inline
-suppression is marked as such; what to do about it is the caller's. Memory is bounded whatever a file's size.
+Contents of files, names in folders, messages and headers of commits and tags. A finding on a line that carries an
+inline suppression is marked as such; what to do about it is the caller's. Memory is bounded whatever a file's size.
 """
 
 import asyncio
@@ -93,10 +93,7 @@ async def examine(quarantine: Quarantine, tips: list[str], engine: Engine) -> li
 
 async def _new_objects(quarantine: Quarantine, tips: list[str]) -> dict[str, str]:
     """Object → a path of it. This also proves that nothing is missing, as git's own receiver does."""
-    given = "".join(f"{tip}\n" for tip in tips) + "--not\n--all\n"
-    output = await quarantine.run(
-        "rev-list", "--objects", "--stdin", stdin=given.encode(), limit=limits.MAX_OBJECTS * 300
-    )
+    output = await quarantine.run("rev-list", "--objects", *tips, "--not", "--all", limit=limits.MAX_OBJECTS * 300)
     paths: dict[str, str] = {}
     for line in output.split(b"\n"):
         oid, _, path = line.partition(b" ")
@@ -235,7 +232,9 @@ def suppressed(data: bytes, start: int, end: int) -> bool:
 
 def _distinct(problems: list[Problem]) -> list[Problem]:
     """Refusing ones first, each once."""
-    return sorted(dict.fromkeys(problems), key=lambda problem: (problem.example, problem.suppressed))[: limits.MAX_SHOWN * 2]
+    return sorted(dict.fromkeys(problems), key=lambda problem: (problem.example, problem.suppressed))[
+        : limits.MAX_SHOWN * 2
+    ]
 
 
 async def _located(quarantine: Quarantine, tips: list[str], problems: list[Problem]) -> list[Problem]:
@@ -252,10 +251,7 @@ async def _located(quarantine: Quarantine, tips: list[str], problems: list[Probl
 
 async def _first(quarantine: Quarantine, tips: list[str], problem: Problem) -> tuple[str, str]:
     """The oldest new commit that has the object, or changes the path."""
-    if problem.oid:
-        where = ["-m", "--no-renames", f"--find-object={problem.oid}", "--name-only"]
-    else:
-        where = []
+    where = ["-m", "--no-renames", f"--find-object={problem.oid}", "--name-only"] if problem.oid else []
     args = ["-c", "core.quotePath=false", "log", "--reverse", "--format=commit %H", *where, *tips, "--not", "--all"]
     args += [] if problem.oid else ["--", f":(literal){problem.path}"]
     try:

@@ -1,7 +1,7 @@
 """An answer of the gate while it is made: written by a task of ours, taken by the connection piece by piece.
 
-Bounded: a client that does not read holds its writer up. One that has gone away ends it, unless the work has come so far
-that it must be finished (`keep_going`).
+Bounded: a client that does not read holds its writer up. One that has gone away ends it, unless the work has come so
+far that it must be finished (`keep_going`).
 """
 
 import asyncio

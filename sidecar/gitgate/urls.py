@@ -1,6 +1,7 @@
 """Repository addresses: what a manifest's `url` means, and every way in which the same repository may be written. Pure.
 
-The bottle's git turns each of those into the gate's own address (`insteadOf`), so that a clone copied from anywhere works.
+The bottle's git turns each of those into the gate's own address (`insteadOf`), so that an address copied from anywhere
+works.
 """
 
 import re
@@ -8,7 +9,9 @@ from dataclasses import dataclass, replace
 from typing import Literal
 from urllib.parse import unquote, urlsplit
 
-_SCP = re.compile(r"(?:(?P<user>[A-Za-z0-9._-]+)@)?(?P<host>[A-Za-z0-9._-]+|\[[0-9A-Fa-f:.]+\]):(?P<path>[^\x00-\x20\x7f]+)")
+_SCP = re.compile(
+    r"(?:(?P<user>[A-Za-z0-9._-]+)@)?(?P<host>[A-Za-z0-9._-]+|\[[0-9A-Fa-f:.]+\]):(?P<path>[^\x00-\x20\x7f]+)"
+)
 _HOST = re.compile(r"[A-Za-z0-9_](?:[A-Za-z0-9._-]*[A-Za-z0-9_])?|[0-9A-Fa-f:.]+")
 _USER = re.compile(r"[A-Za-z0-9_][A-Za-z0-9._-]*")
 _PATH = re.compile(r"[A-Za-z0-9._~+@/ -]+")
@@ -21,7 +24,7 @@ class BadUrl(ValueError):
 
 @dataclass(frozen=True)
 class Upstream:
-    """One repository. `path` has no leading slash and no `.git`; `suffix` is what stood behind it (`.git` or nothing)."""
+    """One repository. `path` has no leading slash and no `.git`; `suffix` is what stood behind it."""
 
     scheme: Literal["ssh", "https", "http"]
     host: str
@@ -55,13 +58,15 @@ def parse(text: str) -> Upstream:
     if "://" in text:
         return _with_scheme(text)
     found = _SCP.fullmatch(text)
-    if not found or found["path"].startswith(("/", "~")) and len(found["path"]) < 2:
+    if not found:
         raise BadUrl("write it as git@host:owner/repo.git, ssh://…, or https://…")
     if text.startswith(("/", ".")):
         raise BadUrl("a folder of this machine is no upstream")
     path = found["path"]
     absolute = path.startswith("/")
-    return _checked(Upstream("ssh", found["host"].strip("[]").lower(), 22, path.lstrip("/"), found["user"] or "", "", absolute))
+    return _checked(
+        Upstream("ssh", found["host"].strip("[]").lower(), 22, path.lstrip("/"), found["user"] or "", "", absolute)
+    )
 
 
 def _with_scheme(text: str) -> Upstream:

@@ -21,7 +21,18 @@ _NEEDED = frozenset({"execve", "fork", "vfork", "kill", "tkill", "rt_sigqueueinf
 _NAMESPACES = 0x7E020080
 """CLONE_NEWNS, NEWCGROUP, NEWUTS, NEWIPC, NEWUSER, NEWPID, NEWNET, NEWTIME (linux/sched.h)."""
 _SYSTEM = ("/usr", "/bin", "/lib", "/lib64", "/nix/store")
-_ETC = ("passwd", "nsswitch.conf", "resolv.conf", "hosts", "host.conf", "gai.conf", "services", "ssl", "pki", "localtime")
+_ETC = (
+    "passwd",
+    "nsswitch.conf",
+    "resolv.conf",
+    "hosts",
+    "host.conf",
+    "gai.conf",
+    "services",
+    "ssl",
+    "pki",
+    "localtime",
+)
 _MORE_ETC = ("ld.so.cache", "ca-certificates", "gnutls", "crypto-policies", "alternatives")
 _RESOLVERS = ("/run/systemd/resolve", "/run/NetworkManager", "/run/resolvconf")
 PROGRAMS = ("git", "gitleaks")
@@ -58,7 +69,9 @@ def _files(folder: str) -> None:
     rules.allow_existing({sys.prefix, sys.base_prefix}, landlock.READ)
     rules.allow_existing((f"/etc/{name}" for name in (*_ETC, *_MORE_ETC)), landlock.READ)
     rules.allow_existing(_RESOLVERS, landlock.READ)
-    rules.allow_existing(("/dev/null", "/dev/urandom", "/dev/random", "/dev/tty", "/proc/self"), landlock.READ | landlock.WRITE_FILE)
+    rules.allow_existing(
+        ("/dev/null", "/dev/urandom", "/dev/random", "/dev/tty", "/proc/self"), landlock.READ | landlock.WRITE_FILE
+    )
     rules.allow(folder, landlock.READ_WRITE)
     rules.enforce()
 

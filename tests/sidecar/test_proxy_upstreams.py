@@ -321,7 +321,7 @@ async def test_what_the_sidecar_may_not_do_any_more():
     code = (
         "import os,socket,sys\n"
         "from sidecar import confine\n"
-        "missing = confine.isolate() + confine.lock_down(os.open(sys.argv[1], os.O_RDONLY), None)\n"
+        "missing = confine.isolate() + confine.lock_down(os.open(sys.argv[1], os.O_RDONLY), [])\n"
         "def tried(name, f):\n"
         "    try: f()\n"
         "    except (OSError, PermissionError): print(name, 'held')\n"

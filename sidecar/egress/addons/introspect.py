@@ -10,7 +10,8 @@ from sidecar.egress.names import split_authority
 from sidecar.egress.state import State
 
 MCP_HOST = f"mcp.{INTERNAL_HOST}"
-_INTERNAL = frozenset({INTERNAL_HOST, MCP_HOST})
+GIT_HOST = f"git.{INTERNAL_HOST}"
+_INTERNAL = frozenset({INTERNAL_HOST, MCP_HOST, GIT_HOST})
 _OWN_NAMES = _INTERNAL | {"127.0.0.1", "localhost", "::1"}
 
 

@@ -86,6 +86,19 @@ class Journal:
         if not exchange_of(flow).closed:
             self._close(flow, "error", "internal_error", "a check of its end failed")
 
+    def record(self, decision: str, code: str, reason: str, **values: Any) -> None:
+        """An event of something that is no flow (a push, a fetch). Counted as requests are."""
+        text = {
+            name: printable(self._redact(str(value)), 500) for name, value in values.items() if isinstance(value, str)
+        }
+        event = {"kind": "egress", "request_id": new_id(), "phase": "closed"} | values | text
+        event |= {"id": new_id(), "at": time.time(), "decision": decision, "code": code[:64]}
+        event["reason"] = printable(self._redact(reason), 500)
+        if event["phase"] == "closed":
+            self.refused += decision == "deny"
+            self.allowed += decision == "allow"
+        self._write(event)
+
     def failed(self, where: str, flow: HTTPFlow | None) -> None:
         text = f"a check failed in {where}; what it was about did not pass"
         if where in self._faults:

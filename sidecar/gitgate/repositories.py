@@ -1,0 +1,147 @@
+"""The repositories of one bottle: what serves a call, how many at a time, and with which engine pushes are scanned.
+
+Made before the sidecar locks itself in (`make`, which listens for ssh), set to work after it (`open`).
+"""
+
+import asyncio
+import contextlib
+import logging
+from collections.abc import AsyncGenerator, Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+from sidecar.channel import Channel
+from sidecar.contract import GitGateConfig, GitRepo, SidecarConfig
+from sidecar.dlp.engine import Engine, EngineConfig
+from sidecar.dlp.needles import LEAST, Known
+from sidecar.egress.tls import system_bundle
+from sidecar.gitgate import limits, quarantine
+from sidecar.gitgate.agent import Agent, load
+from sidecar.gitgate.credentials import Credentials
+from sidecar.gitgate.git import Git
+from sidecar.gitgate.gitleaks import Gitleaks
+from sidecar.gitgate.mirror import Mirror, Unreachable
+from sidecar.gitgate.urls import Upstream, parse
+from sidecar.secret import Secret
+from sidecar.tasks import cancel_and_wait, spawn
+
+log = logging.getLogger(__name__)
+
+type Secrets = Callable[[], dict[str, Secret]]
+
+
+class Busy(Exception):
+    """Too many calls wait already."""
+
+
+@dataclass(frozen=True)
+class Served:
+    """One repository and its mirror."""
+
+    repo: GitRepo
+    upstream: Upstream
+    mirror: Mirror
+
+
+class Repositories:
+    """Not for threads: all of it runs on the sidecar's loop."""
+
+    def __init__(self, config: SidecarConfig, gate: GitGateConfig) -> None:
+        self._config = config
+        self.secrets: Secrets = lambda: dict(config.secrets)
+        self.max_push = gate.max_push
+        self.folder = Path(gate.folder)
+        self.repos: dict[str, Served] = {}
+        self.gitleaks: Gitleaks | None = None
+        self._agents: dict[str, Agent] = {}
+        self._slots = asyncio.Semaphore(limits.PACKS)
+        self._waiting = 0
+        self._engine: asyncio.Task[Engine] | None = None
+        self._engine_of: dict[str, Secret] = {}
+        self._warming: list[asyncio.Task[None]] = []
+        self._gate = gate
+
+    @classmethod
+    async def make(cls, config: SidecarConfig, sockets: Path) -> "Repositories":
+        """Read keys and addresses, and listen for ssh. Raises ValueError for what cannot be used."""
+        assert config.git is not None
+        gate = cls(config, config.git)
+        for number, repo in enumerate(config.git.repos):
+            parse(repo.url)
+            if repo.ssh_key:
+                agent = gate._agents[repo.name] = Agent(load(repo.ssh_key), sockets / f"agent-{number}")
+                await agent.start()
+        return gate
+
+    async def open(self, runner: Channel) -> list[str]:
+        """Have the runner enclose itself, and bring every mirror up to date. Returns what the confinement lacks."""
+        await asyncio.to_thread(quarantine.sweep, self.folder)
+        git, missing = await Git.set_up(runner, self.folder)
+        self.gitleaks = Gitleaks(git)
+        authorities = await asyncio.to_thread(_authorities, self._config.upstream.extra_ca)
+        for repo in self._gate.repos:
+            upstream = parse(repo.url)
+            credentials = Credentials(
+                repo,
+                upstream,
+                self.folder,
+                self._config.upstream,
+                lambda: self.secrets(),
+                self._agents.get(repo.name),
+                authorities,
+            )
+            credentials.prepare()
+            mirror = Mirror(repo.name, self.folder, upstream, credentials, git)
+            self.repos[repo.name] = Served(repo, upstream, mirror)
+        self._warming = [spawn(self._warm(each.mirror), name="git-warm") for each in self.repos.values()]
+        spawn(self._warm_engine(), name="git-engine")
+        return missing
+
+    async def close(self) -> None:
+        await cancel_and_wait(*self._warming)
+        for agent in self._agents.values():
+            agent.close()
+
+    @contextlib.asynccontextmanager
+    async def slot(self) -> AsyncGenerator[None]:
+        """One of the few packs at a time; waits for its turn. Raises Busy."""
+        if self._waiting >= limits.WAITING:
+            raise Busy("too many git calls at once: wait until some have ended")
+        self._waiting += 1
+        try:
+            await self._slots.acquire()
+        finally:
+            self._waiting -= 1
+        try:
+            yield
+        finally:
+            self._slots.release()
+
+    async def engine(self) -> Engine:
+        """The detectors with all secrets as they are now; compiled on a thread, once."""
+        present = self.secrets()
+        task = self._engine
+        if task is None or self._engine_of != present or (task.done() and task.exception() is not None):
+            self._engine_of = dict(present)
+            task = self._engine = spawn(asyncio.to_thread(self._compile, present), name="git-engine")
+        return await asyncio.shield(task)
+
+    def _compile(self, secrets: dict[str, Secret]) -> Engine:
+        known = [Known(name, value) for name, value in secrets.items() if len(value) >= LEAST]
+        if len(self._config.canary) >= LEAST:
+            known.append(Known(self._config.canary_name, self._config.canary, canary=True))
+        return Engine.compile(EngineConfig(secrets=tuple(known)))
+
+    async def _warm(self, mirror: Mirror) -> None:
+        """So that the first clone finds it here."""
+        with contextlib.suppress(Unreachable):
+            async with self._slots:
+                await mirror.refresh()
+
+    async def _warm_engine(self) -> None:
+        await self.engine()
+
+
+def _authorities(extra: tuple[str, ...]) -> str:
+    """Who is trusted over HTTPS: the system's authorities and those of the settings, as PEM."""
+    return "\n".join((system_bundle().read_text("utf-8", "replace"), *extra))

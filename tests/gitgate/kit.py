@@ -1,0 +1,269 @@
+"""A git gate with everything real: a sidecar process, git as the client and as the upstream, over HTTP and over SSH."""
+
+import asyncio
+import contextlib
+import os
+import shutil
+import subprocess
+import sys
+import tempfile
+import threading
+from collections.abc import AsyncIterator, Iterator
+from dataclasses import dataclass, field
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
+from typing import Any
+
+from cryptography.hazmat.primitives import serialization
+from cryptography.hazmat.primitives.asymmetric import ed25519
+
+from sidecar.contract import GitGateConfig, GitRepo
+from sidecar.secret import Secret
+from tests.sidecar.proxy_kit import Bottle, bottle
+
+IDENTITY = {
+    "GIT_AUTHOR_NAME": "Test", "GIT_AUTHOR_EMAIL": "t@example.com", "GIT_COMMITTER_NAME": "Test",
+    "GIT_COMMITTER_EMAIL": "t@example.com", "GIT_CONFIG_NOSYSTEM": "1", "GIT_CONFIG_GLOBAL": "/dev/null",
+    "GIT_TERMINAL_PROMPT": "0", "LC_ALL": "C",
+}  # fmt: skip
+
+
+def git(*args: str, cwd: Path | None = None, check: bool = True, env: dict[str, str] | None = None, **kwargs: Any) -> Any:
+    """git by itself, past every gate."""
+    return subprocess.run(
+        ["git", *args], cwd=cwd, check=check, capture_output=True, text=True,
+        env={"PATH": os.environ["PATH"], "HOME": "/nonexistent", **IDENTITY, **(env or {})}, **kwargs,
+    )  # fmt: skip
+
+
+def bare(path: Path) -> Path:
+    """An upstream with one commit on main."""
+    git("init", "-q", "--bare", "-b", "main", str(path))
+    work = path.with_suffix(".seed")
+    git("clone", "-q", str(path), str(work))
+    (work / "README.md").write_text("hello\n")
+    git("add", ".", cwd=work)
+    git("commit", "-q", "-m", "first", cwd=work)
+    git("push", "-q", "origin", "HEAD:main", cwd=work)
+    git("config", "http.receivepack", "true", cwd=path)
+    git("config", "receive.advertiseAtomic", "true", cwd=path)
+    return path
+
+
+def tips(path: Path) -> dict[str, str]:
+    lines = git("for-each-ref", "--format=%(refname) %(objectname)", cwd=path).stdout.split("\n")
+    return dict(line.split(" ") for line in lines if line)
+
+
+class _Backend(BaseHTTPRequestHandler):
+    """git http-backend behind a small server, as a forge's smart HTTP."""
+
+    protocol_version = "HTTP/1.1"
+
+    def log_message(self, *_: Any) -> None: ...
+
+    def do_GET(self) -> None:
+        self._serve()
+
+    def do_POST(self) -> None:
+        self._serve()
+
+    def _serve(self) -> None:
+        server: Any = self.server
+        world: SmartHttp = server.world
+        path, _, query = self.path.partition("?")
+        body = self._body()
+        world.seen.append((self.command, self.path, dict(self.headers)))
+        if world.hang.is_set():
+            world.released.wait(60)
+        if world.token and self.headers.get("Authorization") != world.expected:
+            self._answer(401, [("WWW-Authenticate", 'Basic realm="git"')], b"who are you?\n")
+            return
+        env = {
+            "PATH": os.environ["PATH"], "GIT_PROJECT_ROOT": str(world.root), "GIT_HTTP_EXPORT_ALL": "1",
+            "PATH_INFO": path, "QUERY_STRING": query, "REQUEST_METHOD": self.command, "REMOTE_USER": "test",
+            "CONTENT_TYPE": self.headers.get("Content-Type", ""), "CONTENT_LENGTH": str(len(body)),
+            "HTTP_CONTENT_ENCODING": self.headers.get("Content-Encoding", ""), "REMOTE_ADDR": "127.0.0.1",
+            "GIT_PROTOCOL": self.headers.get("Git-Protocol", ""), "HTTP_GIT_PROTOCOL": self.headers.get("Git-Protocol", ""),
+            **IDENTITY,
+        }  # fmt: skip
+        done = subprocess.run(["git", "http-backend"], input=body, capture_output=True, env=env)
+        head, _, rest = done.stdout.partition(b"\r\n\r\n")
+        fields = [tuple(line.split(": ", 1)) for line in head.decode().split("\r\n") if ": " in line]
+        status = next((int(value.split()[0]) for name, value in fields if name == "Status"), 200)
+        self._answer(status, [(name, value) for name, value in fields if name != "Status"], rest)
+
+    def _body(self) -> bytes:
+        if "chunked" in self.headers.get("Transfer-Encoding", ""):
+            data = b""
+            while size := int(self.rfile.readline(), 16):
+                data += self.rfile.read(size)
+                self.rfile.readline()
+            self.rfile.readline()
+            return data
+        return self.rfile.read(int(self.headers.get("Content-Length") or 0))
+
+    def _answer(self, status: int, fields: list[tuple[str, str]], body: bytes) -> None:
+        self.send_response(status)
+        for name, value in fields:
+            self.send_header(name, value)
+        self.send_header("Content-Length", str(len(body)))
+        self.end_headers()
+        self.wfile.write(body)
+
+
+@dataclass
+class SmartHttp:
+    """Repositories below `root` at `http://127.0.0.1:port/NAME.git`."""
+
+    root: Path
+    token: str = ""
+    expected: str = ""
+    port: int = 0
+    seen: list[tuple[str, str, dict[str, str]]] = field(default_factory=list)
+    hang: threading.Event = field(default_factory=threading.Event)
+    released: threading.Event = field(default_factory=threading.Event)
+
+    def url(self, name: str) -> str:
+        return f"http://127.0.0.1:{self.port}/{name}.git"
+
+    @contextlib.contextmanager
+    def run(self) -> Iterator["SmartHttp"]:
+        server: Any = ThreadingHTTPServer(("127.0.0.1", self.port), _Backend)
+        server.world, server.daemon_threads = self, True
+        self.port = server.server_address[1]
+        thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.05}, daemon=True)
+        thread.start()
+        try:
+            yield self
+        finally:
+            self.released.set()
+            server.shutdown()
+            server.server_close()
+            thread.join(5)
+
+
+def ssh_key() -> tuple[str, str]:
+    """A private key as text, and its public line."""
+    key = ed25519.Ed25519PrivateKey.generate()
+    private = key.private_bytes(
+        serialization.Encoding.PEM, serialization.PrivateFormat.OpenSSH, serialization.NoEncryption()
+    ).decode()
+    public = key.public_key().public_bytes(serialization.Encoding.OpenSSH, serialization.PublicFormat.OpenSSH).decode()
+    return private, public
+
+
+SSHD = shutil.which("sshd") or ("/usr/sbin/sshd" if Path("/usr/sbin/sshd").exists() else None)
+
+
+@dataclass
+class Ssh:
+    """A real sshd that lets one key in."""
+
+    port: int
+    host_key: str
+    user: str
+
+
+@contextlib.contextmanager
+def sshd(folder: Path, public: str) -> Iterator[Ssh]:
+    """Start it on a free port, as the present user."""
+    import pwd
+    import socket
+
+    assert SSHD is not None
+    folder.mkdir(mode=0o700)
+    host_private, host_public = ssh_key()
+    (folder / "host").write_text(host_private)
+    (folder / "host").chmod(0o600)
+    (folder / "authorized").write_text(public + "\n")
+    with socket.socket() as sock:
+        sock.bind(("127.0.0.1", 0))
+        port = sock.getsockname()[1]
+    config = folder / "config"
+    config.write_text(
+        f"Port {port}\nListenAddress 127.0.0.1\nHostKey {folder / 'host'}\nAuthorizedKeysFile {folder / 'authorized'}\n"
+        f"PidFile none\nStrictModes no\nUsePAM no\nPasswordAuthentication no\nKbdInteractiveAuthentication no\n"
+        f"PermitRootLogin yes\nLogLevel ERROR\nSetEnv GIT_CONFIG_COUNT=1 GIT_CONFIG_KEY_0=safe.directory GIT_CONFIG_VALUE_0=*\n"
+    )
+    if os.geteuid() == 0:
+        Path("/run/sshd").mkdir(exist_ok=True)
+    process = subprocess.Popen([SSHD, "-D", "-e", "-f", str(config)], stderr=(folder / "log").open("wb"))
+    try:
+        for _ in range(200):
+            with contextlib.suppress(OSError), socket.create_connection(("127.0.0.1", port), 0.2):
+                break
+            assert process.poll() is None, (folder / "log").read_text()
+            threading.Event().wait(0.05)
+        yield Ssh(port, " ".join(host_public.split()[:2]), pwd.getpwuid(os.geteuid()).pw_name)
+    finally:
+        process.terminate()
+        process.wait(10)
+
+
+@dataclass
+class World:
+    """A bottle with a gate, and a place for clones."""
+
+    box: Bottle
+    folder: Path
+
+    def env(self) -> dict[str, str]:
+        return {"http_proxy": self.box.proxy, "HOME": str(self.folder), "PATH": os.environ["PATH"], **IDENTITY}
+
+    async def git(self, *args: str, cwd: Path | None = None, check: bool = True, timeout: float = 120) -> tuple[int, str]:
+        """git as the agent runs it: exit code, and all that it printed."""
+        process = await asyncio.create_subprocess_exec(
+            "git", *args, cwd=cwd or self.folder, env=self.env(), stdin=asyncio.subprocess.DEVNULL,
+            stdout=asyncio.subprocess.PIPE, stderr=asyncio.subprocess.STDOUT,
+        )  # fmt: skip
+        try:
+            output, _ = await asyncio.wait_for(process.communicate(), timeout)
+        finally:
+            if process.returncode is None:
+                process.kill()
+        text = output.decode(errors="replace")
+        assert not check or process.returncode == 0, text
+        return process.returncode or 0, text
+
+    async def clone(self, name: str = "app", *args: str) -> Path:
+        target = self.folder / f"clone-{len(list(self.folder.iterdir()))}"
+        await self.git("clone", "-q", *args, url(name), str(target))
+        return target
+
+    async def commit(self, clone: Path, files: dict[str, str | bytes], message: str = "change") -> str:
+        for name, content in files.items():
+            path = clone / name
+            path.parent.mkdir(parents=True, exist_ok=True)
+            path.write_bytes(content if isinstance(content, bytes) else content.encode())
+        await self.git("add", "-A", cwd=clone)
+        await self.git("commit", "-q", "--allow-empty", "-m", message, cwd=clone)
+        return (await self.git("rev-parse", "HEAD", cwd=clone))[1].strip()
+
+
+def url(name: str) -> str:
+    return f"http://git.carboy.internal/{name}.git"
+
+
+@contextlib.asynccontextmanager
+async def world(*repos: GitRepo, max_push: int = 100 * 1024 * 1024, supervise: bool = True, hold: float = 20, **kwargs: Any) -> AsyncIterator[World]:
+    """A sidecar that serves `repos`."""
+    folder = Path(tempfile.mkdtemp(prefix="cb-git-"))
+    gate = folder / "gate"
+    gate.mkdir(mode=0o700)
+    (folder / "work").mkdir()
+    config = GitGateConfig(folder=str(gate), repos=repos, max_push=max_push)
+    try:
+        async with bottle(git=config, **kwargs) as box:
+            policy = box.config.policy.model_copy(update={"version": 2, "supervise": supervise, "hold_seconds": hold})
+            await box.set_policy(policy)
+            yield World(box, folder / "work")
+    finally:
+        shutil.rmtree(folder, ignore_errors=True)
+
+
+def secret(value: str) -> Secret:
+    return Secret(value)
+
+
+__all__ = ["SSHD", "GitRepo", "SmartHttp", "World", "bare", "git", "secret", "ssh_key", "sshd", "sys", "tips", "url", "world"]
