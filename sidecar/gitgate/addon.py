@@ -209,7 +209,7 @@ class GitGate:
             try:
                 if intake.overflow:
                     most = gate.max_push // (1024 * 1024)
-                    await push.refuse_whole(session, push.Refused(
+                    await push.refuse_whole(session, push.PushRefused(
                         "git_push_too_large", "the push is too large",
                         f"this push is larger than {most} MiB: push in parts, or keep large files elsewhere",
                     ))  # fmt: skip
@@ -217,7 +217,7 @@ class GitGate:
                     async with gate.slot():
                         await push.receive(session, intake.fd)
             except Busy as error:
-                await push.refuse_whole(session, push.Refused("git_failed", "too busy", str(error)))
+                await push.refuse_whole(session, push.PushRefused("git_failed", "too busy", str(error)))
             finally:
                 intake.close()
                 self._pushed(call, session, intake, began)

@@ -30,7 +30,7 @@ type Code = Literal[
 ]  # fmt: skip
 
 
-class Refused(Exception):
+class PushRefused(Exception):
     """The push does not go through. `why` is for the report of each reference, `lines` for the user."""
 
     def __init__(self, code: Code, why: str, *lines: str, refs: dict[str, str] | None = None) -> None:
@@ -87,13 +87,13 @@ async def receive(session: Session, fd: int) -> None:
     await session.stream.begin(200, "application/x-git-receive-pack-result")
     if session.banded:
         session.stream.keepalive = b"0005\x02"
-    refused: Refused | None = None
+    refused: PushRefused | None = None
     try:
         await _carry_out(session, fd)
-    except Refused as error:
+    except PushRefused as error:
         refused = error
     except GitFailed as error:
-        refused = Refused("git_failed", "the git gate could not do it", error.what)
+        refused = PushRefused("git_failed", "the git gate could not do it", error.what)
     if refused is not None:
         session.code, session.reason = refused.code, refused.why
         await session.tell(*(f"carboy: {line}" for line in refused.lines))
@@ -106,7 +106,7 @@ async def _carry_out(session: Session, fd: int) -> None:
         present = await session.mirror.refs()
     refs = {command.ref: why for command in commands if (why := decide.refused_ref(command, present.names))}
     if refs:
-        raise Refused("git_ref_refused", "not with the others", refs=refs)
+        raise PushRefused("git_ref_refused", "not with the others", refs=refs)
     async with Quarantine(session.mirror) as quarantine:
         if any(not command.deletes for command in commands):
             await _read(session, quarantine, fd)
@@ -124,11 +124,11 @@ async def _read(session: Session, quarantine: Quarantine, fd: int) -> None:
         await quarantine.read(fd, session.push.end, session.max_push)
     except GitFailed as error:
         lines = [line for line in error.said.splitlines() if line.startswith(("fatal", "error"))][:5]
-        raise Refused("git_bad_pack", "the pack cannot be read", *lines) from None
+        raise PushRefused("git_bad_pack", "the pack cannot be read", *lines) from None
 
 
 async def _forced(session: Session, quarantine: Quarantine) -> list[Command]:
-    """The commands that take something away. Raises Refused where the manifest does not say that they may."""
+    """The commands that take something away. Raises PushRefused where the manifest does not say that they may."""
     taken: list[Command] = [command for command in session.push.commands if command.deletes]
     refs: dict[str, str] = {}
     for command in session.push.commands:
@@ -140,7 +140,7 @@ async def _forced(session: Session, quarantine: Quarantine) -> list[Command]:
             refs[command.ref] = "non-fast-forward"
     if refs:
         line = "this would take commits away from upstream; the bottle file allows that with `force_push: true`"
-        raise Refused("git_force_refused", "not with the others", line, refs=refs)
+        raise PushRefused("git_force_refused", "not with the others", line, refs=refs)
     return taken
 
 
@@ -172,10 +172,10 @@ async def _examine(session: Session, quarantine: Quarantine) -> None:
             problems += await scan.examine(quarantine, tips, engine)
             problems += await session.gitleaks.examine(quarantine, tips)
     except scan.TooMuch as error:
-        raise Refused("git_scan_failed", "not scanned", str(error)) from None
+        raise PushRefused("git_scan_failed", "not scanned", str(error)) from None
     except GitFailed as error:
         lines = [line for line in error.said.splitlines() if line.startswith(("fatal", "error"))][:5]
-        raise Refused(
+        raise PushRefused(
             "git_scan_failed", "not scanned", f"what it brings could not be scanned: {error.what}", *lines
         ) from None
     found = decide.sort(problems)
@@ -184,7 +184,7 @@ async def _examine(session: Session, quarantine: Quarantine) -> None:
     )
     if found.refusing:
         session.detail["findings"] = len(found.refusing)
-        raise Refused(
+        raise PushRefused(
             "git_secret_found", "a secret was found", "this push holds what looks like a secret, and was refused:",
             *(f"  {line}" for line in decide.listing(found.refusing)),
             "remove it from every commit that has it (git rebase, git commit --amend), then push again",
@@ -246,9 +246,9 @@ def _refs(session: Session) -> list[str]:
 
 
 async def _hold(session: Session, kind: Literal["gitleaks-allow", "git-push"], report: Report, what: str) -> None:
-    """Until the operator approves. Raises Refused in every other case."""
+    """Until the operator approves. Raises PushRefused in every other case."""
     if not session.rules.supervise:
-        raise Refused(
+        raise PushRefused(
             "git_not_approved", "nobody may approve it", f"{what}: nobody supervises this bottle, so it is refused"
         )
     key = _key(session, kind, report)
@@ -263,7 +263,7 @@ async def _hold(session: Session, kind: Literal["gitleaks-allow", "git-push"], r
         outcome = await session.desk.wait(ticket, session.rules.hold_seconds)
         settled = True
     except TooMany as error:
-        raise Refused("git_not_approved", "not approved", str(error)) from None
+        raise PushRefused("git_not_approved", "not approved", str(error)) from None
     finally:
         if not settled and session.stream.gone:
             session.desk.withdraw(ticket, "the client went away")
@@ -276,7 +276,7 @@ async def _hold(session: Session, kind: Literal["gitleaks-allow", "git-push"], r
         else f"the operator {outcome.state} it"
     )
     why = f": {outcome.reason}" if outcome is not None and outcome.reason else ""
-    raise Refused("git_not_approved", "not approved", f"{what}: {said}{why}")
+    raise PushRefused("git_not_approved", "not approved", f"{what}: {said}{why}")
 
 
 def _ask(session: Session, kind: Literal["gitleaks-allow", "git-push"], key: str, report: Report) -> Ticket:
@@ -286,12 +286,12 @@ def _ask(session: Session, kind: Literal["gitleaks-allow", "git-push"], key: str
             return session.desk.ask(Question(kind, key, expires, report=report))
         except TooLarge:
             if len(report.text) < 1000:
-                raise Refused("git_not_approved", "not approved", "it cannot be shown to the operator") from None
+                raise PushRefused("git_not_approved", "not approved", "it cannot be shown to the operator") from None
             # characters that take six bytes each in JSON
             cut = report.text[: len(report.text) // 2]
             report = report.model_copy(update={"text": cut + "\n[cut off: the rest is too long to show]"})
         except (TooMany, NotRecorded) as error:
-            raise Refused("git_not_approved", "not approved", f"the operator cannot be asked: {error}") from None
+            raise PushRefused("git_not_approved", "not approved", f"the operator cannot be asked: {error}") from None
 
 
 def _key(session: Session, kind: str, report: Report) -> str:
@@ -312,7 +312,7 @@ async def _forward(session: Session, quarantine: Quarantine, taken: list[Command
     """To upstream, then into the mirror."""
     mirror, commands = session.mirror, session.push.commands
     if mirror.credentials.missing:
-        raise Refused("git_upstream_refused", "no credential", mirror.credentials.missing)
+        raise PushRefused("git_upstream_refused", "no credential", mirror.credentials.missing)
     lost = [command for command in taken if not command.creates]
     await backups.keep(mirror, lost)
     said: list[str] = []
@@ -331,14 +331,14 @@ async def _forward(session: Session, quarantine: Quarantine, taken: list[Command
             reason = next(
                 (line for line in reversed(error.said.splitlines()) if line.startswith(("fatal", "error"))), ""
             )
-            raise Refused(
+            raise PushRefused(
                 "git_upstream_refused", "upstream cannot be reached", f"upstream: {reason or error.what}"
             ) from None
     await session.tell(*_theirs(said))
     results = decide.reasons(porcelain.decode(errors="replace"), [command.ref for command in commands])
     refused = {command.ref: results.get(command.ref, "upstream said nothing about it") for command in commands}
     if any(refused.values()):
-        raise Refused(
+        raise PushRefused(
             "git_upstream_refused", "atomic push failed", refs={ref: why for ref, why in refused.items() if why}
         )
     await mirror.take_in(quarantine.objects, [(each.ref, each.new, each.old) for each in commands])
@@ -361,7 +361,7 @@ def _theirs(said: list[str]) -> list[str]:
     return [line.removeprefix("remote:").strip() for line in said if line.startswith("remote:")]
 
 
-async def _report(session: Session, refused: Refused | None) -> None:
+async def _report(session: Session, refused: PushRefused | None) -> None:
     """report-status: what became of each reference."""
     lines = [packet(b"unpack ok\n")]
     if refused is not None and refused.code in ("git_bad_pack", "git_push_too_large"):
@@ -387,7 +387,7 @@ async def _report(session: Session, refused: Refused | None) -> None:
         await session.stream.put(FLUSH)
 
 
-async def refuse_whole(session: Session, refused: Refused) -> None:
+async def refuse_whole(session: Session, refused: PushRefused) -> None:
     """Report a push that was not even read."""
     await session.stream.begin(200, "application/x-git-receive-pack-result")
     session.code, session.reason = refused.code, refused.why
