@@ -1,7 +1,7 @@
 """The deploy-key APIs of Gitea and GitHub: make one, find it again, take it away. Knows no bottle and stores nothing.
 
-The host's own settings hold for these calls too: extra authorities, the proxy, `connect_to`. Redirects are not followed,
-since the token would go along.
+The host's own settings hold for these calls too: extra authorities, the proxy, `connect_to`. Redirects are not
+followed, since the token would go along.
 """
 
 import asyncio
@@ -59,7 +59,7 @@ class Forge:
 
 
 async def register(forge: Forge, token: Secret, settings: UpstreamSettings, title: str, public: str) -> int:
-    """Register a key that may write; its number. Raises CarboyError, for one that is known already with its own code."""
+    """Register a key that may write; its number. Raises CarboyError; `deploy_key_exists` where it is known already."""
     body = {"title": title, "key": public, "read_only": False}
     status, answer = await _call("POST", forge.keys, forge, token, settings, body)
     if status == 422:
@@ -99,7 +99,9 @@ async def find(forge: Forge, token: Secret, settings: UpstreamSettings, title: s
 
 def _refused(forge: Forge, status: int, answer: Any, what: str) -> CarboyError:
     hint = "The token needs the right to administer this repository" if status in (401, 403, 404) else ""
-    return CarboyError(f"{forge.host} did not {what} for {forge.owner}/{forge.name}: {status} {_said(answer)}", hint, "forge")
+    return CarboyError(
+        f"{forge.host} did not {what} for {forge.owner}/{forge.name}: {status} {_said(answer)}", hint, "forge"
+    )
 
 
 def _said(answer: Any) -> str:

@@ -5,6 +5,7 @@ revoked now stays there, and the next cleanup tries again. Private keys are give
 """
 
 import asyncio
+import hashlib
 import logging
 from collections.abc import Awaitable, Callable, Mapping
 from pathlib import Path
@@ -20,6 +21,7 @@ from app.core.repositories import Repository
 from app.errors import CarboyError
 from app.files import atomic_write, read_bounded
 from app.forges import Forge, Kind
+from app.manifests.trust import confirmed
 from app.paths import Paths, private_folder
 from sidecar.contract import UpstreamSettings
 from sidecar.secret import Secret
@@ -53,12 +55,31 @@ class Entry(Snapshot):
         return Forge(self.kind, self.host, self.owner, self.name)
 
 
+def unconfirmed(paths: Paths, repos: tuple[Repository, ...]) -> dict[str, str]:
+    """Content hash → what it is, for each key that would be made and that the operator has not agreed to yet. Agreed
+    once for a repository, a server and the secret that it is made with."""
+    waiting: dict[str, str] = {}
+    for repo in repos:
+        if not repo.deploys:
+            continue
+        text = f"deploy key {repo.entry.key.provider} {repo.upstream.url} {repo.token_ref}"
+        digest = hashlib.sha256(text.encode()).hexdigest()
+        if not confirmed(paths, digest):
+            waiting[digest] = (
+                f"a deploy key for {repo.shown} ({repo.entry.key.provider}): every launch of this bottle makes one "
+                f"with write access, by the token {repo.token_ref}, and revokes it at the end"
+            )
+    return waiting
+
+
 class DeployKeys:
     def __init__(self, paths: Paths, upstream: Upstream) -> None:
         self._folder = paths.state / FOLDER
         self._upstream = upstream
 
-    async def make(self, session: Session, repos: tuple[Repository, ...], found: Mapping[str, Secret]) -> dict[str, Secret]:
+    async def make(
+        self, session: Session, repos: tuple[Repository, ...], found: Mapping[str, Secret]
+    ) -> dict[str, Secret]:
         """A key for each repository that wants one; its private half by the repository's name. Raises CarboyError;
         what was made by then is on record."""
         made: dict[str, Secret] = {}

@@ -122,7 +122,9 @@ def expired(paths: Paths, now: float) -> list[Path]:
     """Backups whose time is over."""
     last = time.strftime("%Y-%m-%d", time.gmtime(now - BACKUP_DAYS * 86400))
     try:
-        entries = [Path(entry.path) for entry in os.scandir(paths.state / BACKUPS) if entry.is_dir(follow_symlinks=False)]
+        entries = [
+            Path(entry.path) for entry in os.scandir(paths.state / BACKUPS) if entry.is_dir(follow_symlinks=False)
+        ]
     except FileNotFoundError:
         return []
     return sorted(path for path in entries if path.name[:10] < last)

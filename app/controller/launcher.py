@@ -15,9 +15,10 @@ from contextlib import contextmanager
 from dataclasses import replace
 
 from app.backends import workspace
-from app.backends.base import BoxSpec
+from app.backends.base import BoxSpec, FileIn
 from app.controller import ca, placeholders
 from app.controller.agent_files import skill_files
+from app.controller.deploykeys import DeployKeys
 from app.controller.leftovers import remove_tree
 from app.controller.plan import Plan
 from app.controller.record import SessionRecord
@@ -26,6 +27,7 @@ from app.controller.supervisor import Supervisor
 from app.controller.transaction import StepState, Transaction, side_by_side
 from app.core.lifecycle import Happening
 from app.core.model import BottleView, LaunchStep
+from app.core.repositories import gitconfig
 from app.errors import NO_ROOM, CarboyError, disk_full
 from app.paths import Paths, private_folder
 from app.processes.identity import kill_and_wait
@@ -48,8 +50,15 @@ class Launch:
     """One launch. `run` gives the session with its agent running, or raises with everything undone."""
 
     def __init__(
-        self, plan: Plan, paths: Paths, progress: Progress, on_change: OnChange, supervised: MakeSupervisor
+        self,
+        plan: Plan,
+        paths: Paths,
+        progress: Progress,
+        on_change: OnChange,
+        supervised: MakeSupervisor,
+        deploy_keys: DeployKeys,
     ) -> None:
+        self._deploy_keys = deploy_keys
         self._plan = plan
         self._paths = paths
         self._progress = progress
@@ -93,6 +102,9 @@ class Launch:
         if self.session.view.workspace == "copy":
             async with step("workspace"):
                 await self._copy_project()
+        if any(repo.deploys for repo in self._plan.repos):
+            async with step("deploy keys"):
+                await self._make_deploy_keys()
         # side by side: each is on record, and both are undone whichever fails
         await side_by_side(sandbox=self._make_sandbox(), sidecar=self._make_sidecar())
         box, prepared = self.session.box, self._prepared
@@ -142,6 +154,13 @@ class Launch:
         copied = await asyncio.shield(copying)
         self.session.show(notes=(*self.session.view.notes, *copied.notes))
 
+    async def _make_deploy_keys(self) -> None:
+        async def revoke() -> None:
+            await self._deploy_keys.revoke(self.session)
+
+        self._transaction.undoing("deploy keys", revoke)
+        self.session.git_keys = await self._deploy_keys.make(self.session, self._plan.repos, self._plan.forge_tokens)
+
     async def _make_sandbox(self) -> None:
         plan, session = self._plan, self.session
         assert plan.backend is not None
@@ -151,7 +170,8 @@ class Launch:
             session.box = await plan.backend.create(self._spec(prepared))
             session.show(engine=session.box.engine or session.view.engine)
             assert self._authority is not None
-            await session.box.keep({"ca_key": self._authority.key, "canary": self._canary[1]})
+            keys = {f"git_key:{name}": key for name, key in session.git_keys.items()}
+            await session.box.keep({"ca_key": self._authority.key, "canary": self._canary[1], **keys})
 
     async def _remove_sandbox(self) -> None:
         if self.session.box is not None:
@@ -267,7 +287,7 @@ class Launch:
             project_copy=session.state_folder / workspace.FOLDER if session.view.workspace == "copy" else None,
             home=HOME,
             mounts=plan.found.mounts,
-            files=(*ca.files(self._authority.certificate), *prepared.files),
+            files=(*ca.files(self._authority.certificate), *self._git_files(), *prepared.files),
             env=prepared.env,
             hostname=session.slug,
             listen_port=LISTEN_PORT,
@@ -276,6 +296,11 @@ class Launch:
             engine=plan.report.engine if plan.report else None,
             runtime=plan.manifest.bottle.runtime,
         )
+
+    def _git_files(self) -> tuple[FileIn, ...]:
+        """Who commits in the bottle, and that its repositories are the gate's."""
+        text = gitconfig(self._plan.repos, self._plan.manifest.bottle.git_gate.user)
+        return (FileIn(f"{HOME}/.gitconfig", text.encode()),) if text else ()
 
     # --- telling ----------------------------------------------------------------------------------------------------
 

@@ -8,6 +8,7 @@ from pathlib import Path
 from app.backends.base import Backend
 from app.core.credentials import credential_kind
 from app.core.model import BackendReport, LaunchRequest, Preflight
+from app.core.repositories import Repository
 from app.core.schema import EnvPrompt, EnvSecret, Manifest, Mask, Settings
 from app.errors import CarboyError
 from app.providers.base import Credential, Found, Provider
@@ -43,6 +44,9 @@ class Plan:
     secrets: Mapping[str, Located] = field(default_factory=dict[str, Located])
     masks: tuple[Mask, ...] = ()
     notes: tuple[str, ...] = ()
+    repos: tuple[Repository, ...] = ()
+    forge_tokens: Mapping[str, Secret] = field(default_factory=dict[str, Secret])
+    """What deploy keys are made with: for the controller alone."""
 
 
 @dataclass(frozen=True)

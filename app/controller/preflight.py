@@ -15,12 +15,15 @@ from app import manifests, settings
 from app.backends import masks as pivot
 from app.backends import workspace
 from app.backends.base import Backend, BoxSpec
+from app.controller import deploykeys
 from app.controller import plan as plans
+from app.controller.gitgate import key_problems
 from app.controller.plan import Plan
 from app.core import slug as slugs
 from app.core.merge import provenance_list
 from app.core.model import BackendReport, LaunchRequest, Preflight, SecretNeed, Workspace
 from app.core.pending import not_acted_on
+from app.core.repositories import Repository, made, needed_secrets, repositories
 from app.core.schema import Manifest, Mask, Settings
 from app.errors import CarboyError
 from app.paths import Paths
@@ -28,6 +31,7 @@ from app.providers.base import Credential, Found, Picked, Provider, pick, with_a
 from app.providers.registry import provider as provider_named
 from app.secrets import Located, locate
 from sidecar.contract import Policy, Route
+from sidecar.secret import Secret
 
 type Selected = tuple[Backend | None, tuple[BackendReport, ...], CarboyError | None]
 type Select = Callable[[str | None, Manifest], Awaitable[Selected]]
@@ -53,6 +57,7 @@ class Reading:
     uses: dict[str, str] = field(default_factory=dict[str, str])
     located: dict[str, Located] = field(default_factory=dict[str, Located])
     confirm: dict[str, str] = field(default_factory=dict[str, str])
+    repos: tuple[Repository, ...] = ()
     problems: list[CarboyError] = field(default_factory=list[CarboyError])
     warnings: list[str] = field(default_factory=list[str])
 
@@ -94,7 +99,11 @@ async def make_plan(
         shapes=_shapes(reading),
         env=reading.env.plain,
         secret_env=reading.env.secret,
-        secrets={token_ref: reading.located[token_ref] for token_ref in reading.uses},
+        secrets={name: reading.located[name] for name in reading.uses if name not in _forge_only(reading)},
+        repos=reading.repos,
+        forge_tokens={
+            name: _value(reading, name) for name in (each.token_ref for each in reading.repos if each.deploys)
+        },
         masks=reading.masks,
         notes=plans.posture(reading.settings, report),
     )
@@ -162,11 +171,13 @@ def _read(request: LaunchRequest, paths: Paths, confirmed: tuple[str, ...] | Non
         reading.project = None if reading.workspace == "none" else manifests.check_project(paths, cwd)
     with _collect(reading):
         reading.masks = pivot.complete(bottle.masks) if reading.workspace != "none" else ()
+    reading.repos, problems = repositories(reading.manifest)
+    reading.problems += problems
+    reading.problems += key_problems(reading.repos)
     with _collect(reading):
         reading.provider = provider_named(_template(reading.manifest))
         _read_provider(reading, request)
-    if request.agent:
-        _read_confirmations(reading, request, paths, cwd)
+    _read_confirmations(reading, request, paths, cwd)
     if request.headless and not request.prompt and not request.command:
         reading.problems.append(
             CarboyError("Headless needs a task", "Give --prompt TEXT, or a command after --", "headless_task")
@@ -195,21 +206,21 @@ def _read_provider(reading: Reading, request: LaunchRequest) -> None:
     own = provider.routes(manifest)
     routes, hosts, warnings = plans.join_routes(own, manifest)
     reading.warnings += warnings
-    names = {one.token_ref for one in reading.alternatives} | set(plans.needed(routes, (), reading.env))
+    repos = needed_secrets(reading.repos)
+    names = {one.token_ref for one in reading.alternatives} | set(plans.needed(routes, (), reading.env)) | set(repos)
     reading.located = locate(sorted(names), typed=request.secrets, environment=request.env)
     available = [name for name, found in reading.located.items() if found.source != "missing"]
     reading.picked = pick(reading.alternatives, available)
     reading.problems += [plans.missing_secret(names, "the agent") for names in reading.picked.missing]
     reading.routes = (*with_auth(own, reading.picked.chosen), *routes[len(own) :])
     reading.provider_hosts = hosts
-    reading.uses = plans.needed(reading.routes, reading.picked.chosen, reading.env)
+    reading.uses = repos | plans.needed(reading.routes, reading.picked.chosen, reading.env)
     reading.problems += plans.secret_problems(reading.uses, reading.located, reading.env, reading.routes)
     reading.warnings += plans.short_secrets({name: reading.located[name] for name in reading.uses})
 
 
 def _read_confirmations(reading: Reading, request: LaunchRequest, paths: Paths, cwd: Path) -> None:
-    assert request.agent is not None
-    waiting = manifests.unconfirmed(paths, request.agent, cwd)
+    waiting = manifests.unconfirmed(paths, request.agent, cwd) | deploykeys.unconfirmed(paths, reading.repos)
     reading.confirm = {found: text for found, text in waiting.items() if found not in request.confirm}
     for text in reading.confirm.values():
         reading.problems.append(
@@ -217,6 +228,18 @@ def _read_confirmations(reading: Reading, request: LaunchRequest, paths: Paths, 
                 f"{text} has not been confirmed", "Start it once without --headless and confirm it", "unconfirmed"
             )
         )
+
+
+def _forge_only(reading: Reading) -> set[str]:
+    """Secrets that nothing but the making of deploy keys needs: no sidecar gets them."""
+    forges = {each.token_ref for each in reading.repos if each.deploys}
+    others = {each.token_ref for each in reading.repos if not each.deploys}
+    return forges - others - set(plans.needed(reading.routes, reading.picked.chosen, reading.env))
+
+
+def _value(reading: Reading, name: str) -> Secret:
+    found = reading.located.get(name)
+    return found.value if found is not None and found.value is not None else Secret("")
 
 
 class _collect:
@@ -297,6 +320,7 @@ def _creates(paths: Paths, slug: str, backend: Backend | None, reading: Reading,
         "a certificate authority trusted in this bottle alone, its key in memory",
         "a sidecar process, the bottle's only way out",
     ]
+    lines += made(reading.repos)
     if backend is not None:
         spec = BoxSpec(
             slug=slug,

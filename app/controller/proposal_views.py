@@ -6,7 +6,7 @@ from typing import Any
 from pydantic import TypeAdapter
 
 from app.core.approvals import ManifestChange, ProposalView, RoutesView, TemporaryRoute
-from app.core.proposal import ACCESS
+from app.core.proposal import ACCESS, needs_reason
 from app.core.risks import risks
 from app.core.routes import Grant, Routes, Wish, changed_hosts, widen, wish
 from app.core.routetext import diff, write_routes
@@ -15,6 +15,7 @@ from app.manifests.suffixes import shared_domain
 from app.store.base import ProposalRow
 from sidecar.contract import Route, routes_hash
 
+MAX_LINES = 3000
 _ROUTES: TypeAdapter[Routes] = TypeAdapter(tuple[Route, ...])
 
 
@@ -37,7 +38,7 @@ def seen(before: Routes, after: Routes) -> str:
 def shown(row: ProposalRow, present: Routes | None, *, full: bool = False) -> ProposalView:
     """A proposal's view; `present` are its bottle's routes while it lives."""
     if row.kind not in ACCESS:
-        return _report(row)
+        return _report(row, full=full)
     if row.state != "pending" or present is None:
         return _decided(row)
     asks = wish_of(row, present)
@@ -127,12 +128,15 @@ def _decided(row: ProposalRow) -> ProposalView:
     return _base(row).model_copy(update=update)
 
 
-def _report(row: ProposalRow) -> ProposalView:
-    report: dict[str, Any] = row.payload.get("report") or {}
+def _report(row: ProposalRow, *, full: bool) -> ProposalView:
+    """What is to be reviewed stands as lines where one proposal is looked at; a list goes without."""
+    report: dict[str, Any] = dict(row.payload.get("report") or {})
+    text = str(report.pop("text", "") or "")
     host = str(report.get("host") or "")
     title = str(report.get("title") or report.get("detector") or row.kind)
     update: dict[str, Any] = {"title": title, "host": host, "hosts": (host,) if host else (), "report": report}
-    return _base(row).model_copy(update=update | {"needs_reason": True, "seen": row.id})
+    update["diff"] = tuple(text.split("\n")[:MAX_LINES]) if text and full else ()
+    return _base(row).model_copy(update=update | {"needs_reason": needs_reason(row.kind), "seen": row.id})
 
 
 def _title(asked: Routes) -> str:

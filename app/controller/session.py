@@ -42,6 +42,8 @@ class Session:
     typed: Mapping[str, Secret] = field(default_factory=dict[str, Secret])
     """Secrets typed in for this launch: in memory, for a restarted sidecar; gone with the controller."""
     environment: Mapping[str, Secret] = field(default_factory=dict[str, Secret])
+    git_keys: Mapping[str, Secret] = field(default_factory=dict[str, Secret])
+    """Private halves of deploy keys, by repository: in memory here and with the session holder."""
     on_activity: Callable[[], None] = lambda: None
     """Called whenever the bottle did something (`app.controller.health`)."""
     finishing: bool = False

@@ -14,8 +14,9 @@ from typing import Any, Protocol
 
 from app import manifests
 from app.backends.base import Backend, Box, Exit, Terminal
-from app.controller import endings, leftovers, record
+from app.controller import endings, gitgate, leftovers, record
 from app.controller.backends import Backends
+from app.controller.deploykeys import DeployKeys
 from app.controller.health import Stall, last_sign
 from app.controller.launcher import Launch, Progress
 from app.controller.plan import Plan
@@ -63,6 +64,7 @@ class Sessions:
         self._spools = spools
         self._zygote = zygote or Zygote(paths.state)
         self._backends = Backends(self._zygote, self._session_of)
+        self._deploy_keys = DeployKeys(paths, self._upstream)
         self._sessions: dict[str, Session] = {}
         self._watching: dict[str, asyncio.Task[None]] = {}
         self.planned: Callable[[Session], Awaitable[None]] = _nothing
@@ -101,7 +103,7 @@ class Sessions:
         if plan.problems:
             raise plan.problems[0]
         # the name was chosen as the plan's last act, and nothing is awaited until it is taken here
-        launch = Launch(plan, self._paths, progress, self._on_change, self._supervised)
+        launch = Launch(plan, self._paths, progress, self._on_change, self._supervised, self._deploy_keys)
         session = launch.session
         self._sessions[session.slug] = session
         for content in request.confirm:
@@ -214,6 +216,10 @@ class Sessions:
             await asyncio.to_thread(leftovers.remove_tree, folder)
             removed.append(f"runtime folder {folder}")
         removed += await self._backends.cleanup(live)
+        removed += await self._deploy_keys.cleanup(live)
+        for folder in await asyncio.to_thread(gitgate.expired, self._paths, time.time()):
+            await asyncio.to_thread(leftovers.remove_tree, folder)
+            removed.append(f"the backup of forced pushes {folder}")
         kept_slugs = tuple(sorted(self._sessions))
         return CleanupReport(removed=tuple(removed), kept=kept_slugs)
 
@@ -321,6 +327,8 @@ class Sessions:
         if session.supervisor is not None:
             await session.supervisor.stop()
         await self._spools.forget(session.id)
+        await self._deploy_keys.revoke(session)
+        await gitgate.retire(self._paths, session.state_folder, f"{session.slug}-{session.id}")
         if session.box is not None:
             with contextlib.suppress(CarboyError, OSError, TimeoutError):
                 await session.box.release()
@@ -329,7 +337,7 @@ class Sessions:
         await self._backends.forget(session.view.backend, session.state_folder)
         session.box = None
         session.ca_key = session.canary = None
-        session.typed = session.environment = {}
+        session.typed = session.environment = session.git_keys = {}
         await asyncio.to_thread(leftovers.remove_tree, session.run_folder)
         happening = Happening.VANISHED if ended is None else Happening.EXITED
         code = None if ended is None else ended.code
@@ -390,6 +398,7 @@ class Sessions:
             if process is not None:
                 await kill_and_wait(process.identity)
         await self._backends.forget(session.view.backend, session.state_folder)
+        await self._deploy_keys.revoke(session)
         await asyncio.to_thread(leftovers.remove_tree, session.run_folder)
         await asyncio.to_thread(leftovers.remove_tree, session.state_folder)
         told = {"state": "failed", "error": "its controller was killed during the launch", "ended_at": time.time()}

@@ -15,11 +15,12 @@ from typing import Any
 
 from app import secrets
 from app.backends.base import Box
+from app.controller import gitgate
 from app.controller.record import Process
 from app.controller.session import Session
 from app.core.health import Restarts
 from app.core.model import SidecarHealth
-from app.errors import CarboyError
+from app.errors import CarboyError, NotFound
 from app.processes.identity import ProcessId, kill_and_wait, same, wait_end
 from app.processes.spawner import Zygote, last_line
 from app.tasks import cancel_and_wait, spawn
@@ -194,6 +195,9 @@ class Supervisor:
             session.canary = await session.box.kept("canary")
         values, missing = await self._secrets()
         session.show(missing_secrets=missing)
+        folder = session.state_folder / gitgate.FOLDER
+        await self._find_git_keys()
+        git = await asyncio.to_thread(gitgate.config_of, record.manifest, folder, values, session.git_keys.get)
         return SidecarConfig(
             slug=session.slug,
             session_id=session.id,
@@ -208,7 +212,17 @@ class Supervisor:
             control_socket=str(session.run_folder / CONTROL_SOCKET),
             control_token=secrets.Secret(record.control_token),
             spool_dir=str(session.spool_folder),
+            git=git,
         )
+
+    async def _find_git_keys(self) -> None:
+        """Deploy keys that a former controller made: the session holder has them."""
+        session, found = self._session, dict(self._session.git_keys)
+        for name, entry in session.record.manifest.bottle.git_gate.repos.items():
+            if entry.key.provider != "static" and name not in found and session.box is not None:
+                with contextlib.suppress(NotFound):
+                    found[name] = await session.box.kept(f"git_key:{name}")
+        session.git_keys = found
 
     async def _dial(self) -> bool:
         path = self._session.run_folder / CONTROL_SOCKET

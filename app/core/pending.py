@@ -13,7 +13,6 @@ _NOT_YET = (
     "budget_preflight",
     "unattended",
     "learn",
-    "git-gate.repos",
     "sensitive_env",
     "runtime",
     "limits.disk",

@@ -8,7 +8,7 @@ from typing import Literal
 from app.errors import CarboyError
 from sidecar.contract import Route
 
-Kind = Literal["egress-allow", "egress-block", "egress-token-allow", "gitleaks-allow"]
+Kind = Literal["egress-allow", "egress-block", "egress-token-allow", "gitleaks-allow", "git-push"]
 State = Literal["pending", "approved", "modified", "rejected", "expired", "withdrawn"]
 Act = Literal["approve", "modify", "reject", "expire", "withdraw"]
 Scope = Literal["once", "15m", "session", "save"]
@@ -16,6 +16,9 @@ Scope = Literal["once", "15m", "session", "save"]
 ACCESS: frozenset[str] = frozenset({"egress-allow", "egress-block"})
 """Kinds that ask for routes. They can be edited and saved; the others are reports: approved or rejected as they are,
 with a reason, and never saved to a manifest."""
+
+REVIEWS: frozenset[str] = frozenset({"git-push"})
+"""Reports that hold no finding: something that the operator asked to see first. No reason is needed."""
 
 TEMPORARY: dict[str, float] = {"once": 300.0, "15m": 900.0}
 """Scopes that end by themselves, and after how many seconds at the latest. `once` ends with the first request that
@@ -38,6 +41,11 @@ def after(state: str, act: Act, *, by: str = "") -> State:
     return _AFTER[act]
 
 
+def needs_reason(kind: str) -> bool:
+    """Whether an approval must say why."""
+    return kind not in ACCESS and kind not in REVIEWS
+
+
 def check_answer(kind: str, act: Act, *, reason: str, scope: str, edited: bool) -> None:
     """Whether this may be answered so. Raises CarboyError with what is missing."""
     if act not in ("approve", "modify"):
@@ -46,7 +54,7 @@ def check_answer(kind: str, act: Act, *, reason: str, scope: str, edited: bool) 
         return
     if edited:
         raise CarboyError("A report cannot be edited", "Approve it with a reason, or reject it", "report_only")
-    if not reason.strip():
+    if not reason.strip() and needs_reason(kind):
         raise CarboyError("Approving a finding needs a reason", "Say why it may pass", "reason_needed")
     if scope == "save":
         raise CarboyError(

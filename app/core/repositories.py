@@ -67,13 +67,17 @@ def _read(name: str, entry: GitRepo) -> Repository:
     if upstream.scheme == "ssh":
         if not entry.host_key:
             scan = f"ssh-keyscan {'' if upstream.port == 22 else f'-p {upstream.port} '}{upstream.host}"
-            raise fault("", "its server's key is not pinned", f"Add `host_key:` with a line of `{scan}`, compared first")
+            raise fault(
+                "", "its server's key is not pinned", f"Add `host_key:` with a line of `{scan}`, compared first"
+            )
         try:
             key_of(entry.host_key)
         except ValueError as error:
             raise fault(".host_key", str(error), "Copy the whole line") from None
         if key.provider == "static" and not (key.path or key.token_ref):
-            raise fault(".key", "an SSH address needs a key", "Add `key: {path: ~/.ssh/KEY}` or `key: {token_ref: NAME}`")
+            raise fault(
+                ".key", "an SSH address needs a key", "Add `key: {path: ~/.ssh/KEY}` or `key: {token_ref: NAME}`"
+            )
     elif key.path:
         raise fault(".key.path", "a key file is for SSH addresses", "For HTTPS name a token: `key: {token_ref: NAME}`")
     elif key.provider != "static":
@@ -98,7 +102,10 @@ def needed_secrets(repos: tuple[Repository, ...]) -> dict[str, str]:
 def made(repos: tuple[Repository, ...]) -> tuple[str, ...]:
     """What a launch makes for them, in words."""
     lines = [f"a mirror of {each.shown}, pushed to only after a scan" for each in repos]
-    return tuple(lines + [f"a deploy key with write access for {each.shown}, revoked at the end" for each in repos if each.deploys])
+    return tuple(
+        lines
+        + [f"a deploy key with write access for {each.shown}, revoked at the end" for each in repos if each.deploys]
+    )
 
 
 def gitconfig(repos: tuple[Repository, ...], user: GitUser) -> str:

@@ -173,10 +173,12 @@ def _move_packs(source: Path, target: Path) -> None:
             file.rename(target / "pack" / file.name)
 
 
+_TELLING = ("ssh:", "Host key verification", "Permission denied", "Connection ", "kex_exchange", "No ED25519", "No RSA")
+
+
 def _plain(error: GitFailed) -> str:
-    """Why, in a line for the client: the last thing that git or ssh said."""
-    lines = [line.strip() for line in error.said.splitlines() if line.strip()]
-    telling = [line for line in lines if not line.startswith(("and the repository", "Please make sure", "Cloning"))]
-    said = next((line for line in reversed(telling) if line.startswith(("fatal", "error", "it did"))), "")
-    ssh = next((line for line in telling if line.startswith(("ssh:", "Host key", "@", "git@")) or "denied" in line), "")
-    return (ssh or said or (telling[-1] if telling else error.what))[:300]
+    """Why, in a line for the client: what ssh or git complained about."""
+    lines = [line.strip() for line in error.said.splitlines() if any(char.isalnum() for char in line)]
+    ssh = next((line for line in lines if line.startswith(_TELLING) or "Permission denied" in line), "")
+    said = next((line for line in reversed(lines) if line.startswith(("fatal", "error", "it did"))), "")
+    return (ssh or said or error.what)[:300]

@@ -12,11 +12,11 @@ def test_silent_where_nothing_was_asked_for() -> None:
 def test_each_key_is_named_with_its_source() -> None:
     inspected = Route(host="a.example", dlp=RouteDlp(outbound_on_match="block"))
     manifest = Manifest(
-        provenance={"budget.claude": "dev", "unattended.hold": "dev", "git-gate.repos.x.url": "git", "shutdown": "dev"},
+        provenance={"budget.claude": "dev", "unattended.hold": "dev", "shutdown": "dev"},
         bottle=Bottle(egress=Egress(routes=(inspected, Route(host="b.example")))),
     )
     (warning,) = not_acted_on(manifest, ["codex"])
-    asked = ("budget.claude (from dev)", "git-gate.repos.x.url (from git)", "shutdown (from dev)", "--budget codex")
+    asked = ("budget.claude (from dev)", "shutdown (from dev)", "--budget codex")
     for text in asked:
         assert text in warning
     assert "dlp of a.example" in warning

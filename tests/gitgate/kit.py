@@ -28,7 +28,9 @@ IDENTITY = {
 }  # fmt: skip
 
 
-def git(*args: str, cwd: Path | None = None, check: bool = True, env: dict[str, str] | None = None, **kwargs: Any) -> Any:
+def git(
+    *args: str, cwd: Path | None = None, check: bool = True, env: dict[str, str] | None = None, **kwargs: Any
+) -> Any:
     """git by itself, past every gate."""
     return subprocess.run(
         ["git", *args], cwd=cwd, check=check, capture_output=True, text=True,
@@ -84,7 +86,7 @@ class _Backend(BaseHTTPRequestHandler):
             "PATH_INFO": path, "QUERY_STRING": query, "REQUEST_METHOD": self.command, "REMOTE_USER": "test",
             "CONTENT_TYPE": self.headers.get("Content-Type", ""), "CONTENT_LENGTH": str(len(body)),
             "HTTP_CONTENT_ENCODING": self.headers.get("Content-Encoding", ""), "REMOTE_ADDR": "127.0.0.1",
-            "GIT_PROTOCOL": self.headers.get("Git-Protocol", ""), "HTTP_GIT_PROTOCOL": self.headers.get("Git-Protocol", ""),
+            "GIT_PROTOCOL": self.headers.get("Git-Protocol", ""),
             **IDENTITY,
         }  # fmt: skip
         done = subprocess.run(["git", "http-backend"], input=body, capture_output=True, env=env)
@@ -184,11 +186,13 @@ def sshd(folder: Path, public: str) -> Iterator[Ssh]:
     config.write_text(
         f"Port {port}\nListenAddress 127.0.0.1\nHostKey {folder / 'host'}\nAuthorizedKeysFile {folder / 'authorized'}\n"
         f"PidFile none\nStrictModes no\nUsePAM no\nPasswordAuthentication no\nKbdInteractiveAuthentication no\n"
-        f"PermitRootLogin yes\nLogLevel ERROR\nSetEnv GIT_CONFIG_COUNT=1 GIT_CONFIG_KEY_0=safe.directory GIT_CONFIG_VALUE_0=*\n"
+        f"PermitRootLogin yes\nLogLevel ERROR\n"
+        f"SetEnv GIT_CONFIG_COUNT=1 GIT_CONFIG_KEY_0=safe.directory GIT_CONFIG_VALUE_0=*\n"
     )
     if os.geteuid() == 0:
         Path("/run/sshd").mkdir(exist_ok=True)
-    process = subprocess.Popen([SSHD, "-D", "-e", "-f", str(config)], stderr=(folder / "log").open("wb"))
+    with (folder / "log").open("wb") as log:
+        process = subprocess.Popen([SSHD, "-D", "-e", "-f", str(config)], stderr=log)
     try:
         for _ in range(200):
             with contextlib.suppress(OSError), socket.create_connection(("127.0.0.1", port), 0.2):
@@ -211,7 +215,9 @@ class World:
     def env(self) -> dict[str, str]:
         return {"http_proxy": self.box.proxy, "HOME": str(self.folder), "PATH": os.environ["PATH"], **IDENTITY}
 
-    async def git(self, *args: str, cwd: Path | None = None, check: bool = True, timeout: float = 120) -> tuple[int, str]:
+    async def git(
+        self, *args: str, cwd: Path | None = None, check: bool = True, timeout: float = 120
+    ) -> tuple[int, str]:
         """git as the agent runs it: exit code, and all that it printed."""
         process = await asyncio.create_subprocess_exec(
             "git", *args, cwd=cwd or self.folder, env=self.env(), stdin=asyncio.subprocess.DEVNULL,
@@ -246,7 +252,9 @@ def url(name: str) -> str:
 
 
 @contextlib.asynccontextmanager
-async def world(*repos: GitRepo, max_push: int = 100 * 1024 * 1024, supervise: bool = True, hold: float = 20, **kwargs: Any) -> AsyncIterator[World]:
+async def world(
+    *repos: GitRepo, max_push: int = 100 * 1024 * 1024, supervise: bool = True, hold: float = 20, **kwargs: Any
+) -> AsyncIterator[World]:
     """A sidecar that serves `repos`."""
     folder = Path(tempfile.mkdtemp(prefix="cb-git-"))
     gate = folder / "gate"
@@ -266,4 +274,18 @@ def secret(value: str) -> Secret:
     return Secret(value)
 
 
-__all__ = ["SSHD", "GitRepo", "SmartHttp", "World", "bare", "git", "secret", "ssh_key", "sshd", "sys", "tips", "url", "world"]
+__all__ = [
+    "SSHD",
+    "GitRepo",
+    "SmartHttp",
+    "World",
+    "bare",
+    "git",
+    "secret",
+    "ssh_key",
+    "sshd",
+    "sys",
+    "tips",
+    "url",
+    "world",
+]
