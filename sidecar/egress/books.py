@@ -37,11 +37,11 @@ class Call:
     provider: str
     host: str
     method: str
-    path: str
-    """As it may be kept."""
     target: str
     """What the meter knows the API by; empty where it could be read in two ways."""
     purpose: Purpose
+    path: str = ""
+    """As it may be kept: filled in right before it leaves."""
     protocol: Literal["http", "websocket"] = "http"
     facts: RequestFacts = field(default_factory=RequestFacts)
     input: int = 0

@@ -26,6 +26,14 @@ class EdgeState(Protocol):
     addresses: dict[str, str]
 
 
+class SocketTap(Protocol):
+    """Sees the messages of one WebSocket. What it raises ends the connection."""
+
+    def down(self, message: str | bytes) -> None:
+        """A whole message of the upstream's, before its last frame goes on."""
+        ...
+
+
 class Source(Protocol):
     """An answer that is made in this process, piece by piece. The connection asks for the next piece when the client
     has taken the last."""
@@ -98,6 +106,10 @@ class Exchange:
     detail: dict[str, Any] = field(default_factory=dict[str, Any])
     call: "Call | None" = None
     """What is metered of it; None where it costs nobody's tokens."""
+    socket: "SocketTap | None" = None
+    """Who sees whole messages of this WebSocket."""
+    message: str | bytes = b""
+    """The agent's message that the hook `agent_message` is about."""
     taps: list[Callable[[bytes], None]] = field(default_factory=list[Callable[[bytes], None]])
     """They see the answer's body, piece by piece, as the upstream sent it. One that raises ends the flow."""
     edge: "EdgeState | None" = None

@@ -24,6 +24,7 @@ from sidecar.egress.addons.gate import Gate
 from sidecar.egress.addons.introspect import Introspect
 from sidecar.egress.addons.journal import Journal
 from sidecar.egress.addons.metering import Metering
+from sidecar.egress.addons.sockets import Sockets
 from sidecar.egress.books import Books
 from sidecar.egress.connection import Edge
 from sidecar.egress.exchange import Exchange, exchange_of
@@ -75,7 +76,9 @@ class Proxy:
         self.books = Books(spool, tell or _nobody)
         if config.allowance is not None:
             self.books.grant(config.allowance)
-        self.metering = Metering(self.books)
+        self.metering = Metering(self.books, self.journal)
+        budget = Budget(self.state, self.books)
+        self.sockets = Sockets(self.books, budget)
         self.desk = Desk(spool)
         self.reach = Reach(config.upstream)
         self.upstreams = Upstreams(config.upstream.extra_ca)
@@ -85,12 +88,13 @@ class Proxy:
             Mcp(self.state, self.desk),
             Introspect(self.state),
             Gate(self.state),
-            Budget(self.state, self.books, self.journal),
+            budget,
             Placeholders(self.state),
             *more_addons,
             Dial(self.reach),
             Inject(self.state),
             self.metering,
+            self.sockets,
             self.journal,
         ]
         self.guard = Guard(addons, self.journal, hook_seconds=hook_seconds)
@@ -189,6 +193,7 @@ class Proxy:
         exchange = exchange_of(flow)
         self._buffered -= exchange.buffered
         exchange.buffered = 0
+        self._safely(self.sockets.gone, flow)
         self._safely(self.metering.gone, flow)
         # one whose last hook failed has no row yet
         self._safely(self.journal.over, flow)
@@ -196,6 +201,7 @@ class Proxy:
             exchange.intake.close()
 
     def killed(self, flow: HTTPFlow, reason: str) -> None:
+        self._safely(self.sockets.gone, flow)
         self._safely(self.metering.killed, flow)
         self.journal.killed(flow, reason)
         self.done(flow)

@@ -101,6 +101,10 @@ class Refusal:
             "look for one, and do not retry before."
         )
 
+    def event(self) -> str:
+        """The same as a message on a WebSocket, in the form of OpenAI's errors there."""
+        return orjson.dumps({**orjson.loads(self.body()), "status": self.status}).decode()
+
     def body(self) -> bytes:
         """The JSON that the client gets."""
         reason, host, todo = self.reason[:MAX_TEXT], self.host[:260], self.what_to_do()

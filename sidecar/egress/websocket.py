@@ -1,4 +1,6 @@
-"""WebSocket, relayed frame by frame as it comes: parsed on both sides, never collected into messages.
+"""WebSocket, relayed frame by frame as it comes, parsed on both sides. Where somebody reads whole messages
+(`Exchange.socket`), the agent's wait until they are whole and were asked about (hook `agent_message`); the upstream's
+frames go on at once, and a copy is collected.
 
 Extensions were not offered upstream (the gate removes them), so frames are plain. What is no WebSocket ends the
 connection.
@@ -9,6 +11,7 @@ connection.
 # pyright: reportUnknownParameterType=false, reportMissingTypeArgument=false, reportPrivateImportUsage=false
 
 from collections.abc import Generator
+from dataclasses import dataclass
 from typing import Any
 
 import wsproto
@@ -20,9 +23,21 @@ from wsproto.events import BytesMessage, CloseConnection, Message, Ping, Pong, T
 from wsproto.utilities import LocalProtocolError, RemoteProtocolError
 
 from sidecar.egress.exchange import exchange_of
+from sidecar.egress.messages import Collector
+from sidecar.egress.refusal import Refusal
 from sidecar.egress.wire import edge_of
 
+POLICY = 1008
+"""Close code for what policy does not allow (RFC 6455 7.4.1)."""
+
 type Commands = Generator[commands.Command, Any]
+
+
+@dataclass
+class AgentMessageHook(commands.StartHook):
+    """A whole message of the agent's (`Exchange.message`) is about to leave. A refusal ends the connection."""
+
+    flow: HTTPFlow
 
 
 class Relay(layer.Layer):
@@ -34,6 +49,8 @@ class Relay(layer.Layer):
         self._client = wsproto.Connection(wsproto.ConnectionType.SERVER)
         self._server = wsproto.Connection(wsproto.ConnectionType.CLIENT)
         self._over = False
+        self._up = Collector()
+        self._down = Collector()
 
     def _handle_event(self, event: events.Event) -> Commands:
         if isinstance(event, events.Start):
@@ -58,13 +75,45 @@ class Relay(layer.Layer):
         for item in source.events():
             if isinstance(item, Message):
                 self._count(item, from_client)
-                if len(item.data) or item.message_finished:
-                    yield commands.SendData(target_conn, target.send(_copy(item)))
+                for frame in (yield from self._ask(item, from_client)):
+                    yield commands.SendData(target_conn, target.send(_copy(frame)))
+                if self._over:
+                    return
             elif isinstance(item, (Ping, Pong)):
                 yield commands.SendData(target_conn, target.send(type(item)(bytes(item.payload))))
             elif isinstance(item, CloseConnection):
                 yield from self._close(item)
                 return
+
+    def _ask(self, item: Message, from_client: bool) -> Generator[commands.Command, Any, list[Message]]:
+        """The frames that may go on now."""
+        exchange = exchange_of(self.flow)
+        frames = [item] if len(item.data) or item.message_finished else []
+        if exchange.socket is None:
+            return frames
+        collector = self._up if from_client else self._down
+        whole = collector.add(item)
+        if not from_client:
+            if whole is not None:
+                exchange.socket.down(whole)
+            return frames
+        if whole is None:
+            return []
+        exchange.message = whole
+        yield AgentMessageHook(self.flow)
+        exchange.message = b""
+        if self.flow.error is not None or exchange.refusal is not None:
+            yield from self._refused(exchange.refusal)
+            return []
+        return [type(item)(data=whole)]
+
+    def _refused(self, refusal: Refusal | None) -> Commands:
+        """Tell the agent in a message of the API's own form, then close."""
+        if refusal is not None and self._client.state is wsproto.connection.ConnectionState.OPEN:
+            yield commands.SendData(self.context.client, self._client.send(TextMessage(data=refusal.event())))
+            close = CloseConnection(code=POLICY, reason=refusal.code)
+            yield commands.SendData(self.context.client, self._client.send(close))
+        yield from self._end()
 
     def _count(self, item: Message, from_client: bool) -> None:
         exchange = exchange_of(self.flow)

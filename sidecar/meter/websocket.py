@@ -44,16 +44,25 @@ class SocketMeter:
     def feed_message(self, direction: Direction, data: str | bytes, *, now: float | None = None) -> tuple[Usage, ...]:
         """One whole message, text as text. Binary ones carry nothing that is metered."""
         self._now = self._now if now is None else now
-        raw = data.encode("utf-8", "replace") if isinstance(data, str) else data
-        message, oversized = _read(raw)
         if direction == "up":
-            if message.get("type") == "response.create":
-                self._asked = [*self._asked, message_facts(message, raw)][-MOST_OPEN:]
+            facts = request_of(data)
+            if facts is not None:
+                self.asked(facts)
             return ()
+        message, oversized = _read(_bytes(data))
         ended: list[Usage] = []
         for event in [tree(one) for one in items(message.get("chunks"))[:1000]] or [message]:
             ended += self._event(event, oversized)
         return tuple(ended)
+
+    def asked(self, facts: RequestFacts) -> None:
+        """A request of the client's (`request_of`) has left."""
+        self._asked = [*self._asked, facts][-MOST_OPEN:]
+
+    @property
+    def context(self) -> int:
+        """Tokens that a request which continues the conversation reads again."""
+        return self._context
 
     def finish(self, complete: bool = False) -> tuple[Usage, ...]:
         """The connection has closed: what was still open broke off, also what was asked and never begun."""
@@ -119,6 +128,17 @@ class SocketMeter:
     def _with_context(self, usage: Usage, facts: RequestFacts) -> Usage:
         """A request that continues an earlier one reads more than its own message."""
         return replace(usage, input=usage.input + self._context) if facts.continues else usage
+
+
+def request_of(data: str | bytes) -> RequestFacts | None:
+    """What a message of the client's asks for; None where it asks the model for nothing."""
+    raw = _bytes(data)
+    message, _ = _read(raw)
+    return message_facts(message, raw) if message.get("type") == "response.create" else None
+
+
+def _bytes(data: str | bytes) -> bytes:
+    return data.encode("utf-8", "replace") if isinstance(data, str) else data
 
 
 def _read(raw: bytes) -> tuple[Tree, bool]:

@@ -14,7 +14,6 @@ from typing import Any
 from mitmproxy.http import HTTPFlow
 
 from sidecar.egress import paths
-from sidecar.egress.addons.journal import Journal
 from sidecar.egress.books import Books, Call, Purpose
 from sidecar.egress.exchange import Exchange, exchange_of, refuse
 from sidecar.egress.state import State
@@ -32,10 +31,9 @@ BESIDE = 256 * 1024
 class Budget:
     """Right behind the gate."""
 
-    def __init__(self, state: State, books: Books, journal: Journal) -> None:
+    def __init__(self, state: State, books: Books) -> None:
         self._state = state
         self._books = books
-        self._journal = journal
 
     def requestheaders(self, flow: HTTPFlow) -> None:
         """What cannot change any more is told before the body is read."""
@@ -121,7 +119,6 @@ class Budget:
             provider,
             exchange.host,
             method,
-            self._journal.path(target),
             path or "",
             purpose,
             clock=exchange.clock,

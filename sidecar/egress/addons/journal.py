@@ -155,7 +155,10 @@ class Journal:
         event = self._event(flow, exchange, "closed", decision, code, reason)
         if decision == "deny":
             self.refused += 1
-            self._write_refusal(event)
+            if exchange.opened:
+                self._write(event)
+            else:
+                self._write_refusal(event)
         else:
             self.allowed += decision == "allow"
             self._write(event)

@@ -11,6 +11,7 @@ import time
 
 from mitmproxy.http import Headers, HTTPFlow
 
+from sidecar.egress.addons.journal import Journal
 from sidecar.egress.books import Books, Call
 from sidecar.egress.exchange import Exchange, exchange_of, refuse
 from sidecar.meter.faults import Fault, network_fault
@@ -24,8 +25,9 @@ READABLE = ("gzip", "br", "zstd", "deflate", "identity")
 class Metering:
     """Behind everything that may refuse a request, before the journal."""
 
-    def __init__(self, books: Books) -> None:
+    def __init__(self, books: Books, journal: Journal) -> None:
         self._books = books
+        self._journal = journal
 
     def request(self, flow: HTTPFlow) -> None:
         """The last thing before it leaves."""
@@ -33,6 +35,7 @@ class Metering:
         if call is None:
             return
         _accept_readable(flow.request.headers)
+        call.path = self._journal.path(flow.request.data.path.decode("latin-1"))
         if call.purpose != "free" and not self._books.intend(call):
             refuse(flow, "spool_unavailable", "what it uses cannot be written to disk")
 
@@ -41,7 +44,7 @@ class Metering:
         call, response = exchange.call, flow.response
         if call is None or response is None or not exchange.sent or exchange.refusal is not None:
             return
-        headers = _plain(response.headers)
+        headers = plain(response.headers)
         call.status = response.status_code
         call.meter = Meter.for_response(
             call.target, response.status_code, headers, call.facts, now=time.time(), learned=self._books.learned
@@ -113,7 +116,8 @@ def _tap(call: Call, meter: Meter):
     return tap
 
 
-def _plain(headers: Headers) -> dict[str, str]:
+def plain(headers: Headers) -> dict[str, str]:
+    """With names in lower case, as the meter reads them."""
     return {name.decode("latin-1").lower(): value.decode("latin-1") for name, value in headers.fields}
 
 

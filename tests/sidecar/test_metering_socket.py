@@ -1,0 +1,167 @@
+"""Responses over a WebSocket, as Codex speaks it, before the pretended vendor: each request is counted and allowed."""
+
+import contextlib
+import json
+from collections.abc import AsyncIterator
+from typing import Any
+
+import pytest
+import websockets
+
+from app.demo.pretend import openai
+from app.demo.pretend.certificate import pretended
+from app.demo.pretend.script import Conversation, Say, Turn, Usage
+from app.demo.pretend.server import PretendServer
+from sidecar.allowance import Allowance, Metered
+from sidecar.contract import Route
+from sidecar.tasks import spawn
+from tests.conftest import until
+from tests.sidecar.metering_kit import PROVIDER, UNLIMITED, allowance, grant, intents, numbers, tokens, usages
+from tests.sidecar.proxy_kit import Bottle, bottle
+
+COST = Usage(input=1000, output=50, cache_read=300, reasoning=20)
+
+
+def script(talk: Conversation) -> Turn:
+    return Turn((Say(f"answer to {talk.user}"),), COST, delay=0.0)
+
+
+@contextlib.asynccontextmanager
+async def codex(
+    granted: Allowance | None = UNLIMITED, hold_seconds: float = 300.0, **more: Any
+) -> AsyncIterator[Bottle]:
+    made = pretended((openai.HOST,))
+    async with PretendServer(script, tls=made.tls) as vendor:
+        policy = {"metered": (Metered(provider=PROVIDER, host=openai.HOST),), "hold_seconds": hold_seconds}
+        mapped = {f"{openai.HOST}:443": f"127.0.0.1:{vendor.port}"}
+        given = {"policy": policy, "allowance": granted, "extra_ca": (made.ca_pem,), "connect_to": mapped}
+        async with bottle(Route(host=openai.HOST), **given, **more) as box:
+            yield box
+
+
+def connect(box: Bottle, path: str = "/v1/responses"):
+    headers = {"authorization": "Bearer x", "openai-beta": "responses_websockets=2026-02-06"}
+    return websockets.connect(f"wss://{openai.HOST}{path}", proxy=box.proxy, ssl=box.tls(), additional_headers=headers)
+
+
+def create(text: str, **more: Any) -> str:
+    message = {"role": "user", "content": [{"type": "input_text", "text": text}]}
+    return json.dumps({"type": "response.create", "model": "gpt-x", "input": [{"type": "message", **message}], **more})
+
+
+async def turn(socket: websockets.ClientConnection, text: str, **more: Any) -> dict[str, Any]:
+    await socket.send(create(text, **more))
+    return await last(socket)
+
+
+async def last(socket: websockets.ClientConnection) -> dict[str, Any]:
+    while True:
+        event = json.loads(await socket.recv())
+        if event["type"] in ("response.completed", "error"):
+            return event
+
+
+async def test_each_request_on_a_connection_is_a_row_with_the_provider_s_numbers():
+    async with codex() as box:
+        async with connect(box) as socket:
+            done = await turn(socket, "one")
+            await turn(socket, "two", previous_response_id=done["response"]["id"])
+            assert len(usages(box)) == 2, "a usage is on disk before the agent has the last event"
+            await socket.send(create("three")[:10])  # no JSON: passes, and asks for nothing
+        await until(lambda: [event for event in box.events() if event.phase == "closed"])
+        rows = usages(box)
+        assert [numbers(row) for row in rows] == [(1000, 50, 300, 0, 0, 20)] * 2
+        assert {(row.protocol, row.estimated, row.complete, row.dialect) for row in rows} == {
+            ("websocket", False, True, "responses")
+        }
+        assert [intent.request_id for intent in intents(box)] == [row.request_id for row in rows]
+        event = await box.event(phase="closed")
+        assert event.detail["tokens"] == 2700
+        assert (await grant(box)).in_flight == 0
+
+
+async def test_frames_of_one_message_wait_until_it_is_whole():
+    async with codex() as box:
+        async with connect(box) as socket:
+            text = create("in pieces")
+            await socket.send([text[at : at + 7] for at in range(0, len(text), 7)])
+            assert (await last(socket))["type"] == "response.completed"
+        assert len(usages(box)) == 1
+
+
+async def test_a_spent_budget_ends_the_connection_with_an_error_that_the_agent_can_show():
+    async with codex(allowance(tokens(1000))) as box:
+        async with connect(box) as socket:
+            await turn(socket, "one")
+            error = await turn(socket, "two")
+            assert (error["type"], error["status"], error["error"]["code"]) == ("error", 400, "budget_exhausted")
+            assert "the test's budget is used up" in error["error"]["message"]
+            with pytest.raises(websockets.ConnectionClosed) as closed:
+                await socket.recv()
+            assert closed.value.rcvd is not None
+            assert closed.value.rcvd.code == 1008
+        assert len(usages(box)) == len(intents(box)) == 1
+        event = await box.event(phase="closed")
+        assert (event.decision, event.code, event.status) == ("deny", "budget_exhausted", 101)
+        with pytest.raises(websockets.InvalidStatus) as refused:
+            await connect(box).__aenter__()
+        assert refused.value.response.status_code == 400
+
+
+async def test_a_request_waits_for_the_operator_and_goes_on_when_he_raised_it():
+    async with codex(allowance(tokens(1000, when_spent="ask"))) as box, connect(box) as socket:
+        await turn(socket, "one")
+        asked = spawn(turn(socket, "two"), name="asked")
+        await until(lambda: _waiting(box))
+        assert not asked.done()
+        await grant(box, allowance(tokens(100_000, when_spent="ask"), version=2))
+        assert (await asked)["type"] == "response.completed"
+        assert len(usages(box)) == 2
+
+
+async def _one_turn(box: Bottle) -> None:
+    async with connect(box) as socket:
+        await turn(socket, "one")
+
+
+async def _waiting(box: Bottle) -> int:
+    return (await grant(box)).waiting
+
+
+async def test_a_connection_that_breaks_leaves_estimates():
+    async with codex() as box:
+        socket = await connect(box).__aenter__()
+        await socket.send(create("a question that is cut off " * 50))
+        await until(lambda: intents(box))
+        socket.transport.abort()
+        await until(lambda: usages(box))
+        (row,) = usages(box)
+        # it may have been answered before the connection broke
+        assert row.total > 100
+        assert row.estimated is not row.complete
+
+
+async def test_a_connection_that_nobody_can_count_is_refused_under_a_budget():
+    async with codex(allowance(tokens(1000))) as box:
+        with pytest.raises(websockets.InvalidStatus) as refused:
+            await connect(box, "/v1/realtime").__aenter__()
+        assert json.loads(refused.value.response.body)["code"] == "budget_unknown"
+
+
+@pytest.mark.parametrize(
+    "fault",
+    [
+        "sidecar.egress.addons.sockets:Sockets.websocket_start",
+        "sidecar.egress.addons.sockets:Sockets.agent_message",
+        "sidecar.egress.addons.sockets:Conversation.down",
+        "sidecar.meter.websocket:SocketMeter.feed_message",
+        "sidecar.egress.messages:Collector.add",
+    ],
+)
+async def test_faults_end_the_connection(fault: str):
+    async with codex(fault=f"{fault}:raise") as box:
+        with pytest.raises(websockets.WebSocketException):
+            await _one_turn(box)
+        await until(lambda: [event for event in box.events() if event.phase == "closed"])
+        assert (await grant(box)).in_flight == 0
+        assert {row.request_id for row in usages(box)} == {intent.request_id for intent in intents(box)}
