@@ -49,6 +49,8 @@ COMMANDS: tuple[Command, ...] = (
             short="filter", footer=8),
     Command("pause", "space", "Follow or pause the egress log", "Paused, it stays where you look", "Egress", "pause",
             short="pause", footer=9),
+    Command("learn", "L", "What it was refused…", "Refused hosts, as a bottle file that would allow them", "Bottle",
+            "learn", needs="bottle"),
     Command("approvals", "a", "Approvals", "What waits for your decision", "Bottle", "approvals", short="approvals",
             footer=3),
     Command("allow", "y", "Allow what waits…",

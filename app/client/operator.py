@@ -1,10 +1,12 @@
 """The client's methods for the operator's desk: secrets, notices, what was learned, what happened meanwhile."""
 
 from typing import Any
+from urllib.parse import quote
 
 import orjson
 from pydantic import BaseModel, TypeAdapter
 
+from app.core.learning import LearnReport
 from app.core.notices import Notice
 from app.core.vault import VaultView
 from sidecar.secret import Secret
@@ -41,6 +43,15 @@ class OperatorCalls:
     async def try_notices(self) -> list[str]:
         """Send one through every outlet. What went wrong, in words."""
         return list(orjson.loads(await self._call("POST", "/v1/notices/try"))["faults"])
+
+    async def learned(self, slug: str) -> LearnReport:
+        """What a session was refused, as routes that would allow it."""
+        return LearnReport.model_validate_json(await self._call("GET", f"/v1/bottles/{quote(slug, safe='')}/learned"))
+
+    async def save_learned(self, slug: str, hosts: tuple[str, ...], name: str) -> str:
+        """Write a bottle file with these hosts of it; its path."""
+        body = {"hosts": list(hosts), "name": name}
+        return orjson.loads(await self._call("POST", f"/v1/bottles/{quote(slug, safe='')}/learned", body))["file"]
 
     async def vault(self) -> VaultView:
         """Secrets in the keyring: names and times."""

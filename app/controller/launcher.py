@@ -222,6 +222,7 @@ class Launch:
             command=shown.command,
             created_at=time.time(),
             notes=plan.notes,
+            learn=plan.request.learn or plan.manifest.bottle.learn,
         )
         return SessionRecord(
             view=view,

@@ -8,9 +8,11 @@ from typing import Annotated
 from aiohttp import web
 from pydantic import Field, field_validator
 
-from app.controller.api import PARTS, answer, body
+from app.controller.api import PARTS, answer, body, find, slug_of
+from app.controller.learning import Learning
 from app.controller.notices import Notices
 from app.controller.vault import Vault
+from app.core.learning import LearnSave
 from app.core.model import Snapshot
 from app.core.notices import Notice
 from app.core.schema import SecretName
@@ -27,6 +29,7 @@ class Operator:
 
     vault: Vault
     notices: Notices
+    learning: Learning
 
 
 class SecretBody(Snapshot):
@@ -97,10 +100,22 @@ async def try_notices(request: web.Request) -> web.Response:
     return answer({"faults": await desk(request).notices.outlets.deliver([notice])})
 
 
+async def learned(request: web.Request) -> web.Response:
+    view = await find(request.app[PARTS], slug_of(request))
+    return answer(await desk(request).learning.report(view))
+
+
+async def save_learned(request: web.Request) -> web.Response:
+    view = await find(request.app[PARTS], slug_of(request))
+    return answer({"file": await desk(request).learning.save(view, await body(request, LearnSave))})
+
+
 ROUTES: tuple[web.RouteDef, ...] = (
     web.get("/v1/secrets", vault),
     web.post("/v1/secrets", set_secret),
     web.post("/v1/secrets/remove", remove_secret),
+    web.get("/v1/bottles/{slug}/learned", learned),
+    web.post("/v1/bottles/{slug}/learned", save_learned),
     web.get("/v1/notices", notices),
     web.post("/v1/notices/read", read_notices),
     web.post("/v1/notices/clear", clear_notices),

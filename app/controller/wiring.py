@@ -14,6 +14,7 @@ from app.controller.doctor_api import diagnose
 from app.controller.events import Bus
 from app.controller.history import History
 from app.controller.ingest import Ingest, Tally
+from app.controller.learning import Learning
 from app.controller.notices import Notices
 from app.controller.operator_api import Operator
 from app.controller.outlets import Outlets
@@ -96,9 +97,10 @@ async def wire(paths: Paths, stack: AsyncExitStack, stop: Callable[[], None]) ->
     await proposals.start()
     watcher = await _watch(paths, bus, stack, warnings)
     activity = Activity()
+    operator = Operator(vault, notices, Learning(paths, store, audit, sessions))
     parts = Parts(
         paths, store, bus, audit, sessions, lambda: diagnose(sessions.reports), stop,
-        warnings=warnings, proposals=proposals, operator=Operator(vault, notices), looked_at=watcher.add_project,
+        warnings=warnings, proposals=proposals, operator=operator, looked_at=watcher.add_project,
     )  # fmt: skip
     server = Server(parts, paths.controller_socket, activity)
     stack.push_async_callback(server.close)

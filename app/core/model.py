@@ -69,6 +69,8 @@ class BottleView(Snapshot):
     last_activity: float | None = None
     stalled: bool = False
     """Running, but without output and egress for `stall_minutes` (hardening.md, Health)."""
+    learn: bool = False
+    """What it is refused is meant for a proposed bottle file."""
     missing_secrets: tuple[str, ...] = ()
     """Names that its sidecar has no value for: given by environment or typed in, they went with a controller."""
 

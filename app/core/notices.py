@@ -40,8 +40,9 @@ def of_bottle(before: BottleView | None, now: BottleView, at: float) -> Notice |
         return Notice(at=at, about=about, level=level, slug=now.slug, title=title, text=printable(text, TEXT))
 
     if before.state in LIVE and now.state not in LIVE:
+        learned = f"{now.refused} refused requests: carboy learn {now.slug}" if now.learn and now.refused else ""
         if now.state == "ended":
-            return say("done", "agent_complete", f"{name} is done")
+            return say("done", "agent_complete", f"{name} is done", learned)
         code = "" if now.exit_code is None else f"exit code {now.exit_code}"
         return say("failed", "agent_error", f"{name} has {now.state}", now.error or code)
     if now.stalled and not before.stalled:

@@ -12,7 +12,6 @@ _NOT_YET = (
     "cutoff_scope",
     "budget_preflight",
     "unattended",
-    "learn",
     "sensitive_env",
     "runtime",
     "limits.disk",

@@ -4,6 +4,7 @@ import ipaddress
 from collections.abc import Callable
 from typing import Literal
 
+from app.core.lookalikes import in_letters, resembles
 from app.core.model import Snapshot
 from app.core.routes import Routes, changed_hosts, covering, of_host
 from sidecar.contract import INBOUND_DETECTORS, OUTBOUND_DETECTORS, Route, RouteDlp
@@ -49,7 +50,9 @@ def _host(old: Route | None, new: Route, fresh: bool, shared: Callable[[str], st
         if why:
             add("shared_domain", f"{host} has names of many owners: {why}")
     if fresh and "xn--" in host:
-        add("punycode", f"{host} is a name in other letters: {_unicode(host)}")
+        add("punycode", f"{host} is a name in other letters: {in_letters(host)}")
+    if fresh and (other := resembles(host)):
+        add("lookalike", f"{host} looks like {other}, and is not")
     if _writes(old, new):
         add("post_capable", f"{host} can be written to, so data can leave by it")
     if _private(host) or (new.allow_private and not (old is not None and old.allow_private)):
@@ -99,10 +102,3 @@ def _detectors(dlp: RouteDlp) -> frozenset[str]:
     outbound = OUTBOUND_DETECTORS if dlp.outbound_detectors is None else dlp.outbound_detectors or ()
     inbound = INBOUND_DETECTORS if dlp.inbound_detectors is None else dlp.inbound_detectors or ()
     return frozenset((*outbound, *inbound))
-
-
-def _unicode(host: str) -> str:
-    try:
-        return host.removeprefix("*.").encode("ascii").decode("idna")
-    except UnicodeError:
-        return "unreadable"

@@ -44,6 +44,7 @@ class EventQuery:
     decision: str | None = None
     host: str | None = None
     text: str | None = None
+    session_id: str | None = None
     limit: int = 500
 
 

@@ -23,6 +23,8 @@ def event_query(query: EventQuery) -> tuple[str, list[Any], bool]:
 
     if query.slug is not None:
         add("slug = ?", query.slug)
+    if query.session_id is not None:
+        add("session_id = ?", query.session_id)
     if query.after is not None:
         add("seq > ?", query.after)
     if query.before is not None:

@@ -6,6 +6,7 @@ from collections.abc import AsyncIterator, Callable
 from typing import Any
 
 from app.core.approvals import ApproveBody, ManifestChange, ProposalView, RejectBody
+from app.core.learning import LearnReport, learn
 from app.core.model import (
     AgentEntry,
     BackendReport,
@@ -28,6 +29,7 @@ from app.core.notices import Notice
 from app.core.risks import Risk
 from app.core.vault import SecretView, VaultView
 from app.errors import CarboyError, NotFound
+from sidecar.contract import Route
 from sidecar.secret import Secret
 
 ROUTES = "routes:\n- host: index.crates.io\n"
@@ -333,6 +335,22 @@ VAULT = VaultView(
 )
 
 
+def learned(slug: str) -> LearnReport:
+    """What a bottle was refused."""
+    wanted = (
+        ("index.crates.io", "/se/rd/serde", 3),
+        ("g1thub.com", "/login", 2),
+        ("api.anthropic.com", "/v1/files", 1),
+    )
+    refused = [
+        (NOW, {"code": "host_not_allowed", "host": host, "port": 443, "path": path, "method": "GET"})
+        for host, path, times in wanted
+        for _ in range(times)
+    ]
+    private = (NOW, {"code": "private_address", "host": "intranet", "port": 443, "path": "/", "method": "GET"})
+    return learn(slug, [*refused, private], (Route(host="api.anthropic.com"),), ("claude",))
+
+
 class ScriptedTerminal:
     """Shows one screen, then echoes."""
 
@@ -378,6 +396,7 @@ class ScriptedClient:
         self.launch_error: CarboyError | None = None
         self.launch_gate: asyncio.Event | None = None
         self.vault_now = VAULT
+        self.learned_now = learned
         self.notices_now: list[Notice] = []
         self.fail: dict[str, Exception] = {}
         self.warnings: tuple[str, ...] = ()
@@ -517,6 +536,14 @@ class ScriptedClient:
     async def give_secrets(self, slug: str, given: dict[str, Secret]) -> BottleView:
         self.given.append((slug, {name: value.reveal() for name, value in given.items()}))
         return await self._act("give_secrets", slug, missing_secrets=())
+
+    async def learned(self, slug: str) -> LearnReport:
+        return self.learned_now(slug)
+
+    async def save_learned(self, slug: str, hosts: tuple[str, ...], name: str) -> str:
+        self.calls.append(("save_learned", slug, hosts, name))
+        self._raise("save_learned")
+        return f"/home/op/.config/carboy/bottles/{name}.md"
 
     async def notices(self) -> list[Notice]:
         return self.notices_now
