@@ -1,5 +1,5 @@
-"""The proxy's table (performance.md): our sidecar beside mitmproxy as shipped and a direct connection, interleaved in
-one run, medians. All on loopback, TLS on both sides, one process each.
+"""The proxy's table (performance.md): our sidecar beside mitmproxy as shipped, sandbox-runtime's proxy and a direct
+connection, interleaved in one run, medians. All on loopback, TLS on both sides, one process each.
 
     python -m tests.bench.proxy
 """
@@ -19,9 +19,11 @@ from collections.abc import AsyncIterator, Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
+import pytest
 import trustme
 
 from sidecar.contract import Route
+from tests.e2e.packages import installed
 from tests.sidecar.proxy_kit import authority, bottle, pem
 
 NAME = "localhost"
@@ -218,38 +220,64 @@ def _wait_for(port: int) -> None:
     raise RuntimeError("mitmdump did not start")
 
 
+@contextlib.contextmanager
+def sandbox_runtime(folder: Path) -> Iterator[tuple[int, Path] | None]:
+    """Port and authority of the npm package's proxy; None, with the reason said, where it cannot be had."""
+    try:
+        package = installed("sandbox-runtime").parent / "@anthropic-ai/sandbox-runtime"
+    except pytest.skip.Exception as reason:
+        print(f"no comparison with sandbox-runtime: {reason}")
+        yield None
+        return
+    script = Path(__file__).with_name("sandbox_runtime.mjs")
+    process = subprocess.Popen(
+        ["node", script, package, folder / "ca.pem"], stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True
+    )
+    assert process.stdout is not None
+    try:
+        port, _, authority_file = process.stdout.readline().strip().partition(" ")
+        yield int(port), Path(authority_file)
+    finally:
+        process.terminate()
+        process.wait()
+
+
 @contextlib.asynccontextmanager
 async def all_ways() -> AsyncIterator[list[Way]]:
     folder = Path(tempfile.mkdtemp(prefix="cb-bench-"))
     ca = authority()
     try:
-        with processes(folder, ca) as (port, dump):
+        with processes(folder, ca) as (port, dump), sandbox_runtime(folder) as runtime:
             route = Route(host=NAME, ports=(port,), allow_private=True)
             async with bottle(route, extra_ca=(pem(ca),)) as box:
                 direct = ssl.create_default_context(cadata=pem(ca))
                 shipped = ssl.create_default_context(cafile=str(folder / "mitmproxy-ca-cert.pem"))
-                yield [
+                ways = [
                     Way("direct", 0, port, direct),
                     Way("mitmproxy as shipped", dump, port, shipped),
                     Way("carboy sidecar", box.port, port, box.tls()),
                 ]
+                if runtime is not None:
+                    ways.append(Way("sandbox-runtime", runtime[0], port, ssl.create_default_context(cafile=runtime[1])))
+                yield ways
     finally:
         shutil.rmtree(folder, ignore_errors=True)
 
 
 def row(name: str, values: list[float], unit: str, target: str) -> None:
-    ratio = values[2] / values[1] if values[1] else float("nan")
     cells = "".join(f"{value:>14.2f}" for value in values)
-    print(f"{name:<30}{unit:<6}{cells}{ratio:>12.2f}x   {target}")
+    ratios = "".join(f"{values[2] / values[other]:>8.2f}x" for other in (1, 3) if other < len(values))
+    print(f"{name:<26}{unit:<6}{cells}{ratios}   {target}")
 
 
 async def run() -> None:
     async with all_ways() as ways:
-        print(f"{'':<36}{'direct':>14}{'mitmproxy':>14}{'sidecar':>14}{'ratio':>13}   target (to mitmproxy)")
+        heads = "".join(f"{name:>14}" for name in ("direct", "mitmproxy", "sidecar", "sandbox-rt")[: len(ways)])
+        print(f"{'':<32}{heads}   sidecar to mitmproxy, to sandbox-runtime; targets")
         small = await exchange_times(ways, lambda way: way.request(), SMALL, 20)
-        row("small request, p50", [statistics.median(times) for times in small], "ms", "<= 1.0x")
+        row("small request, p50", [statistics.median(times) for times in small], "ms", "<= 1.0x, <= 2.5x")
         posts = await exchange_times(ways, lambda way: way.request(BODY), POSTS, 4)
-        row("POST of 1 MB, p50", [statistics.median(times) for times in posts], "ms", "<= 1.8x")
+        row("POST of 1 MB, p50", [statistics.median(times) for times in posts], "ms", "<= 1.8x, <= 0.2x")
         new = await connection_times(ways, CONNECTIONS)
         row("new connection, p50", [statistics.median(times) for times in new], "ms", "<= 1.0x")
         rates = [[await rate(way, 16, 1.0) for way in ways] for _ in range(3)]

@@ -18,6 +18,7 @@ PINNED = {
     "gemini": "@google/gemini-cli@0.61.0",
     "pi": "@earendil-works/pi-coding-agent@0.87.1",
     "node": "node@22",
+    "sandbox-runtime": "@anthropic-ai/sandbox-runtime@0.0.78",
     "mcp-conformance": "@modelcontextprotocol/conformance@0.1.16",
 }
 
