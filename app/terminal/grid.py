@@ -6,6 +6,7 @@ What moves, scrolls and erases is in `app.terminal.surface`. Knows no escape seq
 from dataclasses import dataclass
 
 from app.terminal import charset
+from app.terminal.reflow import blank, reflow
 from app.terminal.rows import Row, row_of
 from app.terminal.style import DEFAULT, Style
 from app.terminal.surface import DEFAULT_TABS, MAX_COLS, MAX_ROWS, MIN_COLS, MIN_ROWS, Surface, clamp
@@ -238,11 +239,12 @@ class Grid(Surface):
         self.touch_all()
 
     def resize(self, cols: int, rows: int) -> None:
-        """To another size, without reflow: text beyond the right edge is cut, rows go to the history and come back."""
+        """To another size: lines of the main screen are wrapped anew, rows go to the history and come back."""
         cols, rows = clamp(cols, MIN_COLS, MAX_COLS), clamp(rows, MIN_ROWS, MAX_ROWS)
         if cols != self.cols:
-            for row in self.main if self.lines is self.main else self.main + self.lines:
+            for row in self.lines if self.alt else ():
                 row.resize(cols)
+            self._reflow_main(cols)
         self.cols = cols
         moved = self._resize_main(rows)
         if self.alt:
@@ -257,6 +259,23 @@ class Grid(Surface):
         for saved in (self.saved_main, self.saved_alt):
             saved.x, saved.y = min(saved.x, cols - 1), clamp(saved.y, 0, rows - 1)
         self.dirty = set(range(rows))
+
+    def _reflow_main(self, cols: int) -> None:
+        """Give the main screen's lines `cols` columns, in as many rows as there were. Rows that are too many are blank
+        ones below the cursor, then those at the top."""
+        before = self.saved_main.y if self.alt else self.y
+        lines, cursor = reflow(self.main, cols, before)
+        while len(lines) > self.rows and len(lines) - 1 > cursor and (blank(lines[-1]) or not cursor):
+            lines.pop()
+        while len(lines) > self.rows:
+            self.history.push(lines.pop(0))
+            cursor -= 1
+        lines += [Row(cols) for _ in range(self.rows - len(lines))]
+        lines[-1].wrapped = False
+        self.main[:] = lines
+        self.saved_main.y += cursor - before
+        if not self.alt:
+            self.y = cursor
 
     def _resize_main(self, rows: int) -> int:
         """Give the main screen `rows` rows; returns by how many its text moved down."""

@@ -4,6 +4,7 @@ import pytest
 
 from app import __version__
 from app.terminal.emulator import Emulator
+from app.terminal.rows import plain_text
 from app.terminal.style import BOLD, UNDERLINE, UNDERLINE2, Style, apply_sgr, sgr
 
 
@@ -141,6 +142,36 @@ def test_growing_takes_lines_back_and_shrinking_keeps_them() -> None:
     term.resize(20, 8)
     assert [text(term, y) for y in range(8)] == ["3", "4", "5", "6", "7", "8", "9", ""]
     assert term.cursor.y == 7
+
+
+def test_a_narrower_screen_wraps_and_a_wider_one_joins_again() -> None:
+    term = fed("a long line of text\r\nshort\r\n$ ")
+    term.resize(8, 8)
+    assert [text(term, y) for y in range(6)] == ["a long l", "ine of t", "ext", "short", "$", ""]
+    assert term.cursor[:2] == (2, 4)
+    term.resize(20, 5)
+    assert [text(term, y) for y in range(4)] == ["a long line of text", "short", "$", ""]
+    assert term.cursor[:2] == (2, 2)
+
+
+def test_what_a_narrower_screen_has_no_room_for_goes_to_the_history() -> None:
+    term = fed("0123456789\r\nabcdefghij\r\n$ ", cols=10, rows=3)
+    term.resize(5, 3)
+    assert [text(term, y) for y in range(3)] == ["abcde", "fghij", "$"]
+    assert [plain_text(past.line) for past in term.grid.history] == ["01234", "56789"]
+    assert term.cursor[:2] == (2, 2)
+
+
+def test_a_wide_character_is_not_broken_by_a_narrower_screen() -> None:
+    term = fed("ab漢字漢字\r\n$ ", cols=10, rows=4)
+    term.resize(5, 4)
+    assert [text(term, y) for y in range(4)] == ["ab漢", "字漢", "字", "$"]
+
+
+def test_the_line_with_the_cursor_is_left_to_its_program() -> None:
+    term = fed("$ a command that is typed", cols=40, rows=3)
+    term.resize(10, 3)
+    assert [text(term, y) for y in range(3)] == ["$ a comman", "", ""]
 
 
 def test_sizes_are_clamped() -> None:
