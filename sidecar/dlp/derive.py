@@ -29,12 +29,13 @@ _GAP = 80
 
 
 class Derived(NamedTuple):
-    """`data` came out of source text[start:end] by `name`."""
+    """`data` came out of source text[start:end] by `name`; with `decode`, character after character."""
 
     name: str
     start: int
     end: int
     data: bytes
+    decode: Callable[[bytes], bytes] | None = None
 
 
 class TooMuch(Exception):
@@ -90,9 +91,33 @@ def _local(name: str, decode: Callable[[bytes], bytes]) -> Callable[..., Iterato
             piece = text[start:end]
             decoded = decode(piece)
             if decoded and decoded != piece:
-                yield Derived(name, start, end, allowance.take(decoded))
+                yield Derived(name, start, end, allowance.take(decoded), decode)
 
     return expand
+
+
+_ESCAPE = 14
+"""Bytes of the longest escape: `\\u{10FFFF}`, or a surrogate pair."""
+
+
+def source_span(decode: Callable[[bytes], bytes], source: bytes, start: int, end: int) -> tuple[int, int]:
+    """Which part of `source` became decode(source)[start:end]; all of it where that cannot be told."""
+    whole = decode(source)
+
+    def boundary(target: int, *, after: bool) -> int | None:
+        low, high = 0, len(source)
+        while low < high:
+            middle = (low + high) // 2
+            low, high = (low, middle) if len(decode(source[:middle])) >= target else (middle + 1, high)
+        near = range(low, min(len(source), low + _ESCAPE) + 1) if after else range(low, max(-1, low - _ESCAPE), -1)
+        for at in near:
+            size = len(decode(source[:at]))
+            if (size >= target if after else size <= target) and decode(source[:at]) + decode(source[at:]) == whole:
+                return at
+        return None
+
+    first, last = boundary(start, after=False), boundary(end, after=True)
+    return (0, len(source)) if first is None or last is None or first >= last else (first, last)
 
 
 # --- escapes ------------------------------------------------------------------------------------------------------
@@ -335,7 +360,13 @@ def _overlaid(text: bytes, ends: Sequence[int] | None, allowance: Allowance) -> 
             for decode in _TAKEN_OFF:
                 decoded = decode(turned)
                 if decoded != turned:
-                    yield Derived(name, start, end, allowance.take(decoded))
+                    yield Derived(name, start, end, allowance.take(decoded), _through(name, decode))
+
+
+def _through(name: str, decode: Callable[[bytes], bytes]) -> Callable[[bytes], bytes] | None:
+    """Both steps as one that goes character by character, which a reversal does not."""
+    overlay = OVERLAYS[name]
+    return None if name == "reversed" else lambda data: decode(overlay(data))
 
 
 def _overlaid_gzip(text: bytes, ends: Sequence[int] | None, allowance: Allowance) -> Iterator[Derived]:

@@ -19,6 +19,7 @@ from sidecar.dlp.bits import ascii_islands
 from sidecar.dlp.derive import Allowance, Decoder, Derived, TooMuch, decoders
 from sidecar.dlp.financial import financial_rules
 from sidecar.dlp.finding import Finding, Location, Match, Severity, snippet
+from sidecar.dlp.grams import Grams
 from sidecar.dlp.known import KnownSecrets, Pieces
 from sidecar.dlp.matcher import Backend, Hits, Searcher, Spec, Where, backend
 from sidecar.dlp.matcher import Engine as Engines
@@ -38,6 +39,7 @@ PARALLEL = 128 * 1024
 """Texts of this size are worth a second thread: handing over costs 50 µs."""
 
 MAX_FINDINGS = 200
+_EVERY = 10_000
 _CONFIRMED = 256
 _LINE_PARTS = frozenset({"host", "path", "query", "header", "cookie", "trailer"})
 
@@ -176,9 +178,13 @@ class _Work:
     found: dict[tuple[str, str, bytes], Finding] = field(default_factory=dict[tuple[str, str, bytes], Finding])
     limit: str = ""
     seen: set[bytes] = field(default_factory=set[bytes])
+    most: int = MAX_FINDINGS
+    every: bool = False
 
     def add(self, finding: Finding, key: bytes) -> None:
-        if len(self.found) >= MAX_FINDINGS:
+        if self.every:
+            key = b"%s %d" % (finding.view.encode(), finding.start)
+        if len(self.found) >= self.most:
             self.limit = self.limit or "too many findings"
             return
         self.found.setdefault((finding.kind, finding.code, key), replace(finding, location=str(self.where)))
@@ -198,6 +204,11 @@ class Engine:
         return cls(KnownSecrets(config.secrets, compiled.backend), compiled)
 
     @property
+    def grams(self) -> Grams:
+        """What tells that a text ends inside a secret. Built at first use: ask for it on the thread that compiles."""
+        return self._known.grams
+
+    @property
     def unprotected(self) -> tuple[str, ...]:
         """Names of secrets that are too short to be looked for."""
         return self._known.unprotected
@@ -211,14 +222,18 @@ class Engine:
         examples: Severity = "block",
         allowed: Sequence[Match] = (),
         session: Session | None = None,
+        every: bool = False,
     ) -> Scan:
         """What `data` holds. `allowed` values are blanked first; `examples` is the severity of documented examples.
 
         `session` remembers clean bodies of one route, so that an unchanged beginning is not examined again in full.
-        The canary and known secrets are looked for whatever `detectors` says only where `known_secrets` is in it.
+        The canary and known secrets are looked for only where `known_secrets` is in `detectors`. `every`: each place
+        is a finding of its own, also where the same value stands again: for taking all of them out.
         """
         text = masked(data, allowed)
-        work = _Work(where, detectors, examples, Allowance.of(len(text)), Pieces())
+        work = _Work(where, detectors, examples, Allowance.of(len(text)), Pieces(), every=every)
+        if every:
+            work.most = _EVERY
         try:
             self._examine_all(text, work, session)
         except TooMuch as error:
@@ -307,7 +322,7 @@ def _expanded(view: View, decoder: Decoder, ends: list[int] | None, allowance: A
             if not inside:
                 continue
         for part in decoder.expand(view.text[start:stop], inside, allowance):
-            yield Derived(part.name, part.start + start, part.end + start, part.data)
+            yield part._replace(start=part.start + start, end=part.end + start)
 
 
 def _finding(rule: Rule, view: View, start: int, end: int, value: bytes, example: bool, examples: Severity) -> Finding:

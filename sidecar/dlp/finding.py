@@ -56,7 +56,7 @@ class Location:
     `path` and `query` are JSON-free text; `body` may be decoded into parts whose names say how (`body/form:token`).
     """
 
-    part: Literal["host", "path", "query", "header", "cookie", "body", "trailer", "websocket", "flow"]
+    part: Literal["host", "path", "query", "header", "cookie", "body", "trailer", "websocket", "flow", "response"]
     name: str = ""
 
     def __str__(self) -> str:

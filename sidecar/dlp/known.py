@@ -4,11 +4,13 @@ loop, then shared by threads. Reveals secrets to build needles; keeps needles in
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
+from functools import cached_property
 from typing import NamedTuple
 
 import numpy as np
 
 from sidecar.dlp.finding import Detector, Finding, Match, snippet
+from sidecar.dlp.grams import Grams
 from sidecar.dlp.information import dull_prefix
 from sidecar.dlp.matcher import Engine as Backend
 from sidecar.dlp.matcher import Searcher
@@ -77,6 +79,13 @@ class KnownSecrets:
         """Names of secrets that are too short to look for."""
         return tuple(each.name for each in self._known if len(each.value) < LEAST)
 
+    @cached_property
+    def grams(self) -> Grams:
+        """What tells that a text ends inside a secret: for texts that come in pieces."""
+        parts = [encoded.projection for forms in self._encodings for encoded in forms if encoded.name != "raw"]
+        parts += [project(raw)[dull_prefix(raw) :] for raw in self._raw if len(raw) >= WINDOW]
+        return Grams(parts, [raw for raw in self._raw if LEAST <= len(raw) < WINDOW])
+
     def _add(self, index: int, raw: bytes, owners: dict[bytes, list[Owner]]) -> None:
         if len(raw) < WINDOW:
             self._encodings.append(())
@@ -125,14 +134,18 @@ class KnownSecrets:
 
     def _sort(self, pairs: Sequence[tuple[int, int]]) -> _Found:
         found = _Found()
+        last: dict[tuple[int, int], int] = {}
         for word, end in pairs:
             size = len(self._words[word])
             for owner in self._owners[word]:
                 if owner.piece:
                     found.pieces.setdefault(owner.secret, {})[owner.offset] = end
                     continue
-                spans = found.spans.setdefault((owner.secret, owner.encoding), [])
-                if spans and end - size <= spans[-1][1]:
+                key = owner.secret, owner.encoding
+                spans = found.spans.setdefault(key, [])
+                again = owner.offset <= last.get(key, -1)  # it begins anew
+                last[key] = owner.offset
+                if spans and end - size <= spans[-1][1] and not again:
                     spans[-1] = (spans[-1][0], max(end, spans[-1][1]))
                 else:
                     spans.append((end - size, end))

@@ -7,7 +7,7 @@ from bisect import bisect_right
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
-from sidecar.dlp.derive import Derived
+from sidecar.dlp.derive import Derived, source_span
 
 _DEPTH = 200
 """Nesting of JSON that is read by the careful reader; deeper documents are scanned as text."""
@@ -22,7 +22,7 @@ class View:
     parent: "View | None" = None
     base: int = 0
     starts: tuple[int, ...] = ()
-    origins: tuple[tuple[str, int, int], ...] = ()
+    origins: tuple[Derived, ...] = ()
     turned: bool = False
 
     def stretches(self) -> Iterator[tuple[int, int]]:
@@ -40,10 +40,20 @@ class View:
             return self.name, self.base + start, self.base + end
         first = max(0, bisect_right(self.starts, start) - 1)
         last = max(first, bisect_right(self.starts, max(start, end - 1)) - 1)
-        label, low, _ = self.origins[first]
-        high = self.origins[last][2]
+        low, _ = self._source(first, start, end)
+        _, high = self._source(last, start, end)
         chain, low, high = self.parent.locate(low, high)
-        return f"{chain}>{label}", low, high
+        return f"{chain}>{self.origins[first].name}", low, high
+
+    def _source(self, place: int, start: int, end: int) -> tuple[int, int]:
+        """What of one stretch's origin gave text[start:end]."""
+        origin, at = self.origins[place], self.starts[place]
+        size = len(origin.data)
+        if origin.decode is None or self.parent is None:
+            return origin.start, origin.end
+        source = self.parent.text[origin.start : origin.end]
+        low, high = source_span(origin.decode, source, max(0, start - at), min(size, end - at))
+        return origin.start + low, origin.start + high
 
 
 def derived(parent: View, parts: Sequence[Derived], *, turned: bool = False) -> View:
@@ -54,5 +64,4 @@ def derived(parent: View, parts: Sequence[Derived], *, turned: bool = False) -> 
         starts.append(at)
         at += len(part.data) + 1
     text = b"\n".join(part.data for part in parts)
-    origins = tuple((part.name, part.start, part.end) for part in parts)
-    return View("derived", text, parent, 0, tuple(starts), origins, turned)
+    return View("derived", text, parent, 0, tuple(starts), tuple(parts), turned)
