@@ -103,6 +103,10 @@ class Books:
     def check(self, need: Need) -> Verdict:
         return self.ledger.check(need)
 
+    def closed(self, provider: str | None) -> Verdict | None:
+        """Why nothing leaves any more: of this provider, or of any host."""
+        return self.ledger.closed(None) or (self.ledger.closed(provider) if provider is not None else None)
+
     def _wake(self) -> None:
         self._changed.set()
         self._changed = asyncio.Event()
@@ -237,6 +241,7 @@ class Books:
             service_tier=usage.service_tier,
             stop_reason=usage.stop_reason,
             response_id=usage.response_id,
+            tool_calls=usage.tool_calls,
             billable=usage.billable,
             complete=usage.complete,
             estimated=usage.estimated,

@@ -23,6 +23,7 @@ def settle(tally: Tally, facts: RequestFacts, learned: Calibration, flags: froze
         response_id=tally.response_id,
         service_tier=tally.service_tier,
         also=tally.also,
+        tool_calls=tally.tool_calls,
         complete=complete and (tally.ended or whole),
         flags=_flags(flags, tally),
     )

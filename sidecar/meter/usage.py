@@ -37,6 +37,8 @@ class Usage:
     reasoning: int = 0
     """How much of `output` was reasoning, where it is said."""
     web_searches: int = 0
+    tool_calls: int = 0
+    """Tools that the model asked for."""
     cost_usd: Decimal | None = None
     """What the provider itself says that it charges (OpenRouter); None if it does not say."""
     service_tier: str = ""

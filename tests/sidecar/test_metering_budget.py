@@ -1,15 +1,26 @@
 """Budgets held by a real sidecar alone: what it was granted leaves, and nothing else."""
 
 import asyncio
+import os
 import random
+from pathlib import Path
 from typing import Any
 
 import httpx
 import orjson
 import pytest
+from mitmproxy.test import tflow
 
 from sidecar.allowance import Allowance, Cutoff, Lease, LeaseNote, Rate
+from sidecar.contract import Policy
 from sidecar.control import RemoteError
+from sidecar.egress.addons.journal import Journal
+from sidecar.egress.addons.metering import Metering
+from sidecar.egress.books import Books, Call
+from sidecar.egress.exchange import exchange_of
+from sidecar.egress.policy import CompiledPolicy
+from sidecar.egress.state import State
+from sidecar.spool import SpoolWriter
 from sidecar.tasks import spawn
 from tests.conftest import until
 from tests.sidecar.meter.meter_forms import anthropic_sse
@@ -208,6 +219,23 @@ async def test_the_operator_s_cutoff_ends_what_is_under_way_if_he_says_so():
         (row,) = usages(box)
         assert (row.estimated, row.complete, row.fault) == (True, False, None)
         go.set()
+
+
+@pytest.mark.parametrize("scope", ["metered", "all"])
+async def test_what_was_held_for_another_check_is_looked_at_again_before_it_leaves(tmp_path: Path, scope: str):
+    spool = SpoolWriter(os.open(tmp_path, os.O_RDONLY | os.O_DIRECTORY))
+    state = State("test", CompiledPolicy.compile(Policy()), spool)
+    books = Books(spool, lambda *_: None)
+    books.grant(allowance(tokens(None)))
+    metering = Metering(books, Journal(state))
+    flow, other = tflow.tflow(), tflow.tflow()
+    exchange_of(flow).call = Call("r", PROVIDER, HOST, "POST", "/v1/messages", "call")
+    books.grant(allowance(tokens(None), version=2, cutoff=Cutoff.model_validate({"scope": scope})))
+    for one in (flow, other):
+        metering.request(one)
+    refused = [exchange_of(one).refusal for one in (flow, other)]
+    assert [one.code if one else "" for one in refused] == ["budget_cutoff", "budget_cutoff" if scope == "all" else ""]
+    spool.close()
 
 
 async def test_dollars():

@@ -42,10 +42,9 @@ class Budget:
             return
         target = flow.request.data.path.decode("latin-1")
         provider = self._state.metered.provider_of(exchange.host, target)
-        ledger = self._books.ledger
-        closed = ledger.closed(None) or (ledger.closed(provider) if provider is not None else None)
+        closed = self._books.closed(provider)
         if closed is not None:
-            _refuse(flow, closed)
+            refuse(flow, closed.code, closed.reason)
         elif provider is not None:
             exchange.call = self._call(flow, exchange, provider, target)
 
@@ -64,7 +63,7 @@ class Budget:
             elif socket:
                 return self._hold(flow, call, reserve=False)
             elif not verdict.wait and not verdict.hold:
-                _refuse(flow, verdict)
+                refuse(flow, verdict.code, verdict.reason)
             return None
         body = flow.request.raw_content or b""
         if len(body) >= BESIDE:
@@ -88,7 +87,7 @@ class Budget:
         """Wait for as long as the verdict says that waiting may help."""
         verdict = await self.hold(flow, call)
         if verdict.code:
-            _refuse(flow, verdict)
+            refuse(flow, verdict.code, verdict.reason)
         elif reserve:
             self._books.reserve(call)
 
@@ -140,7 +139,3 @@ def decoded(encoding: str, body: bytes) -> bytes:
     with contextlib.suppress(Undecodable):
         pieces += Decoder(encoding).feed(body)
     return b"".join(pieces)
-
-
-def _refuse(flow: HTTPFlow, verdict: Verdict) -> None:
-    refuse(flow, verdict.code, verdict.reason)

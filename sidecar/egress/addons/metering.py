@@ -31,7 +31,12 @@ class Metering:
 
     def request(self, flow: HTTPFlow) -> None:
         """The last thing before it leaves."""
-        call = exchange_of(flow).call
+        exchange = exchange_of(flow)
+        call = exchange.call
+        closed = self._books.closed(call.provider if call is not None else None) if not exchange.local else None
+        if closed is not None:  # while it was held for something else
+            refuse(flow, closed.code, closed.reason)
+            return
         if call is None:
             return
         _accept_readable(flow.request.headers)

@@ -85,8 +85,7 @@ class Sockets:
         talk = exchange.socket
         if not isinstance(talk, Conversation):
             return None
-        ledger = self._books.ledger
-        closed = ledger.closed(None) or ledger.closed(talk.upgrade.provider)
+        closed = self._books.closed(talk.upgrade.provider)
         facts = request_of(exchange.message)
         if closed is not None:
             _refuse(exchange, closed)

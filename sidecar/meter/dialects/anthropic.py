@@ -51,6 +51,8 @@ class Anthropic(Tally):
 
     def _block(self, block: Tree) -> None:
         kind = block.get("type")
+        if kind in ("tool_use", "server_tool_use", "mcp_tool_use"):
+            self.tool_calls += 1
         if kind in ("thinking", "redacted_thinking"):
             self.hidden = True
         if kind == "compaction":

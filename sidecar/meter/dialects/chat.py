@@ -40,5 +40,6 @@ class Chat(Tally):
             self.text.add(message.get(name))
         for call in items(message.get("tool_calls")):
             function = tree(tree(call).get("function"))
+            self.tool_calls += bool(text_of(function.get("name")))  # later pieces of it have none
             self.text.add(function.get("name"))
             self.text.add(function.get("arguments"))

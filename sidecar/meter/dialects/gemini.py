@@ -35,5 +35,6 @@ class Gemini(Tally):
             self.text.add(part.get("text"))
             call = tree(part.get("functionCall"))
             if call:
+                self.tool_calls += 1
                 self.text.add(call.get("name"))
                 self.text.add(str(call.get("args")))

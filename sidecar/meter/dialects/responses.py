@@ -31,6 +31,8 @@ class Responses(Tally):
             self.hidden = self.hidden or kind.startswith("response.reasoning")
         elif kind.startswith("response."):
             self.recognised = True
+            if kind == "response.output_item.done" and _is_call(event.get("item")):
+                self.tool_calls += 1
             response = tree(event.get("response"))
             self.say(response.get("model"), response.get("id"))
         elif kind == "error":
@@ -47,6 +49,8 @@ class Responses(Tally):
         self.say(response.get("model"), response.get("id"), reason or status)
         self.service_tier = text_of(response.get("service_tier"), 32) or self.service_tier
         self.background = response.get("background") is True
+        # a stream's last event repeats its items
+        self.tool_calls = max(self.tool_calls, sum(map(_is_call, items(response.get("output")))))
         usage = openai(tree(response.get("usage")))
         if not usage.said and not self.text.characters:
             self._texts(response)
@@ -63,3 +67,7 @@ class Responses(Tally):
                 self.text.add(item.get(name))
             for part in items(item.get("content")) + items(item.get("summary")):
                 self.text.add(tree(part).get("text"))
+
+
+def _is_call(item: object) -> bool:
+    return text_of(tree(item).get("type")).endswith("_call")

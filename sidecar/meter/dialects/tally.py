@@ -35,6 +35,8 @@ class Tally:
         """The event being seen was cut off: its usage may lack half its members."""
         self.recognised = False
         self.background = False
+        self.tool_calls = 0
+        """Tools that the model asked for, its provider's own included."""
         self.error: Tree | None = None
         self.also: tuple[Usage, ...] = ()
 
