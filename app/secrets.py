@@ -16,7 +16,7 @@ from sidecar.secret import Secret
 SERVICE = "carboy"
 ANSWER_SECONDS = 5.0
 """A keyring that waits for a dialog on a screen nobody sees must not hang a launch."""
-type Source = Literal["keyring", "environment", "request", "missing"]
+type Source = Literal["keyring", "environment", "request", "login", "missing"]
 
 STORE_SECONDS = 60.0
 """Storing may wait for the person who unlocks it."""

@@ -257,6 +257,7 @@ class Launch:
                 rows=request.rows,
                 cols=request.cols,
                 command=request.command,
+                login=plan.login,
             )
         )
         skills = skill_files(self._paths, plan.manifest, plan.provider.skills_folder(HOME))

@@ -47,6 +47,8 @@ class Plan:
     repos: tuple[Repository, ...] = ()
     forge_tokens: Mapping[str, Secret] = field(default_factory=dict[str, Secret])
     """What deploy keys are made with: for the controller alone."""
+    login: Mapping[str, str] = field(default_factory=dict[str, str])
+    """Facts of the host's login that the agent uses; its token is among `secrets`."""
 
 
 @dataclass(frozen=True)

@@ -27,7 +27,7 @@ from app.core.repositories import Repository, made, needed_secrets, repositories
 from app.core.schema import Manifest, Mask, Settings
 from app.errors import CarboyError
 from app.paths import Paths
-from app.providers.base import Credential, Found, Picked, Provider, pick, with_auth
+from app.providers.base import Credential, Found, HostLogin, Picked, Provider, pick, with_auth
 from app.providers.registry import provider as provider_named
 from app.secrets import Located, locate
 from sidecar.contract import Policy, Route
@@ -56,6 +56,7 @@ class Reading:
     env: plans.Environment = field(default_factory=lambda: plans.Environment({}, {}, {}, (), ()))
     uses: dict[str, str] = field(default_factory=dict[str, str])
     located: dict[str, Located] = field(default_factory=dict[str, Located])
+    login: HostLogin | None = None
     confirm: dict[str, str] = field(default_factory=dict[str, str])
     repos: tuple[Repository, ...] = ()
     problems: list[CarboyError] = field(default_factory=list[CarboyError])
@@ -105,6 +106,7 @@ async def make_plan(
             name: _value(reading, name) for name in (each.token_ref for each in reading.repos if each.deploys)
         },
         masks=reading.masks,
+        login=reading.login.facts if reading.login is not None else {},
         notes=plans.posture(reading.settings, report),
     )
 
@@ -209,6 +211,10 @@ def _read_provider(reading: Reading, request: LaunchRequest) -> None:
     repos = needed_secrets(reading.repos)
     names = {one.token_ref for one in reading.alternatives} | set(plans.needed(routes, (), reading.env)) | set(repos)
     reading.located = locate(sorted(names), typed=request.secrets, environment=request.env)
+    with _collect(reading):
+        reading.login = provider.host_login(manifest, os.environ)
+    if reading.login is not None:
+        reading.located[reading.login.token_ref] = Located("login", reading.login.token)
     available = [name for name, found in reading.located.items() if found.source != "missing"]
     reading.picked = pick(reading.alternatives, available)
     reading.problems += [plans.missing_secret(names, "the agent") for names in reading.picked.missing]

@@ -19,6 +19,8 @@ from app.controller.backends import Backends
 from app.controller.deploykeys import DeployKeys
 from app.controller.health import Stall, last_sign
 from app.controller.launcher import Launch, Progress
+from app.controller.logins import Logins
+from app.controller.outbound import Outbound
 from app.controller.plan import Plan
 from app.controller.preflight import make_plan
 from app.controller.session import OnChange, Session
@@ -67,6 +69,7 @@ class Sessions:
         self._deploy_keys = DeployKeys(paths, self._upstream)
         self._sessions: dict[str, Session] = {}
         self._watching: dict[str, asyncio.Task[None]] = {}
+        self._logins = Logins(Outbound(paths))
         self.planned: Callable[[Session], Awaitable[None]] = _nothing
         """Awaited with each session before anything of it is made; what it raises ends the launch."""
         self.on_sidecar: Callable[[str], None] = lambda _: None
@@ -109,6 +112,8 @@ class Sessions:
         for content in request.confirm:
             await asyncio.to_thread(manifests.confirm, self._paths, content)
         try:
+            if plan.provider is not None:  # what cannot be renewed ends the launch before anything is made
+                await self._logins.fresh(plan.provider, plan.manifest)
             await self.planned(session)
             await launch.run()
         except BaseException:
@@ -270,7 +275,7 @@ class Sessions:
             await session.supervisor.call("ack", {"upto": position.segment})
 
         self._spools.watch(session.slug, session.id, session.spool_folder, ack)
-        return Supervisor(session, self._zygote, self._upstream, heard)
+        return Supervisor(session, self._zygote, self._upstream, heard, self._logins.values)
 
     async def _upstream(self) -> UpstreamSettings:
         return (await asyncio.to_thread(load_settings, self._paths)).upstream()
@@ -309,6 +314,7 @@ class Sessions:
         waits: list[asyncio.Task[Any]] = [
             spawn(session.box.wait(), name=f"agent {session.slug}", on_error=lambda _: None)
         ]
+        renewing = spawn(self._logins.keep_fresh(session), name=f"login {session.slug}")
         holder = session.record.holder
         if holder is not None:
             waits.append(spawn(wait_end(holder.identity), name=f"holder {session.slug}"))
@@ -316,7 +322,7 @@ class Sessions:
             await asyncio.wait(waits, return_when=asyncio.FIRST_COMPLETED)
         finally:
             stall.close()
-            await cancel_and_wait(*waits)
+            await cancel_and_wait(*waits, renewing)
         ended = _result(waits[0]) or await asyncio.to_thread(endings.read_exit, session.state_folder)
         await self._finish(session, ended)
 

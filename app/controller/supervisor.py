@@ -38,12 +38,17 @@ LOG = "sidecar.log"
 
 type Upstream = Callable[[], Awaitable[UpstreamSettings]]
 type Notes = Callable[[str, dict[str, Any]], None]
+type LoginsOf = Callable[[Session], Awaitable[Mapping[str, secrets.Secret]]]
+"""The secrets of a session that are logins of this host, as they are now."""
 
 
 class Supervisor:
     """One sidecar. `start` or `adopt`, then it is watched until `stop`."""
 
-    def __init__(self, session: Session, zygote: Zygote, upstream: Upstream, notes: Notes) -> None:
+    def __init__(
+        self, session: Session, zygote: Zygote, upstream: Upstream, notes: Notes, logins: LoginsOf | None = None
+    ) -> None:
+        self._logins = logins
         self._session = session
         self._zygote = zygote
         self._upstream = upstream
@@ -129,8 +134,12 @@ class Supervisor:
     async def _secrets(self) -> tuple[dict[str, secrets.Secret], tuple[str, ...]]:
         """What this bottle's secrets are now, and the names of those that are nowhere."""
         session = self._session
+        logins = await self._logins(session) if self._logins is not None else {}
         located = await asyncio.to_thread(
-            secrets.locate, session.record.secrets, typed=session.typed, environment=session.environment
+            secrets.locate,
+            session.record.secrets,
+            typed={**session.typed, **logins},
+            environment=session.environment,
         )
         values = {name: found.value for name, found in located.items() if found.value is not None}
         return values, tuple(sorted(set(located) - set(values)))

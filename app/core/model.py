@@ -173,7 +173,7 @@ class SecretNeed(Snapshot):
 
     name: str
     used_by: str
-    source: Literal["keyring", "environment", "request", "missing"]
+    source: Literal["keyring", "environment", "request", "login", "missing"]
 
 
 class Preflight(Snapshot):

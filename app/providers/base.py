@@ -14,7 +14,9 @@ from app.backends.base import Command, FileIn, Mount
 from app.core.schema import Manifest
 from app.errors import ConfigError
 from app.providers.conversation import Reader
-from sidecar.contract import HeaderScheme, Route, RouteAuth, RouteMatch
+from sidecar.allowance import Metered
+from sidecar.contract import HeaderScheme, Route, RouteAuth
+from sidecar.secret import Secret
 
 LAST = "last"
 """As `LaunchContext.resume`: the newest conversation of this home, whatever its id."""
@@ -85,6 +87,8 @@ class LaunchContext:
     cols: int = 80
     command: tuple[str, ...] = ()
     """What the operator wrote after `--`: run instead of the agent's own command line."""
+    login: Mapping[str, str] = field(default_factory=dict[str, str])
+    """Facts of the host's login (`HostLogin.facts`)."""
     resume: str | None = None
     """Go on with a conversation of this home: its id, or `LAST`. None begins a new one."""
 
@@ -99,13 +103,25 @@ class Prepared:
 
 
 @dataclass(frozen=True)
-class Metered:
-    """Requests whose answers cost tokens. `provider` is whose budget pays them."""
+class HostLogin:
+    """A login that the CLI itself has on this host. The sidecar alone gets the token; `facts` may stand in a bottle."""
 
-    provider: str
+    token_ref: str
+    token: Secret
+    expires_at: float = 0.0
+    """Unix time; 0 where the token does not say."""
+    facts: Mapping[str, str] = field(default_factory=dict[str, str])
+
+
+@dataclass(frozen=True)
+class Renewal:
+    """One POST that gets a fresh token for a login; `keep` writes down what came back, as the CLI itself would, and
+    raises ValueError where that is no login."""
+
     host: str
-    matches: tuple[RouteMatch, ...]
-    port: int = 443
+    path: str
+    body: Secret
+    keep: Callable[[bytes], None]
 
 
 @dataclass(frozen=True)
@@ -126,6 +142,8 @@ class Provider(ABC):
     title: str
     tested_versions: str = ""
     install_hint: str = ""
+    login_hint: str = ""
+    """What gets a login of its own on this host."""
     settings_keys: frozenset[str] = frozenset()
     """Keys of `agent_provider.settings` that only this provider understands."""
 
@@ -155,6 +173,19 @@ class Provider(ABC):
         Several for one host are alternatives: `pick` chooses by what exists.
         """
 
+    def host_login(self, manifest: Manifest, environ: Mapping[str, str]) -> HostLogin | None:
+        """The host's login, where the manifest asks to forward it. Reads files. Raises CarboyError where there is none.
+
+        It is the credential whose `token_ref` it names.
+        """
+        del manifest, environ
+        return None
+
+    def renewal(self, environ: Mapping[str, str]) -> Renewal | None:
+        """How the host's login is renewed; None where that cannot be done. Reads files."""
+        del environ
+        return None
+
     @abstractmethod
     def routes(self, manifest: Manifest) -> tuple[Route, ...]:
         """Its own egress routes. They win over a manifest route for the same host, and default to `redact`.
@@ -171,10 +202,9 @@ class Provider(ABC):
         return None
 
     def metered(self, manifest: Manifest) -> tuple[Metered, ...]:
-        """Requests that cost: unless a provider says it more narrowly, all that its routes let it send."""
+        """Requests that cost: all paths to which its routes let it post, or the whole host where a path is a regex."""
         return tuple(
-            Metered(self.name, route.host, tuple(match for match in route.matches if "POST" in match.methods))
-            for route in self.routes(manifest)
+            Metered(provider=self.name, host=route.host, paths=_posted(route)) for route in self.routes(manifest)
         )
 
     def models(self, manifest: Manifest) -> tuple[str, ...]:
@@ -198,6 +228,11 @@ class Provider(ABC):
         """Reads what it wrote down in `home`, a bottle's home folder on the host; None if it keeps no record."""
         del home
         return None
+
+
+def _posted(route: Route) -> tuple[str, ...]:
+    paths = [path for match in route.matches if "POST" in match.methods for path in match.paths]
+    return () if any(path.type == "regex" for path in paths) else tuple(path.value for path in paths)
 
 
 @dataclass(frozen=True)

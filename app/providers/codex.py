@@ -11,8 +11,8 @@ from pathlib import Path
 from app.backends.base import FileIn
 from app.core.schema import Manifest
 from app.errors import ConfigError
-from app.providers import mcp
-from app.providers.base import LAST, Credential, Found, LaunchContext, Prepared, Provider
+from app.providers import chatgpt, mcp
+from app.providers.base import LAST, Credential, Found, HostLogin, LaunchContext, Prepared, Provider, Renewal
 from app.providers.conversation import Reader
 from app.providers.formats import CodexFormat
 from app.providers.locate import Recipe, locate
@@ -30,20 +30,21 @@ that a request was refused; the others call hosts that are not the model's."""
 
 
 class CodexProvider(Provider):
-    """Codex by API key."""
+    """Codex by API key, or by the ChatGPT login that it has on this host."""
 
     name = "codex"
     title = "Codex"
     tested_versions = ">=0.169,<1"
     install_hint = INSTALL
+    login_hint = chatgpt.LOG_IN
     settings_keys = frozenset({"transport", "effort"})
 
     def check(self, manifest: Manifest) -> None:
         super().check(manifest)
-        if manifest.bottle.agent_provider.forward_host_credentials:
+        if _forwards(manifest) and manifest.bottle.agent_provider.auth_token:
             raise ConfigError(
-                "the host's ChatGPT login is not forwarded yet",
-                "Take forward_host_credentials out, and give an API key as OPENAI_API_KEY",
+                "forward_host_credentials and auth_token are two ways to sign in",
+                "Keep one of them",
                 key="agent_provider.forward_host_credentials",
             )
         if _setting(manifest, "transport", "websocket") not in TRANSPORTS:
@@ -58,16 +59,30 @@ class CodexProvider(Provider):
 
     def credentials(self, manifest: Manifest) -> tuple[Credential, ...]:
         self.check(manifest)
+        if _forwards(manifest):
+            return (Credential(chatgpt.LOGIN, "", chatgpt.HOST, "authorization", scheme="Bearer"),)
         return (OPENAI.credential(manifest.bottle.agent_provider.auth_token),)
+
+    def host_login(self, manifest: Manifest, environ: Mapping[str, str]) -> HostLogin | None:
+        return chatgpt.login(environ) if _forwards(manifest) else None
+
+    def renewal(self, environ: Mapping[str, str]) -> Renewal | None:
+        return chatgpt.renewal(environ)
 
     def routes(self, manifest: Manifest) -> tuple[Route, ...]:
         self.check(manifest)
-        return (OPENAI.route,)
+        return (chatgpt.ROUTE if _forwards(manifest) else OPENAI.route,)
 
     def prepare(self, context: LaunchContext) -> Prepared:
-        env = placeholder_env(context, self.credentials(context.manifest))
-        config = FileIn(f"{context.home}/.codex/config.toml", _toml(_config(context)).encode(), 0o600)
-        return Prepared(command(context, RECIPE.program, _arguments(context)), (config,), env)
+        folder = f"{context.home}/.codex"
+        files = [FileIn(f"{folder}/config.toml", _toml(_config(context)).encode(), 0o600)]
+        env = dict[str, str]()
+        if _forwards(context.manifest):
+            given = chatgpt.stand_in(context.login, context.placeholders[chatgpt.LOGIN])
+            files.append(FileIn(f"{folder}/auth.json", given, 0o600))
+        else:
+            env = placeholder_env(context, self.credentials(context.manifest))
+        return Prepared(command(context, RECIPE.program, _arguments(context)), tuple(files), env)
 
     def skills_folder(self, home: str) -> str | None:
         return f"{home}/.codex/skills"
@@ -86,6 +101,10 @@ RECIPE = Recipe(
     native="{package}-{platform}/vendor/{triple}/bin/{program}",
     marker="codex-package.json",
 )
+
+
+def _forwards(manifest: Manifest) -> bool:
+    return manifest.bottle.agent_provider.forward_host_credentials
 
 
 def _setting(manifest: Manifest, key: str, default: str) -> str:
@@ -132,8 +151,7 @@ def _config(context: LaunchContext) -> Mapping[str, Value]:
         "model_providers": {
             "carboy": {
                 "name": "OpenAI",
-                "base_url": f"https://{OPENAI.host}/v1",
-                "env_key": OPENAI.env,
+                **_signed_in(context.manifest),
                 "wire_api": "responses",
                 "supports_websockets": _setting(context.manifest, "transport", "websocket") == "websocket",
                 "stream_idle_timeout_ms": PATIENCE_MS,  # its own: 300 s
@@ -148,6 +166,13 @@ def _config(context: LaunchContext) -> Mapping[str, Value]:
         "tui": {"show_tooltips": False},
         "mcp_servers": _mcp_servers(context),
     }
+
+
+def _signed_in(manifest: Manifest) -> Mapping[str, Value]:
+    """By a key in the environment; or by the login in `auth.json`, for whose host it knows the address."""
+    if _forwards(manifest):
+        return {"requires_openai_auth": True}
+    return {"base_url": f"https://{OPENAI.host}/v1", "env_key": OPENAI.env}
 
 
 def _mcp_servers(context: LaunchContext) -> Mapping[str, Value]:

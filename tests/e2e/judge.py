@@ -185,11 +185,12 @@ async def assert_memory_is_clean(world: World, real: str, *, known: str) -> None
 
 
 def agents_processes(world: World) -> Iterator[int]:
-    """Processes that have the bottle's placeholder in their environment: the agent and its children."""
-    (value, *_) = placeholders(world)
+    """Processes that have the bottle's canary in their environment: the agent and its children."""
+    (record,) = world.paths.state.glob("bottles/*/session.json")
+    mark = f"{json.loads(record.read_bytes())['canary_name']}=".encode()
     for folder in Path("/proc").glob("[0-9]*"):
         try:
-            if value.encode() in (folder / "environ").read_bytes():
+            if mark in (environment := (folder / "environ").read_bytes()) and b"CARBOY=1" in environment:
                 yield int(folder.name)
         except OSError:
             continue

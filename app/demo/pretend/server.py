@@ -5,11 +5,13 @@ listen anywhere but on loopback, and never call out. What it remembers holds cre
 """
 
 import asyncio
+import gzip
 import ssl
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 
+import zstandard
 from aiohttp import web
 
 from app.demo.pretend.hosts import Vendors
@@ -34,7 +36,8 @@ class PretendServer:
     async def start(self) -> None:
         app = web.Application(client_max_size=MAX_BODY)
         app.router.add_route("*", "/{path:.*}", self._serve)
-        self._runner = web.AppRunner(app, access_log=None, shutdown_timeout=1)
+        # bodies are decoded here: aiohttp knows no zstd without another package
+        self._runner = web.AppRunner(app, access_log=None, shutdown_timeout=1, auto_decompress=False)
         await self._runner.setup()
         site = web.TCPSite(self._runner, "127.0.0.1", 0, ssl_context=self._tls)
         await site.start()
@@ -62,7 +65,8 @@ class PretendServer:
             key = name.lower()
             headers[key] = f"{headers[key]}\n{value}" if key in headers else value
         host = request.host.partition(":")[0]
-        seen = Seen(host, request.method, request.path, request.query_string, headers, await request.read())
+        body = decoded(await request.read(), headers.get("content-encoding", ""))
+        seen = Seen(host, request.method, request.path, request.query_string, headers, body)
         self.seen.append(seen)
         return await self.handlers.get(host, self._echo)(request, seen)
 
@@ -80,6 +84,13 @@ class PretendServer:
             "bytes": len(seen.body),
         }
         return web.json_response(body)
+
+
+def decoded(body: bytes, encoding: str) -> bytes:
+    """A request's body as its client meant it: Codex compresses with zstd where it is logged in."""
+    if encoding == "zstd":
+        return zstandard.ZstdDecompressor().decompressobj().decompress(body)
+    return gzip.decompress(body) if encoding == "gzip" else body
 
 
 @contextmanager
