@@ -78,6 +78,7 @@ class CarboyApp(Working, App[None], inherit_bindings=False):
         self.link: Link = "connecting"
         self.link_text = ""
         self.proposals: tuple[ProposalView, ...] = ()
+        self._greeted = False
         self.notices: tuple[Notice, ...] = ()
         self._told: frozenset[str] | None = None
         self.settings: tuple[Provenance, ...] = ()
@@ -108,7 +109,19 @@ class CarboyApp(Working, App[None], inherit_bindings=False):
 
     def link_changed(self, link: Link, text: str) -> None:
         self.link, self.link_text = link, printable(text, 300)
+        if link == "connected" and not self._greeted:
+            self._greeted = True
+            self.work("look at what happened", self._greet(), group="greet")
         self._to_screens(lambda: LinkChanged(link, self.link_text))
+
+    async def _greet(self) -> None:
+        """A word on what bottles did while no window was open, where they did something."""
+        found = await self.client.away()
+        ended = sum(report.ended_at is not None for report in found.reports)
+        asked = sum(report.open for report in found.reports)
+        if ended or asked:
+            parts = [f"{ended} ended" if ended else "", f"{asked} questions are open" if asked else ""]
+            self.notify(f"{', '.join(filter(None, parts))}. W shows what each did", title="Since you left")
 
     def board_replaced(self) -> None:
         self._entries.clear()
@@ -250,6 +263,11 @@ class CarboyApp(Working, App[None], inherit_bindings=False):
         from app.screens.settings import SettingsScreen
 
         self.push_screen(SettingsScreen())
+
+    def action_away(self) -> None:
+        from app.screens.report import AwayScreen
+
+        self.push_screen(AwayScreen())
 
     def action_notices(self) -> None:
         from app.screens.notices import NoticesScreen

@@ -120,7 +120,7 @@ class Feed:
 
     async def _follow(self, client: Client) -> None:
         started = time.perf_counter()
-        async for event in client.events(since=self.board.last_seq):
+        async for event in client.events(since=self.board.last_seq, here=True):
             await self._take(client, event)
             if time.perf_counter() - started > SLICE:
                 await asyncio.sleep(0)

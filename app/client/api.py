@@ -231,7 +231,9 @@ class Client(OperatorCalls):
     async def audit(self) -> dict[str, Any]:
         return orjson.loads(await self._call("GET", "/v1/audit", timeout=None))
 
-    async def events(self, since: int | None = None, slug: str | None = None) -> AsyncIterator[StreamEvent]:
+    async def events(
+        self, since: int | None = None, slug: str | None = None, *, here: bool = False
+    ) -> AsyncIterator[StreamEvent]:
         """Kept events after `since` (None: from now on), then everything live, without end.
 
         Whatever breaks, it reconnects and resumes: no kept event is lost or comes twice. After each break it yields
@@ -242,7 +244,9 @@ class Client(OperatorCalls):
             try:
                 if seq is None:
                     seq = (await self.status()).last_seq
-                socket = await self._socket("/v1/events", {"since": seq, "slug": slug})
+                socket = await self._socket(
+                    "/v1/events", {"since": seq, "slug": slug, "here": "true" if here else None}
+                )
                 try:
                     if broken:
                         self.on_state("connected")

@@ -8,6 +8,7 @@ from pydantic import BaseModel, TypeAdapter
 
 from app.core.learning import LearnReport
 from app.core.notices import Notice
+from app.core.report import Away, Report
 from app.core.vault import VaultView
 from sidecar.secret import Secret
 
@@ -43,6 +44,15 @@ class OperatorCalls:
     async def try_notices(self) -> list[str]:
         """Send one through every outlet. What went wrong, in words."""
         return list(orjson.loads(await self._call("POST", "/v1/notices/try"))["faults"])
+
+    async def report(self, slug: str, since: float | None = None) -> Report:
+        """What one session did, in whole or since then."""
+        found = await self._call("GET", f"/v1/bottles/{quote(slug, safe='')}/report", query={"since": since})
+        return Report.model_validate_json(found)
+
+    async def away(self, since: float | None = None) -> Away:
+        """What all bottles did since the operator left, or since then."""
+        return Away.model_validate_json(await self._call("GET", "/v1/away", query={"since": since}))
 
     async def learned(self, slug: str) -> LearnReport:
         """What a session was refused, as routes that would allow it."""

@@ -8,9 +8,11 @@ from typing import Annotated
 from aiohttp import web
 from pydantic import Field, field_validator
 
-from app.controller.api import PARTS, answer, body, find, slug_of
+from app.controller.api import PARTS, answer, body, find, query, slug_of
 from app.controller.learning import Learning
 from app.controller.notices import Notices
+from app.controller.reporting import Reporting
+from app.controller.rooms import ReportQuery
 from app.controller.vault import Vault
 from app.core.learning import LearnSave
 from app.core.model import Snapshot
@@ -30,6 +32,7 @@ class Operator:
     vault: Vault
     notices: Notices
     learning: Learning
+    reporting: Reporting
 
 
 class SecretBody(Snapshot):
@@ -110,12 +113,23 @@ async def save_learned(request: web.Request) -> web.Response:
     return answer({"file": await desk(request).learning.save(view, await body(request, LearnSave))})
 
 
+async def report(request: web.Request) -> web.Response:
+    view, asked = await find(request.app[PARTS], slug_of(request)), query(request, ReportQuery)
+    return answer(await desk(request).reporting.report(view, asked.since or 0.0))
+
+
+async def away(request: web.Request) -> web.Response:
+    return answer(await desk(request).reporting.away(query(request, ReportQuery).since))
+
+
 ROUTES: tuple[web.RouteDef, ...] = (
     web.get("/v1/secrets", vault),
     web.post("/v1/secrets", set_secret),
     web.post("/v1/secrets/remove", remove_secret),
     web.get("/v1/bottles/{slug}/learned", learned),
     web.post("/v1/bottles/{slug}/learned", save_learned),
+    web.get("/v1/bottles/{slug}/report", report),
+    web.get("/v1/away", away),
     web.get("/v1/notices", notices),
     web.post("/v1/notices/read", read_notices),
     web.post("/v1/notices/clear", clear_notices),

@@ -93,6 +93,12 @@ class LogQuery(Snapshot):
     text: str | None = Field(default=None, max_length=500)
 
 
+class ReportQuery(Snapshot):
+    since: float | None = Field(default=None, ge=0)
+
+
 class EventsQuery(Snapshot):
     since: int | None = Field(default=None, ge=0)
     slug: str | None = Field(default=None, pattern=SLUG_PATTERN)
+    here: bool = False
+    """An operator looks at it for as long as it is open."""

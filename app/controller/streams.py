@@ -5,6 +5,7 @@ import asyncio
 import contextlib
 import logging
 import time
+from contextlib import nullcontext
 from typing import Any
 
 import orjson
@@ -145,7 +146,9 @@ async def events(request: web.Request) -> web.WebSocketResponse:
     socket = web.WebSocketResponse(heartbeat=HEARTBEAT, max_msg_size=1024, compress=False)
     await socket.prepare(request)
     request.app[SOCKETS].add(socket)
-    with request.app[PARTS].bus.subscribe(asked.since, asked.slug) as subscription:
+    parts = request.app[PARTS]
+    watched = parts.operator.reporting.presence if asked.here and parts.operator is not None else nullcontext()
+    with watched, parts.bus.subscribe(asked.since, asked.slug) as subscription:
         sender = spawn(_send_events(socket, subscription), name="events to a client", on_error=_quiet)
         try:
             async for _ in socket:

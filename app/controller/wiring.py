@@ -18,7 +18,9 @@ from app.controller.learning import Learning
 from app.controller.notices import Notices
 from app.controller.operator_api import Operator
 from app.controller.outlets import Outlets
+from app.controller.presence import Presence
 from app.controller.proposals import Proposals
+from app.controller.reporting import Reporting
 from app.controller.server import Activity, Server
 from app.controller.session import Session
 from app.controller.sessions import Sessions
@@ -97,7 +99,8 @@ async def wire(paths: Paths, stack: AsyncExitStack, stop: Callable[[], None]) ->
     await proposals.start()
     watcher = await _watch(paths, bus, stack, warnings)
     activity = Activity()
-    operator = Operator(vault, notices, Learning(paths, store, audit, sessions))
+    reporting = Reporting(paths, store, sessions, Presence(paths.state))
+    operator = Operator(vault, notices, Learning(paths, store, audit, sessions), reporting)
     parts = Parts(
         paths, store, bus, audit, sessions, lambda: diagnose(sessions.reports), stop,
         warnings=warnings, proposals=proposals, operator=operator, looked_at=watcher.add_project,

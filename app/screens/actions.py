@@ -97,6 +97,15 @@ class BottleActions(Working):
         view = self.view
         self.carboy.push_screen(EgressScreen(view.slug if view else ""))
 
+    def action_report(self) -> None:
+        from app.screens.report import ReportScreen
+
+        view = self.view
+        if view is None:
+            self.carboy.notify("There is no bottle under the cursor", severity="warning")
+        else:
+            self.carboy.push_screen(ReportScreen(view.slug))
+
     def action_learn(self) -> None:
         from app.screens.learn import LearnScreen
 

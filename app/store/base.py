@@ -144,6 +144,14 @@ class Store(ABC):
         """How many ended requests of this session there are, by decision."""
 
     @abstractmethod
+    async def refusals(self, session_id: str, since: float) -> list[tuple[str, str, int]]:
+        """What this session was refused since then: host, code and how often; the most frequent first, bounded."""
+
+    @abstractmethod
+    async def orders(self, session_id: str, since: float) -> list[AuditRow]:
+        """Audit rows about this session since then, the newest hundred, in order."""
+
+    @abstractmethod
     async def save_session(self, view: BottleView) -> None:
         """Remember a session as it is now, by its session id."""
 

@@ -3,6 +3,7 @@
 
 import sqlite3
 from collections.abc import Sequence
+from typing import Any
 
 from app.core.notices import Notice
 from app.store.base import SecretName
@@ -57,3 +58,21 @@ def read_notices(db: sqlite3.Connection, upto: int) -> None:
 
 def clear_notices(db: sqlite3.Connection) -> None:
     db.execute("DELETE FROM notices")
+
+
+def refusals(db: sqlite3.Connection, session_id: str, since: float) -> list[tuple[str, str, int]]:
+    sql = (
+        "SELECT host, coalesce(json_extract(payload, '$.code'), ''),"
+        " sum(1 + coalesce(json_extract(payload, '$.detail.count'), 0)) AS times"
+        " FROM events WHERE session_id = ? AND at >= ? AND kind = 'egress' AND decision IN ('deny', 'error')"
+        " GROUP BY 1, 2 ORDER BY times DESC, host LIMIT 50"
+    )
+    return [(str(host), str(code), int(times)) for host, code, times in db.execute(sql, (session_id, since))]
+
+
+def orders(db: sqlite3.Connection, session_id: str, since: float) -> list[Any]:
+    sql = (
+        "SELECT number, at, action, actor, slug, session_id, detail, tag FROM audit"
+        " WHERE session_id = ? AND at >= ? ORDER BY number DESC LIMIT 100"
+    )
+    return db.execute(sql, (session_id, since)).fetchall()[::-1]

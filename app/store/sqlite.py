@@ -144,6 +144,13 @@ class SqliteStore(Store):
         )
         return dict(await self._reading(lambda db: db.execute(sql, (session_id,)).fetchall()))
 
+    async def refusals(self, session_id: str, since: float) -> list[tuple[str, str, int]]:
+        return await self._reading(lambda db: desk.refusals(db, session_id, since))
+
+    async def orders(self, session_id: str, since: float) -> list[AuditRow]:
+        rows = await self._reading(lambda db: desk.orders(db, session_id, since))
+        return [_audit_row(*row) for row in rows]
+
     async def save_session(self, view: BottleView) -> None:
         row = (view.session_id, view.slug, view.agent, view.provider, view.state, view.cwd, view.created_at)
         end = (view.ended_at, view.exit_code, view.model_dump_json())

@@ -26,6 +26,7 @@ from app.core.model import (
     StreamEvent,
 )
 from app.core.notices import Notice
+from app.core.report import Away, Changed, Decided, Ordered, Refused, Report
 from app.core.risks import Risk
 from app.core.vault import SecretView, VaultView
 from app.errors import CarboyError, NotFound
@@ -351,6 +352,34 @@ def learned(slug: str) -> LearnReport:
     return learn(slug, [*refused, private], (Route(host="api.anthropic.com"),), ("claude",))
 
 
+def reported(slug: str, **more: Any) -> Report:
+    """What a bottle did."""
+    base: dict[str, Any] = {
+        "slug": slug,
+        "session_id": f"s-{slug}",
+        "label": slug,
+        "agent": "developer",
+        "provider": "claude",
+        "state": "ended",
+        "outcome": "done",
+        "since": NOW - 30_000,
+        "started_at": NOW - 28_000,
+        "ended_at": NOW - 4_000,
+        "seconds": 24_000.0,
+        "exit_code": 0,
+        "allowed": 1204,
+        "refused": 12,
+        "spend": {"requests": 40, "input": 310_000, "output": 12_000, "cost_nano": 3_100_000_000},
+        "refusals": (Refused(host="pastebin.com", code="host_not_allowed", times=9),),
+        "decisions": (
+            Decided(at=NOW - 9000, what="index.crates.io", kind="egress-allow", state="approved", by="op", reason="ok"),
+        ),
+        "orders": (Ordered(at=NOW - 8000, action="freeze", by="operator"),),
+        "changed": Changed(files=("src/retry.py", "tests/test_retry.py"), bytes=4200),
+    }
+    return Report(**(base | more))
+
+
 class ScriptedTerminal:
     """Shows one screen, then echoes."""
 
@@ -396,6 +425,7 @@ class ScriptedClient:
         self.launch_error: CarboyError | None = None
         self.launch_gate: asyncio.Event | None = None
         self.vault_now = VAULT
+        self.away_now = Away(since=0.0, until=NOW)
         self.learned_now = learned
         self.notices_now: list[Notice] = []
         self.fail: dict[str, Exception] = {}
@@ -494,7 +524,9 @@ class ScriptedClient:
     async def log(self, *, slug: str | None = None, before: int | None = None, **_: Any) -> list[StreamEvent]:
         return [item for item in self.history if not slug or item.slug == slug]
 
-    async def events(self, since: int | None = None, slug: str | None = None) -> AsyncIterator[StreamEvent]:
+    async def events(
+        self, since: int | None = None, slug: str | None = None, *, here: bool = False
+    ) -> AsyncIterator[StreamEvent]:
         for event in [item for item in self.history if item.seq > (since or 0)]:
             yield event
         while True:
@@ -544,6 +576,12 @@ class ScriptedClient:
         self.calls.append(("save_learned", slug, hosts, name))
         self._raise("save_learned")
         return f"/home/op/.config/carboy/bottles/{name}.md"
+
+    async def report(self, slug: str, since: float | None = None) -> Report:
+        return reported(slug)
+
+    async def away(self, since: float | None = None) -> Away:
+        return self.away_now
 
     async def notices(self) -> list[Notice]:
         return self.notices_now

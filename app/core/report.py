@@ -1,0 +1,124 @@
+"""What a bottle did while nobody watched, as values and as lines of text. Pure. Texts from bottles are made printable
+where they are drawn."""
+
+from typing import Any
+
+from pydantic import Field
+
+from app.core.model import BottleView, Snapshot
+from app.core.units import count, elapsed, size
+
+
+class Refused(Snapshot):
+    host: str
+    code: str
+    times: int
+
+
+class Decided(Snapshot):
+    """A question of the bottle and its answer; still open where `state` is pending."""
+
+    at: float
+    what: str
+    kind: str
+    state: str
+    by: str = ""
+    reason: str = ""
+    scope: str = ""
+
+
+class Ordered(Snapshot):
+    """Something that was done to it: frozen, stopped, parked, resumed …"""
+
+    at: float
+    action: str
+    by: str = ""
+
+
+class Changed(Snapshot):
+    """Files of its workspace that were written since then, the newest first. `more` were not named; `partial` where the
+    workspace is too large to be looked at in whole."""
+
+    files: tuple[str, ...] = ()
+    more: int = 0
+    bytes: int = 0
+    partial: bool = False
+    known: bool = True
+    """False where there is no workspace to look at."""
+
+
+class Report(Snapshot):
+    """One bottle since `since`."""
+
+    slug: str
+    session_id: str
+    label: str
+    agent: str | None = None
+    provider: str = ""
+    state: str
+    outcome: str
+    since: float
+    started_at: float | None = None
+    ended_at: float | None = None
+    seconds: float = 0.0
+    exit_code: int | None = None
+    error: str = ""
+    allowed: int = 0
+    refused: int = 0
+    spend: dict[str, Any] = Field(default_factory=dict)
+    refusals: tuple[Refused, ...] = ()
+    decisions: tuple[Decided, ...] = ()
+    orders: tuple[Ordered, ...] = ()
+    changed: Changed = Changed()
+
+    @property
+    def open(self) -> int:
+        return sum(item.state == "pending" for item in self.decisions)
+
+
+class Away(Snapshot):
+    """What happened since `since`; the loudest bottles first."""
+
+    since: float
+    until: float
+    reports: tuple[Report, ...] = ()
+
+
+def outcome(view: BottleView) -> str:
+    """How it went, in a few words."""
+    if view.state == "ended":
+        return "done"
+    if view.state in ("failed", "lost"):
+        code = "" if view.exit_code is None else f" (exit code {view.exit_code})"
+        return f"{view.state}{code}"
+    if view.state == "frozen":
+        return "frozen"
+    return "stalled" if view.stalled else view.state
+
+
+def spent(spend: dict[str, Any]) -> str:
+    """Tokens and money in a few words; empty where nothing was counted."""
+    tokens = sum(int(spend.get(name) or 0) for name in ("input", "output", "cache_read", "cache_write"))
+    if not tokens and not spend.get("requests"):
+        return ""
+    money = f", ${int(spend.get('cost_nano') or 0) / 1e9:.2f}" if spend.get("cost_nano") else ""
+    unpriced = ", price unknown in part" if spend.get("unpriced") else ""
+    return f"{count(tokens)} tokens{money}{unpriced}"
+
+
+def summary(report: Report) -> tuple[tuple[str, str], ...]:
+    """Its facts, each a name and a text; empty ones are left out."""
+    files = len(report.changed.files) + report.changed.more
+    written = f"{files} files written, {size(report.changed.bytes)}" if files else "no file written"
+    if not report.changed.known:
+        written = ""
+    asked = f"{len(report.decisions)} questions" + (f", {report.open} still open" if report.open else "")
+    facts = (
+        ("outcome", report.outcome + (f": {report.error}" if report.error else "")),
+        ("ran", elapsed(report.seconds)),
+        ("spent", spent(report.spend)),
+        ("requests", f"{count(report.allowed)} allowed, {count(report.refused)} refused"),
+        ("asked", asked if report.decisions else ""),
+        ("changed", written + (" (not looked at in whole)" if report.changed.partial else "")),
+    )
+    return tuple(fact for fact in facts if fact[1])

@@ -1,0 +1,130 @@
+"""What bottles did: one session's own rows, files by their times alone, and since when the operator was away."""
+
+import os
+import time
+from collections.abc import AsyncIterator
+from pathlib import Path
+
+import pytest
+
+from app.controller import reporting
+from app.controller.audit import Audit
+from app.controller.presence import Presence
+from app.controller.reporting import Reporting, changed
+from app.paths import Paths, private_folder
+from app.store.base import Decided, NewEvent, ProposalRow
+from app.store.sqlite import SqliteStore
+from tests.controller.desk import TestDesk
+from tests.controller.standin import view
+
+
+class Room:
+    def __init__(self, paths: Paths, store: SqliteStore, audit: Audit) -> None:
+        self.paths, self.store, self.audit = paths, store, audit
+        self.presence = Presence(paths.state)
+        self.reporting = Reporting(paths, store, TestDesk(paths), self.presence)
+
+
+@pytest.fixture
+async def room(paths: Paths) -> AsyncIterator[Room]:
+    private_folder(paths.state)
+    store = SqliteStore(paths.database)
+    await store.open()
+    audit = Audit(paths, store)
+    await audit.start()
+    yield Room(paths, store, audit)
+    await audit.close()
+    await store.close()
+
+
+def deny(number: int, host: str, at: float, count: int = 0) -> NewEvent:
+    payload = {"code": "host_not_allowed", "host": host, "detail": {"count": count} if count else {}}
+    return NewEvent(f"e{number}", at, "egress", payload, "deny", host)
+
+
+async def test_one_sessions_own_story(room: Room, tmp_path: Path) -> None:
+    now = time.time()
+    mine = view(
+        "dev", session_id="s1", state="failed", exit_code=2, started_at=now - 100, ended_at=now, cwd=str(tmp_path)
+    )
+    (tmp_path / "new.py").write_text("x")
+    await room.store.add_events("dev", "s1", [deny(1, "a.example", now, 8), deny(2, "b.example", now)])
+    await room.store.add_events("dev", "former", [deny(3, "c.example", now)])
+    for identity, session in (("p-000001", "s1"), ("p-000002", "s1"), ("p-000003", "former")):
+        row = ProposalRow(identity, "dev", session, "egress-allow", "pending", now, {"routes": [{"host": "a.example"}]})
+        await room.store.add_proposal(row)
+    await room.store.decide_proposal("p-000001", Decided("approved", now, "ann", "fine", "session"))
+    await room.audit.record("freeze", slug="dev", session_id="s1")
+    await room.audit.record("freeze", slug="dev", session_id="former")
+    found = await room.reporting.report(mine)
+    assert found.outcome == "failed (exit code 2)"
+    assert [(item.host, item.times) for item in found.refusals] == [("a.example", 9), ("b.example", 1)]
+    assert [(item.state, item.by, item.what) for item in found.decisions] == [
+        ("approved", "ann", "a.example"),
+        ("pending", "", "a.example"),
+    ]
+    assert found.open == 1
+    assert [item.action for item in found.orders] == ["freeze"]
+    assert found.changed.files == ("new.py",)
+    later = await room.reporting.report(mine, now + 50)
+    assert (later.refusals, later.decisions, later.orders, later.changed.files) == ((), (), (), ())
+
+
+def test_files_by_their_times_and_no_link_is_followed(tmp_path: Path) -> None:
+    outside = tmp_path / "outside"
+    outside.mkdir()
+    (outside / "secret").write_text("x")
+    project = tmp_path / "project"
+    (project / "src").mkdir(parents=True)
+    (project / ".git").mkdir()
+    since = time.time() - 100
+    for name in ("src/new.py", "old.py", ".git/index"):
+        (project / name).write_text("abc")
+    os.utime(project / "old.py", (since - 50, since - 50))
+    (project / "link").symlink_to(outside)
+    os.utime(project / "link", (since - 50, since - 50), follow_symlinks=False)
+    found = changed(project, since)
+    assert (found.files, found.bytes, found.partial) == (("src/new.py",), 3, False)
+    assert not changed(tmp_path / "gone", since).known
+    assert not changed(None, since).known
+
+
+def test_a_huge_workspace_is_given_up_and_said_so(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(reporting, "MOST_ENTRIES", 20)
+    for number in range(60):
+        (tmp_path / f"f{number}").touch()
+    found = changed(tmp_path, 0.0)
+    assert found.partial
+    assert len(found.files) == 20
+
+
+def test_names_that_are_no_text(tmp_path: Path) -> None:
+    with open(os.fsencode(tmp_path) + b"/\xff\xfe", "w"):
+        pass
+    (name,) = changed(tmp_path, 0.0).files
+    assert name.encode()
+
+
+async def test_since_the_last_window_was_closed(room: Room) -> None:
+    assert (await room.reporting.away()).since == 0
+    with room.presence:
+        pass
+    left = Presence(room.paths.state).left
+    assert left > 0
+    await room.store.save_session(view("before", session_id="s0", state="ended", ended_at=left - 100))
+    await room.store.save_session(view("during", session_id="s1", state="ended", ended_at=left + 1))
+    await room.store.save_session(view("lives", session_id="s2"))
+    found = await room.reporting.away()
+    assert {item.slug for item in found.reports} == {"during", "lives"}
+    with room.presence, room.presence:
+        assert room.presence.left == left, "being here does not change when one left"
+
+
+def test_an_app_that_was_never_seen_to_leave_counts_from_when_it_came(paths: Paths) -> None:
+    private_folder(paths.state)
+    first = Presence(paths.state)
+    before = time.time()
+    first.__enter__()  # and the controller is killed
+    assert Presence(paths.state).left >= before
+    (paths.state / "presence.json").write_text("{broken")
+    assert Presence(paths.state).left == 0
