@@ -17,7 +17,7 @@ from typing import Any, NoReturn
 import uvloop
 from pydantic import ValidationError
 
-from sidecar import confine
+from sidecar import confine, prepared
 from sidecar.allowance import Allowance
 from sidecar.contract import DecisionBody, Policy, SidecarConfig
 from sidecar.control import Answer, Channel, Listener, serve
@@ -38,8 +38,10 @@ NOTE_SECONDS = 0.01
 
 
 def preload() -> None:
-    """What a zygote does before it forks sidecars: parse the host's trusted authorities once for all."""
+    """What a zygote does before it forks sidecars: parse the host's trusted authorities and compile the rules of the
+    outbound scan, once for all."""
     system_authorities()
+    prepared.prepare()
 
 
 class Sidecar:
@@ -76,7 +78,7 @@ class Sidecar:
                     return self._set_policy(body)
                 case "secrets":
                     secrets = {str(name): Secret(str(value)) for name, value in body.get("secrets", {}).items()}
-                    self._ready().set_secrets(secrets)
+                    await self._ready().set_secrets(secrets)
                     return {}
                 case "ack":
                     self._acknowledge(body)
@@ -254,7 +256,9 @@ def run(sock: socket.socket) -> NoReturn:
 def main() -> NoReturn:
     parser = argparse.ArgumentParser(prog="sidecar", description="Runs one bottle's sidecar on an inherited socket.")
     parser.add_argument("--fd", type=int, required=True, help="descriptor of the control channel")
-    run(socket.socket(fileno=parser.parse_args().fd))
+    fd = parser.parse_args().fd
+    prepared.prepare()
+    run(socket.socket(fileno=fd))
 
 
 if __name__ == "__main__":

@@ -275,6 +275,8 @@ class SidecarConfig(Wire):
     ca_cert_pem: str
     ca_key_pem: Secret
     secrets: dict[str, Secret] = {}
+    sensitive: dict[str, Secret] = {}
+    """Values of the bottle's own environment that may not leave it either (manifest key `sensitive_env`)."""
     placeholders: tuple[Placeholder, ...] = ()
     canary_name: str = ""
     canary: Secret = Secret("")

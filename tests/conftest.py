@@ -12,6 +12,10 @@ from pathlib import Path
 import pytest
 
 from app.paths import Paths
+from sidecar.prepared import VARIABLE
+
+# compiling the rules of the outbound scan takes seconds: once for all tests
+os.environ.setdefault(VARIABLE, str(Path(tempfile.gettempdir()) / f"carboy-test-scans-{os.getuid()}"))
 
 
 @pytest.fixture(autouse=True)

@@ -20,6 +20,7 @@ from app.errors import CarboyError
 from app.processes.identity import ProcessId, identify
 from app.tasks import spawn
 from sidecar.control import Channel
+from sidecar.prepared import VARIABLE
 
 READY_SECONDS = 60.0
 """Imports take half a second; a cold disk on a loaded machine is given much longer."""
@@ -147,7 +148,7 @@ class Zygote:
         with theirs, _open_log(self._log_path) as log:
             process = await asyncio.create_subprocess_exec(
                 sys.executable, "-m", "app.processes.zygote", str(theirs.fileno()),
-                pass_fds=(theirs.fileno(),), cwd=_SOURCE, start_new_session=True, env=_environment(),
+                pass_fds=(theirs.fileno(),), cwd=_SOURCE, start_new_session=True, env=_environment(self._log_folder),
                 stdin=asyncio.subprocess.DEVNULL, stdout=log, stderr=log,
             )  # fmt: skip
         loop = asyncio.get_running_loop()
@@ -235,10 +236,11 @@ class Zygote:
                 answer.set_exception(ZygoteGone())
 
 
-def _environment() -> dict[str, str]:
+def _environment(folder: Path) -> dict[str, str]:
     """What the zygote and so every child gets: no variable of the operator's, since any may be a credential."""
+    scans = {VARIABLE: os.environ.get(VARIABLE) or str(folder / "scans")}
     kept = ("PATH", "HOME", "LANG", "LC_ALL", "TZ", "TMPDIR", "VIRTUAL_ENV", "XDG_RUNTIME_DIR", "LD_LIBRARY_PATH")
-    return {name: os.environ[name] for name in kept if name in os.environ} | {"PYTHONUNBUFFERED": "1"}
+    return {name: os.environ[name] for name in kept if name in os.environ} | scans | {"PYTHONUNBUFFERED": "1"}
 
 
 def last_line(path: Path) -> str:

@@ -160,9 +160,13 @@ class _Search:
         return Hits([(places[index], end) for index, end in hits.pairs], hits.overflow)
 
 
-@cache
 def shapes(name: Backend | None = None) -> Shapes:
-    """Compiled once a process (about a second): call it before the first request, in the zygote."""
+    """Compiled once a process (seconds, unless prepared): call it before the first request, in the zygote."""
+    return _shapes(backend(name).name)
+
+
+@cache
+def _shapes(name: Backend) -> Shapes:
     return Shapes(name)
 
 

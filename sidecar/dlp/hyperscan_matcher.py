@@ -1,10 +1,13 @@
 """Searches by hyperscan (vectorscan on ARM). Owns compiled databases and one scratch space a thread and database.
 
 The scan runs without the interpreter's lock; each hit takes it back for about 0.7 µs, which is why hits are limited.
+Compiling the rules takes seconds, so what was compiled once may be given back: `offer` it before the first search is
+made, `record` to have it. Nothing here reads or writes files.
 """
 
+import hashlib
 import threading
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any, cast
 
 import hyperscan  # pyright: ignore[reportMissingTypeStubs]
@@ -14,6 +17,43 @@ from sidecar.dlp.matcher import Backend, Hits, Searcher, Spec
 _hs: Any = cast(Any, hyperscan)  # the binding has no types
 
 
+_offered: dict[str, bytes] = {}
+_loaded: dict[str, Any] = {}
+_recorded: dict[str, bytes] | None = None
+
+
+def offer(compiled: Mapping[str, bytes]) -> None:
+    """Use these, by the key they were recorded under, in place of compiling. Trusted: it is the rules themselves."""
+    _offered.update(compiled)
+
+
+def record() -> dict[str, bytes]:
+    """What is compiled from now on, by key. For a process without secrets: their needles would be in it as well."""
+    global _recorded
+    _recorded = {} if _recorded is None else _recorded
+    return _recorded
+
+
+def _compiled(expressions: list[bytes], flags: list[int], *, literal: bool) -> Any:
+    key = hashlib.sha256(repr((_hs.__version__, expressions, flags, literal)).encode()).hexdigest()
+    if key in _loaded:
+        return _loaded[key]
+    if (known := _offered.pop(key, None)) is not None:
+        try:
+            database = _loaded[key] = _hs.loadb(known, _hs.HS_MODE_BLOCK)
+            _hs.Scratch(database)  # one that was made for another processor fails here
+        except _hs.error:
+            _loaded.pop(key, None)
+        else:
+            return database
+    database = _hs.Database(mode=_hs.HS_MODE_BLOCK)
+    ids = list(range(len(expressions)))
+    database.compile(expressions=expressions, ids=ids, elements=len(ids), flags=flags, literal=literal)
+    if _recorded is not None:
+        _recorded[key] = _hs.dumpb(database)
+    return database
+
+
 class _Database:
     """One compiled database. Hyperscan forbids two scans with one scratch space at a time."""
 
@@ -21,9 +61,7 @@ class _Database:
         self._empty = not expressions
         if self._empty:
             return
-        self._db: Any = _hs.Database(mode=_hs.HS_MODE_BLOCK)
-        ids = list(range(len(expressions)))
-        self._db.compile(expressions=expressions, ids=ids, elements=len(ids), flags=flags, literal=literal)
+        self._db: Any = _compiled(expressions, flags, literal=literal)
         self._local = threading.local()
 
     def scan(self, text: bytes, limit: int) -> Hits:

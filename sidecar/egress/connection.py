@@ -110,6 +110,8 @@ class Edge(LiveConnectionHandler):
 
     def deadline(self, started: float, last: float) -> float:
         """When to give up, after an accept at `started` and the last sign of life at `last`."""
+        if any(exchange_of(flow).held for flow in self.live.values()):
+            return time.monotonic() + self.limits.stalled_seconds  # the operator takes the time that the policy gives
         if self.live:
             return last + self.limits.stalled_seconds
         return last + self.limits.idle_seconds if self.seen else started + self.limits.head_seconds

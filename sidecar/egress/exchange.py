@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any, Literal, Protocol, cast
 from mitmproxy.http import HTTPFlow, Response
 
 from sidecar.contract import Route
+from sidecar.dlp.finding import Match
 from sidecar.egress.policy import RequestFacts
 from sidecar.egress.reach import Destination
 from sidecar.egress.refusal import Refusal
@@ -114,6 +115,15 @@ class Exchange:
     """They see the answer's body, piece by piece, as the upstream sent it. One that raises ends the flow."""
     edge: "EdgeState | None" = None
     """The connection that it came on."""
+    on_left: Callable[[], object] | None = None
+    """Called when the client goes away while a check of this request waits for somebody."""
+    redacted: bool = False
+    """Something was taken out of it before it left."""
+
+    masks: tuple[Match, ...] = ()
+    """What the scan found: never written down, wherever it stands."""
+    path_hidden: bool = False
+    """Something was found in the path that stands there in disguise: none of it is written down."""
 
 
 def exchange_of(flow: HTTPFlow) -> Exchange:

@@ -71,6 +71,12 @@ class Stream(engine.HttpStream):
     def exchange(self) -> Exchange:
         return exchange_of(self.flow)
 
+    def handle_event(self, event: events.Event) -> Commands:
+        if self._paused and isinstance(event, RequestProtocolError) and self.exchange.on_left is not None:
+            # this layer would only look at it after the check that is being waited for
+            self.exchange.on_left()
+        yield from super().handle_event(event)
+
     def _handle_event(self, event: events.Event) -> Commands:
         edge_of(self.context).touch()
         yield from super()._handle_event(event)

@@ -6,6 +6,7 @@ credentials. One a process, since mitmproxy's layers are wired once.
 
 import asyncio
 import contextlib
+import hashlib
 import logging
 import resource
 import socket
@@ -18,7 +19,8 @@ from OpenSSL import SSL
 from sidecar.allowance import Allowance, Cutoff, Standing
 from sidecar.contract import Policy, SidecarConfig
 from sidecar.egress.addons.budget import Budget
-from sidecar.egress.addons.credentials import Inject, Placeholders
+from sidecar.dlp.needles import Known
+from sidecar.egress.addons.credentials import Inject, Placeholders, TakeOff
 from sidecar.egress.addons.dial import Dial
 from sidecar.egress.addons.gate import Gate
 from sidecar.egress.addons.introspect import Introspect
@@ -28,12 +30,16 @@ from sidecar.egress.addons.sockets import Sockets
 from sidecar.egress.books import Books
 from sidecar.egress.connection import Edge
 from sidecar.egress.exchange import Exchange, exchange_of
+from sidecar.egress.addons.outbound import Outbound
+from sidecar.egress.connection import Edge
+from sidecar.egress.holds import Holds
 from sidecar.egress.limits import DEFAULT, Limits
 from sidecar.egress.metered import MeteredHosts
 from sidecar.egress.names import canonical_host
 from sidecar.egress.policy import CompiledPolicy
 from sidecar.egress.proxy_types import EngineOptions
 from sidecar.egress.reach import READ_LIMIT, Reach
+from sidecar.egress.scanner import Scanner
 from sidecar.egress.state import State
 from sidecar.egress.tls import Leaves, Upstreams
 from sidecar.gitgate.addon import GitGate
@@ -43,6 +49,7 @@ from sidecar.secret import Secret
 from sidecar.spool import SpoolWriter
 from sidecar.supervise.addon import Mcp
 from sidecar.supervise.desk import Desk
+from sidecar.tasks import spawn
 
 log = logging.getLogger(__name__)
 
@@ -80,6 +87,9 @@ class Proxy:
         budget = Budget(self.state, self.books)
         self.sockets = Sockets(self.books, budget)
         self.desk = Desk(spool)
+        self.holds = Holds(self.desk, _hold_key(config))
+        canary = Known(config.canary_name, config.canary, canary=True) if config.canary else None
+        self.scanner = Scanner(config.placeholders, canary, config.sensitive)
         self.reach = Reach(config.upstream)
         self.upstreams = Upstreams(config.upstream.extra_ca)
         self._leaves = Leaves(config.ca_cert_pem, config.ca_key_pem)
@@ -89,6 +99,8 @@ class Proxy:
             Introspect(self.state),
             Gate(self.state),
             budget,
+            TakeOff(),
+            Outbound(self.state, self.scanner, self.holds, self.journal),
             Placeholders(self.state),
             *more_addons,
             Dial(self.reach),
@@ -103,11 +115,16 @@ class Proxy:
         self._upstreams = 0
         self._most_upstreams = _affordable(limits)
         self._server: asyncio.Server | None = None
+        self._compiling: asyncio.Task[None] | None = None
 
     # --- what the control channel does ------------------------------------------------------------------------------
 
     async def listen(self, sock: socket.socket) -> None:
         """Accept on `sock` from now on, and no longer on the one before; connections go on."""
+        if self._compiling is None:  # a thread: not before this process has locked itself in
+            self._compiling = spawn(
+                self.scanner.compile(self.state.secrets), name="compile", on_error=self._not_compiled
+            )
         before = self._server
         sock.setblocking(False)
         self._server = await asyncio.start_server(self._accepted, sock=sock, limit=READ_LIMIT)
@@ -141,7 +158,20 @@ class Proxy:
                 edge.end("the operator has cut it off")
 
     def set_secrets(self, secrets: dict[str, Secret]) -> None:
+    async def set_secrets(self, secrets: dict[str, Secret]) -> None:
+        """None is used before it is looked for."""
+        try:
+            await self.scanner.compile(secrets)
+        except Exception as error:
+            self._not_compiled(error)
+            raise
         self.state.secrets = dict(secrets)
+
+    def _not_compiled(self, error: BaseException) -> None:
+        log.error("the scan cannot be prepared: %s", type(error).__name__)  # its text may hold a secret
+        self.journal.notice(
+            "error", "scan_unavailable", "the outbound scan cannot be prepared: new secrets are not used"
+        )
 
     def health(self) -> dict[str, object]:
         return {
@@ -152,6 +182,7 @@ class Proxy:
             "listening": self._server is not None and self._server.is_serving(),
             "spool": {"segment": self.state.spool.segment, "lost": self.state.spool.lost},
             "recording": self.state.spool.ready(),
+            "scanning": self.scanner.ready,
             "allowed": self.journal.allowed,
             "refused": self.journal.refused,
             "budget": self.books.standing().model_dump(mode="json"),
@@ -162,6 +193,7 @@ class Proxy:
             self._server.close()
         for edge in list(self.edges):
             edge.end("the sidecar stops")
+        self.scanner.close()
         self.journal.flush()
 
     # --- what connections ask (proxy_types.Engine) --------------------------------------------------------------------
@@ -250,6 +282,9 @@ def _covers(cutoff: Cutoff, exchange: Exchange) -> bool:
         return not exchange.local
     call = exchange.call
     return call is not None and (not cutoff.providers or call.provider in cutoff.providers)
+def _hold_key(config: SidecarConfig) -> Secret:
+    """The same for every sidecar of a bottle, and known to nothing else: questions are recognised after a restart."""
+    return Secret(hashlib.sha256(b"carboy holds\n" + config.ca_key_pem.reveal().encode()).hexdigest())
 
 
 def _affordable(limits: Limits) -> int:

@@ -245,6 +245,9 @@ def make_config(folder: Path, routes: tuple[Route, ...], **kwargs: Any) -> Sidec
         ca_cert_pem=cert,
         ca_key_pem=Secret(key),
         secrets={name: Secret(value) for name, value in kwargs.pop("secrets", {}).items()},
+        sensitive={name: Secret(value) for name, value in kwargs.pop("sensitive", {}).items()},
+        canary_name="COPPER_HERALD_SECRET",
+        canary=Secret(kwargs.pop("canary", "")),
         placeholders=tuple(
             Placeholder(token_ref=name, value=value) for name, value in kwargs.pop("placeholders", {}).items()
         ),

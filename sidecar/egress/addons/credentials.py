@@ -21,8 +21,17 @@ from sidecar.secret import Secret
 _NOT_IN_NAMES = re.compile(r"[^a-z0-9]")
 
 
+class TakeOff:
+    """Takes the agent's credentials off where the route has its own: what stood there is never looked at."""
+
+    def request(self, flow: HTTPFlow) -> None:
+        exchange = exchange_of(flow)
+        if not exchange.local and exchange.route is not None and exchange.route.auth is not None:
+            _take_off(flow.request.headers, CREDENTIAL_HEADERS | {exchange.route.auth.header})
+
+
 class Placeholders:
-    """Takes credentials off and looks for placeholders in all that is left."""
+    """Looks for placeholders in all that is left once the outbound scan is through, whatever that was told to find."""
 
     def __init__(self, state: State) -> None:
         self._state = state
@@ -31,8 +40,6 @@ class Placeholders:
         exchange = exchange_of(flow)
         if exchange.local or exchange.route is None:
             return
-        if exchange.route.auth is not None:
-            _take_off(flow.request.headers, CREDENTIAL_HEADERS | {exchange.route.auth.header})
         if self._found(flow):
             refuse(flow, "placeholder_misplaced", "a placeholder stands where no credential belongs")
 

@@ -99,6 +99,11 @@ class Journal:
             self.allowed += decision == "allow"
         self._write(event)
 
+    def held(self, flow: HTTPFlow, exchange: Exchange, reason: str) -> None:
+        """It waits for the operator."""
+        exchange.opened = True
+        self._write(self._event(flow, exchange, "open", "hold", "held", reason))
+
     def failed(self, where: str, flow: HTTPFlow | None) -> None:
         text = f"a check failed in {where}; what it was about did not pass"
         if where in self._faults:
@@ -137,6 +142,8 @@ class Journal:
                 "error" if exchange.refusal.status == 502 or exchange.refusal.code == "internal_error" else "deny"
             )
             self._close(flow, decision, exchange.refusal.code, exchange.refusal.reason)
+        elif flow.error is None and exchange.redacted:
+            self._close(flow, "redact", "redacted", "what was found in it was taken out before it left")
         elif flow.error is None:
             self._close(flow, "allow", "ok", "")
         elif not exchange.sent:
@@ -184,7 +191,7 @@ class Journal:
             "scheme": printable(exchange.scheme or request.scheme, 16),
             "host": printable(exchange.host or request.host, 260),
             "port": exchange.port,
-            "path": self.path(request.data.path.decode("latin-1")),
+            "path": self.path(flow),
             "protocol": "websocket" if status == 101 else request.http_version,
             "status": status,
             "bytes_up": exchange.bytes_up,
@@ -194,9 +201,14 @@ class Journal:
             "detail": detail,
         }
 
-    def path(self, target: str) -> str:
-        """The target as it may be kept: values of the query masked, credentials gone, bounded."""
+    def path(self, flow: HTTPFlow) -> str:
+        """The target as it may be kept: values of the query masked, credentials and findings gone, bounded."""
+        exchange = exchange_of(flow)
+        target = flow.request.data.path.decode("latin-1")
+        for match in exchange.masks:
+            target = target.replace(match.reveal().decode("latin-1"), "[found]") if match else target
         path, mark, query = target[:4096].partition("?")
+        path = "/[found]" if exchange.path_hidden else path
         return printable(self._redact(path) + mark + self._redact(_VALUE.sub(_MASK, query)), 1024)
 
     def _redact(self, text: str) -> str:

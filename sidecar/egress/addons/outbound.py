@@ -1,0 +1,217 @@
+"""Step 6: every request that a route allows is looked through before anybody is asked and anything is dialled. Then the
+on-match policy: it goes on, goes on without what was found, is held for the operator, or is refused.
+
+Decides nothing by itself (`verdict.py`) and finds nothing by itself (`examine.py`).
+"""
+
+# mitmproxy's headers are typed in part only
+# pyright: reportUnknownMemberType=false, reportUnknownArgumentType=false, reportUnknownVariableType=false
+
+import asyncio
+import time
+from collections.abc import Coroutine
+from dataclasses import replace
+from functools import partial
+from typing import Any
+
+from mitmproxy.http import Headers, HTTPFlow
+
+from sidecar.contract import Report
+from sidecar.dlp.decode import Undecodable
+from sidecar.dlp.drip import Drips
+from sidecar.dlp.engine import masked
+from sidecar.dlp.finding import Finding
+from sidecar.dlp.host_labels import HostLabels
+from sidecar.egress.addons.journal import Journal
+from sidecar.egress.examine import Look, blanked, clean, drip, examine
+from sidecar.egress.exchange import Exchange, exchange_of, refuse
+from sidecar.egress.holds import APPROVED, Holds, Unasked
+from sidecar.egress.message import Message
+from sidecar.egress.scanner import Scanner
+from sidecar.egress.state import State
+from sidecar.egress.verdict import DRIP, Inspection, Verdict, evidence, judge, literal, refusal_reason, values_of
+from sidecar.guard import patient
+from sidecar.tasks import spawn
+
+MAX_ASKED = 20
+"""Values of one request that the operator is asked about; one with more is refused."""
+
+
+class Outbound:
+    """After the credentials were taken off, before anything is resolved."""
+
+    def __init__(self, state: State, scanner: Scanner, holds: Holds, journal: Journal) -> None:
+        self._state = state
+        self._scanner = scanner
+        self._holds = holds
+        self._journal = journal
+        self._drips = Drips()
+        self._labels = HostLabels()
+
+    def request(self, flow: HTTPFlow) -> Coroutine[Any, Any, None] | None:
+        exchange = exchange_of(flow)
+        if exchange.local or exchange.route is None:
+            return None
+        return self._check(flow, exchange)
+
+    async def _check(self, flow: HTTPFlow, exchange: Exchange) -> None:
+        assert exchange.route is not None
+        inspection = Inspection.of(exchange.route, self._state.policy.policy)
+        message = message_of(flow, exchange)
+        where = (message.host, message.method.decode("latin-1"), message.path)
+        look = Look(inspection, self._holds.allowed(where), self._scanner.session(exchange.route))
+        try:
+            findings = await self._findings(message, look, exchange)
+            verdict = judge(findings, inspection, self._scanner.stand_ins)
+            self._note(flow, exchange, findings, verdict)
+            if verdict.action == "hold":
+                await self._hold(flow, exchange, message, look, verdict)
+            elif verdict.action == "redact":
+                await self._redact(flow, exchange, message, look, findings)
+            elif verdict.action == "refuse":
+                refuse(flow, verdict.code, verdict.reason)
+        except Undecodable as error:
+            refuse(flow, error.code, str(error))
+
+    async def _findings(self, message: Message, look: Look, exchange: Exchange) -> tuple[Finding, ...]:
+        """Of the message itself, of the host's name under a wildcard, and of what small requests hold together."""
+        now = time.monotonic()
+        found: list[Finding] = []
+        route = exchange.route
+        if route is not None and route.wildcard and "host_labels" in look.inspection.detectors:
+            label = self._labels.find(message.host, route.host[2:], now)
+            found += [label] if label is not None else []
+        found += await self._scanner.run(message.size, partial(examine, message=message, look=look))
+        if not any(finding.severity == "block" for finding in found):
+            # what was found by itself does not count, or the next ones would be refused for it
+            joined = self._drips.add(message.host, masked(message.changing(), look.allowed), now)
+            found += await self._scanner.run(len(joined), partial(drip, joined=joined, look=look))
+        return tuple(found)
+
+    def _note(self, flow: HTTPFlow, exchange: Exchange, findings: tuple[Finding, ...], verdict: Verdict) -> None:
+        if findings:
+            exchange.detail["findings"] = evidence(findings)
+            exchange.masks = tuple(values_of(findings))
+            exchange.path_hidden = any(finding.location == "path" and not literal(finding) for finding in findings)
+        if verdict.alarm:
+            named = next(finding for finding in findings if finding.detector == "canary")
+            what = "was taken out of a request" if verdict.action == "redact" else "was stopped on its way"
+            text = (
+                f"The canary {named.kind} {what} to {exchange.host} ({named.location}): its only use is to show theft"
+            )
+            self._journal.notice("error", "canary_leaked", text)
+
+    # --- redact -------------------------------------------------------------------------------------------------------
+
+    async def _redact(
+        self, flow: HTTPFlow, exchange: Exchange, message: Message, look: Look, findings: tuple[Finding, ...]
+    ) -> None:
+        after = await self._scanner.run(message.size, partial(clean, message=message, look=look))
+        together = any(finding.location in ("host", DRIP) for finding in findings)
+        if after is None or together or not self._covered(exchange, after):
+            worst = next(finding for finding in findings if finding.severity == "block")
+            refuse(flow, "redaction_failed", refusal_reason(worst, "it cannot be taken out of this request"))
+            return
+        request = flow.request
+        request.data.path = after.target
+        request.headers = Headers(after.headers)
+        if after.body != message.body:
+            request.raw_content = after.body
+        exchange.redacted = True
+
+    def _covered(self, exchange: Exchange, after: Message) -> bool:
+        """Rules hold for what leaves, not for what came."""
+        if exchange.facts is None:
+            return False
+        target = after.target.decode("latin-1")
+        headers = tuple((name.decode("latin-1").lower(), value.decode("latin-1")) for name, value in after.headers)
+        facts = replace(exchange.facts, target=target, headers=headers)
+        verdict = self._state.policy.decide(facts)
+        return verdict.allowed and verdict.route == exchange.route
+
+    # --- hold ---------------------------------------------------------------------------------------------------------
+
+    async def _hold(self, flow: HTTPFlow, exchange: Exchange, message: Message, look: Look, verdict: Verdict) -> None:
+        """Ask about each value in turn. Every answer is followed by another scan: a second secret is still caught."""
+        seconds = self._state.policy.policy.hold_seconds
+        where = (message.host, message.method.decode("latin-1"), message.path)
+        for _ in range(MAX_ASKED):
+            if not await self._would_pass(message, look, verdict):
+                refuse(flow, "secret_found", refusal_reason(verdict.ask[0], "nothing of it can be approved by itself"))
+                return
+            finding = verdict.ask[0]
+            self._journal.held(flow, exchange, refusal_reason(finding))
+            answer = await self._ask(flow, exchange, finding, where, seconds)
+            if answer is not None:
+                refuse(flow, *answer)
+                return
+            look = replace(look, allowed=self._holds.allowed(where))
+            findings = await self._scanner.run(message.size, partial(examine, message=message, look=look))
+            verdict = judge(findings, look.inspection, self._scanner.stand_ins)
+            if verdict.action != "hold":
+                if verdict.action != "pass":
+                    refuse(flow, verdict.code or "secret_found", verdict.reason)
+                exchange.detail["approved"] = True
+                return
+        refuse(flow, "secret_found", "too many values to ask about")
+
+    async def _would_pass(self, message: Message, look: Look, verdict: Verdict) -> bool:
+        """Nobody is asked about what would be refused anyway."""
+        after = blanked(verdict.ask, look)
+        findings = await self._scanner.run(message.size, partial(examine, message=message, look=after))
+        return judge(findings, look.inspection, self._scanner.stand_ins).action == "pass"
+
+    async def _ask(
+        self, flow: HTTPFlow, exchange: Exchange, finding: Finding, where: tuple[str, str, str], seconds: float
+    ) -> tuple[str, str] | None:
+        """None where the operator said yes; else the code and reason of the refusal."""
+        report = self._report(flow, exchange, finding)
+        asking = spawn(
+            self._holds.ask(finding, where, report, seconds), name="hold", on_error=lambda _: None
+        )  # what it raises is raised below
+        exchange.on_left = asking.cancel
+        try:
+            async with patient(flow, seconds):
+                outcome = await asking
+        except Unasked as error:
+            return "hold_unavailable", refusal_reason(finding, str(error))
+        except asyncio.CancelledError:
+            current = asyncio.current_task()
+            if current is not None and current.cancelling():
+                asking.cancel()
+                raise
+            return "client_closed", "the client went away while its request was held"
+        finally:
+            exchange.on_left = None
+        if outcome.state in APPROVED:
+            return None
+        if outcome.state == "rejected":
+            said = f"the operator said no: {outcome.reason}" if outcome.reason else "the operator said no"
+            return "hold_rejected", refusal_reason(finding, said)
+        return "hold_expired", refusal_reason(finding, "the operator has not answered in time")
+
+    def _report(self, flow: HTTPFlow, exchange: Exchange, finding: Finding) -> Report:
+        return Report(
+            request_id=exchange.id,
+            host=exchange.host,
+            port=exchange.port,
+            method=flow.request.method[:32],
+            path=self._journal.path(flow),
+            detector=finding.detector,
+            title=finding.title[:200],
+            location=finding.location[:200],
+            snippet=finding.snippet[:500],
+        )
+
+
+def message_of(flow: HTTPFlow, exchange: Exchange) -> Message:
+    request = flow.request.data
+    assert exchange.route is not None
+    return Message(
+        host=exchange.host,
+        method=request.method,
+        target=request.path,
+        headers=request.headers.fields,
+        body=request.content or b"",
+        limit=exchange.route.max_body,
+    )

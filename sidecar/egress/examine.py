@@ -1,0 +1,213 @@
+"""Looks through one outgoing message, and takes out of it what was found. Pure, and made for threads.
+
+A message that cannot be made clean is None: the caller refuses. What leaves after a redaction was examined again as a
+whole, in the form in which it leaves.
+"""
+
+import gzip
+import json
+import zlib
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
+from typing import Any, cast
+
+import brotli as brotli_module  # pyright: ignore[reportMissingTypeStubs]
+import orjson
+import zstandard
+
+from sidecar.dlp import crlf
+from sidecar.dlp.decode import Part, Undecodable
+from sidecar.dlp.engine import Engine, Scan
+from sidecar.dlp.finding import Finding, Location, Match
+from sidecar.dlp.redact import MARK, redacted
+from sidecar.dlp.session import Session
+from sidecar.egress.message import Message
+from sidecar.egress.scanner import Engines
+from sidecar.egress.verdict import ALWAYS, DRIP, Inspection
+
+_br: Any = cast(Any, brotli_module)  # the binding has no types
+PLAIN_MARK = b"redacted"
+"""In a target, where brackets would have to be encoded."""
+_DIGESTS = frozenset({b"content-md5", b"digest", b"content-digest", b"repr-digest"})
+"""Wrong once the body is another."""
+_DRIP = frozenset({"known_secrets", "token_patterns"})
+
+
+@dataclass(frozen=True)
+class Look:
+    """How to look: the route's inspection, values that an operator approved here, and what is remembered."""
+
+    inspection: Inspection
+    allowed: tuple[Match, ...] = ()
+    session: Session | None = None
+
+    def scan(self, engines: Engines, data: bytes, where: Location, *, session: Session | None = None) -> Scan:
+        """One text, by the route's detectors; and by those that no route turns off."""
+        detectors = self.inspection.detectors
+        examples = self.inspection.examples
+        if detectors >= ALWAYS:
+            return engines.all.scan(
+                data, where=where, detectors=detectors, examples=examples, allowed=self.allowed, session=session
+            )
+        found = _scan(engines.alarms, data, where, ALWAYS)
+        if detectors:
+            more = engines.all.scan(data, where=where, detectors=detectors, examples=examples, allowed=self.allowed)
+            found += more.findings
+        return Scan(found)
+
+
+def examine(engines: Engines, message: Message, look: Look) -> tuple[Finding, ...]:
+    """All findings in a message. Raises Undecodable."""
+    return *_in_head(engines, message, look), *_in_body(engines, message, look)
+
+
+def _in_head(engines: Engines, message: Message, look: Look) -> list[Finding]:
+    head = message.head
+    found = [
+        replace(finding, location=str(head.where(finding.start)))
+        for finding in look.scan(engines, head.text, Location("flow")).findings
+    ]
+    for place, text in message.lines():
+        found += [replace(finding, location=str(place)) for finding in crlf.find(text)]
+    return found
+
+
+def _in_body(engines: Engines, message: Message, look: Look) -> list[Finding]:
+    found: list[Finding] = []
+    try:
+        parts = message.parts()
+    except Undecodable:
+        if look.inspection.detectors:
+            raise
+        parts = [Part("", message.body)]  # this route passes unscanned; the canary is looked for as far as it goes
+    for number, part in enumerate(parts):
+        session = None if number else look.session
+        found += look.scan(engines, part.data, Location("body", part.name), session=session).findings
+    return found
+
+
+def drip(engines: Engines, joined: bytes, look: Look) -> tuple[Finding, ...]:
+    """What many small requests to one host hold together. Nothing of it can be approved: it stands in no single one."""
+    if not joined or not look.inspection.detectors & _DRIP:
+        return ()
+    found = engines.all.scan(
+        joined,
+        where=Location("flow", DRIP.partition(":")[2]),
+        detectors=look.inspection.detectors & _DRIP,
+        examples=look.inspection.examples,
+    ).findings
+    return tuple(
+        replace(finding, value=None, exact=False)
+        for finding in found
+        if finding.severity == "block" and finding.code != "assigned_secret" and finding.detector != "limits"
+    )
+
+
+def _scan(engine: Engine, data: bytes, where: Location, detectors: frozenset[str]) -> tuple[Finding, ...]:
+    return engine.scan(data, where=where, detectors=detectors).findings
+
+
+# --- redaction ----------------------------------------------------------------------------------------------------
+
+
+def clean(engines: Engines, message: Message, look: Look) -> Message | None:
+    """The message without what is found in it; None where that fails. Raises Undecodable."""
+    headers = _clean_headers(engines, message, look)
+    target = _clean_target(engines, message.target, look)
+    if headers is None or target is None:
+        return None
+    body = _clean_body(engines, message, look)
+    if body is None:
+        return None
+    if body != message.body:
+        headers = tuple((name, value) for name, value in headers if name.lower() not in _DIGESTS)
+    after = replace(message, headers=headers, target=target, body=body)
+    if any(finding.severity == "block" for finding in examine(engines, after, replace(look, session=None))):
+        return None
+    return after
+
+
+def _cleaner(engines: Engines, look: Look, where: Location) -> Callable[[bytes], Scan]:
+    def scan(data: bytes) -> Scan:
+        found = look.scan(engines, data, where).findings
+        return Scan((*found, *crlf.find(data))) if where.part != "body" else Scan(found)
+
+    return scan
+
+
+def _clean_target(engines: Engines, target: bytes, look: Look) -> bytes | None:
+    path, mark, query = target.partition(b"?")
+    parts = [redacted(path, _cleaner(engines, look, Location("path")))]
+    if mark:
+        parts.append(redacted(query, _cleaner(engines, look, Location("query"))))
+    if any(part is None for part in parts):
+        return None
+    return mark.join(part.replace(MARK.encode(), PLAIN_MARK) for part in parts if part is not None)
+
+
+def _clean_headers(engines: Engines, message: Message, look: Look) -> tuple[tuple[bytes, bytes], ...] | None:
+    fields: list[tuple[bytes, bytes]] = []
+    for name, value in message.headers:
+        if name.lower() in (b"host", b"content-length"):
+            fields.append((name, value))
+            continue
+        lead = name + b": "
+        line = redacted(lead + value, _cleaner(engines, look, Location("header", name.decode("latin-1").lower())))
+        if line is None or not line.startswith(lead):
+            return None
+        fields.append((name, line.removeprefix(lead)))
+    return tuple(fields)
+
+
+def _clean_body(engines: Engines, message: Message, look: Look) -> bytes | None:
+    if not message.body:
+        return message.body
+    found = _in_body(engines, message, replace(look, session=None))
+    if not any(finding.severity == "block" for finding in found):
+        return message.body
+    data = redacted(message.decoded, _cleaner(engines, look, Location("body")))
+    if data is None or (_is_json(message.decoded) and not _is_json(data)):
+        return None
+    return _encoded(data, message.encoding)
+
+
+def _is_json(data: bytes) -> bool:
+    """As its receiver may read it: in UTF-16 too."""
+    try:
+        orjson.loads(data)
+    except orjson.JSONDecodeError:
+        try:
+            json.loads(data)
+        except (ValueError, RecursionError):
+            return False
+    return True
+
+
+def _encoded(data: bytes, encoding: str) -> bytes | None:
+    """`data` in the content encoding that the headers name; None for one that is not made here."""
+    names = [name.strip().lower() for name in encoding.split(",") if name.strip().lower() not in ("", "identity")]
+    for name in names:
+        encoder = _ENCODERS.get(name)
+        if encoder is None:
+            return None
+        data = encoder(data)
+    return data
+
+
+def _gzip(data: bytes) -> bytes:
+    return gzip.compress(data, 6, mtime=0)
+
+
+_ENCODERS: dict[str, Callable[[bytes], bytes]] = {
+    "gzip": _gzip,
+    "x-gzip": _gzip,
+    "deflate": zlib.compress,
+    "br": lambda data: _br.compress(data, quality=4),
+    "zstd": lambda data: zstandard.ZstdCompressor().compress(data),
+}
+
+
+def blanked(findings: Sequence[Finding], look: Look) -> Look:
+    """The same look with these values approved: what would be left if the operator said yes to each."""
+    values = tuple(finding.value for finding in findings if finding.value is not None)
+    return replace(look, allowed=(*look.allowed, *values))

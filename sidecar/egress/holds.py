@@ -1,0 +1,124 @@
+"""Requests held until the operator has decided, and what was approved. In memory only, for this process's life.
+
+A value is approved for one host, method, path and detector; it is known by its HMAC, and kept to be left out of later
+scans there. Whoever waits may go away: the question stays a moment, since clients that gave up ask again.
+"""
+
+import asyncio
+import hashlib
+import hmac
+import time
+from collections import OrderedDict
+from dataclasses import dataclass, field
+
+from sidecar.contract import Report
+from sidecar.dlp.finding import Finding, Match
+from sidecar.secret import Secret
+from sidecar.supervise.desk import Desk, NotRecorded, Outcome, Question, Settled, Ticket, TooLarge, TooMany
+from sidecar.tasks import spawn
+
+GRACE_SECONDS = 15.0
+"""From the last client that left to the withdrawal: pip repeats a request after 15 s, others within a few."""
+MAX_APPROVED = 512
+
+type Where = tuple[str, str, str]
+"""Host, method and path."""
+
+
+class Unasked(Exception):
+    """The operator could not be asked. The text is for the agent."""
+
+
+@dataclass
+class _Waiting:
+    """A question and how many requests wait for it."""
+
+    ticket: Ticket
+    finding: Finding
+    where: Where
+    clients: int = 0
+    timer: asyncio.TimerHandle | None = None
+
+
+@dataclass
+class Holds:
+    """Not for threads. `key` makes content keys that are the same after a restart of the sidecar."""
+
+    desk: Desk
+    key: Secret
+    _approved: OrderedDict[tuple[Where, str, bytes], Match] = field(
+        default_factory=OrderedDict[tuple[Where, str, bytes], Match]
+    )
+    _waiting: dict[str, _Waiting] = field(default_factory=dict[str, _Waiting])
+
+    def allowed(self, where: Where) -> tuple[Match, ...]:
+        """The values that an operator approved there."""
+        return tuple(match for (place, _, _), match in self._approved.items() if place == where)
+
+    async def ask(self, finding: Finding, where: Where, report: Report, seconds: float) -> Outcome:
+        """Hold until it is decided. Raises Unasked; a request that is cancelled meanwhile has left."""
+        question = Question(
+            "egress-token-allow", self._content_key(finding, where), time.time() + seconds, report=report
+        )
+        try:
+            ticket = self.desk.ask(question)
+            waiting = self._join(ticket, finding, where)
+            try:
+                outcome = await self.desk.wait(ticket, seconds)
+            finally:
+                self._leave(waiting)
+        except (TooMany, TooLarge, NotRecorded) as error:
+            raise Unasked(str(error)) from None
+        outcome = outcome or Outcome("expired")
+        if outcome.state in APPROVED:
+            self._keep(finding, where)
+        return outcome
+
+    def _join(self, ticket: Ticket, finding: Finding, where: Where) -> _Waiting:
+        waiting = self._waiting.get(ticket.id)
+        if waiting is None:
+            waiting = self._waiting[ticket.id] = _Waiting(ticket, finding, where)
+            spawn(self._settle(waiting), name=f"hold {ticket.id}")
+        waiting.clients += 1
+        if waiting.timer is not None:
+            waiting.timer.cancel()
+            waiting.timer = None
+        return waiting
+
+    def _leave(self, waiting: _Waiting) -> None:
+        waiting.clients -= 1
+        if not waiting.clients and waiting.ticket.outcome is None:
+            loop = asyncio.get_running_loop()
+            waiting.timer = loop.call_later(GRACE_SECONDS, self.desk.withdraw, waiting.ticket, "the client has gone")
+
+    async def _settle(self, waiting: _Waiting) -> None:
+        """Keep what is approved, also where nobody waits any more: the client will ask again."""
+        ticket = waiting.ticket
+        try:
+            async with asyncio.timeout(max(0.0, ticket.question.expires_at - time.time())):
+                await ticket.settled.wait()
+        except TimeoutError:
+            pass
+        finally:
+            self._waiting.pop(ticket.id, None)
+            if waiting.timer is not None:
+                waiting.timer.cancel()
+        if ticket.outcome is not None and ticket.outcome.state in APPROVED:
+            self._keep(waiting.finding, waiting.where)
+
+    def _keep(self, finding: Finding, where: Where) -> None:
+        assert finding.value is not None
+        self._approved[(where, finding.detector, self._mac(finding.value.reveal()))] = finding.value
+        while len(self._approved) > MAX_APPROVED:
+            self._approved.popitem(last=False)
+
+    def _content_key(self, finding: Finding, where: Where) -> str:
+        assert finding.value is not None
+        parts = "\n".join((*where, finding.detector)).encode("utf-8", "surrogateescape")
+        return self._mac(parts + b"\n" + finding.value.reveal()).hex()
+
+    def _mac(self, data: bytes) -> bytes:
+        return hmac.digest(self.key.reveal().encode(), data, hashlib.sha256)
+
+
+APPROVED: frozenset[Settled] = frozenset({"approved", "modified"})
