@@ -63,9 +63,10 @@ def make(folder: Path) -> None:
 def _path(folder: Path) -> Path:
     """Where the rules of this very code are kept."""
     source = Path(__file__).parent / "dlp"
-    about = [(str(file), file.stat().st_size, file.stat().st_mtime_ns) for file in sorted(source.rglob("*.py"))]
-    text = repr((about, sys.version, platform.machine(), metadata.version("hyperscan"))).encode()
-    return folder / f"rules-{hashlib.sha256(text).hexdigest()[:24]}.bin"
+    digest = hashlib.sha256(repr((sys.version, platform.machine(), metadata.version("hyperscan"))).encode())
+    for file in sorted(source.rglob("*.py")):
+        digest.update(hashlib.sha256(file.read_bytes()).digest())
+    return folder / f"rules-{digest.hexdigest()[:24]}.bin"
 
 
 def _compile_elsewhere() -> None:

@@ -18,20 +18,19 @@ from OpenSSL import SSL
 
 from sidecar.allowance import Allowance, Cutoff, Standing
 from sidecar.contract import Policy, SidecarConfig
-from sidecar.egress.addons.budget import Budget
 from sidecar.dlp.needles import Known
+from sidecar.egress.addons.budget import Budget
 from sidecar.egress.addons.credentials import Inject, Placeholders, TakeOff
 from sidecar.egress.addons.dial import Dial
 from sidecar.egress.addons.gate import Gate
 from sidecar.egress.addons.introspect import Introspect
 from sidecar.egress.addons.journal import Journal
 from sidecar.egress.addons.metering import Metering
+from sidecar.egress.addons.outbound import Outbound
 from sidecar.egress.addons.sockets import Sockets
 from sidecar.egress.books import Books
 from sidecar.egress.connection import Edge
 from sidecar.egress.exchange import Exchange, exchange_of
-from sidecar.egress.addons.outbound import Outbound
-from sidecar.egress.connection import Edge
 from sidecar.egress.holds import Holds
 from sidecar.egress.limits import DEFAULT, Limits
 from sidecar.egress.metered import MeteredHosts
@@ -157,7 +156,6 @@ class Proxy:
             if any(_covers(cutoff, exchange_of(flow)) for flow in edge.live.values()):
                 edge.end("the operator has cut it off")
 
-    def set_secrets(self, secrets: dict[str, Secret]) -> None:
     async def set_secrets(self, secrets: dict[str, Secret]) -> None:
         """None is used before it is looked for."""
         try:
@@ -282,6 +280,8 @@ def _covers(cutoff: Cutoff, exchange: Exchange) -> bool:
         return not exchange.local
     call = exchange.call
     return call is not None and (not cutoff.providers or call.provider in cutoff.providers)
+
+
 def _hold_key(config: SidecarConfig) -> Secret:
     """The same for every sidecar of a bottle, and known to nothing else: questions are recognised after a restart."""
     return Secret(hashlib.sha256(b"carboy holds\n" + config.ca_key_pem.reveal().encode()).hexdigest())

@@ -288,7 +288,7 @@ async def bottle(
     spool_fd = os.open(folder / "spool", os.O_RDONLY | os.O_DIRECTORY)
     try:
         body = config.model_dump(mode="json", context=REVEAL)
-        ready, _ = await channel.call("configure", body, [spool_fd, listener.fileno()], timeout=30)
+        ready, _ = await channel.call("configure", body, [spool_fd, listener.fileno()], timeout=120)
         yield Bottle(channel, process, folder, config.ca_cert_pem, listener.getsockname()[1], config, ready)
     finally:
         os.close(spool_fd)

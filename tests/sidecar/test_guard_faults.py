@@ -12,14 +12,14 @@ import websockets
 
 from sidecar.allowance import Allowance, Lease, Metered
 from sidecar.contract import Route
-from sidecar.egress.addons import budget, credentials, dial, gate, introspect, journal, metering
+from sidecar.egress.addons import budget, credentials, dial, gate, introspect, journal, metering, outbound
 from sidecar.guard import BEFORE_SENT
 from tests.sidecar.proxy_kit import Seen, Upstream, authority, bottle, pem
 
 HOST = "api.example.com"
 ADDONS = [
     *(gate.Gate, introspect.Introspect, budget.Budget, credentials.Placeholders, credentials.Inject, dial.Dial),
-    *(metering.Metering, journal.Journal),
+    *(metering.Metering, journal.Journal, credentials.TakeOff, outbound.Outbound),
 ]
 HOOKS = (
     *("requestheaders", "request", "responseheaders", "response", "error", "websocket_start", "websocket_end"),
@@ -33,6 +33,14 @@ ALL = [
 ]
 EARLY = [fault for fault in ALL if fault.rpartition(".")[2] in BEFORE_SENT]
 INNER = [
+    "sidecar.egress.addons.outbound:examine",
+    "sidecar.egress.addons.outbound:judge",
+    "sidecar.egress.addons.outbound:message_of",
+    "sidecar.egress.scanner:Scanner.run",
+    "sidecar.egress.scanner:_compiled",
+    "sidecar.dlp.engine:Engine.scan",
+    "sidecar.dlp.decode:parts",
+    "sidecar.dlp.drip:Drips.add",
     "sidecar.egress.policy:CompiledPolicy.decide",
     "sidecar.egress.policy:CompiledPolicy.port_open",
     "sidecar.egress.reach:Reach.known",

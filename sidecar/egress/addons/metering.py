@@ -40,7 +40,7 @@ class Metering:
         if call is None:
             return
         _accept_readable(flow.request.headers)
-        call.path = self._journal.path(flow.request.data.path.decode("latin-1"))
+        call.path = self._journal.path(flow)
         if call.purpose != "free" and not self._books.intend(call):
             refuse(flow, "spool_unavailable", "what it uses cannot be written to disk")
 
