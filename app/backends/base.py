@@ -65,7 +65,12 @@ class BoxSpec:
     """Project-relative, already complete with the default pivot masks (`app.backends.masks`)."""
     engine: str | None = None
     image: str | None = None
+    """What a container is made from, as `app.backends.docker.images` names it; None: the backend's own."""
+    image_base: str | None = None
+    """What the backend's own images start from, where the operator says it."""
     runtime: str | None = None
+    tty: bool = True
+    """Whether the agent will have a terminal: a container must know when it is made."""
 
 
 @dataclass(frozen=True)
@@ -188,9 +193,6 @@ class Box(ABC):
     async def unpause(self) -> None:
         raise NotSupported(f"{type(self).__name__} cannot pause", "Stop the bottle instead")
 
-    async def commit(self, name: str) -> str:
-        raise NotSupported(f"{type(self).__name__} cannot save a snapshot yet", "Its home folder is kept on disk")
-
     async def usage(self) -> Usage:
         raise NotSupported(f"{type(self).__name__} does not measure usage", "")
 
@@ -205,6 +207,8 @@ class Backend(ABC):
     name: str
     isolation: Isolation
     capabilities: frozenset[Capability] = frozenset()
+    uses_images: bool = False
+    """Whether its sandboxes are made from images, which bring the agent's CLI along."""
 
     @abstractmethod
     async def probe(self) -> BackendReport:
@@ -223,8 +227,33 @@ class Backend(ABC):
         """The running sandbox of that session, found by what is on disk and in the backend; None if it is dead."""
 
     @abstractmethod
-    async def cleanup(self, live: frozenset[str]) -> list[str]:
-        """Remove what sessions not in `live` (session ids) left behind; returns a line for each thing removed."""
+    async def cleanup(self, live: frozenset[str], kept: frozenset[str]) -> list[str]:
+        """Remove what sessions not in `live` (session ids) left behind; returns a line for each thing removed. Of those
+        in `kept` what a resume needs stays."""
+
+    async def commit(self, state: Path, name: str) -> tuple[str, str]:
+        """Save what of a session's sandbox lies outside its state folder: the image's id and its name for people, both
+        empty where nothing does. The bottle runs on. Raises NotFound where the sandbox is gone."""
+        del state, name
+        return "", ""
+
+    async def has_image(self, state: Path, image: str) -> bool:
+        """Whether an image that `commit` made still exists."""
+        del state, image
+        return False
+
+    async def discard(self, state: Path, image: str) -> None:
+        """Remove an image that `commit` made; one that is still used stays."""
+        del state, image
+
+    async def preserve(self, state: Path) -> None:
+        """A session ended badly: release what costs or endangers, keep what a resume needs outside its folder."""
+        await self.forget(state)
+
+    async def purge(self, state: Path, session_id: str) -> None:
+        """Remove all that is left of a session outside its folder."""
+        del session_id
+        await self.forget(state)
 
     async def forget(self, state: Path) -> list[str]:
         """Remove what a dead session's sandbox left outside its own folders (in the project); a line for each thing.

@@ -26,7 +26,7 @@ def list_(what: str, as_json: bool) -> None:
     if what in ("active", "archived"):
         views = with_client(lambda client: client.bottles(ended=what == "archived"))
         if what == "active":
-            views = [view for view in views if view.state != "ended"]
+            views = [view for view in views if view.state != "ended" or view.saved_at]
         print_json(views) if as_json else _print_views(views)
         return
     found = with_client(lambda client: client.catalogue(os.getcwd()))

@@ -76,7 +76,7 @@ def start(
     interactive = not (headless or detach or dry_run)
     if interactive and not (sys.stdin.isatty() and sys.stdout.isatty()):
         raise click.UsageError("This is not a terminal: use --headless or --detach")
-    rows, cols = _size()
+    rows, cols = terminal_size()
     fields["bottles"] = fields["bottles"] or None
     fields["backend"] = fields["backend"] or os.environ.get("CARBOY_BACKEND") or None
     where = os.path.abspath(cwd or os.getcwd())
@@ -84,7 +84,7 @@ def start(
     return run(launching.start(request, dry_run=dry_run, detach=detach, as_json=as_json))
 
 
-def _size() -> tuple[int, int]:
+def terminal_size() -> tuple[int, int]:
     try:
         size = os.get_terminal_size()
     except OSError:

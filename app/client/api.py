@@ -146,6 +146,24 @@ class Client(OperatorCalls):
     async def kill(self, slug: str) -> BottleView:
         return await self._view("POST", slug, "/kill")
 
+    async def commit(self, slug: str) -> BottleView:
+        """Take a snapshot; it runs on."""
+        return await self._view("POST", slug, "/commit")
+
+    async def archive(self, slug: str) -> BottleView:
+        return await self._view("POST", slug, "/archive")
+
+    async def restore(self, slug: str, name: str | None = None) -> BottleView:
+        data = await self._call("POST", _bottle(slug) + "/restore", {"name": name}, timeout=None)
+        return BottleView.model_validate_json(data)
+
+    async def purge(self, slug: str) -> BottleView:
+        return await self._view("POST", slug, "/purge")
+
+    async def selftest(self, slug: str, facts: dict[str, Any]) -> dict[str, Any]:
+        """Attack it from inside; `{findings, ended, said}`."""
+        return orjson.loads(await self._call("POST", _bottle(slug) + "/selftest", {"facts": facts}, timeout=None))
+
     async def freeze(self, slug: str) -> BottleView:
         return await self._view("POST", slug, "/freeze")
 

@@ -7,6 +7,7 @@ from pathlib import Path
 
 from app.backends import select
 from app.backends.base import Backend
+from app.backends.docker.backend import DockerBackend
 from app.backends.local.backend import LocalBackend
 from app.controller.preflight import Selected
 from app.controller.record import Process
@@ -14,6 +15,7 @@ from app.controller.session import Session
 from app.core.model import BackendReport
 from app.core.schema import Manifest
 from app.errors import CarboyError, NotFound
+from app.manifests.starters import library
 from app.processes.spawner import Child, Zygote
 
 HOLDER_SOCKET = "holder.sock"
@@ -23,10 +25,14 @@ LOG = "holder.log"
 class Backends:
     """All backends of this host, by name, in the order in which `auto` tries them."""
 
-    def __init__(self, zygote: Zygote, session_of: Callable[[str], Session]) -> None:
+    def __init__(self, zygote: Zygote, session_of: Callable[[str], Session], states: Path) -> None:
         self._zygote = zygote
         self._session_of = session_of
-        self._all: dict[str, Backend] = {"local": LocalBackend(self._fork_holder, self._token)}
+        every: tuple[Backend, ...] = (
+            LocalBackend(self._fork_holder, self._token),
+            DockerBackend(self._fork_holder, self._token, library() / "images", states),
+        )
+        self._all: dict[str, Backend] = {backend.name: backend for backend in every}
 
     def named(self, name: str) -> Backend:
         if name not in self._all:
@@ -47,11 +53,16 @@ class Backends:
         """What each backend finds when it really tries, side by side."""
         return tuple(await asyncio.gather(*(backend.probe() for backend in self._all.values())))
 
-    async def cleanup(self, live: frozenset[str]) -> list[str]:
+    async def cleanup(self, live: frozenset[str], kept: frozenset[str]) -> list[str]:
         removed: list[str] = []
         for backend in self._all.values():
-            removed += await backend.cleanup(live)
+            removed += await backend.cleanup(live, kept)
         return removed
+
+    async def preserve(self, name: str, state: Path) -> None:
+        """What of a session that ended badly lies outside its folder: keep it, release what endangers."""
+        if name in self._all:
+            await self._all[name].preserve(state)
 
     async def forget(self, name: str, state: Path) -> None:
         """Remove what the sandbox of a dead session holder left outside its own folders. Idempotent."""

@@ -19,7 +19,9 @@ from app.backends.base import BoxSpec, FileIn
 from app.controller import ca, placeholders
 from app.controller.agent_files import skill_files
 from app.controller.deploykeys import DeployKeys
+from app.controller.going_on import GoingOn
 from app.controller.leftovers import remove_tree
+from app.controller.origin import Origin
 from app.controller.plan import Plan
 from app.controller.record import SessionRecord
 from app.controller.session import OnChange, Session
@@ -31,7 +33,7 @@ from app.core.repositories import gitconfig
 from app.errors import NO_ROOM, CarboyError, disk_full
 from app.paths import Paths, private_folder
 from app.processes.identity import kill_and_wait
-from app.providers.base import LaunchContext, Prepared
+from app.providers.base import LAST, LaunchContext, Prepared
 from app.tasks import spawn
 from sidecar.contract import LISTEN_PORT
 from sidecar.secret import Secret
@@ -57,8 +59,10 @@ class Launch:
         on_change: OnChange,
         supervised: MakeSupervisor,
         deploy_keys: DeployKeys,
+        origin: Origin | None = None,
     ) -> None:
         self._deploy_keys = deploy_keys
+        self._going_on = None if origin is None else GoingOn(origin, paths)
         self._plan = plan
         self._paths = paths
         self._progress = progress
@@ -92,14 +96,23 @@ class Launch:
         return self.session
 
     async def _steps(self) -> None:
-        step = self._transaction.step
+        step, going_on = self._transaction.step, self._going_on
+        if going_on is not None and not going_on.origin.fork:
+            async with step("set aside"):
+                self._transaction.undoing("set aside", going_on.put_back)
+                await going_on.set_aside()
+                self.session.record = self.session.record.model_copy(update={"resumed_from": going_on.aside_name})
         async with step("state"):
             await self._make_state()
+        if going_on is not None:
+            async with step("restore"):
+                self._transaction.undoing("restore", going_on.end)
+                self.session.show(notes=(*self.session.view.notes, *await going_on.restore(self.session.state_folder)))
         async with step("authority"):
             self._authority = await asyncio.to_thread(ca.make)
             self.session.ca_key = self._authority.key
             self.session.update(ca_certificate=self._authority.certificate)
-        if self.session.view.workspace == "copy":
+        if self.session.view.workspace == "copy" and not (self.session.state_folder / workspace.FOLDER).exists():
             async with step("workspace"):
                 await self._copy_project()
         if any(repo.deploys for repo in self._plan.repos):
@@ -136,7 +149,8 @@ class Launch:
 
     async def _remove_state(self) -> None:
         await asyncio.to_thread(remove_tree, self.session.run_folder)
-        await asyncio.to_thread(remove_tree, self.session.state_folder)
+        if not self.session.record.resumed_from:  # else what it holds is moved back first
+            await asyncio.to_thread(remove_tree, self.session.state_folder)
 
     async def _copy_project(self) -> None:
         assert self._plan.project is not None
@@ -167,7 +181,7 @@ class Launch:
         async with self._transaction.step("sandbox"):
             prepared = self._prepared = await asyncio.to_thread(self._prepare)
             self._transaction.undoing("sandbox", self._remove_sandbox)
-            session.box = await plan.backend.create(self._spec(prepared))
+            session.box = await plan.backend.create(self._spec(prepared), self._tell)
             session.show(engine=session.box.engine or session.view.engine)
             assert self._authority is not None
             keys = {f"git_key:{name}": key for name, key in session.git_keys.items()}
@@ -221,7 +235,7 @@ class Launch:
             workspace=shown.workspace,
             command=shown.command,
             created_at=time.time(),
-            notes=plan.notes,
+            notes=(*plan.notes, *(self._going_on.origin.notes if self._going_on else ())),
             learn=plan.request.learn or plan.manifest.bottle.learn,
         )
         return SessionRecord(
@@ -231,6 +245,7 @@ class Launch:
             project=str(plan.project) if plan.project else None,
             holder_token=secrets.token_urlsafe(32),
             control_token=secrets.token_urlsafe(32),
+            request=plan.request.model_copy(update={"secrets": {}, "env": {}, "resume": None, "fork": None}),
             placeholders=tuple(self._placeholders.values()),
             canary_name=self._canary[0],
             secrets={name: found.source for name, found in plan.secrets.items()},
@@ -258,6 +273,7 @@ class Launch:
                 cols=request.cols,
                 command=request.command,
                 login=plan.login,
+                resume=LAST if self._going_on is not None and self._going_on.has_home else None,
             )
         )
         skills = skill_files(self._paths, plan.manifest, plan.provider.skills_folder(HOME))
@@ -296,7 +312,10 @@ class Launch:
             limits=plan.manifest.bottle.limits,
             masks=plan.masks,
             engine=plan.report.engine if plan.report else None,
+            image=plan.image if self._going_on is None else self._going_on.image or plan.image,
+            image_base=plan.settings.image_base,
             runtime=plan.manifest.bottle.runtime,
+            tty=prepared.command.tty,
         )
 
     def _git_files(self) -> tuple[FileIn, ...]:
@@ -315,6 +334,10 @@ class Launch:
             )
         except Exception:
             log.exception("a launch's progress could not be told")
+
+    def _tell(self, text: str) -> None:
+        """A line of what takes long: an image that is built."""
+        self._report("sandbox", "running", None, text)
 
     def _gone(self, error: BaseException) -> None:
         """Tell that it is over; nothing of it is on disk any more."""

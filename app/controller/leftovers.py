@@ -36,7 +36,7 @@ def remove_tree(path: Path) -> None:
     shutil.rmtree(path, onexc=unlock)
 
 
-KEPT = frozenset({FILE, "exit.json", "transcript.cast", workspace.FOLDER})
+KEPT = frozenset({FILE, "exit.json", "transcript.cast", workspace.FOLDER, "snapshot"})
 """architecture.md, Life of a launch: the record and the transcript always stay; and the agent's copy of the project,
 since its work is nowhere else."""
 
@@ -44,7 +44,7 @@ since its work is nowhere else."""
 def strip(folder: Path) -> None:
     """Reduce a session that ended well to its record."""
     for entry in os.scandir(folder):
-        if entry.name in KEPT:
+        if entry.name in KEPT or (entry.name.startswith("transcript-") and entry.is_file(follow_symlinks=False)):
             continue
         if entry.is_dir(follow_symlinks=False):
             remove_tree(Path(entry.path))

@@ -43,6 +43,7 @@ class Plan:
     """Variables that hold a placeholder, each with its token's name."""
     secrets: Mapping[str, Located] = field(default_factory=dict[str, Located])
     masks: tuple[Mask, ...] = ()
+    image: str | None = None
     notes: tuple[str, ...] = ()
     repos: tuple[Repository, ...] = ()
     forge_tokens: Mapping[str, Secret] = field(default_factory=dict[str, Secret])

@@ -15,6 +15,7 @@ from app import manifests, settings
 from app.backends import masks as pivot
 from app.backends import workspace
 from app.backends.base import Backend, BoxSpec
+from app.backends.docker.images import FILE, RECIPE, has_recipe
 from app.controller import deploykeys
 from app.controller import plan as plans
 from app.controller.gitgate import key_problems
@@ -26,6 +27,7 @@ from app.core.pending import not_acted_on
 from app.core.repositories import Repository, made, needed_secrets, repositories
 from app.core.schema import Manifest, Mask, Settings
 from app.errors import CarboyError
+from app.manifests.starters import library
 from app.paths import Paths
 from app.providers.base import Credential, Found, HostLogin, Picked, Provider, pick, with_auth
 from app.providers.registry import provider as provider_named
@@ -48,6 +50,7 @@ class Reading:
     workspace: Workspace = "mount"
     masks: tuple[Mask, ...] = ()
     provider: Provider | None = None
+    image: str | None = None
     found: Found | None = None
     picked: Picked = field(default_factory=Picked)
     alternatives: tuple[Credential, ...] = ()
@@ -64,17 +67,25 @@ class Reading:
 
 
 async def make_plan(
-    request: LaunchRequest, paths: Paths, taken: Callable[[str], bool], select: Select, *, launching: bool = False
+    request: LaunchRequest,
+    paths: Paths,
+    taken: Callable[[str], bool],
+    select: Select,
+    *,
+    launching: bool = False,
+    slug: str | None = None,
 ) -> Plan:
     """Read everything and decide. Raises CarboyError only where nothing sensible can be shown (no such agent …).
 
-    For a launch, a project's agent must be confirmed, judged by the very bytes that are used.
+    For a launch, a project's agent must be confirmed, judged by the very bytes that are used. `slug` is the name of a
+    session that goes on under it.
     """
     reading = await asyncio.to_thread(_read, request, paths, request.confirm if launching else None)
     backend, tried, refusal = await select(request.backend, reading.manifest)
     if refusal is not None:
         reading.problems.append(refusal)
-    slug, label, refusal = name(request, reading.manifest, taken)
+    await asyncio.to_thread(_find, reading, request, backend)
+    slug, label, refusal = (slug, request.label or slug, None) if slug else name(request, reading.manifest, taken)
     if refusal is not None:
         reading.problems.append(refusal)
     report = next((one for one in tried if backend is not None and one.name == backend.name and one.works), None)
@@ -107,6 +118,7 @@ async def make_plan(
         },
         masks=reading.masks,
         login=reading.login.facts if reading.login is not None else {},
+        image=reading.image,
         notes=plans.posture(reading.settings, report),
     )
 
@@ -195,13 +207,6 @@ def _read_provider(reading: Reading, request: LaunchRequest) -> None:
     provider, manifest = reading.provider, reading.manifest
     assert provider is not None
     provider.check(manifest)
-    with _collect(reading):
-        environ = dict(os.environ) | {name: value.reveal() for name, value in request.env.items()}
-        if not request.command or _template(manifest) != "shell":
-            reading.found = provider.find(environ)
-        else:
-            reading.found = Found(program=request.command[0], version="")
-        reading.warnings += reading.found.warnings
     reading.alternatives = provider.credentials(manifest)
     reading.env = plans.environment(manifest, request.env)
     reading.problems += reading.env.problems
@@ -223,6 +228,30 @@ def _read_provider(reading: Reading, request: LaunchRequest) -> None:
     reading.uses = repos | plans.needed(reading.routes, reading.picked.chosen, reading.env)
     reading.problems += plans.secret_problems(reading.uses, reading.located, reading.env, reading.routes)
     reading.warnings += plans.short_secrets({name: reading.located[name] for name in reading.uses})
+
+
+def _find(reading: Reading, request: LaunchRequest, backend: Backend | None) -> None:
+    """The agent's CLI: on this host, or in the image that the bottle is made from."""
+    provider, manifest = reading.provider, reading.manifest
+    if provider is None:
+        return
+    template, own = _template(manifest), manifest.bottle.agent_provider.dockerfile
+    if backend is not None and backend.uses_images:
+        recipe = has_recipe(library() / "images", template)
+        reading.image = f"{FILE}{own}" if own else f"{RECIPE}{template}" if recipe else None
+    elif own:
+        reading.warnings.append(f"agent_provider.dockerfile is for container backends: {own} is not used")
+    with _collect(reading):
+        environ = dict(os.environ) | {name: value.reveal() for name, value in request.env.items()}
+        if request.command and template == "shell":
+            reading.found = Found(program=request.command[0], version="")
+        elif backend is not None and backend.uses_images and template == "shell":
+            reading.found = Found(program="/bin/sh" if own else "/bin/bash", version="")
+        elif reading.image is not None:
+            reading.found = Found(program=provider.name, version="", host_path="in the image")
+        else:
+            reading.found = provider.find(environ)
+        reading.warnings += reading.found.warnings
 
 
 def _read_confirmations(reading: Reading, request: LaunchRequest, paths: Paths, cwd: Path) -> None:
@@ -338,6 +367,7 @@ def _creates(paths: Paths, slug: str, backend: Backend | None, reading: Reading,
             project_copy=state / workspace.FOLDER if reading.workspace == "copy" else None,
             mounts=reading.found.mounts if reading.found else (),
             limits=manifest.bottle.limits,
+            image=reading.image,
         )
         lines += backend.plan(spec)
     return tuple(lines)

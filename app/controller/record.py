@@ -10,7 +10,7 @@ from typing import Any
 
 from pydantic import Field, ValidationError
 
-from app.core.model import BottleView, Snapshot
+from app.core.model import BottleView, LaunchRequest, Snapshot
 from app.core.routes import Grant
 from app.core.schema import Manifest
 from app.files import atomic_write, read_bounded
@@ -59,6 +59,8 @@ class SessionRecord(Snapshot):
     view: BottleView
     manifest: Manifest
     policy: Policy
+    request: LaunchRequest | None = None
+    """What was asked for, without its secrets: what a resume starts from."""
     project: str | None
     holder_token: str
     control_token: str
@@ -75,6 +77,8 @@ class SessionRecord(Snapshot):
     former: tuple[tuple[Route, ...], ...] = ()
     """Routes that were in force before, the newest first: proposals may have been made from them."""
     applied: Applied | None = None
+    resumed_from: str = ""
+    """The folder in `aside` that this session goes on from, until it lives."""
 
     def save(self, folder: Path) -> None:
         atomic_write(folder / FILE, self.model_dump_json(by_alias=True).encode(), 0o600)

@@ -1,11 +1,12 @@
 """What the server needs of the sessions, and the requests' schemas. Pure declarations."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import Annotated, Any, Literal, Protocol
 
 from pydantic import Field, field_validator
 
-from app.backends.base import Terminal
+from app.backends.base import ExecResult, Terminal
+from app.controller.keeping import Keeping
 from app.core.model import (
     SLUG_PATTERN,
     BottleView,
@@ -33,6 +34,9 @@ class Bottles(Protocol):
     async def wait(self, slug: str) -> BottleView: ...
     async def routes(self, slug: str) -> list[dict[str, Any]]: ...
     async def terminal(self, slug: str, rows: int, cols: int) -> Terminal: ...
+    async def exec(self, slug: str, argv: Sequence[str], timeout: float) -> ExecResult: ...
+    @property
+    def keeping(self) -> Keeping: ...
     async def cleanup(self) -> CleanupReport: ...
 
 

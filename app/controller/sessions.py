@@ -8,18 +8,20 @@ import asyncio
 import contextlib
 import logging
 import time
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Protocol
 
 from app import manifests
-from app.backends.base import Backend, Box, Exit, Terminal
-from app.controller import endings, gitgate, leftovers, record
+from app.backends.base import Backend, Box, ExecResult, Exit, Terminal
+from app.controller import endings, gitgate, leftovers, record, saved
 from app.controller.backends import Backends
 from app.controller.deploykeys import DeployKeys
 from app.controller.health import Stall, last_sign
+from app.controller.keeping import Keeping
 from app.controller.launcher import Launch, Progress
 from app.controller.logins import Logins
+from app.controller.origin import Origin
 from app.controller.outbound import Outbound
 from app.controller.plan import Plan
 from app.controller.preflight import make_plan
@@ -65,11 +67,12 @@ class Sessions:
         self._on_change = on_change
         self._spools = spools
         self._zygote = zygote or Zygote(paths.state)
-        self._backends = Backends(self._zygote, self._session_of)
+        self._backends = Backends(self._zygote, self._session_of, paths.state / "bottles")
         self._deploy_keys = DeployKeys(paths, self._upstream)
         self._sessions: dict[str, Session] = {}
         self._watching: dict[str, asyncio.Task[None]] = {}
         self._logins = Logins(Outbound(paths))
+        self.keeping = Keeping(paths, self, self._backends, on_change)
         self.planned: Callable[[Session], Awaitable[None]] = _nothing
         """Awaited with each session before anything of it is made; what it raises ends the launch."""
         self.on_sidecar: Callable[[str], None] = lambda _: None
@@ -90,6 +93,15 @@ class Sessions:
     def named(self, slug: str) -> Session:
         return self._find(slug)
 
+    def known(self, slug: str) -> Session | None:
+        return self._sessions.get(slug)
+
+    def put(self, session: Session) -> None:
+        self._sessions[session.slug] = session
+
+    def drop(self, slug: str) -> None:
+        self._sessions.pop(slug, None)
+
     # --- what the server asks ---------------------------------------------------------------------------------------
 
     def views(self) -> list[BottleView]:
@@ -98,15 +110,19 @@ class Sessions:
         return sorted(views, key=lambda view: (-view.attention, -view.created_at))
 
     async def preflight(self, request: LaunchRequest) -> Preflight:
-        return (await self._plan(request)).shown
+        plan, _ = await self._plan(request)
+        return plan.shown
 
     async def launch(self, request: LaunchRequest, progress: Progress) -> BottleView:
         """Launch, or raise with everything undone. Cancelling undoes as well."""
-        plan = await self._plan(request, launching=True)
+        plan, origin = await self._plan(request, launching=True)
         if plan.problems:
             raise plan.problems[0]
         # the name was chosen as the plan's last act, and nothing is awaited until it is taken here
-        launch = Launch(plan, self._paths, progress, self._on_change, self._supervised, self._deploy_keys)
+        former = self._sessions.get(plan.shown.slug)
+        if former is not None and (former.live or origin is None or origin.session_id != former.id):
+            raise CarboyError(f"The name {former.slug} is in use", "Choose another label", "name_in_use")
+        launch = Launch(plan, self._paths, progress, self._on_change, self._supervised, self._deploy_keys, origin)
         session = launch.session
         self._sessions[session.slug] = session
         for content in request.confirm:
@@ -119,9 +135,23 @@ class Sessions:
         except BaseException:
             await self._spools.forget(session.id)
             self._sessions.pop(session.slug, None)
+            if former is not None:
+                self._sessions[former.slug] = former
+                self._on_change(former.view)
             raise
         self._follow(session)
+        if origin is not None and not origin.fork:
+            await self._keep_former(session)
         return session.view
+
+    async def _keep_former(self, session: Session) -> None:
+        """It lives: what it goes on from is part of it now. A failure here is finished at the next start."""
+        aside = self._paths.state / saved.ASIDE / session.record.resumed_from
+        try:
+            await self.keeping.finish(aside, session.state_folder, self._backends.named(session.view.backend))
+            session.update(resumed_from="")
+        except (CarboyError, OSError):
+            log.exception("what %s went on from could not be cleared away yet", session.slug)
 
     async def stop(self, slug: str, grace: float = 5.0) -> BottleView:
         """Ask the agent to end; kill it after `grace` seconds. Returns once it has ended."""
@@ -186,6 +216,11 @@ class Sessions:
         routes = self._find(slug).record.policy.routes
         return [route.model_dump(mode="json", exclude_defaults=True) for route in routes]
 
+    async def exec(self, slug: str, argv: Sequence[str], timeout: float) -> ExecResult:
+        """Run a command beside the agent."""
+        _, box = self._running(slug)
+        return await box.exec(argv, timeout=timeout)
+
     async def reports(self) -> tuple[BackendReport, ...]:
         """What each backend finds when it really tries (the doctor asks)."""
         return await self._backends.reports()
@@ -209,6 +244,7 @@ class Sessions:
         for kept, result in zip(known, results, strict=True):
             if isinstance(result, BaseException):
                 log.error("%s could not be adopted", kept.view.slug, exc_info=result)
+        await self.keeping.recover()
 
     async def cleanup(self) -> CleanupReport:
         """Remove what interrupted launches and dead sessions left. Never what is live or preserved."""
@@ -220,7 +256,7 @@ class Sessions:
         for folder in leftovers.stale_runs(self._paths.run, live):
             await asyncio.to_thread(leftovers.remove_tree, folder)
             removed.append(f"runtime folder {folder}")
-        removed += await self._backends.cleanup(live)
+        removed += await self._backends.cleanup(live, await asyncio.to_thread(saved.kept_ids, self._paths))
         removed += await self._deploy_keys.cleanup(live)
         for folder in await asyncio.to_thread(gitgate.expired, self._paths, time.time()):
             await asyncio.to_thread(leftovers.remove_tree, folder)
@@ -238,8 +274,12 @@ class Sessions:
 
     # --- inside -----------------------------------------------------------------------------------------------------
 
-    async def _plan(self, request: LaunchRequest, *, launching: bool = False) -> Plan:
-        return await make_plan(request, self._paths, self._taken, self._backends.select, launching=launching)
+    async def _plan(self, request: LaunchRequest, *, launching: bool = False) -> tuple[Plan, Origin | None]:
+        meant, origin = await self.keeping.origin(request, launching=launching)
+        plan = await make_plan(
+            meant, self._paths, self._taken, self._backends.select, launching=launching, slug=request.resume
+        )
+        return plan, origin
 
     def _taken(self, slug: str) -> bool:
         return slug in self._sessions or self._paths.session_state(slug).exists()
@@ -340,7 +380,8 @@ class Sessions:
                 await session.box.release()
         if session.record.holder is not None:
             await kill_and_wait(session.record.holder.identity)
-        await self._backends.forget(session.view.backend, session.state_folder)
+        badly = ended is None or ended.code != 0
+        await (self._backends.preserve if badly else self._backends.forget)(session.view.backend, session.state_folder)
         session.box = None
         session.ca_key = session.canary = None
         session.typed = session.environment = session.git_keys = {}
@@ -351,7 +392,7 @@ class Sessions:
             await asyncio.to_thread(leftovers.strip, session.state_folder)
         at = time.time() if ended is None else ended.at
         error = reason or ("" if ended is not None else "its session holder was killed")
-        session.happened(happening, code, ended_at=at, error=error)
+        session.happened(happening, code, ended_at=at, error=error, kept="preserved" if badly else "")
         self._watching.pop(session.id, None)
         session.over.set()
 
@@ -406,7 +447,11 @@ class Sessions:
         await self._backends.forget(session.view.backend, session.state_folder)
         await self._deploy_keys.revoke(session)
         await asyncio.to_thread(leftovers.remove_tree, session.run_folder)
-        await asyncio.to_thread(leftovers.remove_tree, session.state_folder)
+        if session.record.resumed_from:  # what it went on from comes back
+            aside = self._paths.state / saved.ASIDE / session.record.resumed_from
+            await asyncio.to_thread(saved.put_back, self._paths, aside)
+        else:
+            await asyncio.to_thread(leftovers.remove_tree, session.state_folder)
         told = {"state": "failed", "error": "its controller was killed during the launch", "ended_at": time.time()}
         self._on_change(session.view.model_copy(update=told))
 

@@ -71,6 +71,10 @@ class BottleView(Snapshot):
     """Running, but without output and egress for `stall_minutes` (hardening.md, Health)."""
     learn: bool = False
     """What it is refused is meant for a proposed bottle file."""
+    saved_at: float | None = None
+    """When its snapshot was taken."""
+    kept: Literal["", "preserved", "archived", "purged"] = ""
+    """Of a session that is over: what of it is still on disk, as far as the operator moved it."""
     missing_secrets: tuple[str, ...] = ()
     """Names that its sidecar has no value for: given by environment or typed in, they went with a controller."""
 
@@ -148,6 +152,10 @@ class LaunchRequest(Snapshot):
     cwd: str
     workspace: Workspace | None = None
     prompt: str | None = None
+    resume: str | None = Field(default=None, pattern=SLUG_PATTERN)
+    """Go on with this session, which is over: agent, bottles, label and all else are its own."""
+    fork: str | None = Field(default=None, pattern=SLUG_PATTERN)
+    """A second bottle from this session's snapshot."""
     headless: bool = False
     learn: bool = False
     rows: int = Field(default=24, ge=1, le=1000)

@@ -337,6 +337,7 @@ class Settings(Strict):
     leader_key: str = "ctrl+]"
     theme: str = "carboy"
     idle_exit_minutes: Positive = 30
+    image_base: Line | None = None
     egress: SettingsEgress = SettingsEgress()
 
 

@@ -24,7 +24,7 @@ from app.terminal.emulator import Emulator
 from app.terminal.recorder import Recorder
 
 if TYPE_CHECKING:
-    from app.backends.local.sandbox import Sandbox
+    from app.processes.holder import Held
 
 log = logging.getLogger(__name__)
 
@@ -44,7 +44,7 @@ type Notify = Callable[[str, dict[str, Any]], None]
 class Agent:
     """The one program a session is about. Made by `start`; `exit` is set once it has ended."""
 
-    def __init__(self, sandbox: "Sandbox", command: Command, state: Path, notify: Notify) -> None:
+    def __init__(self, sandbox: "Held", command: Command, state: Path, notify: Notify) -> None:
         self._loop = asyncio.get_running_loop()
         self._sandbox = sandbox
         self._state = state
@@ -129,6 +129,7 @@ class Agent:
         if self._time_over:
             code = TIME_OVER
         self._sandbox.reaped(self.pid)
+        self.reason = self.reason or self._sandbox.reason
         pidfd, self._pidfd = self._pidfd, -1
         os.close(pidfd)
         self._sandbox.kill()  # what the program left running ends with it, and lets go of the terminal

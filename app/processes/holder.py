@@ -17,6 +17,7 @@ from dataclasses import asdict
 from typing import Any
 
 from app.backends.base import BoxSpec
+from app.backends.docker.entered import Container, Place
 from app.backends.local import wire
 from app.backends.local.sandbox import Sandbox
 from app.errors import CarboyError
@@ -33,6 +34,7 @@ UNADOPTED_SECONDS = 24 * 3600.0
 MAX_KEPT = 1024 * 1024
 """Bytes of all values that are kept for a restarted sidecar; a key and a canary are below 1 kB."""
 
+type Held = Sandbox | Container
 type Op = Callable[[dict[str, Any]], Awaitable[Answer]]
 
 
@@ -54,7 +56,7 @@ class Holder:
     """Answers the ops of docs/architecture.md, on every channel alike."""
 
     def __init__(self) -> None:
-        self._sandbox: Sandbox | None = None
+        self._sandbox: Held | None = None
         self._spec: BoxSpec | None = None
         self._agent: Agent | None = None
         self._listening: socket.socket | None = None
@@ -132,7 +134,7 @@ class Holder:
                 self._wait_for_adoption()
 
     @property
-    def _built(self) -> Sandbox:
+    def _built(self) -> Held:
         if self._sandbox is None:
             raise CarboyError("This session has no sandbox yet", "", "holder")
         return self._sandbox
@@ -161,8 +163,8 @@ class Holder:
         if self._sandbox is not None:
             raise CarboyError("This session has its sandbox already", "", "holder")
         began = time.monotonic()
-        spec = wire.spec_from_json(body)
-        sandbox = Sandbox.build(spec)
+        spec, place = wire.spec_from_json(body), body.get("container")
+        sandbox = Sandbox.build(spec) if place is None else Container.build(spec, Place.from_json(place))
         try:
             self._listening = sandbox.listen(spec.listen_port)
         except BaseException:

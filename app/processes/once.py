@@ -10,14 +10,14 @@ from typing import TYPE_CHECKING, Any
 from app.backends.base import Command
 
 if TYPE_CHECKING:
-    from app.backends.local.sandbox import Sandbox
+    from app.processes.holder import Held
 
 MAX_OUTPUT = 4 * 1024 * 1024
 """Bytes of output kept: the answer is one frame of at most 16 MiB, in base64."""
 MAX_SECONDS = 3600.0
 
 
-async def run_once(sandbox: "Sandbox", body: dict[str, Any]) -> dict[str, Any]:
+async def run_once(sandbox: "Held", body: dict[str, Any]) -> dict[str, Any]:
     """The `exec` op: `{argv, env, cwd, timeout}` → `{code, output (base64), timed_out}`."""
     argv = tuple(str(word) for word in body["argv"])
     env = {str(name): str(value) for name, value in (body.get("env") or {}).items()}

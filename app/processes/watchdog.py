@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 from app.core.schema import Limits
 
 if TYPE_CHECKING:
-    from app.backends.local.sandbox import Sandbox
+    from app.processes.holder import Held
 
 log = logging.getLogger(__name__)
 
@@ -31,7 +31,7 @@ def interval(used: int, limit: int) -> float:
 class Watchdog:
     """Calls `over(reason)` once when the tree passes its limit."""
 
-    def __init__(self, sandbox: "Sandbox", limits: Limits, over: Callable[[str], None]) -> None:
+    def __init__(self, sandbox: "Held", limits: Limits, over: Callable[[str], None]) -> None:
         self._sandbox = sandbox
         self._limit = limits.memory or DEFAULT_MEMORY
         self._over = over

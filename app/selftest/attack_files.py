@@ -5,6 +5,7 @@
 import contextlib
 import ctypes
 import fcntl
+import hashlib
 import os
 import struct
 
@@ -139,8 +140,8 @@ def _(facts):
 
 @probe("files.host_passwd")
 def _(facts):
-    with open("/etc/passwd") as stream:
-        return "daemon:" in stream.read()
+    with open("/etc/passwd", "rb") as stream:
+        return hashlib.sha256(stream.read()).hexdigest() == facts["accounts"]
 
 
 @probe("files.root_home")

@@ -218,10 +218,13 @@ def _(facts):
 def _(facts):
     for name in ("console", "tty0", "tty1", "ttyS0", "vcs"):
         try:
-            os.close(os.open("/dev/" + name, os.O_WRONLY | os.O_NOCTTY | os.O_NONBLOCK))
+            device = os.open("/dev/" + name, os.O_WRONLY | os.O_NOCTTY | os.O_NONBLOCK)
         except OSError:
             continue
-        return True
+        number = os.fstat(device).st_rdev
+        os.close(device)
+        if not 136 <= os.major(number) <= 143:  # the bottle's own pseudo-terminal by another name
+            return True
     return False
 
 

@@ -93,13 +93,21 @@ def run_one(function, facts):
 
 
 def main(facts_path):
-    """Run all probes and print one JSON line each, with a mark that a terminal's noise cannot fake by accident."""
+    """Run all probes against the facts in a file."""
     with open(facts_path) as stream:
-        facts = json.load(stream)
+        run(json.load(stream))
+
+
+def run(facts, left_out=()):
+    """Run all probes and print one JSON line each, with a mark that a terminal's noise cannot fake by accident. Those
+    whose names begin with one of `left_out` are told of as not tried."""
     signal.signal(signal.SIGHUP, signal.SIG_IGN)
     for name, function in PROBES.items():
         began = time.time()
-        verdict, detail = run_one(function, facts)
+        if name.startswith(tuple(left_out)):
+            verdict, detail = "untestable", "not tried in a bottle that works"
+        else:
+            verdict, detail = run_one(function, facts)
         line = {"probe": name, "verdict": verdict, "detail": detail[:300], "ms": round((time.time() - began) * 1000)}
         sys.stdout.write("@@" + json.dumps(line) + "\n")
         sys.stdout.flush()

@@ -15,9 +15,9 @@ import sys
 import tempfile
 import time
 from collections.abc import Iterator
-from dataclasses import asdict, dataclass
+from dataclasses import asdict
 from pathlib import Path
-from typing import Any, Literal, NoReturn
+from typing import Any, NoReturn
 
 from app.backends import masks
 from app.backends.base import BoxSpec, Command, FileIn, Mount
@@ -25,8 +25,8 @@ from app.backends.local.identity import Account
 from app.backends.local.sandbox import Sandbox
 from app.core.schema import Limits
 from app.errors import CarboyError
+from app.selftest.findings import Finding, Verdict
 
-Verdict = Literal["held", "escaped", "untestable"]
 LIMITS = Limits(memory=256 * 1024 * 1024, pids=64)
 SECONDS = 240.0
 _PROGRAMS = ("kit.py", "probes.py", "attack_files.py", "attack_network.py", "attack_kernel.py")
@@ -34,16 +34,9 @@ _INSIDE = "/opt/selftest"
 _CONFIG = "[core]\n\trepositoryformatversion = 0\n\tbare = false\n"
 
 
-@dataclass(frozen=True)
-class Finding:
-    probe: str
-    verdict: Verdict
-    detail: str = ""
-
-
 def run(engine: str) -> list[Finding]:
     """All findings against one engine's sandbox. Raises CarboyError where none can be built."""
-    with _folders() as (base, project), _victims(base / "victims") as facts:
+    with folders() as (base, project), victims(base / "victims") as facts:
         facts |= {
             "project": str(project),
             "beside_project": "beside",
@@ -51,11 +44,11 @@ def run(engine: str) -> list[Finding]:
             "facts": "facts.json",
         }
         lines = _naked(base, facts) if engine == "none" else _bottled(engine, base, project, facts)
-        return [*lines, _judged_outside(project)]
+        return [*lines, judged_outside(project)]
 
 
 @contextlib.contextmanager
-def _folders() -> Iterator[tuple[Path, Path]]:
+def folders() -> Iterator[tuple[Path, Path]]:
     base = Path(tempfile.mkdtemp(prefix="carboy-selftest-"))
     try:
         base.chmod(0o755)
@@ -66,22 +59,23 @@ def _folders() -> Iterator[tuple[Path, Path]]:
             (project / ".git" / name).mkdir(parents=True)
         (project / ".git/HEAD").write_text("ref: refs/heads/main\n")
         (project / ".git/config").write_text(_CONFIG)
-        if Account.of_this_process().dropped:
-            _give(base / "victims")
+        give(base / "victims")
         yield base, project
     finally:
         shutil.rmtree(base, ignore_errors=True)
 
 
-def _give(folder: Path) -> None:
+def give(folder: Path) -> None:
     """As root: hand a folder of ours to the account that bottles run under."""
     account = Account.of_this_process()
+    if not account.dropped:
+        return
     for path in (folder, *folder.rglob("*")):
         os.chown(path, account.uid, account.gid, follow_symlinks=False)
 
 
 @contextlib.contextmanager
-def _victims(folder: Path) -> Iterator[dict[str, Any]]:
+def victims(folder: Path) -> Iterator[dict[str, Any]]:
     """In a process of their own: they need threads, and this one forks."""
     process = subprocess.Popen(
         [sys.executable, "-m", "app.selftest.victims", str(folder)],
@@ -151,8 +145,7 @@ def _naked(base: Path, facts: dict[str, Any]) -> list[Finding]:
     programs.mkdir()
     for name, content in [*_sources(), ("facts.json", json.dumps(facts).encode())]:
         (programs / name).write_bytes(content)
-    if Account.of_this_process().dropped:
-        _give(base / "work")
+    give(base / "work")
     child, master = pty.fork()
     if child == 0:
         _become_naked(programs)
@@ -198,7 +191,7 @@ def _read(fd: int) -> list[Finding]:
                 found.append(Finding(str(one["probe"]), one["verdict"], str(one["detail"])))
 
 
-def _judged_outside(project: Path) -> Finding:
+def judged_outside(project: Path) -> Finding:
     config = (project / ".git/config").read_text()
     verdict: Verdict = "held" if config == _CONFIG else "escaped"
     return Finding("files.git_config_on_the_host", verdict, "" if verdict == "held" else "the host's file was changed")

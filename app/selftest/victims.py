@@ -8,6 +8,7 @@ when its standard input ends. Touches nothing but what it made.
 import contextlib
 import ctypes
 import encodings.idna  # noqa: F401 - before the account changes: it may not be readable then
+import hashlib
 import json
 import os
 import secrets
@@ -49,9 +50,11 @@ def _files(folder: Path) -> dict[str, Any]:
         path.chmod(0o644)
     (folder / "other-project/code.py").write_text(SECRET)
     root = os.stat("/").st_dev
+    accounts = hashlib.sha256(Path("/etc/passwd").read_bytes()).hexdigest()
     return {name: str(path) for name, path in paths.items()} | {
         "other_project": str(folder / "other-project"),
         "open_folder": str(folder / "open"),
+        "accounts": accounts,
         "disk": [os.major(root), os.minor(root)],
     }
 

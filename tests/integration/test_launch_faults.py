@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from app.backends.base import Check
-from app.backends.local.backend import LocalBox
+from app.backends.held import HeldBox
 from app.errors import CarboyError
 from app.paths import Paths
 from tests.conftest import until
@@ -64,10 +64,10 @@ async def test_a_full_disk(small_disk: Path, real: Rig, room: int) -> None:
 
 
 async def test_walls_that_do_not_hold_end_the_launch(real: Rig, monkeypatch: pytest.MonkeyPatch) -> None:
-    async def leaky(box: LocalBox) -> list[Check]:
+    async def leaky(box: HeldBox) -> list[Check]:
         return [Check("proxy", True), Check("raw-address", False, "connected to 192.0.2.1")]
 
-    monkeypatch.setattr(LocalBox, "check", leaky)
+    monkeypatch.setattr(HeldBox, "check", leaky)
     with pytest.raises(CarboyError) as caught:
         await real.launch("echo never; sleep 60")
     assert caught.value.code == "self_test"
@@ -76,10 +76,10 @@ async def test_walls_that_do_not_hold_end_the_launch(real: Rig, monkeypatch: pyt
 
 
 async def test_no_finding_is_no_proof(real: Rig, monkeypatch: pytest.MonkeyPatch) -> None:
-    async def nothing(box: LocalBox) -> list[Check]:
+    async def nothing(box: HeldBox) -> list[Check]:
         return []
 
-    monkeypatch.setattr(LocalBox, "check", nothing)
+    monkeypatch.setattr(HeldBox, "check", nothing)
     with pytest.raises(CarboyError) as caught:
         await real.launch("sleep 60")
     assert caught.value.code == "self_test"
@@ -140,7 +140,7 @@ async def test_a_holder_killed_while_its_sandbox_is_checked_leaves_no_placeholde
 
     from app.controller import record
 
-    async def killed(box: LocalBox) -> list[Check]:
+    async def killed(box: HeldBox) -> list[Check]:
         assert (real.project / ".envrc").is_dir()
         kept = record.load(real.paths.session_state("one"))
         assert kept is not None
@@ -148,7 +148,7 @@ async def test_a_holder_killed_while_its_sandbox_is_checked_leaves_no_placeholde
         os.kill(kept.holder.pid, signal.SIGKILL)
         return []
 
-    monkeypatch.setattr(LocalBox, "check", killed)
+    monkeypatch.setattr(HeldBox, "check", killed)
     with pytest.raises(CarboyError):
         await real.launch("sleep 60")
     await gone(real)

@@ -25,14 +25,18 @@ _EMPTY = "/run/.empty"
 
 def finish() -> None:
     """Everything but the masks and the socket. The masks come between `files` and this in `Sandbox`."""
+    close_proc()
+    for path in ("/dev", "/run", "/"):
+        mounts.set_attributes(path, mounts.ATTR_RDONLY)
+
+
+def close_proc() -> None:
     for name in HIDDEN_PROC:
         with contextlib.suppress(FileNotFoundError):
             hide(f"/proc/{name}")
     for name in READ_ONLY_PROC:
         with contextlib.suppress(FileNotFoundError):
             close(f"/proc/{name}")
-    for path in ("/dev", "/run", "/"):
-        mounts.set_attributes(path, mounts.ATTR_RDONLY)
 
 
 def prepare() -> None:

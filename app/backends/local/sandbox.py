@@ -43,6 +43,9 @@ class Child:
 class Sandbox:
     """Made by `build`. Call `close` in the end, whatever happened."""
 
+    reason = ""
+    """Why the agent ended, where the sandbox knows it."""
+
     def __init__(self, spec: BoxSpec, layout: Layout, account: Account, engine: str, started: Started) -> None:
         self.engine = engine
         self.init_pid = started.init_pid

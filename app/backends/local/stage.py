@@ -22,7 +22,7 @@ def stage(layout: Layout, account: Account) -> Layout:
     mounts.mount(None, "/", None, mounts.RECURSIVE | mounts.PRIVATE)
     namespaces: dict[tuple[int, int], int] = {}
     # all sources are taken before the staging place hides anything that lies below it
-    trees = {bind.source: _take(bind, account, namespaces) for bind in layout.binds}
+    trees = {bind.source: take(bind, account, namespaces) for bind in layout.binds}
     mounts.mount("stage", _PLACE, "tmpfs", mounts.NOSUID | mounts.NODEV, "mode=755,size=1m")
     staged: dict[str, str] = {}
     for index, (source, (tree, folder)) in enumerate(trees.items()):
@@ -39,7 +39,7 @@ def stage(layout: Layout, account: Account) -> Layout:
     return layout.staged(staged)
 
 
-def _take(bind: Bind, account: Account, namespaces: dict[tuple[int, int], int]) -> tuple[int, bool]:
+def take(bind: Bind, account: Account, namespaces: dict[tuple[int, int], int]) -> tuple[int, bool]:
     """A detached mount of the source, and whether it is a folder. `namespaces` keeps the maps made so far, by owner."""
     source = os.path.realpath(bind.source)
     # an idmapped mount shows no other file system that is mounted below it: those need not support it

@@ -27,7 +27,9 @@ def spec_to_json(spec: BoxSpec) -> dict[str, Any]:
         "masks": [mask.model_dump(mode="json") for mask in spec.masks],
         "engine": spec.engine,
         "image": spec.image,
+        "image_base": spec.image_base,
         "runtime": spec.runtime,
+        "tty": spec.tty,
     }
 
 
@@ -54,7 +56,9 @@ def spec_from_json(data: dict[str, Any]) -> BoxSpec:
         masks=tuple(Mask.model_validate(mask) for mask in data["masks"]),
         engine=data["engine"],
         image=data["image"],
+        image_base=data["image_base"],
         runtime=data["runtime"],
+        tty=bool(data["tty"]),
     )
 
 

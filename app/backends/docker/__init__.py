@@ -1,0 +1,1 @@
+"""Bottles in containers of a Docker or Podman engine."""

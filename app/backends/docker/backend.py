@@ -1,0 +1,256 @@
+"""The Docker backend: containers of an engine, each with a session holder beside it. Talks to the engine on threads.
+
+A container outlives its holder and its controller. What was made is on disk (`facts`) before it exists, and carries
+labels: nothing is found by a guess.
+"""
+
+import asyncio
+import contextlib
+import platform
+from pathlib import Path
+from typing import Any
+
+from app.backends import held
+from app.backends.base import Backend, Box, BoxSpec, Progress
+from app.backends.docker import facts, images, options, probing, script, seccomp
+from app.backends.docker.box import DockerBox
+from app.backends.docker.engine import Engine
+from app.backends.docker.facts import Facts
+from app.backends.held import ForkHolder, TokenOf
+from app.backends.local import placeholders
+from app.backends.local.identity import Account
+from app.core.model import BackendReport
+from app.errors import CarboyError, NotFound
+
+SAVED = "carboy/saved"
+"""Where snapshots are tagged: `docker save carboy/saved:…` takes one elsewhere."""
+
+
+class DockerBackend(Backend):
+    """`recipes` is the folder of the product's own images, `states` that of all sessions' state folders."""
+
+    name = "docker"
+    isolation = "container"
+    capabilities = frozenset({"pause", "commit", "limits", "reattach"})
+    uses_images = True
+
+    def __init__(self, fork_holder: ForkHolder, token: TokenOf, recipes: Path, states: Path) -> None:
+        self._state = states / "any"
+        self._recipes = recipes
+        self._fork_holder = fork_holder
+        self._token = token
+        self._engines: dict[str, Engine] = {}
+        self._report: BackendReport | None = None
+        self._probing = asyncio.Lock()
+        self._building = asyncio.Lock()
+        self._url = ""
+
+    # --- what there is ------------------------------------------------------------------------------------------------
+
+    def engine(self, url: str) -> Engine:
+        if url not in self._engines:
+            self._engines[url] = Engine(url)
+        return self._engines[url]
+
+    async def probe(self) -> BackendReport:
+        """The first engine in which a container really runs. A good finding is kept while the engine answers."""
+        async with self._probing:
+            if self._report is None or not self._report.works or not await self._answers():
+                self._report, self._url = await probing.probe(self.engine)
+            return self._report
+
+    async def _answers(self) -> bool:
+        try:
+            return bool(await self.engine(self._url).call(lambda client: client.ping()))
+        except CarboyError:
+            return False
+
+    def plan(self, spec: BoxSpec) -> list[str]:
+        lines = [
+            f"container {facts.name_of(spec.slug, '<session>')}, no network but the proxy",
+            f"image {images.describe(spec.image)}",
+            f"home {spec.home}, kept in {spec.state / 'home'}",
+        ]
+        if spec.project is not None:
+            copied = "" if spec.project_copy is None else f"a copy in {spec.project_copy}, "
+            lines.append(f"project {spec.project} ({copied}{'read-write' if spec.project_writable else 'read-only'})")
+        return [*lines, *(f"read-only {mount.source} at {mount.target}" for mount in spec.mounts)]
+
+    # --- making -------------------------------------------------------------------------------------------------------
+
+    async def create(self, spec: BoxSpec, progress: Progress = lambda _: None) -> Box:
+        report = await self.probe()
+        if not report.works:
+            raise CarboyError(report.reason, report.fix, "no_engine")
+        engine = self.engine(self._url)
+        async with self._building:  # one build for all who want the image
+            image = await images.ensure(engine, spec.image, self._recipes, spec.image_base, progress)
+        account = Account.of_this_process()
+        known = Facts(url=engine.url, name=facts.name_of(spec.slug, spec.session_id), image=image)
+        await asyncio.to_thread(known.save, spec.state)
+        progress("starting the session holder")
+        holder = await self._fork_holder(spec.session_id)
+        try:
+            progress("starting the container")
+            found = await self._run(engine, spec, image, account)
+            known = known.model_copy(update={"id": found["Id"]})
+            await asyncio.to_thread(known.save, spec.state)
+            place = _place(known, found, account, report.engine)
+            await held.build(holder, spec, container=place)
+        except BaseException:
+            holder.kill()
+            holder.close()
+            await asyncio.shield(self.remove(spec.state))
+            raise
+        dial = held.dialler(spec.session_id, spec.run, self._token)
+        box = DockerBox(spec.slug, spec.session_id, holder.channel, dial, report.engine)
+        box.at(engine, known, spec)
+        box.forked = holder
+        return box
+
+    async def _run(self, engine: Engine, spec: BoxSpec, image: str, account: Account) -> dict[str, Any]:
+        """The container, created and waiting at its gate; what the engine says of it."""
+        folder = await asyncio.to_thread(script.prepare, spec.run)
+        wanted = options.container(
+            spec, image, str(folder), (account.uid, account.gid),
+            seccomp.profile(platform.machine(), ptrace=spec.limits.ptrace), binds={},
+        )  # fmt: skip
+
+        def make(client: Any) -> dict[str, Any]:
+            made = client.containers.create(**wanted)
+            made.start()
+            return client.api.inspect_container(made.id)
+
+        found = await engine.call(make)
+        if not found["State"].get("Running"):
+            said = str(found["State"].get("Error") or f"exit code {found['State'].get('ExitCode')}")
+            raise CarboyError(
+                f"The container did not start: {said[:300]}", "The image needs a /bin/sh", "container_start"
+            )
+        return found
+
+    # --- finding ------------------------------------------------------------------------------------------------------
+
+    async def adopt(self, slug: str, session_id: str, state: Path, run: Path) -> Box | None:
+        known = await asyncio.to_thread(facts.load, state)
+        if known is None:
+            return None
+        dial = held.dialler(session_id, run, self._token)
+        found = await held.find(dial)
+        if found is None:
+            return None
+        channel, status = found
+        box = DockerBox(slug, session_id, channel, dial, str(status.get("engine", "")))
+        box.at(self.engine(known.url), known, None)
+        return box
+
+    async def remove(self, state: Path) -> list[str]:
+        """A session's container, and its relay where it has one. Idempotent; an engine that is gone is told of."""
+        known = await asyncio.to_thread(facts.load, state)
+        if known is None:
+            return []
+        engine = self.engine(known.url)
+        removed: list[str] = []
+        for name in (known.name, f"{known.name}-relay"):
+            try:
+                await engine.call(lambda client, name=name: client.api.remove_container(name, v=True, force=True))
+                removed.append(f"container {name}")
+            except NotFound:
+                continue
+        return removed
+
+    async def forget(self, state: Path) -> list[str]:
+        removed = await asyncio.to_thread(placeholders.forget, state)
+        with contextlib.suppress(CarboyError):  # an engine that is gone is cleaned up after when it is back
+            removed += await self.remove(state)
+        return removed
+
+    # --- snapshots ----------------------------------------------------------------------------------------------------
+
+    async def commit(self, state: Path, name: str) -> tuple[str, str]:
+        """The container's own layer as an image. Memory file systems, home and project are not in it."""
+        known = await asyncio.to_thread(facts.load, state)
+        if known is None:
+            return "", ""
+        home = facts.home_of(state)
+        reference = f"{SAVED}:{name}"
+        session = name.partition("-")[0]
+        changes = [f"LABEL {facts.KIND}=saved", f"LABEL {facts.HOME}={home}", f"LABEL {facts.SESSION}={session}"]
+
+        def save(client: Any) -> str:
+            return str(client.api.commit(known.name, repository=SAVED, tag=name, pause=False, changes=changes)["Id"])
+
+        return await self.engine(known.url).call(save), reference
+
+    async def has_image(self, state: Path, image: str) -> bool:
+        known = await asyncio.to_thread(facts.load, state)
+        url = known.url if known is not None else self._url
+        try:
+            return bool(await self.engine(url).call(lambda client: client.api.inspect_image(image)))
+        except CarboyError:
+            return False
+
+    async def discard(self, state: Path, image: str) -> None:
+        known = await asyncio.to_thread(facts.load, state)
+        if known is not None:
+            with contextlib.suppress(CarboyError):
+                await self.engine(known.url).call(lambda client: client.api.remove_image(image))
+
+    async def preserve(self, state: Path) -> None:
+        """The container stays, stopped: its layer is what a resume goes on from."""
+        await asyncio.to_thread(placeholders.forget, state)
+
+    async def purge(self, state: Path, session_id: str) -> None:
+        await self.forget(state)
+        known = await asyncio.to_thread(facts.load, state)
+        if known is not None:
+            with contextlib.suppress(CarboyError):
+                wanted = {"label": [f"{facts.SESSION}={session_id}", f"{facts.KIND}=saved"]}
+                await self.engine(known.url).call(lambda client: _remove_images(client, wanted, frozenset()))
+
+    async def cleanup(self, live: frozenset[str], kept: frozenset[str]) -> list[str]:
+        """Containers and images of ours whose session is neither live nor kept, in the engine that answers."""
+        if not self._url:
+            return []
+        home = f"{facts.HOME}={facts.home_of(self._state)}"
+        engine, safe = self.engine(self._url), live | kept
+
+        def clear(client: Any) -> list[str]:
+            removed: list[str] = []
+            for found in client.api.containers(all=True, filters={"label": [home]}):
+                if found["Labels"].get(facts.SESSION) not in safe:
+                    client.api.remove_container(found["Id"], v=True, force=True)
+                    removed.append(f"container {found['Names'][0].lstrip('/')}")
+            return removed + _remove_images(client, {"label": [home, f"{facts.KIND}=saved"]}, safe)
+
+        try:
+            return await engine.call(clear)
+        except CarboyError:
+            return []
+
+
+def _remove_images(client: Any, wanted: dict[str, list[str]], safe: frozenset[str]) -> list[str]:
+    removed: list[str] = []
+    for found in client.api.images(filters=wanted):
+        if (found.get("Labels") or {}).get(facts.SESSION) not in safe:
+            try:
+                client.api.remove_image(found["Id"])
+            except Exception as error:
+                if getattr(error, "response", None) is None:
+                    raise
+                continue  # a container is made from it
+            removed.append(f"image {(found.get('RepoTags') or [found['Id']])[0]}")
+    return removed
+
+
+def _place(known: Facts, found: dict[str, Any], account: Account, engine: str) -> dict[str, Any]:
+    return {
+        "url": known.url,
+        "id": known.id,
+        "pid": int(found["State"]["Pid"]),
+        "image": known.image,
+        "uid": account.uid,
+        "gid": account.gid,
+        "entered": known.entered,
+        "engine": engine,
+    }

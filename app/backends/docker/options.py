@@ -1,0 +1,77 @@
+"""From a BoxSpec to what the engine is asked to create: hardening, limits, labels. Pure, but for our own file limit."""
+
+import resource
+from typing import Any
+
+from app.backends.base import BoxSpec
+from app.backends.docker import facts, script
+from app.backends.local.layout import DEFAULT_MEMORY, MIB, TMP_SHARE
+from app.core.schema import Limits
+
+DEFAULT_PIDS = 1024  # hardening.md, Limits
+OPEN_FILES = (1024, 65536)
+LOG_BYTES = 8 * MIB
+"""What the engine itself keeps of the agent's output: a re-attachment after the holder's death replays it."""
+
+
+def container(
+    spec: BoxSpec, image: str, folder: str, user: tuple[int, int], seccomp: str, *, binds: dict[str, dict[str, str]]
+) -> dict[str, Any]:
+    """The arguments of the SDK's `containers.create`."""
+    limits = spec.limits
+    memory = limits.memory or DEFAULT_MEMORY
+    return {
+        "image": image,
+        "name": facts.name_of(spec.slug, spec.session_id),
+        "entrypoint": ["/bin/sh", f"{script.INSIDE}/{script.GATE}"],
+        "command": [],
+        "labels": facts.labels(spec.slug, spec.session_id, spec.state),
+        "hostname": spec.hostname[:63],
+        "user": f"{user[0]}:{user[1]}",
+        "working_dir": "/",
+        "tty": spec.tty,
+        "stdin_open": spec.tty,
+        "network_mode": "none",
+        "ipc_mode": "private",
+        "init": True,
+        "cap_drop": ["ALL"],
+        "security_opt": ["no-new-privileges:true", f"seccomp={seccomp}"],
+        "healthcheck": {"test": ["NONE"]},
+        "volumes": {folder: {"bind": script.INSIDE, "mode": "ro"}} | binds,
+        "tmpfs": temporary(memory),
+        "shm_size": max(memory // TMP_SHARE, 64 * MIB),
+        "log_config": {"type": "json-file", "config": {"max-size": str(LOG_BYTES), "max-file": "1"}},
+        "runtime": spec.runtime,
+    } | resources(limits)
+
+
+def resources(limits: Limits) -> dict[str, Any]:
+    memory = limits.memory or DEFAULT_MEMORY
+    found: dict[str, Any] = {
+        "mem_limit": memory,
+        "memswap_limit": memory,  # memory and swap together: no swap
+        "pids_limit": limits.pids or DEFAULT_PIDS,
+        "ulimits": [
+            {"Name": "nofile", "Soft": OPEN_FILES[0], "Hard": min(OPEN_FILES[1], _most_files())},
+            {"Name": "core", "Soft": 0, "Hard": 0},
+        ],
+    }
+    if limits.cpus is not None:
+        found["nano_cpus"] = int(limits.cpus * 1e9)
+    return found
+
+
+def _most_files() -> int:
+    """An engine of this host can give no more than what it has itself; what we have is the best guess at that."""
+    _, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    return OPEN_FILES[1] if hard == resource.RLIM_INFINITY else hard
+
+
+def temporary(memory: int) -> dict[str, str]:
+    """Memory file systems: left out of a snapshot, and bounded."""
+    share = max(memory // TMP_SHARE, 64 * MIB)
+    return {
+        "/tmp": f"rw,exec,nosuid,nodev,mode=1777,size={share}",  # noqa: S108 - the container's own
+        "/var/tmp": f"rw,exec,nosuid,nodev,mode=1777,size={share}",  # noqa: S108
+        "/run": f"rw,noexec,nosuid,nodev,mode=755,size={16 * MIB}",
+    }
