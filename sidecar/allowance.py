@@ -199,7 +199,7 @@ class UsageEvent(Wire):
     service_tier: str = Field(default="", max_length=200)
     stop_reason: str = Field(default="", max_length=200)
     response_id: str = Field(default="", max_length=200)
-    """Two answers with the same one are the same usage."""
+    """Said where an answer can be asked for again (background responses): the same id is the same usage."""
     tool_calls: Count = 0
     billable: bool = True
     complete: bool = True

@@ -240,7 +240,7 @@ class Books:
             cost_usd=float(usage.cost_usd) if usage.cost_usd is not None else None,
             service_tier=usage.service_tier,
             stop_reason=usage.stop_reason,
-            response_id=usage.response_id,
+            response_id=usage.response_id if _asked_again(call) else "",
             tool_calls=usage.tool_calls,
             billable=usage.billable,
             complete=usage.complete,
@@ -259,6 +259,11 @@ def _parts(usages: Iterable[Usage]) -> list[Usage]:
     for usage in usages:
         found += [usage, *usage.also]
     return found[:MAX_PARTS]
+
+
+def _asked_again(call: Call) -> bool:
+    """Only of background responses an answer may come twice. Other ids are no proof: some servers give all the same."""
+    return call.facts.background or call.method == "GET"
 
 
 def _spent(call: Call, usage: Usage) -> Spent:
