@@ -9,7 +9,9 @@ from dataclasses import dataclass, field
 from typing import Literal, NoReturn
 
 Severity = Literal["block", "warn"]
-Detector = Literal["token_patterns", "known_secrets", "canary", "entropy", "financial", "host_labels", "crlf", "limits"]
+Detector = Literal[
+    "token_patterns", "known_secrets", "canary", "entropy", "financial", "host_labels", "crlf", "injection", "limits"
+]
 
 PREFIX_SHOWN = 4
 """Characters of a vendor's constant prefix that a snippet may show: `ghp_`, `AKIA`, `sk-a`."""
