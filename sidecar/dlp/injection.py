@@ -131,8 +131,9 @@ def judged(text: bytes, compiled: Shapes) -> Iterator[_Judgement]:
 
 def seen(text: bytes) -> bytes:
     """A text as it is read: escapes, entities and markup taken off, look-alikes and invisible characters folded."""
-    if b"\\u" in text or b"\\x" in text:
-        text = unescape(text)
+    for _ in range(2):
+        if b"\\u" in text or b"\\x" in text:
+            text = unescape(text)
     if b"</" in text:
         text = _TAG.sub(b" ", text)
     if b"&" in text:
