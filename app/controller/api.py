@@ -16,6 +16,8 @@ from pydantic import BaseModel, ValidationError
 
 from app import __version__, manifests
 from app.controller.audit import Audit
+from app.controller.budget_orders import Orders
+from app.controller.budgets import Budgets
 from app.controller.events import Bus
 from app.controller.proposals import Proposals
 from app.controller.rooms import (
@@ -50,6 +52,8 @@ class Parts:
     started_at: float = field(default_factory=time.time)
     warnings: list[str] = field(default_factory=list)
     proposals: Proposals | None = None
+    budgets: Budgets | None = None
+    orders: Orders | None = None
     operator: "Operator | None" = None
     looked_at: Callable[[Path], Awaitable[None]] | None = None
     """Told which project's agents a client shows, so that changes of them are told as well."""

@@ -13,6 +13,7 @@ from typing import Self
 
 from app.core.model import BottleView, StreamEvent
 from app.store.base import EventQuery, NewEvent, Position, Store
+from app.store.metering import Kept, Metering
 from app.tasks import spawn
 
 QUEUE_LIMIT = 4096
@@ -119,15 +120,32 @@ class Bus:
     ) -> list[StreamEvent]:
         """Store `events`, then tell the subscribers of those that were new. Runs to its end even if the caller is
         cancelled: an event that is stored but never published would be a gap for those who listen."""
-        work = spawn(self._keep(slug, session_id, events, position), name=f"keep {slug}", on_error=lambda _: None)
+        return (await self.ingest(slug, session_id, events, position)).events
+
+    async def ingest(
+        self,
+        slug: str,
+        session_id: str,
+        events: Sequence[NewEvent],
+        position: Position | None = None,
+        metering: Metering | None = None,
+    ) -> Kept:
+        """The same, with what the batch says of usage."""
+        going = self._keep(slug, session_id, events, position, metering)
+        work = spawn(going, name=f"keep {slug}", on_error=lambda _: None)
         return await asyncio.shield(work)
 
     async def _keep(
-        self, slug: str, session_id: str, events: Sequence[NewEvent], position: Position | None
-    ) -> list[StreamEvent]:
+        self,
+        slug: str,
+        session_id: str,
+        events: Sequence[NewEvent],
+        position: Position | None,
+        metering: Metering | None,
+    ) -> Kept:
         async with self._order:
-            kept = await self.store.add_events(slug, session_id, events, position)
-            for event in kept:
+            kept = await self.store.ingest(slug, session_id, events, position, metering)
+            for event in kept.events:
                 self.last_seq = max(self.last_seq, event.seq)
                 self._tell(event)
             return kept

@@ -10,7 +10,7 @@ import logging
 import math
 import time
 from collections.abc import Awaitable, Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -18,9 +18,13 @@ import orjson
 from pydantic import TypeAdapter
 
 from app.controller.events import Bus
+from app.controller.metering import LAST_TIME, Report
 from app.core.model import StreamEvent
+from app.core.usage import within
 from app.store.base import NewEvent, Position
+from app.store.metering import Counted, Metering
 from app.tasks import cancel_and_wait, spawn
+from sidecar.allowance import IntentEvent, UsageEvent, WindowEvent
 from sidecar.contract import EgressEvent, ProposalEvent, SpoolEvent
 from sidecar.spool import SpoolReader
 
@@ -31,9 +35,6 @@ BATCH_LINES = 500
 
 RETRY_SECONDS = 2.0
 """After a failure of ours (full disk, locked database): the spool keeps everything, so waiting loses nothing."""
-
-LAST_TIME = 253402300800.0
-"""The year 10000: later times cannot be formatted."""
 
 type Ack = Callable[[Position], Awaitable[None]]
 _EVENT: TypeAdapter[Any] = TypeAdapter(SpoolEvent)
@@ -46,12 +47,22 @@ class Parsed:
     events: tuple[NewEvent, ...]
     bad: int
     proposals: tuple[ProposalEvent, ...] = ()
+    report: Report = field(default_factory=Report)
+
+
+@dataclass(frozen=True)
+class Counts:
+    """Where a session's usage counts: its scopes, and when it began."""
+
+    scopes: tuple[str, ...] = ()
+    since: float = 0.0
 
 
 def parse(lines: list[tuple[Position, bytes]]) -> Parsed:
     """Validate lines. Pure; raises nothing whatever the lines hold."""
     events: list[NewEvent] = []
     proposals: list[ProposalEvent] = []
+    report = Report()
     bad = 0
     for _, line in lines:
         try:
@@ -59,13 +70,16 @@ def parse(lines: list[tuple[Position, bytes]]) -> Parsed:
             if isinstance(event, ProposalEvent):
                 _check_proposal(event)
                 proposals.append(event)
+            elif isinstance(event, IntentEvent | UsageEvent | WindowEvent):
+                orjson.dumps(event.model_dump(mode="json"))  # refuses what is not text
+                report.take(event)
             else:
                 events.append(new_event(event))
         except (ValueError, TypeError, RecursionError):
             bad += 1
     if bad:
         events.append(_bad_lines(bad, lines[-1][0]))
-    return Parsed(tuple(events), bad, tuple(proposals))
+    return Parsed(tuple(events), bad, tuple(proposals), report)
 
 
 def _check_proposal(event: ProposalEvent) -> None:
@@ -125,7 +139,7 @@ class Tally:
 
 
 _ALLOWED, _REFUSED = ("allow", "redact"), ("deny", "hold")
-type Counted = Callable[[str, Tally], None]
+type Tallied = Callable[[str, Tally], None]
 
 
 @dataclass
@@ -133,9 +147,11 @@ class Listeners:
     """Who is told of what comes in. `proposed` comes before the line counts as read: it may come again, and must not
     be lost; what it raises makes it come again."""
 
-    counted: Counted = lambda *_: None
+    counted: Tallied = lambda *_: None
     proposed: Callable[[str, ProposalEvent], Awaitable[None]] | None = None
     kept: Callable[[str, list[StreamEvent]], None] = lambda *_: None
+    counts: Callable[[str], Counts] = lambda _: Counts()
+    used: Callable[[str, Report, tuple[Counted, ...]], None] = lambda *_: None
 
 
 class Spool:
@@ -198,10 +214,14 @@ class Spool:
         for proposal in parsed.proposals if self._told.proposed else ():
             assert self._told.proposed is not None
             await self._told.proposed(self._session_id, proposal)
-        kept = await self._bus.keep(self._slug, self._session_id, parsed.events, position)
+        metering = self._metering(parsed.report)
+        done = await self._bus.ingest(self._slug, self._session_id, parsed.events, position, metering)
+        kept = done.events
         self._tally = self._tally.plus(kept)
         self._told.counted(self._session_id, self._tally)
         self._told.kept(self._session_id, kept)
+        if parsed.report:
+            self._told.used(self._session_id, parsed.report, done.counted)
         self._position = position
         try:
             await self.ack(position)
@@ -209,6 +229,13 @@ class Spool:
             # a sidecar that is down cannot be told; the next batch, or its restart, tells it
             log.debug("the sidecar of %s could not be told: %s", self._slug, error)
         return len(lines) >= BATCH_LINES
+
+    def _metering(self, report: Report) -> Metering | None:
+        if not report.rows and not report.intents:
+            return None
+        counts, now = self._told.counts(self._session_id), time.time()
+        rows = tuple(within(row, counts.since, now) for row in report.rows)
+        return Metering(counts.scopes, tuple(report.intents), rows)
 
 
 class Ingest:

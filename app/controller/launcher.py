@@ -249,6 +249,8 @@ class Launch:
             placeholders=tuple(self._placeholders.values()),
             canary_name=self._canary[0],
             secrets={name: found.source for name, found in plan.secrets.items()},
+            budget=dict(plan.budget),
+            shutdown=plan.request.shutdown,
         )
 
     def _prepare(self) -> Prepared:

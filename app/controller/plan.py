@@ -9,7 +9,7 @@ from app.backends.base import Backend
 from app.core.credentials import credential_kind
 from app.core.model import BackendReport, LaunchRequest, Preflight
 from app.core.repositories import Repository
-from app.core.schema import EnvPrompt, EnvSecret, Manifest, Mask, Settings
+from app.core.schema import Amount, EnvPrompt, EnvSecret, Manifest, Mask, Settings
 from app.errors import CarboyError
 from app.providers.base import Credential, Found, Provider
 from app.secrets import Located
@@ -42,6 +42,8 @@ class Plan:
     secret_env: Mapping[str, str] = field(default_factory=dict[str, str])
     """Variables that hold a placeholder, each with its token's name."""
     secrets: Mapping[str, Located] = field(default_factory=dict[str, Located])
+    budget: Mapping[str, Amount] = field(default_factory=dict[str, Amount])
+    """This launch's own, by provider."""
     masks: tuple[Mask, ...] = ()
     image: str | None = None
     notes: tuple[str, ...] = ()

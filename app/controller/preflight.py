@@ -11,6 +11,8 @@ from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from pydantic import ValidationError
+
 from app import manifests, settings
 from app.backends import masks as pivot
 from app.backends import workspace
@@ -25,13 +27,15 @@ from app.core.merge import provenance_list
 from app.core.model import BackendReport, LaunchRequest, Preflight, SecretNeed, Workspace
 from app.core.pending import not_acted_on
 from app.core.repositories import Repository, made, needed_secrets, repositories
-from app.core.schema import Manifest, Mask, Settings
+from app.core.schema import Amount, Manifest, Mask, Settings
 from app.errors import CarboyError
 from app.manifests.starters import library
 from app.paths import Paths
 from app.providers.base import Credential, Found, HostLogin, Picked, Provider, pick, with_auth
+from app.providers.metered import metered
 from app.providers.registry import provider as provider_named
 from app.secrets import Located, locate
+from sidecar.allowance import Metered
 from sidecar.contract import Policy, Route
 from sidecar.secret import Secret
 
@@ -56,6 +60,8 @@ class Reading:
     alternatives: tuple[Credential, ...] = ()
     routes: tuple[Route, ...] = ()
     provider_hosts: tuple[str, ...] = ()
+    metered: tuple[Metered, ...] = ()
+    budget: dict[str, Amount] = field(default_factory=dict[str, Amount])
     env: plans.Environment = field(default_factory=lambda: plans.Environment({}, {}, {}, (), ()))
     uses: dict[str, str] = field(default_factory=dict[str, str])
     located: dict[str, Located] = field(default_factory=dict[str, Located])
@@ -104,6 +110,7 @@ async def make_plan(
         policy=Policy(
             routes=reading.routes,
             provider_hosts=reading.provider_hosts,
+            metered=reading.metered,
             log=reading.manifest.bottle.egress.log,
             supervise=reading.manifest.bottle.supervise,
             hold_seconds=min(reading.settings.approval_timeout_seconds, 3600),
@@ -111,6 +118,7 @@ async def make_plan(
         shapes=_shapes(reading),
         env=reading.env.plain,
         secret_env=reading.env.secret,
+        budget=reading.budget,
         secrets={name: reading.located[name] for name in reading.uses if name not in _forge_only(reading)},
         repos=reading.repos,
         forge_tokens={
@@ -179,7 +187,7 @@ def _read(request: LaunchRequest, paths: Paths, confirmed: tuple[str, ...] | Non
         confirmed=confirmed,
     )
     bottle = reading.manifest.bottle
-    reading.warnings += (*reading.manifest.warnings, *not_acted_on(reading.manifest, request.budget))
+    reading.warnings += (*reading.manifest.warnings, *not_acted_on(reading.manifest))
     reading.workspace = request.workspace or bottle.workspace
     with _collect(reading):
         reading.project = None if reading.workspace == "none" else manifests.check_project(paths, cwd)
@@ -191,6 +199,7 @@ def _read(request: LaunchRequest, paths: Paths, confirmed: tuple[str, ...] | Non
     with _collect(reading):
         reading.provider = provider_named(_template(reading.manifest))
         _read_provider(reading, request)
+        _read_budget(reading, request)
     _read_confirmations(reading, request, paths, cwd)
     if request.headless and not request.prompt and not request.command:
         reading.problems.append(
@@ -225,6 +234,7 @@ def _read_provider(reading: Reading, request: LaunchRequest) -> None:
     reading.problems += [plans.missing_secret(names, "the agent") for names in reading.picked.missing]
     reading.routes = (*with_auth(own, reading.picked.chosen), *routes[len(own) :])
     reading.provider_hosts = hosts
+    reading.metered = metered(provider, manifest)
     reading.uses = repos | plans.needed(reading.routes, reading.picked.chosen, reading.env)
     reading.problems += plans.secret_problems(reading.uses, reading.located, reading.env, reading.routes)
     reading.warnings += plans.short_secrets({name: reading.located[name] for name in reading.uses})
@@ -252,6 +262,22 @@ def _find(reading: Reading, request: LaunchRequest, backend: Backend | None) -> 
         else:
             reading.found = provider.find(environ)
         reading.warnings += reading.found.warnings
+
+
+def _read_budget(reading: Reading, request: LaunchRequest) -> None:
+    """This launch's own budgets, and a warning for those that nothing in the bottle would ever count against."""
+    providers = {entry.provider for entry in reading.metered}
+    for name, text in request.budget.items():
+        try:
+            reading.budget[name] = Amount.model_validate(text)
+        except ValidationError as error:
+            why = error.errors(include_url=False)[0]["msg"].removeprefix("Value error, ")
+            raise CarboyError(
+                f"--budget {name[:60]}: {why}", "Write claude=500k, or claude=$20", "bad_budget"
+            ) from None
+    known = ", ".join(sorted(providers))
+    for name in sorted({*request.budget, *reading.manifest.bottle.budget} - providers):
+        reading.warnings.append(f"Nothing here counts against the budget for {name}: this bottle can use {known}")
 
 
 def _read_confirmations(reading: Reading, request: LaunchRequest, paths: Paths, cwd: Path) -> None:

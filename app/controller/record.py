@@ -6,13 +6,13 @@ our own sockets (the folder is 0700, the file 0600) and no credential.
 
 import logging
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 from pydantic import Field, ValidationError
 
 from app.core.model import BottleView, LaunchRequest, Snapshot
 from app.core.routes import Grant
-from app.core.schema import Manifest
+from app.core.schema import Amount, Manifest
 from app.files import atomic_write, read_bounded
 from app.processes.identity import ProcessId
 from sidecar.contract import Placeholder, Policy, Route
@@ -52,6 +52,26 @@ class Applied(Snapshot):
     outcome: dict[str, Any] = Field(default_factory=dict)
 
 
+class Crossing(Snapshot):
+    """A budget of this session that was used up, and what was done about it. `answered` once an `ask` was."""
+
+    scope: str
+    policy: Literal["ask", "cutoff", "freeze", "kill"]
+    at: float
+    answered: bool = False
+
+
+class OrderedCutoff(Snapshot):
+    """The operator's own order to close the model's hosts."""
+
+    at: float
+    by: str = ""
+    reason: str = ""
+    scope: Literal["metered", "all"] = "metered"
+    providers: tuple[str, ...] = ()
+    end_streams: bool = False
+
+
 class SessionRecord(Snapshot):
     """One session. `view` is what its last controller showed."""
 
@@ -79,6 +99,12 @@ class SessionRecord(Snapshot):
     applied: Applied | None = None
     resumed_from: str = ""
     """The folder in `aside` that this session goes on from, until it lives."""
+    budget: dict[str, Amount] = Field(default_factory=dict)
+    """This launch's own (`--budget`), by provider."""
+    shutdown: Literal["ask", "cutoff", "freeze", "kill"] | None = None
+    """The operator's choice for this session, in place of the manifest's."""
+    crossings: dict[str, Crossing] = Field(default_factory=dict)
+    cutoff: OrderedCutoff | None = None
 
     def save(self, folder: Path) -> None:
         atomic_write(folder / FILE, self.model_dump_json(by_alias=True).encode(), 0o600)

@@ -94,7 +94,14 @@ class Session:
         if active or changes.get("state", "running") != "running":
             changes.setdefault("stalled", False)
         view = self.view.model_copy(update=changes)
-        score = health.attention(view.state, view.sidecar, stalled=view.stalled, lacking=bool(view.missing_secrets))
+        score = health.attention(
+            view.state,
+            view.sidecar,
+            stalled=view.stalled,
+            lacking=bool(view.missing_secrets),
+            budget=max((one.percent for one in view.budgets), default=0),
+            asks=view.cut == "ask",
+        )
         view = view.model_copy(update={"attention": score})
         if view == self.view:
             return

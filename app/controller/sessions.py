@@ -26,7 +26,7 @@ from app.controller.outbound import Outbound
 from app.controller.plan import Plan
 from app.controller.preflight import make_plan
 from app.controller.session import OnChange, Session
-from app.controller.supervisor import Supervisor
+from app.controller.supervisor import Allow, Supervisor, unlimited
 from app.controller.transcript import TranscriptTerminal
 from app.core.lifecycle import Happening
 from app.core.model import LIVE, BackendReport, BottleView, CleanupReport, LaunchRequest, Preflight
@@ -38,6 +38,7 @@ from app.processes.spawner import Zygote
 from app.settings import load_settings
 from app.store.base import Position
 from app.tasks import cancel_and_wait, spawn
+from sidecar.allowance import Allowance
 from sidecar.contract import UpstreamSettings
 from sidecar.secret import Secret
 
@@ -77,6 +78,11 @@ class Sessions:
         """Awaited with each session before anything of it is made; what it raises ends the launch."""
         self.on_sidecar: Callable[[str], None] = lambda _: None
         """Told the session's id whenever its sidecar answers again."""
+        self.on_lease: Callable[[str, dict[str, Any]], None] = lambda *_: None
+        """Told the session's id and what its sidecar says of a lease that runs low."""
+        self.allow: Allow = unlimited
+        self.spooled_out: Callable[[Session], Awaitable[None]] = _nothing
+        """What a new sidecar may let through; and awaited once all that an ended one wrote is in the store."""
 
     @property
     def zygote(self) -> Zygote:
@@ -304,18 +310,22 @@ class Sessions:
 
     def _supervised(self, session: Session) -> Supervisor:
         def heard(note: str, body: dict[str, Any]) -> None:
-            del body
             if note == "spooled":
                 self._spools.poke(session.id)
             elif note == "up":
                 self.on_sidecar(session.id)
+            elif note == "lease":
+                self.on_lease(session.id, body)
 
         async def ack(position: Position) -> None:
             assert session.supervisor is not None
             await session.supervisor.call("ack", {"upto": position.segment})
 
         self._spools.watch(session.slug, session.id, session.spool_folder, ack)
-        return Supervisor(session, self._zygote, self._upstream, heard, self._logins.values)
+        return Supervisor(session, self._zygote, self._upstream, heard, self._allow, self._logins.values)
+
+    async def _allow(self, session: Session) -> Allowance | None:
+        return await self.allow(session)
 
     async def _upstream(self) -> UpstreamSettings:
         return (await asyncio.to_thread(load_settings, self._paths)).upstream()
@@ -375,6 +385,8 @@ class Sessions:
         await self._spools.forget(session.id)
         await self._deploy_keys.revoke(session)
         await gitgate.retire(self._paths, session.state_folder, f"{session.slug}-{session.id}")
+        with contextlib.suppress(CarboyError):  # a full disk keeps it for the next controller, and no bottle alive
+            await self.spooled_out(session)
         if session.box is not None:
             with contextlib.suppress(CarboyError, OSError, TimeoutError):
                 await session.box.release()

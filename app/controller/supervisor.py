@@ -24,6 +24,7 @@ from app.errors import CarboyError, NotFound
 from app.processes.identity import ProcessId, kill_and_wait, same, wait_end
 from app.processes.spawner import Zygote, last_line
 from app.tasks import cancel_and_wait, spawn
+from sidecar.allowance import Allowance, Lease
 from sidecar.contract import SidecarConfig, UpstreamSettings
 from sidecar.control import Channel, ChannelClosed, RemoteError, connect
 from sidecar.secret import REVEAL
@@ -40,19 +41,30 @@ type Upstream = Callable[[], Awaitable[UpstreamSettings]]
 type Notes = Callable[[str, dict[str, Any]], None]
 type LoginsOf = Callable[[Session], Awaitable[Mapping[str, secrets.Secret]]]
 """The secrets of a session that are logins of this host, as they are now."""
+type Allow = Callable[[Session], Awaitable[Allowance | None]]
+"""What a new sidecar may let through from its first moment; None: nothing metered."""
 
 
 class Supervisor:
     """One sidecar. `start` or `adopt`, then it is watched until `stop`."""
 
     def __init__(
-        self, session: Session, zygote: Zygote, upstream: Upstream, notes: Notes, logins: LoginsOf | None = None
+        self,
+        session: Session,
+        zygote: Zygote,
+        upstream: Upstream,
+        notes: Notes,
+        allow: Allow,
+        logins: LoginsOf | None = None,
     ) -> None:
         self._logins = logins
         self._session = session
         self._zygote = zygote
         self._upstream = upstream
         self._notes = notes
+        self._allow = allow
+        self.began: float | None = None
+        """When this controller last started one; None for one that it found."""
         self._channel: Channel | None = None
         self._restarts = Restarts()
         self._now = asyncio.Event()
@@ -166,6 +178,7 @@ class Supervisor:
 
     async def _launch(self, box: Box | None) -> ProcessId:
         session = self._session
+        self.began = time.time()
         child = await self._zygote.fork("sidecar", f"carboy-s {session.slug}", self._log)
         try:
             # on record before it knows anything: an unconfigured one ends with its channel
@@ -211,6 +224,7 @@ class Supervisor:
             slug=session.slug,
             session_id=session.id,
             policy=record.policy,
+            allowance=await self._allow(session),
             upstream=await self._upstream(),
             ca_cert_pem=record.ca_certificate,
             ca_key_pem=session.ca_key,
@@ -310,3 +324,10 @@ def ending(code: int | None) -> str:
 
 def _said(error: BaseException) -> str:
     return str(error) or type(error).__name__
+
+
+async def unlimited(session: Session) -> Allowance | None:
+    """Where nobody keeps budgets: no limit for what is metered."""
+    providers = dict.fromkeys(entry.provider for entry in session.record.policy.metered)
+    leases = tuple(Lease(id=f"free-{number}", provider=name) for number, name in enumerate(providers))
+    return Allowance(leases=leases)

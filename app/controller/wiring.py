@@ -4,12 +4,15 @@ watcher, API. Decides nothing; `main` runs it."""
 import asyncio
 import logging
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Coroutine
 from contextlib import AsyncExitStack
 from dataclasses import dataclass
+from typing import Any
 
+from app.controller import budget_wiring
 from app.controller.api import Parts
 from app.controller.audit import Audit
+from app.controller.budget_orders import Orders
 from app.controller.doctor_api import diagnose
 from app.controller.events import Bus
 from app.controller.history import History
@@ -93,17 +96,21 @@ async def wire(paths: Paths, stack: AsyncExitStack, stop: Callable[[], None]) ->
 
     history.also = changed
     proposals.on_card = notices.proposal
+    budgets = await budget_wiring.connect(paths, store, bus, audit, sessions, ingest, history, stack)
+    budgets.crossings.told = lambda events: notices.events("", events)
     vault = Vault(store, audit)
     sessions.planned = lambda session: _audit_secrets(audit, vault, session)
     await _find_again(sessions, audit)
     await proposals.start()
-    watcher = await _watch(paths, bus, stack, warnings)
+    budgets.start()
+    watcher = await _watch(paths, bus, stack, warnings, budgets.reload)
     activity = Activity()
     reporting = Reporting(paths, store, sessions, Presence(paths.state))
     operator = Operator(vault, notices, Learning(paths, store, audit, sessions), reporting)
     parts = Parts(
         paths, store, bus, audit, sessions, lambda: diagnose(sessions.reports), stop,
         warnings=warnings, proposals=proposals, operator=operator, looked_at=watcher.add_project,
+        budgets=budgets, orders=Orders(store, audit, sessions, budgets),
     )  # fmt: skip
     server = Server(parts, paths.controller_socket, activity)
     stack.push_async_callback(server.close)
@@ -149,8 +156,11 @@ def _kept(proposals: Proposals, notices: Notices, session_id: str, events: list[
     notices.events("", events)
 
 
-async def _watch(paths: Paths, bus: Bus, stack: AsyncExitStack, warnings: list[str]) -> Watcher:
+async def _watch(
+    paths: Paths, bus: Bus, stack: AsyncExitStack, warnings: list[str], reload: Callable[[], Coroutine[Any, Any, None]]
+) -> Watcher:
     def changed(catalogue: Catalogue) -> None:
+        spawn(reload(), name="settings for budgets")
         data = catalogue.model_dump(mode="json")
         bus.pass_on(StreamEvent(seq=0, at=time.time(), kind="catalogue", data=data))
 

@@ -48,13 +48,29 @@ class Restarts:
 _SCORES: dict[BottleState, int] = {"failed": 90, "lost": 90, "running": 10, "launching": 10, "stopping": 10}
 
 
-def attention(state: BottleState, sidecar: SidecarHealth, *, stalled: bool = False, lacking: bool = False) -> int:
+ASKS, TIGHT = 95, 60
+
+
+def attention(
+    state: BottleState,
+    sidecar: SidecarHealth,
+    *,
+    stalled: bool = False,
+    lacking: bool = False,
+    budget: int = 0,
+    asks: bool = False,
+) -> int:
     """Higher sorts first. A live bottle without its sidecar, or without a secret (`lacking`), counts as failed: its
-    agent can do nothing."""
+    agent can do nothing. `budget`: percent used of the tightest one; `asks`: one is used up and the operator is asked.
+    """
     if stalled and state == "running":
         return 100
+    if asks and state == "running":
+        return ASKS
     if (sidecar.state == "failed" or lacking) and state in ("running", "frozen"):
         return 90
+    if budget >= 80 and state in ("running", "frozen"):
+        return TIGHT
     return _SCORES.get(state, 0)
 
 

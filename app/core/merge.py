@@ -11,7 +11,8 @@ from typing import Any, cast
 from app.core.lineage import Lineage, check_hosts
 from app.core.manifest import AgentFile
 from app.core.model import Provenance
-from app.core.schema import Amount, Bottle, GitUser, Manifest, Settings
+from app.core.schema import Amount, Bottle, BudgetScope, GitUser, Manifest, Settings
+from app.core.scopes import agent_scope, bottle_scope
 
 Path = tuple[str, ...]
 
@@ -98,8 +99,9 @@ def join(agent: AgentFile | None, picked: tuple[str, ...], lineage: Lineage, set
     layers = [leaves(file.bottle, file.name, repos=file.name in lineage.repos) for file in lineage.files]
     found = fold([_host_defaults(settings), *layers])
     warnings: list[str] = []
+    budgets = _agent_budgets(agent, found, warnings) if agent is not None else {}
     if agent is not None:
-        found = overlay(found, _agent_leaves(agent, found, warnings))
+        found = overlay(found, _agent_leaves(agent, budgets))
     routes = found.get(ROUTES)
     return Manifest(
         agent_name=agent.name if agent else None,
@@ -110,6 +112,7 @@ def join(agent: AgentFile | None, picked: tuple[str, ...], lineage: Lineage, set
         lineage=str(lineage),
         provenance=provenance(found),
         route_sources=routes.sources if routes else (),
+        budget_scopes=_budget_scopes(agent, budgets, lineage),
         warnings=tuple(warnings),
         agent_file=agent.file if agent else "",
         agent_origin=("project" if agent.origin == "project" else "home") if agent else None,
@@ -188,12 +191,32 @@ def _host_defaults(settings: Settings) -> Leaves:
     return {("shutdown",): Leaf(settings.shutdown, ("settings.yml",))}
 
 
-def _agent_leaves(agent: AgentFile, below: Leaves, warnings: list[str]) -> Leaves:
-    """What an agent sets over its bottle: the git identity, field by field, and budgets."""
-    source = f"agent {agent.name}"
+def _agent_budgets(agent: AgentFile, below: Leaves, warnings: list[str]) -> dict[str, Amount]:
+    """The agent's budgets that count: all of the operator's own, of a project's those that lower one."""
     budgets = dict(agent.agent.budget)
     if agent.origin == "project":
         budgets = {name: amount for name, amount in budgets.items() if _lowers(name, amount, below, warnings)}
+    return budgets
+
+
+def _budget_scopes(agent: AgentFile | None, budgets: Mapping[str, Amount], lineage: Lineage) -> tuple[BudgetScope, ...]:
+    """The scopes between a launch and the host, the nearest first."""
+    bottles = tuple(
+        BudgetScope(scope=bottle_scope(file.name), budget=file.bottle.budget, source=file.name)
+        for file in reversed(lineage.files)
+    )
+    if agent is None:
+        return bottles
+    source = f"agent {agent.name}"
+    own = BudgetScope(
+        scope=agent_scope(agent.name), budget=dict(budgets), source=source, beside=agent.origin == "project"
+    )
+    return (own, *bottles)
+
+
+def _agent_leaves(agent: AgentFile, budgets: Mapping[str, Amount]) -> Leaves:
+    """What an agent sets over its bottle: the git identity, field by field, and budgets."""
+    source = f"agent {agent.name}"
     user: GitUser = agent.agent.git_gate.user
     found: dict[Path, Leaf] = {}
     for name, value in user.model_dump(exclude_unset=True).items():

@@ -23,6 +23,72 @@ class Snapshot(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid")
 
 
+class Sum(Snapshot):
+    """Answers added up. `cost_nano` leaves out `unpriced` tokens, whose price nobody knows."""
+
+    requests: int = 0
+    input: int = 0
+    output: int = 0
+    cache_read: int = 0
+    cache_write: int = 0
+    reasoning: int = 0
+    cost_nano: int = 0
+    unpriced: int = 0
+    estimated: int = 0
+    """Answers with a number of ours among the provider's."""
+    unmetered: int = 0
+    errors: int = 0
+    tool_calls: int = 0
+    ms: float = 0.0
+
+    @property
+    def total(self) -> int:
+        return self.input + self.output + self.cache_read + self.cache_write
+
+    @property
+    def cost_usd(self) -> float:
+        return self.cost_nano / 1e9
+
+    def plus(self, other: "Sum") -> "Sum":
+        mine, theirs = dict(self), dict(other)
+        return Sum.model_construct(**{name: value + theirs[name] for name, value in mine.items()})
+
+
+class BudgetView(Snapshot):
+    """One budget that holds for a bottle, or that is set for a scope. `used` and `limit` are tokens or billionths of a
+    dollar."""
+
+    scope: str
+    provider: str
+    unit: Literal["tokens", "usd"] = "tokens"
+    used: int = 0
+    limit: int = 0
+    period: Literal["day", "week", "month", "never"] = "never"
+    resets_at: float | None = None
+    source: str = ""
+    hard: bool = False
+    override: bool = False
+    """Set by the operator while it counts, in place of what the file says."""
+
+    @property
+    def fraction(self) -> float:
+        return self.used / self.limit if self.limit else 1.0
+
+    @property
+    def percent(self) -> int:
+        """Rounded down, so that 100 means used up."""
+        return self.used * 100 // self.limit if self.limit else 100
+
+
+class BudgetAsk(Snapshot):
+    """A used up budget, while requests wait for the operator. `until` is when nobody's answer becomes one."""
+
+    provider: str
+    scope: str
+    at: float
+    until: float
+
+
 class SidecarHealth(Snapshot):
     """hardening.md, first paragraph. `next_retry` is seconds from `at` (unix time)."""
 
@@ -75,6 +141,17 @@ class BottleView(Snapshot):
     """When its snapshot was taken."""
     kept: Literal["", "preserved", "archived", "purged"] = ""
     """Of a session that is over: what of it is still on disk, as far as the operator moved it."""
+    spend: Sum = Sum()
+    """What it used so far."""
+    budgets: tuple[BudgetView, ...] = ()
+    """The budgets that hold for it, the one that governs first."""
+    cut: Literal["", "budget", "ask", "operator"] = ""
+    """Why its model's hosts are closed: a budget is used up, one is and the operator is being asked, or by order."""
+    asks: tuple[BudgetAsk, ...] = ()
+    shutdown: Literal["ask", "cutoff", "freeze", "kill"] = "cutoff"
+    """What a used up budget does to it."""
+    fault: str = ""
+    """What the model's provider answered last, if that was an error; empty once an answer came."""
     missing_secrets: tuple[str, ...] = ()
     """Names that its sidecar has no value for: given by environment or typed in, they went with a controller."""
 
@@ -149,6 +226,9 @@ class LaunchRequest(Snapshot):
     backend: str | None = None
     model: str | None = None
     budget: dict[str, str] = {}
+    """By provider, as people write it: `500k`, `$20`."""
+    shutdown: Literal["ask", "cutoff", "freeze", "kill"] | None = None
+    """What a used up budget does; None leaves it to the files."""
     cwd: str
     workspace: Workspace | None = None
     prompt: str | None = None
@@ -234,7 +314,16 @@ class StreamEvent(Snapshot):
     seq: int
     at: float
     kind: Literal[
-        "egress", "notice", "bottle", "bottle_gone", "launch", "catalogue", "proposal", "notification", "lagged"
+        "egress",
+        "notice",
+        "bottle",
+        "bottle_gone",
+        "launch",
+        "catalogue",
+        "proposal",
+        "notification",
+        "usage",
+        "lagged",
     ]
     slug: str = ""
     data: dict[str, Any] = {}

@@ -341,6 +341,16 @@ class Settings(Strict):
     egress: SettingsEgress = SettingsEgress()
 
 
+class BudgetScope(Strict):
+    """What one agent or bottle file of a launch says of budgets, apart from the merge: each scope counts for itself
+    (`app.core.budget`). `beside`: a project's agent, whose budgets take the place of none."""
+
+    scope: str
+    budget: dict[Name, Amount] = {}
+    source: str = ""
+    beside: bool = False
+
+
 class Manifest(Strict):
     """What one launch works with: agent and bottles joined. `provenance` maps a dotted path to the name of the file
     (or `default`, or a launch flag) that set it last; `route_sources` runs beside `bottle.egress.routes`."""
@@ -353,6 +363,8 @@ class Manifest(Strict):
     lineage: str = ""
     provenance: dict[str, str] = {}
     route_sources: tuple[str, ...] = ()
+    budget_scopes: tuple[BudgetScope, ...] = ()
+    """The agent, then the bottles, the nearest first; also those that set none."""
     warnings: tuple[str, ...] = ()
     agent_file: str = ""
     agent_origin: Literal["home", "project"] | None = None

@@ -13,6 +13,7 @@ from app.core.model import BottleView, StreamEvent
 from app.core.notices import Notice
 from app.errors import CarboyError
 from app.store.chain import AuditRow
+from app.store.metering import Kept, Metering, MeterStore
 from sidecar.spool import Position
 
 __all__ = ["Asker", "Decided", "EventQuery", "NewEvent", "Position", "ProposalRow", "SecretName", "Store"]
@@ -107,7 +108,7 @@ class SecretName:
     used_at: float | None = None
 
 
-class Store(ABC):
+class Store(MeterStore, ABC):
     """Everything carboy remembers. Every call is atomic and has been written durably when it returns."""
 
     fault: CarboyError | None = None
@@ -121,11 +122,22 @@ class Store(ABC):
     async def close(self) -> None:
         """Write everything out and let go. Idempotent."""
 
-    @abstractmethod
     async def add_events(
         self, slug: str, session_id: str, events: Sequence[NewEvent], position: Position | None = None
     ) -> list[StreamEvent]:
         """Keep `events` and the spool's `position` in one transaction. Returns those that were new, with their seq."""
+        return (await self.ingest(slug, session_id, events, position)).events
+
+    @abstractmethod
+    async def ingest(
+        self,
+        slug: str,
+        session_id: str,
+        events: Sequence[NewEvent],
+        position: Position | None = None,
+        metering: Metering | None = None,
+    ) -> Kept:
+        """The same, with what the batch says of usage. Returns what was new of all of it."""
 
     @abstractmethod
     async def position(self, session_id: str) -> Position:

@@ -3,6 +3,8 @@ once released; each is safe to run again (a crash between the step and its numbe
 
 from dataclasses import dataclass
 
+from app.store.usage_tables import USAGE
+
 
 @dataclass(frozen=True)
 class Migration:
@@ -131,6 +133,7 @@ MIGRATIONS: tuple[Migration, ...] = (
             )""",
         ),
     ),
+    Migration(6, "usage, sums, windows, budgets", USAGE),
 )
 
 LATEST = MIGRATIONS[-1].number

@@ -18,11 +18,13 @@ import orjson
 from app.core.model import BottleView, StreamEvent
 from app.core.notices import Notice
 from app.errors import CarboyError, disk_full, has_room
-from app.store import desk, proposals
+from app.store import desk, proposals, usage
 from app.store.base import Asker, Decided, EventQuery, NewEvent, Position, ProposalRow, SecretName, Store
 from app.store.chain import AuditRow
 from app.store.connection import connect, prepare
+from app.store.metering import Counted, Kept, Metering
 from app.store.queries import event_query
+from app.store.sqlite_usage import SqliteUsage
 from app.tasks import cancel_and_wait, spawn
 
 log = logging.getLogger(__name__)
@@ -44,7 +46,7 @@ _SAVE_SESSION = (
 )
 
 
-class SqliteStore(Store):
+class SqliteStore(SqliteUsage, Store):
     """See `Store`. `path` is the database's file; its folder is made private."""
 
     def __init__(self, path: Path) -> None:
@@ -109,10 +111,15 @@ class SqliteStore(Store):
 
         return await asyncio.get_running_loop().run_in_executor(self._read, job)
 
-    async def add_events(
-        self, slug: str, session_id: str, events: Sequence[NewEvent], position: Position | None = None
-    ) -> list[StreamEvent]:
-        return await self._writing(lambda db: _add_events(db, slug, session_id, events, position))
+    async def ingest(
+        self,
+        slug: str,
+        session_id: str,
+        events: Sequence[NewEvent],
+        position: Position | None = None,
+        metering: Metering | None = None,
+    ) -> Kept:
+        return await self._writing(lambda db: _ingest(db, slug, session_id, events, position, metering))
 
     async def position(self, session_id: str) -> Position:
         def work(db: sqlite3.Connection) -> Position:
@@ -245,10 +252,16 @@ def _plain(error: sqlite3.OperationalError, path: Path) -> CarboyError:
     return CarboyError(f"The database refused: {error}", f"Look at {path.parent}; running bottles go on", "store")
 
 
-def _add_events(
-    db: sqlite3.Connection, slug: str, session_id: str, events: Sequence[NewEvent], position: Position | None
-) -> list[StreamEvent]:
+def _ingest(
+    db: sqlite3.Connection,
+    slug: str,
+    session_id: str,
+    events: Sequence[NewEvent],
+    position: Position | None,
+    metering: Metering | None,
+) -> Kept:
     kept: list[StreamEvent] = []
+    counted: tuple[Counted, ...] = ()
     db.execute("BEGIN IMMEDIATE")
     try:
         for event in events:
@@ -257,6 +270,8 @@ def _add_events(
             row = db.execute(_INSERT_EVENT, values).fetchone()
             if row is not None:
                 kept.append(_stream_event(row[0], event.at, event.kind, slug, event.payload))
+        if metering is not None:
+            counted = usage.keep(db, slug, session_id, metering)
         if position is not None:
             db.execute(_SET_POSITION, (session_id, slug, position.segment, position.offset, time.time()))
         db.execute("COMMIT")
@@ -264,7 +279,7 @@ def _add_events(
         if db.in_transaction:
             db.execute("ROLLBACK")
         raise
-    return kept
+    return Kept(kept, counted)
 
 
 def _append_audit(db: sqlite3.Connection, row: AuditRow) -> None:

@@ -10,7 +10,7 @@ from typing import Any
 
 from sidecar.meter.usage import Usage
 
-_SAME_PRICES = {"chatgpt.com": "api.openai.com"}
+SAME_PRICES = {"chatgpt.com": "api.openai.com"}
 """A subscription's host is priced as the API: what its tokens would have cost."""
 
 _TIERS = frozenset(("default", "fast", "flex", "priority"))
@@ -39,7 +39,7 @@ def _from_table(usage: Usage, host: str, at: datetime | None) -> Decimal | None:
         found = calc_price(
             _tokens(usage),
             usage.model,
-            provider_api_url=f"https://{_SAME_PRICES.get(host, host)}/",
+            provider_api_url=f"https://{SAME_PRICES.get(host, host)}/",
             genai_request_timestamp=at,
             price_context=tier,
         )

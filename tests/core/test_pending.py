@@ -15,9 +15,11 @@ def test_each_key_is_named_with_its_source() -> None:
         provenance={"budget.claude": "dev", "unattended.hold": "dev", "shutdown": "dev"},
         bottle=Bottle(egress=Egress(routes=(inspected, Route(host="b.example")))),
     )
-    (warning,) = not_acted_on(manifest, ["codex"])
-    asked = ("budget.claude (from dev)", "shutdown (from dev)", "--budget codex")
+    (warning,) = not_acted_on(manifest)
+    asked = ("unattended.hold (from dev)",)
     for text in asked:
         assert text in warning
     assert "dlp of a.example" in warning
+    assert "budget" not in warning
+    assert "shutdown" not in warning
     assert "b.example" not in warning

@@ -1,0 +1,148 @@
+"""What a sidecar reported of usage, as the store's values, with its price. Pure but for the price table, which the
+first question loads: called beside the loop. The wire types have validated the numbers; here they get a meaning."""
+
+import math
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from decimal import Decimal
+
+from app.core.budget import NANO
+from app.core.usage import Intent, UsageRow
+from app.core.windows import Gauge
+from sidecar.allowance import IntentEvent, UsageEvent, WindowEvent
+from sidecar.meter.usage import Usage
+
+LAST_TIME = 253402300800.0
+"""The year 10000: later times cannot be formatted."""
+MOST_NANO = 1 << 60
+"""A thousand million dollars for one answer: beyond it a price is garbage."""
+
+
+@dataclass
+class Report:
+    """What one batch of lines says of usage. `charged` adds up what was counted against each lease."""
+
+    intents: list[Intent] = field(default_factory=list[Intent])
+    rows: list[UsageRow] = field(default_factory=list[UsageRow])
+    gauges: list[Gauge] = field(default_factory=list[Gauge])
+    charged: dict[str, float] = field(default_factory=dict[str, float])
+
+    def __bool__(self) -> bool:
+        return bool(self.intents or self.rows or self.gauges)
+
+    def take(self, event: IntentEvent | UsageEvent | WindowEvent) -> None:
+        """Add one event. Raises ValueError for a time that no honest sidecar writes."""
+        if not 0 <= event.at < LAST_TIME:
+            raise ValueError("not a time")
+        if isinstance(event, IntentEvent):
+            self.intents.append(intent(event))
+        elif isinstance(event, UsageEvent):
+            self.rows.append(row(event))
+            for lease, amount in event.charged.items():
+                self.charged[lease] = self.charged.get(lease, 0.0) + amount
+        else:
+            self.gauges += gauges(event)
+
+
+def intent(event: IntentEvent) -> Intent:
+    known = event.purpose != "unknown"
+    return Intent(
+        request_id=event.request_id,
+        at=event.at,
+        provider=event.provider,
+        host=event.host,
+        path=event.path,
+        model=event.model,
+        input=event.input_tokens if known else 0,
+        output=event.output_tokens if known else 0,
+        known=known,
+    )
+
+
+def row(event: UsageEvent) -> UsageRow:
+    return UsageRow(
+        event_id=event.id,
+        request_id=event.request_id,
+        at=event.at,
+        provider=event.provider,
+        host=event.host,
+        path=event.path,
+        model=event.model,
+        dialect=event.dialect,
+        input=event.input,
+        output=event.output,
+        cache_read=event.cache_read,
+        cache_write=event.cache_write_5m + event.cache_write_1h,
+        reasoning=event.reasoning,
+        cost_nano=cost(event),
+        tool_calls=event.tool_calls,
+        billable=event.billable,
+        complete=event.complete,
+        estimated=event.estimated,
+        unmetered=event.unmetered,
+        response_id=event.response_id,
+        stop_reason=event.stop_reason,
+        status=event.status,
+        ms=event.ms if math.isfinite(event.ms) else 0.0,
+        first_ms=event.first_ms,
+        fault=event.fault.message if event.fault else "",
+        fault_kind=event.fault.kind if event.fault else "",
+        flags=" ".join(event.flags)[:200],
+    )
+
+
+def gauges(event: WindowEvent) -> list[Gauge]:
+    return [
+        Gauge(
+            provider=event.provider,
+            name=item.name,
+            kind=item.kind,
+            at=event.at,
+            used=item.used_fraction,
+            resets_at=item.resets_at,
+            status=item.status,
+        )
+        for item in event.windows
+    ]
+
+
+def cost(event: UsageEvent) -> int | None:
+    """Billionths of a dollar; None where nobody knows the price."""
+    return priced(
+        Usage(
+            dialect=event.dialect,
+            model=event.model,
+            input=event.input,
+            output=event.output,
+            cache_read=event.cache_read,
+            cache_write_5m=event.cache_write_5m,
+            cache_write_1h=event.cache_write_1h,
+            reasoning=event.reasoning,
+            web_searches=event.web_searches,
+            cost_usd=None if event.cost_usd is None else Decimal(repr(event.cost_usd)),
+            service_tier=event.service_tier,
+            billable=event.billable,
+            unmetered=event.unmetered,
+        ),
+        event.host,
+        event.at,
+    )
+
+
+def cost_of_lost(given: Intent) -> int | None:
+    """The price of what was announced and never reported."""
+    row = given.row
+    usage = Usage(
+        dialect="", model=row.model, input=row.input, output=row.output, estimated=True, unmetered=row.unmetered
+    )
+    return priced(usage, given.host, given.at)
+
+
+def priced(usage: Usage, host: str, at: float) -> int | None:
+    from sidecar.meter.prices import price
+
+    found = price(usage, host, datetime.fromtimestamp(min(at, LAST_TIME - 86400), UTC))
+    if found is None or not found.is_finite():
+        return None
+    nano = int(found * NANO)
+    return nano if 0 <= nano <= MOST_NANO else None
