@@ -64,6 +64,8 @@ def _state(view: BottleView) -> str:
         return f"{view.state}, lacks {' '.join(view.missing_secrets)}"
     if view.stalled:
         return "stalled"
+    if view.state == "running" and view.doing in ("idle", "waiting"):
+        return view.doing
     return f"{view.state} ({view.exit_code})" if view.exit_code else view.state
 
 

@@ -46,6 +46,8 @@ class Session:
     """Private halves of deploy keys, by repository: in memory here and with the session holder."""
     on_activity: Callable[[], None] = lambda: None
     """Called whenever the bottle did something (`app.controller.health`)."""
+    active: asyncio.Event = field(default_factory=asyncio.Event)
+    """Set by each sign of life; who waits for it clears it."""
     finishing: bool = False
     """Its agent has ended, or is lost; everything is being released."""
     lock: asyncio.Lock = field(default_factory=asyncio.Lock)
@@ -101,6 +103,7 @@ class Session:
             lacking=bool(view.missing_secrets),
             budget=max((one.percent for one in view.budgets), default=0),
             asks=view.cut == "ask",
+            doing=view.doing,
         )
         view = view.model_copy(update={"attention": score})
         if view == self.view:
@@ -112,6 +115,7 @@ class Session:
             except OSError as error:  # a full disk must not stop a live bottle's news
                 log.error("the record of %s cannot be saved: %s", self.slug, error)
         if active:
+            self.active.set()
             self.on_activity()
         self.on_change(self.view)
 

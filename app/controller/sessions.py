@@ -16,6 +16,7 @@ from app import manifests
 from app.backends.base import Backend, Box, ExecResult, Exit, Terminal
 from app.controller import endings, gitgate, leftovers, record, saved
 from app.controller.backends import Backends
+from app.controller.conversations import Following, Told
 from app.controller.deploykeys import DeployKeys
 from app.controller.health import Stall, last_sign
 from app.controller.keeping import Keeping
@@ -76,6 +77,8 @@ class Sessions:
         self.keeping = Keeping(paths, self, self._backends, on_change)
         self.planned: Callable[[Session], Awaitable[None]] = _nothing
         """Awaited with each session before anything of it is made; what it raises ends the launch."""
+        self.on_entries: Told = lambda session, entries: None
+        """Told what came in a session's conversation."""
         self.on_sidecar: Callable[[str], None] = lambda _: None
         """Told the session's id whenever its sidecar answers again."""
         self.on_lease: Callable[[str, dict[str, Any]], None] = lambda *_: None
@@ -364,6 +367,8 @@ class Sessions:
         waits: list[asyncio.Task[Any]] = [
             spawn(session.box.wait(), name=f"agent {session.slug}", on_error=lambda _: None)
         ]
+        following = Following(session, lambda one, entries: self.on_entries(one, entries))
+        reading = spawn(following.run(), name=f"conversation {session.slug}")
         renewing = spawn(self._logins.keep_fresh(session), name=f"login {session.slug}")
         holder = session.record.holder
         if holder is not None:
@@ -372,7 +377,8 @@ class Sessions:
             await asyncio.wait(waits, return_when=asyncio.FIRST_COMPLETED)
         finally:
             stall.close()
-            await cancel_and_wait(*waits, renewing)
+            await cancel_and_wait(*waits, renewing, reading)
+        await following.last()
         ended = _result(waits[0]) or await asyncio.to_thread(endings.read_exit, session.state_folder)
         await self._finish(session, ended)
 

@@ -24,6 +24,7 @@ _MARKS = {
     "failed": Verdict("✗", "failed", "refused"),
     "lost": Verdict("✗", "lost", "refused"),
 }
+_DOING = {"waiting": Verdict("◆", "waits", "asks"), "idle": Verdict("▷", "idle", "quiet")}
 _ARROW = " → "
 
 
@@ -42,6 +43,8 @@ def mark(view: BottleView) -> Verdict:
             return Verdict("▲", "no secret", "asks")
     if view.stalled:
         return Verdict("▲", "stalled", "asks")
+    if view.state == "running" and view.doing in _DOING:
+        return _DOING[view.doing]
     found = _MARKS.get(view.state, Verdict("?", view.state, "quiet"))
     if view.state == "failed" and view.exit_code is not None:
         return Verdict(found.glyph, f"exit {view.exit_code}", found.tone)

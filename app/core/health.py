@@ -49,6 +49,7 @@ _SCORES: dict[BottleState, int] = {"failed": 90, "lost": 90, "running": 10, "lau
 
 
 ASKS, TIGHT = 95, 60
+_DOING = {"waiting": 50, "idle": 0}
 
 
 def attention(
@@ -59,6 +60,7 @@ def attention(
     lacking: bool = False,
     budget: int = 0,
     asks: bool = False,
+    doing: str = "",
 ) -> int:
     """Higher sorts first. A live bottle without its sidecar, or without a secret (`lacking`), counts as failed: its
     agent can do nothing. `budget`: percent used of the tightest one; `asks`: one is used up and the operator is asked.
@@ -71,6 +73,8 @@ def attention(
         return 90
     if budget >= 80 and state in ("running", "frozen"):
         return TIGHT
+    if state == "running" and doing in _DOING:
+        return _DOING[doing]
     return _SCORES.get(state, 0)
 
 

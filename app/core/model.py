@@ -152,6 +152,13 @@ class BottleView(Snapshot):
     """What a used up budget does to it."""
     fault: str = ""
     """What the model's provider answered last, if that was an error; empty once an answer came."""
+    doing: Literal["", "idle", "working", "waiting"] = ""
+    """What its own record of the conversation says: nobody spoke to it yet, it works, or it waits for somebody. The
+    agent's word; empty where it keeps no record."""
+    turns: int = 0
+    tool_calls: int = 0
+    conversation: str = ""
+    """The id with which the agent goes on with it."""
     missing_secrets: tuple[str, ...] = ()
     """Names that its sidecar has no value for: given by environment or typed in, they went with a controller."""
 

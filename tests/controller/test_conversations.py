@@ -1,0 +1,103 @@
+"""A running agent's own record is followed: after signs of life, once more when it falls silent, and at its end."""
+
+import asyncio
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any, cast
+
+import pytest
+
+from app.controller import conversations
+from app.controller.conversations import Following
+from app.controller.session import Session
+from app.core import bottles
+from app.core.health import attention
+from app.core.model import SidecarHealth
+from app.providers.conversation import Entry
+from app.tasks import cancel_and_wait, spawn
+from tests.conftest import until
+from tests.providers.records import written
+
+
+class Seen:
+    """A session of Pi, and what was shown and told of it."""
+
+    def __init__(self, folder: Path, provider: str = "pi") -> None:
+        self.shown: dict[str, Any] = {}
+        self.told: list[Entry] = []
+        self.active = asyncio.Event()
+        self.session = cast(
+            Session,
+            SimpleNamespace(
+                slug="dev", state_folder=folder, view=SimpleNamespace(provider=provider), active=self.active,
+                show=lambda **changes: self.shown.update(changes),
+            ),
+        )  # fmt: skip
+
+    def following(self) -> Following:
+        return Following(self.session, lambda session, entries: self.told.extend(entries))
+
+
+@pytest.fixture(autouse=True)
+def quick(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(conversations, "GATHER", 0.01)
+    monkeypatch.setattr(conversations, "SETTLE", 0.05)
+
+
+async def test_it_is_read_after_a_sign_of_life_and_once_more_in_silence(tmp_path: Path) -> None:
+    seen = Seen(tmp_path)
+    task = spawn(seen.following().run(), name="test")
+    await until(lambda: seen.shown.get("doing") == "idle")
+    path = written(tmp_path / "home", "pi")
+    seen.active.set()
+    await until(lambda: seen.shown["doing"] == "waiting")
+    assert (seen.shown["turns"], seen.shown["tool_calls"], seen.shown["conversation"][:8]) == (1, 1, "01a216b1")
+    assert [one.kind for one in seen.told] == ["user", "assistant", "call", "result", "assistant", "ends"]
+    with path.open("a") as file:
+        file.write('{"type": "message", "message": {"role": "user", "content": [{"text": "more"}]}}\n')
+    seen.active.set()
+    await until(lambda: seen.shown["doing"] == "working")
+    await cancel_and_wait(task)
+
+
+async def test_what_came_at_the_end_is_read(tmp_path: Path) -> None:
+    seen = Seen(tmp_path)
+    following = seen.following()
+    written(tmp_path / "home", "pi")
+    await following.last()
+    assert seen.shown["turns"] == 1
+
+
+async def test_one_that_keeps_no_record_is_left_alone(tmp_path: Path) -> None:
+    for provider in ("shell", "gone"):
+        seen = Seen(tmp_path, provider)
+        await asyncio.wait_for(seen.following().run(), 5)
+        await seen.following().last()
+        assert seen.shown == {}
+
+
+async def test_a_reader_that_breaks_does_not_end_the_watch(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    seen = Seen(tmp_path)
+    following = seen.following()
+    monkeypatch.setattr(following._reader, "read", lambda: 1 / 0)
+    await following.last()
+    assert seen.shown == {}
+
+
+def test_who_waits_for_somebody_asks_for_attention() -> None:
+    healthy = SidecarHealth(state="healthy")
+    scores = [attention("running", healthy, doing=doing) for doing in ("waiting", "working", "", "idle")]
+    assert scores == [50, 10, 10, 0]
+    assert attention("failed", healthy, doing="waiting") == 90
+    assert attention("ended", healthy, doing="waiting") == 0
+    assert attention("running", SidecarHealth(state="failed"), doing="idle") == 90
+
+
+@pytest.mark.parametrize(
+    ("doing", "word"), [("waiting", "waits"), ("idle", "idle"), ("working", "works"), ("", "works")]
+)
+def test_the_list_says_it(doing: str, word: str) -> None:
+    view = SimpleNamespace(
+        state="running", doing=doing, sidecar=SidecarHealth(state="healthy"), missing_secrets=(), stalled=False
+    )
+    assert bottles.mark(cast(Any, view)).word == word
