@@ -303,6 +303,25 @@ class Preflight(Snapshot):
     """Why this launch would be refused; empty when it may start."""
 
 
+class ModelList(Snapshot):
+    """The models that a launch can choose from, and how well its agent is known."""
+
+    provider: str
+    title: str
+    tested: str = ""
+    """The versions of the CLI that carboy was tried with."""
+    models: tuple[str, ...] = ()
+    chosen: str | None = None
+    """What the bottle file says."""
+    source: Literal["vendor", "cache", "built-in"] = "built-in"
+    at: float = 0.0
+    """When the vendor said so."""
+    reason: str = ""
+    """Why it is not the vendor's present list."""
+    wants_env: tuple[str, ...] = ()
+    """Variables of the client's environment with which the vendor could be asked."""
+
+
 class LaunchStep(Snapshot):
     """Progress of a launch. `ms` is the step's own time once it has ended."""
 

@@ -9,8 +9,8 @@ from pathlib import Path
 from app.backends.base import FileIn
 from app.core.schema import Manifest
 from app.errors import ConfigError
-from app.providers import mcp
-from app.providers.base import LAST, Credential, Found, LaunchContext, Prepared, Provider
+from app.providers import mcp, models
+from app.providers.base import LAST, Credential, Found, LaunchContext, ModelSource, Prepared, Provider
 from app.providers.conversation import Reader
 from app.providers.formats import ClaudeFormat
 from app.providers.locate import Recipe, locate
@@ -62,7 +62,7 @@ class ClaudeProvider(Provider):
     title = "Claude Code"
     tested_versions = ">=2.0,<3"
     install_hint = INSTALL
-    settings_keys = frozenset({"auth"})
+    settings_keys = frozenset({"auth", "fallback_model"})
 
     def find(self, environ: dict[str, str]) -> Found:
         return locate(RECIPE, environ)
@@ -74,6 +74,10 @@ class ClaudeProvider(Provider):
             return (_api_key(API_KEY), _oauth(OAUTH))
         return (_oauth(chosen),) if _is_oauth(manifest, chosen) else (_api_key(chosen),)
 
+    def check(self, manifest: Manifest) -> None:
+        super().check(manifest)
+        fallback_model(manifest)
+
     def routes(self, manifest: Manifest) -> tuple[Route, ...]:
         self.check(manifest)
         return (
@@ -84,6 +88,12 @@ class ClaudeProvider(Provider):
                 dlp=RouteDlp(outbound_on_match="redact"),
             ),
         )
+
+    def models(self, manifest: Manifest) -> tuple[str, ...]:
+        return models.CLAUDE
+
+    def model_source(self, manifest: Manifest) -> ModelSource | None:
+        return models.anthropic_source(HOST, "/v1")
 
     def prepare(self, context: LaunchContext) -> Prepared:
         env = ENV | placeholder_env(context, self.credentials(context.manifest))
@@ -125,6 +135,17 @@ def _is_oauth(manifest: Manifest, token_ref: str) -> bool:
     return auth == "oauth" if auth is not None else "OAUTH" in token_ref.upper()
 
 
+def fallback_model(manifest: Manifest) -> str:
+    """What it falls back to while the main model is overloaded: a name, several with commas, or a list of them."""
+    given = (manifest.bottle.agent_provider.settings.model_extra or {}).get("fallback_model") or ""
+    names = given if isinstance(given, list | tuple) else [given]
+    if not all(isinstance(name, str) and not name.startswith("-") for name in names):
+        raise ConfigError(
+            f"not a model: {given!r}", "Write fallback_model: sonnet", key="agent_provider.settings.fallback_model"
+        )
+    return ",".join(names)
+
+
 def _arguments(context: LaunchContext) -> tuple[str, ...]:
     """`--` ends the options, so that a task may begin with a dash."""
     argv = ["--mcp-config", _mcp_file(context.home), "--strict-mcp-config"]
@@ -133,6 +154,9 @@ def _arguments(context: LaunchContext) -> tuple[str, ...]:
     wanted = model(context)
     if wanted:
         argv += ["--model", wanted]
+    fallback = fallback_model(context.manifest)
+    if fallback:
+        argv += ["--fallback-model", fallback]
     if context.resume:
         argv += ["--continue"] if context.resume == LAST else ["--resume", context.resume]
     argv += startup_args(context)

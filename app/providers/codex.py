@@ -11,8 +11,18 @@ from pathlib import Path
 from app.backends.base import FileIn
 from app.core.schema import Manifest
 from app.errors import ConfigError
-from app.providers import chatgpt, mcp
-from app.providers.base import LAST, Credential, Found, HostLogin, LaunchContext, Prepared, Provider, Renewal
+from app.providers import chatgpt, mcp, models
+from app.providers.base import (
+    LAST,
+    Credential,
+    Found,
+    HostLogin,
+    LaunchContext,
+    ModelSource,
+    Prepared,
+    Provider,
+    Renewal,
+)
 from app.providers.conversation import Reader
 from app.providers.formats import CodexFormat
 from app.providers.locate import Recipe, locate
@@ -23,6 +33,7 @@ from sidecar.contract import Route
 
 OPENAI = VENDORS["openai"]
 INSTALL = "Install it with `npm install -g @openai/codex`"
+TRIED = "0.169.0"
 TRANSPORTS = ("websocket", "sse")
 FEATURES = ("apps", "daemon_auto_start", "plugins", "remote_plugin", "unbounded_connection_retries")
 """Switched off. The daemon copies 405 MB into the home folder and outlives the session; unbounded retries never tell
@@ -73,6 +84,12 @@ class CodexProvider(Provider):
         self.check(manifest)
         return (chatgpt.ROUTE if _forwards(manifest) else OPENAI.route,)
 
+    def models(self, manifest: Manifest) -> tuple[str, ...]:
+        return models.OPENAI
+
+    def model_source(self, manifest: Manifest) -> ModelSource | None:
+        return _model_source(manifest)
+
     def prepare(self, context: LaunchContext) -> Prepared:
         folder = f"{context.home}/.codex"
         files = [FileIn(f"{folder}/config.toml", _toml(_config(context)).encode(), 0o600)]
@@ -101,6 +118,10 @@ RECIPE = Recipe(
     native="{package}-{platform}/vendor/{triple}/bin/{program}",
     marker="codex-package.json",
 )
+
+
+def _model_source(manifest: Manifest) -> ModelSource | None:
+    return models.chatgpt_source(chatgpt.HOST, TRIED) if _forwards(manifest) else OPENAI.models
 
 
 def _forwards(manifest: Manifest) -> bool:

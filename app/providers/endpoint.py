@@ -9,6 +9,7 @@ from urllib.parse import urlsplit
 
 from app.core.schema import Manifest
 from app.errors import ConfigError
+from app.providers.models import BUILT_IN, anthropic_source, openai_source
 from app.providers.vendors import VENDORS, Vendor, anthropic_paths, openai_paths, vendor
 from sidecar.contract import host_pattern
 
@@ -57,6 +58,11 @@ def endpoint(manifest: Manifest) -> Endpoint:
     return Endpoint(_own(name, address, api), address, api, _models(given.get("models")), window)
 
 
+def offered(chosen: Endpoint) -> tuple[str, ...]:
+    """Names of models to offer where the API cannot be asked."""
+    return chosen.models or BUILT_IN.get(chosen.vendor.name, ())
+
+
 def _name(manifest: Manifest, given: object) -> str:
     """What `provider` says; else the vendor that a model is written with (`openai/gpt-5.2`); else Anthropic."""
     if given is None:
@@ -88,8 +94,10 @@ def _own(name: str, base_url: str, api: str) -> Vendor:
         raise _bad(base_url, "only a host, a port and a path are possible")
     env = f"{name.upper().replace('-', '_')}_API_KEY"
     if api == "anthropic-messages":
-        return Vendor(name, host, env, anthropic_paths(f"{url.path}/v1"), header="x-api-key", port=port)
-    return Vendor(name, host, env, openai_paths(url.path), port=port)
+        models = anthropic_source(host, f"{url.path}/v1", port)
+        return Vendor(name, host, env, anthropic_paths(f"{url.path}/v1"), header="x-api-key", port=port, models=models)
+    models = openai_source(host, url.path, port)
+    return Vendor(name, host, env, openai_paths(url.path), port=port, models=models)
 
 
 def _bad(base_url: object, why: str) -> ConfigError:

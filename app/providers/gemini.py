@@ -7,8 +7,8 @@ from pathlib import Path
 
 from app.backends.base import FileIn
 from app.core.schema import Manifest
-from app.providers import mcp
-from app.providers.base import LAST, Credential, Found, LaunchContext, Prepared, Provider
+from app.providers import mcp, models
+from app.providers.base import LAST, Credential, Found, LaunchContext, ModelSource, Prepared, Provider
 from app.providers.conversation import Reader
 from app.providers.formats import GeminiFormat
 from app.providers.locate import Recipe, locate
@@ -54,6 +54,12 @@ class GeminiProvider(Provider):
     def routes(self, manifest: Manifest) -> tuple[Route, ...]:
         self.check(manifest)
         return (GOOGLE.route,)
+
+    def models(self, manifest: Manifest) -> tuple[str, ...]:
+        return models.GEMINI
+
+    def model_source(self, manifest: Manifest) -> ModelSource | None:
+        return GOOGLE.models
 
     def prepare(self, context: LaunchContext) -> Prepared:
         folder = f"{context.home}/.gemini"

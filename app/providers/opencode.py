@@ -9,9 +9,9 @@ from pathlib import Path
 from app.backends.base import FileIn
 from app.core.schema import Manifest
 from app.providers import mcp
-from app.providers.base import LAST, Credential, Found, LaunchContext, Prepared, Provider
+from app.providers.base import LAST, Credential, Found, LaunchContext, ModelSource, Prepared, Provider
 from app.providers.conversation import Reader
-from app.providers.endpoint import KEYS, Endpoint, endpoint
+from app.providers.endpoint import KEYS, Endpoint, endpoint, offered
 from app.providers.locate import Recipe, locate
 from app.providers.opencode_record import OpenCodeReader
 from app.providers.prepare import PATIENCE_MS, bounded, command, model, placeholder_env, startup_args
@@ -60,6 +60,12 @@ class OpenCodeProvider(Provider):
     def routes(self, manifest: Manifest) -> tuple[Route, ...]:
         self.check(manifest)
         return (endpoint(manifest).vendor.route,)
+
+    def models(self, manifest: Manifest) -> tuple[str, ...]:
+        return offered(endpoint(manifest))
+
+    def model_source(self, manifest: Manifest) -> ModelSource | None:
+        return endpoint(manifest).vendor.models
 
     def prepare(self, context: LaunchContext) -> Prepared:
         chosen = endpoint(context.manifest)

@@ -8,9 +8,9 @@ from pathlib import Path
 from app.backends.base import FileIn
 from app.core.schema import Manifest
 from app.providers import mcp
-from app.providers.base import LAST, Credential, Found, LaunchContext, Prepared, Provider
+from app.providers.base import LAST, Credential, Found, LaunchContext, ModelSource, Prepared, Provider
 from app.providers.conversation import Reader
-from app.providers.endpoint import KEYS, Endpoint, endpoint
+from app.providers.endpoint import KEYS, Endpoint, endpoint, offered
 from app.providers.formats import PiFormat
 from app.providers.locate import Recipe, locate
 from app.providers.prepare import bounded, command, json_file, model, placeholder_env, startup_args
@@ -56,6 +56,12 @@ class PiProvider(Provider):
     def routes(self, manifest: Manifest) -> tuple[Route, ...]:
         self.check(manifest)
         return (endpoint(manifest).vendor.route,)
+
+    def models(self, manifest: Manifest) -> tuple[str, ...]:
+        return offered(endpoint(manifest))
+
+    def model_source(self, manifest: Manifest) -> ModelSource | None:
+        return endpoint(manifest).vendor.models
 
     def prepare(self, context: LaunchContext) -> Prepared:
         chosen = endpoint(context.manifest)

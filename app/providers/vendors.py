@@ -8,7 +8,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 from app.errors import ConfigError
-from app.providers.base import Credential
+from app.providers.base import Credential, ModelSource
+from app.providers.models import anthropic_source, google_source, openai_source
 from sidecar.contract import PathMatch, Route, RouteDlp, RouteMatch
 
 GEMINI = (
@@ -63,6 +64,7 @@ class Vendor:
     header: str = "authorization"
     shape: str = ""
     port: int = 443
+    models: ModelSource | None = None
 
     def credential(self, token_ref: str | None = None) -> Credential:
         scheme = "Bearer" if self.header == "authorization" else "header"
@@ -74,7 +76,8 @@ class Vendor:
 
 
 def _compatible(name: str, host: str, base: str, shape: str = "") -> Vendor:
-    return Vendor(name, host, f"{name.upper()}_API_KEY", openai_paths(base), shape=shape)
+    source = openai_source(host, base)
+    return Vendor(name, host, f"{name.upper()}_API_KEY", openai_paths(base), shape=shape, models=source)
 
 
 VENDORS: Mapping[str, Vendor] = {
@@ -87,8 +90,16 @@ VENDORS: Mapping[str, Vendor] = {
             anthropic_paths("/v1"),
             header="x-api-key",
             shape="sk-ant-api03-",
+            models=anthropic_source("api.anthropic.com", "/v1"),
         ),
-        Vendor("openai", "api.openai.com", "OPENAI_API_KEY", openai_paths("/v1"), shape="sk-proj-"),
+        Vendor(
+            "openai",
+            "api.openai.com",
+            "OPENAI_API_KEY",
+            openai_paths("/v1"),
+            shape="sk-proj-",
+            models=openai_source("api.openai.com", "/v1"),
+        ),
         Vendor(
             "google",
             "generativelanguage.googleapis.com",
@@ -96,6 +107,7 @@ VENDORS: Mapping[str, Vendor] = {
             GEMINI,
             header="x-goog-api-key",
             shape="AIza",
+            models=google_source("generativelanguage.googleapis.com"),
         ),
         _compatible("openrouter", "openrouter.ai", "/api/v1", "sk-or-v1-"),
         _compatible("groq", "api.groq.com", "/openai/v1", "gsk_"),
