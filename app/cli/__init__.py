@@ -15,6 +15,7 @@ from app.errors import CarboyError
 _COMMANDS: dict[str, tuple[str, str]] = {
     "init": ("app.cli.config:init", "Create the config folder from the starter library."),
     "start": ("app.cli.start:start", "Start an agent, or any command, in a bottle."),
+    "models": ("app.cli.models:models", "List the models that an agent can be started with."),
     "attach": ("app.cli.start:attach", "Show an agent's terminal, full screen."),
     "list": ("app.cli.bottles:list_", "List running bottles, agents, bottle files or ended sessions."),
     "info": ("app.cli.bottles:info", "Show an agent, a bottle file or a running bottle."),

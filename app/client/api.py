@@ -22,6 +22,7 @@ from app.core.model import (
     Doctor,
     LaunchRequest,
     LaunchStep,
+    ModelList,
     Preflight,
     Provenance,
     Status,
@@ -122,6 +123,11 @@ class Client(OperatorCalls):
 
     async def preflight(self, request: LaunchRequest) -> Preflight:
         return Preflight.model_validate_json(await self._call("POST", "/v1/preflight", request))
+
+    async def models(self, request: LaunchRequest, *, fresh: bool = False) -> ModelList:
+        """What models a launch can choose from. What it asks for of the environment (`wants_env`) may be given then."""
+        query = {"fresh": "true"} if fresh else None
+        return ModelList.model_validate_json(await self._call("POST", "/v1/models", request, query=query))
 
     async def launch(self, request: LaunchRequest) -> AsyncIterator[LaunchStep | BottleView]:
         """Steps as they happen, then the bottle. Leaving the iteration does not stop the launch: `cancel_launch`."""

@@ -19,6 +19,7 @@ from app.controller.audit import Audit
 from app.controller.budget_orders import Orders
 from app.controller.budgets import Budgets
 from app.controller.events import Bus
+from app.controller.models import Models
 from app.controller.proposals import Proposals
 from app.controller.rooms import (
     Bottles,
@@ -26,6 +27,7 @@ from app.controller.rooms import (
     CatalogueQuery,
     LogQuery,
     ManifestQuery,
+    ModelsQuery,
     SecretsBody,
     ShutdownBody,
 )
@@ -55,6 +57,7 @@ class Parts:
     budgets: Budgets | None = None
     orders: Orders | None = None
     operator: "Operator | None" = None
+    models: Models | None = None
     looked_at: Callable[[Path], Awaitable[None]] | None = None
     """Told which project's agents a client shows, so that changes of them are told as well."""
 
@@ -244,6 +247,15 @@ async def preflight(request: web.Request) -> web.Response:
     return answer(await request.app[PARTS].bottles.preflight(await body(request, LaunchRequest)))
 
 
+async def models(request: web.Request) -> web.Response:
+    """What models the launch of this request can choose from; with `fresh=true` the vendor is asked again."""
+    asked, parts = query(request, ModelsQuery), request.app[PARTS]
+    wanted = await body(request, LaunchRequest)
+    if parts.models is None:
+        raise CarboyError("This controller knows no models", "", "internal")
+    return answer(await parts.models.of(wanted, fresh=asked.fresh))
+
+
 _TAKES_AWAY = frozenset({"stop", "kill", "freeze"})
 """What an operator must be able to do however full the disk is."""
 
@@ -314,6 +326,7 @@ ROUTES: tuple[web.RouteDef, ...] = (
     web.get("/v1/bottles", bottles),
     web.get("/v1/bottles/{slug}", bottle),
     web.post("/v1/preflight", preflight),
+    web.post("/v1/models", models),
     web.post("/v1/bottles/{slug}/secrets", give_secrets),
     web.post("/v1/bottles/{slug}/{action}", act),
     web.get("/v1/bottles/{slug}/wait", wait),

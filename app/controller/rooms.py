@@ -83,6 +83,10 @@ class ManifestQuery(CatalogueQuery):
         return tuple(name for name in self.bottles.split(",") if name)
 
 
+class ModelsQuery(Snapshot):
+    fresh: bool = False
+
+
 class BottlesQuery(Snapshot):
     ended: bool = False
 

@@ -18,8 +18,10 @@ from app.controller.events import Bus
 from app.controller.history import History
 from app.controller.ingest import Ingest, Tally
 from app.controller.learning import Learning
+from app.controller.models import Models
 from app.controller.notices import Notices
 from app.controller.operator_api import Operator
+from app.controller.outbound import Outbound
 from app.controller.outlets import Outlets
 from app.controller.presence import Presence
 from app.controller.proposals import Proposals
@@ -110,7 +112,7 @@ async def wire(paths: Paths, stack: AsyncExitStack, stop: Callable[[], None]) ->
     parts = Parts(
         paths, store, bus, audit, sessions, lambda: diagnose(sessions.reports), stop,
         warnings=warnings, proposals=proposals, operator=operator, looked_at=watcher.add_project,
-        budgets=budgets, orders=Orders(store, audit, sessions, budgets),
+        budgets=budgets, orders=Orders(store, audit, sessions, budgets), models=Models(paths, Outbound(paths)),
     )  # fmt: skip
     server = Server(parts, paths.controller_socket, activity)
     stack.push_async_callback(server.close)

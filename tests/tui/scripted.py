@@ -18,6 +18,7 @@ from app.core.model import (
     DoctorCheck,
     LaunchRequest,
     LaunchStep,
+    ModelList,
     Preflight,
     Provenance,
     SecretNeed,
@@ -514,6 +515,16 @@ class ScriptedClient:
     async def doctor(self) -> Doctor:
         self._raise("doctor")
         return DOCTOR
+
+    async def models(self, request: LaunchRequest, *, fresh: bool = False) -> ModelList:
+        self._raise("models")
+        return ModelList(
+            provider="claude",
+            title="Claude Code",
+            tested=">=2.0,<3",
+            models=("opus", "sonnet", "haiku", "claude-opus-5-5"),
+            source="vendor",
+        )
 
     async def cleanup(self) -> CleanupReport:
         return CleanupReport()

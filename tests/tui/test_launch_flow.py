@@ -284,3 +284,35 @@ async def test_only_backends_that_exist_are_offered_and_broken_ones_say_why(size
         await pilot.press("left", "ctrl+s")
         await at(pilot, "PreflightStep")
         assert client.requests[-1].backend == "local"
+
+
+async def test_models_are_offered_and_complete_what_is_typed(size: tuple[int, int]) -> None:
+    async with app().run_test(size=size) as pilot:
+        await opened(pilot)
+        await pilot.press("enter")
+        await at(pilot, "BottlesStep")
+        await pilot.press("enter")
+        await at(pilot, "TaskStep")
+        await until(pilot, lambda: "the vendor's: opus, sonnet, haiku" in text_of(pilot), "offered")
+        assert "Claude Code, tried >=2.0,<3" in text_of(pilot)
+        field = pilot.app.screen.query_one("#model", Input)
+        field.focus()
+        await pilot.press(*"claude-o")
+        await until(pilot, lambda: field._suggestion == "claude-opus-5-5", "completed")
+        await pilot.press("right")
+        assert field.value == "claude-opus-5-5"
+
+
+async def test_without_a_list_of_models_one_can_still_be_typed(size: tuple[int, int]) -> None:
+    client = ScriptedClient()
+    client.fail["models"] = CarboyError("No such agent", "", "not_found")
+    async with app(client).run_test(size=size) as pilot:
+        await opened(pilot)
+        await pilot.press("enter")
+        await at(pilot, "BottlesStep")
+        await pilot.press("enter")
+        await at(pilot, "TaskStep")
+        pilot.app.screen.query_one("#model", Input).focus()
+        await pilot.press(*"opus", "ctrl+s")
+        await at(pilot, "PreflightStep")
+        assert pilot.app.screen.flow.draft.model == "opus"

@@ -58,8 +58,8 @@ PICTURES: dict[str, tuple[tuple[int, int], tuple[str, ...], str]] = {
     "launch_agent": (MEDIUM, ("n",), "developer"),
     "launch_agent_small": (SMALL, ("n",), "developer"),
     "launch_bottles": (MEDIUM, ("n", "enter"), "net-read"),
-    "launch_task": (MEDIUM, ("n", "enter", "enter"), "Backend"),
-    "launch_task_small": (SMALL, ("n", "enter", "enter"), "Name"),
+    "launch_task": (MEDIUM, ("n", "enter", "enter"), "the vendor's"),
+    "launch_task_small": (SMALL, ("n", "enter", "enter"), "the vendor's"),
     "launch_preflight": (MEDIUM, ("n", "enter", "enter", "ctrl+s"), "Resolved manifest"),
 }
 

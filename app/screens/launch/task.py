@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import os
 from dataclasses import replace
 from typing import TYPE_CHECKING, ClassVar
 
 from textual.binding import Binding, BindingType
 from textual.containers import VerticalScroll
+from textual.suggester import SuggestFromList
 from textual.widgets import Input, Static, TextArea
 
 from app.core.draft import label_problem
@@ -15,6 +17,7 @@ from app.screens.launch.step import Step
 from app.widgets.ink import ink, lines
 from app.widgets.key_bar import Key
 from app.widgets.option_strip import OptionStrip
+from sidecar.secret import Secret
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -55,6 +58,7 @@ class TaskStep(Step):
     TaskStep .field { height: 1; color: $faint; margin-top: 1; }
     TaskStep Input { height: 1; border: none; background: $raised; padding: 0 1; }
     TaskStep Input:focus { border: none; background: $cursor; background-tint: $background 0%; }
+    TaskStep #models { height: auto; max-height: 3; padding: 0 1; color: $faint; }
     TaskStep #backends-broken { height: auto; padding: 0 1; }
     TaskStep .what { height: auto; color: $soft; margin-bottom: 1; }
     """
@@ -80,6 +84,7 @@ class TaskStep(Step):
             colors,
             Static("Model", classes="field"),
             Input(draft.model, placeholder="the provider's default", id="model", compact=True),
+            Static(id="models"),
             Static("Backend", classes="field"),
             backends,
             Static(id="backends-broken"),
@@ -91,6 +96,23 @@ class TaskStep(Step):
         self._offer()
         if not self.flow.backends:
             self.work("ask which backends there are", self._look(), group="backends", alone=True)
+        self.work("ask which models there are", self._ask_models(), group="models", alone=True)
+
+    async def _ask_models(self) -> None:
+        """Names to choose from: they complete what is typed, and are shown below it."""
+        found = await self.client.models(self.flow.request())
+        given = {name: Secret(os.environ[name]) for name in found.wants_env if os.environ.get(name)}
+        if given:
+            found = await self.client.models(self.flow.request().model_copy(update={"env": given}))
+        names = [printable(name, 100) for name in found.models]
+        field = self.query_one("#model", Input)
+        field.suggester = SuggestFromList(names, case_sensitive=False)
+        if found.chosen:
+            field.placeholder = f"{printable(found.chosen, 60)} (the bottle's)"
+        source = "built in" if found.source == "built-in" else "the vendor's"
+        tested = f"{printable(found.title, 40)}, tried {found.tested}: " if found.tested else ""
+        shown = f"{tested}{source}: {', '.join(names)}" if names else ""
+        self.query_one("#models", Static).update(ink((printable(shown, 400), "faint")))
 
     async def _look(self) -> None:
         self.flow.backends = (await self.client.doctor()).backends
