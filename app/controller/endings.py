@@ -1,6 +1,8 @@
 """How an agent ended, as its session holder wrote it to disk. Reads only; what cannot be read counts as unknown."""
 
+import asyncio
 from pathlib import Path
+from typing import Any
 
 from pydantic import ValidationError
 
@@ -32,3 +34,10 @@ def read_exit(folder: Path) -> Exit | None:
 def read_reason(folder: Path) -> str:
     found = read(folder)
     return "" if found is None else found.reason[:500]
+
+
+def of(task: asyncio.Task[Any]) -> Exit | None:
+    """What the wait for an agent gave; None where it was broken off."""
+    if not task.done() or task.cancelled() or task.exception() is not None:
+        return None
+    return task.result()

@@ -9,8 +9,7 @@ import contextlib
 import logging
 import time
 from collections.abc import Awaitable, Callable, Mapping, Sequence
-from pathlib import Path
-from typing import Any, Protocol
+from typing import Any
 
 from app import manifests
 from app.backends.base import Backend, Box, ExecResult, Exit, Terminal
@@ -27,6 +26,7 @@ from app.controller.outbound import Outbound
 from app.controller.plan import Plan
 from app.controller.preflight import make_plan
 from app.controller.session import OnChange, Session
+from app.controller.spools import Spools
 from app.controller.supervisor import Allow, Supervisor, unlimited
 from app.controller.transcript import TranscriptTerminal
 from app.core.lifecycle import Happening
@@ -49,16 +49,6 @@ ENDS_SECONDS = 5.0
 """A holder without an agent ends when its controller does; killing the sandbox takes it some milliseconds."""
 OVER_SECONDS = 60.0
 """From the end of an agent to everything released, on a slow disk with a large home."""
-
-type Ack = Callable[[Position], Awaitable[None]]
-
-
-class Spools(Protocol):
-    """Who brings sidecars' spools into the store (`app.controller.ingest.Ingest`)."""
-
-    def watch(self, slug: str, session_id: str, folder: Path, ack: Ack) -> None: ...
-    def poke(self, session_id: str) -> None: ...
-    async def forget(self, session_id: str) -> None: ...
 
 
 class Sessions:
@@ -379,7 +369,7 @@ class Sessions:
             stall.close()
             await cancel_and_wait(*waits, renewing, reading)
         await following.last()
-        ended = _result(waits[0]) or await asyncio.to_thread(endings.read_exit, session.state_folder)
+        ended = endings.of(waits[0]) or await asyncio.to_thread(endings.read_exit, session.state_folder)
         await self._finish(session, ended)
 
     async def _finish(self, session: Session, ended: Exit | None) -> None:
@@ -497,9 +487,3 @@ class Sessions:
 
 async def _nothing(session: Session) -> None:
     del session
-
-
-def _result(task: asyncio.Task[Any]) -> Exit | None:
-    if not task.done() or task.cancelled() or task.exception() is not None:
-        return None
-    return task.result()
