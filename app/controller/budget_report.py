@@ -35,7 +35,7 @@ async def usage_report(store: Store, budgets: Budgets, view: BottleView | None, 
         since=since,
         now=now,
         today=total(item.sum for item in days_found if item.start >= today),
-        whole=total(item.sum for item in models),
+        whole=total(item.sum for item in days_found),  # not by model: an agent may write any number of names
         models=tuple(sorted(models, key=lambda item: -item.sum.total)),
         bottles=() if view is not None else await _bottles(store, since),
         days=tuple(_by_day(days_found)),

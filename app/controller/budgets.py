@@ -200,8 +200,10 @@ class Budgets:
         await self._settle(session.id)
         supervisor = session.supervisor
         await self._lost(session, supervisor.began if supervisor is not None else None)
-        account = self._accounts[session.id] = Account(known=True)
         self._starting.add(session.id)
+        # what is still being tried was for the sidecar that is gone
+        await cancel_and_wait(self._sending.pop(session.id, None))
+        account = self._accounts[session.id] = Account(known=True)
         async with self._order:
             await self._round()
             assert account.sent is not None

@@ -1,0 +1,34 @@
+"""The whole chain with everything real: a bottle spends, is cut off, the operator raises, it goes on."""
+
+import pytest
+
+from app.core.model import Sum
+from app.paths import Paths
+from tests.conftest import until
+from tests.integration.spending import EACH, PROVIDER, spenders
+
+pytestmark = [pytest.mark.sandbox, pytest.mark.timeout(180)]
+
+
+async def test_a_bottle_spends_is_cut_off_and_goes_on_when_its_budget_is_raised(paths: Paths) -> None:
+    async with spenders(paths, f"budget: {{{PROVIDER}: 4000}}\n") as rig:
+        await rig.launch("one", pause=0.1)
+        await until(lambda: "400" in rig.answers("one"))
+        answers = rig.answers("one")
+        first = answers.index("400")
+        assert set(answers[:first]) == {"200"}
+        assert set(answers[first:]) == {"400"}
+        assert first == 4
+        assert "budget_exhausted" in rig.body("one")
+        assert "4,000 tokens" in rig.body("one")
+
+        async def used() -> bool:
+            whole = Sum.model_validate((await rig.get("/v1/usage"))["whole"])
+            return (whole.requests, whole.total) == (rig.asked, rig.asked * EACH)
+
+        await until(used)
+        await rig.post("/v1/budgets", scope="global", provider=PROVIDER, amount="3000", more=True)
+        await until(lambda: rig.answers("one").count("200") >= 7)
+        await until(lambda: rig.answers("one")[-1] == "400")
+        assert rig.answers("one").count("200") == rig.asked == 7
+        await until(used)
