@@ -213,7 +213,7 @@ class Policy(Wire):
     metered: tuple[Metered, ...] = ()
     log: Literal[0, 1, 2] = 0
     supervise: bool = True
-    hold_seconds: Annotated[float, Field(gt=0, le=3600)] = 300.0
+    hold_seconds: Annotated[float, Field(gt=0, le=7 * 86400)] = 300.0
 
 
 class UpstreamSettings(Wire):

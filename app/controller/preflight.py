@@ -25,6 +25,7 @@ from app.controller.plan import Plan
 from app.core import slug as slugs
 from app.core.merge import provenance_list
 from app.core.model import BackendReport, LaunchRequest, Preflight, SecretNeed, Workspace
+from app.core.overnight import hold_seconds
 from app.core.pending import not_acted_on
 from app.core.repositories import Repository, made, needed_secrets, repositories
 from app.core.schema import Amount, Manifest, Mask, Settings
@@ -113,7 +114,7 @@ async def make_plan(
             metered=reading.metered,
             log=reading.manifest.bottle.egress.log,
             supervise=reading.manifest.bottle.supervise,
-            hold_seconds=min(reading.settings.approval_timeout_seconds, 3600),
+            hold_seconds=hold_seconds(reading.manifest, min(reading.settings.approval_timeout_seconds, 3600)),
         ),
         shapes=_shapes(reading),
         env=reading.env.plain,

@@ -49,6 +49,8 @@ class Proposals:
         self._telling: dict[str, asyncio.Task[None]] = {}
         self.on_card: Callable[[dict[str, Any]], None] = lambda _: None
         """Told of each question that came in, as clients see it."""
+        self.on_decided: Callable[[str, str], None] = lambda *_: None
+        """Told of each decision: the proposal's id and its session's."""
 
     async def start(self) -> None:
         """Take up what a former controller left: finish what it had begun, end what has lost its bottle."""
@@ -220,6 +222,7 @@ class Proposals:
         done = await self._store.decide_proposal(row.id, decided)
         self._pending.pop(row.id, None)
         self._publish(done)
+        self.on_decided(row.id, row.session_id)
         if session is not None:
             self.tell(session.id)
         self._arm()

@@ -11,6 +11,7 @@ from typing import Any, Literal
 from pydantic import Field, ValidationError
 
 from app.core.model import BottleView, LaunchRequest, Snapshot
+from app.core.overnight import Overnight
 from app.core.routes import Grant
 from app.core.schema import Amount, Manifest
 from app.files import atomic_write, read_bounded
@@ -105,6 +106,7 @@ class SessionRecord(Snapshot):
     """The operator's choice for this session, in place of the manifest's."""
     crossings: dict[str, Crossing] = Field(default_factory=dict)
     cutoff: OrderedCutoff | None = None
+    overnight: Overnight = Overnight()
 
     def save(self, folder: Path) -> None:
         atomic_write(folder / FILE, self.model_dump_json(by_alias=True).encode(), 0o600)

@@ -17,21 +17,14 @@ from app.controller.doctor_api import diagnose
 from app.controller.events import Bus
 from app.controller.history import History
 from app.controller.ingest import Ingest, Tally
-from app.controller.learning import Learning
 from app.controller.models import Models
-from app.controller.notices import Notices
-from app.controller.operator_api import Operator
+from app.controller.operator_wiring import OperatorDesk
 from app.controller.outbound import Outbound
-from app.controller.outlets import Outlets
-from app.controller.presence import Presence
 from app.controller.proposals import Proposals
-from app.controller.reporting import Reporting
 from app.controller.server import Activity, Server
-from app.controller.session import Session
 from app.controller.sessions import Sessions
-from app.controller.vault import Vault
 from app.controller.watcher import Watcher
-from app.core.model import LIVE, BottleView, Catalogue, StreamEvent
+from app.core.model import LIVE, Catalogue, StreamEvent
 from app.core.schema import Settings
 from app.errors import CarboyError
 from app.paths import Paths, private_folder
@@ -86,32 +79,24 @@ async def wire(paths: Paths, stack: AsyncExitStack, stop: Callable[[], None]) ->
     proposals = Proposals(store, bus, audit, sessions, paths)
     stack.push_async_callback(proposals.close)
     ingest.told.counted = lambda session_id, tally: _count(sessions, session_id, tally)
-    ingest.told.proposed, ingest.told.kept = proposals.opened, lambda *news: _kept(proposals, notices, *news)
+    desk = OperatorDesk(paths, store, bus, audit, sessions, lambda: _settings(paths, []))
+    ingest.told.proposed, ingest.told.kept = proposals.opened, lambda *news: _kept(proposals, desk, *news)
     sessions.on_sidecar = proposals.tell
-    outlets = Outlets(lambda: _settings(paths, []))
-    notices = Notices(store, bus, outlets)
-    stack.push_async_callback(notices.close)
-
-    def changed(view: BottleView) -> None:
-        proposals.ended(view)
-        notices.bottle(view)
-
-    history.also = changed
-    proposals.on_card = notices.proposal
+    history.also = proposals.ended
+    desk.listen(history, proposals, stack)
     budgets = await budget_wiring.connect(paths, store, bus, audit, sessions, ingest, history, stack)
-    budgets.crossings.told = lambda events: notices.events("", events)
-    vault = Vault(store, audit)
-    sessions.planned = lambda session: _audit_secrets(audit, vault, session)
+    budgets.crossings.told = lambda events: desk.notices.events("", events)
+    desk.listen_to_usage(ingest, budgets)
+    sessions.planned = desk.secrets_used
     await _find_again(sessions, audit)
     await proposals.start()
     budgets.start()
+    await desk.start()
     watcher = await _watch(paths, bus, stack, warnings, budgets.reload)
     activity = Activity()
-    reporting = Reporting(paths, store, sessions, Presence(paths.state))
-    operator = Operator(vault, notices, Learning(paths, store, audit, sessions), reporting)
     parts = Parts(
         paths, store, bus, audit, sessions, lambda: diagnose(sessions.reports), stop,
-        warnings=warnings, proposals=proposals, operator=operator, looked_at=watcher.add_project,
+        warnings=warnings, proposals=proposals, operator=desk.operator, looked_at=watcher.add_project,
         budgets=budgets, orders=Orders(store, audit, sessions, budgets), models=Models(paths, Outbound(paths)),
     )  # fmt: skip
     server = Server(parts, paths.controller_socket, activity)
@@ -144,18 +129,10 @@ async def _find_again(sessions: Sessions, audit: Audit) -> None:
         await audit.record("cleanup", actor="controller", removed=list(report.removed), may_wait=True)
 
 
-async def _audit_secrets(audit: Audit, vault: Vault, session: Session) -> None:
-    """Which secrets a launch uses, by name, on record before any sidecar has them."""
-    used = session.record.secrets
-    if used:
-        await audit.record("secrets-used", slug=session.slug, session_id=session.id, secrets=dict(used))
-        await vault.used(name for name, source in used.items() if source == "keyring")
-
-
-def _kept(proposals: Proposals, notices: Notices, session_id: str, events: list[StreamEvent]) -> None:
+def _kept(proposals: Proposals, desk: OperatorDesk, session_id: str, events: list[StreamEvent]) -> None:
     """What was brought into the store, to all who act on it."""
     proposals.requests(session_id, events)
-    notices.events("", events)
+    desk.kept(session_id, events)
 
 
 async def _watch(

@@ -5,7 +5,6 @@ from app.core.schema import Manifest
 from sidecar.contract import RouteDlp
 
 _NOT_YET = (
-    "unattended",
     "sensitive_env",
     "runtime",
     "limits.disk",

@@ -1,0 +1,90 @@
+"""What an unattended bottle does by itself: when nobody answers, at a provider's limit, when its agent ends. Pure: the
+profile is the manifest's `unattended`, and only what a file says of it is acted on."""
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from typing import Literal
+
+from app.core.model import Snapshot
+from app.core.schema import Manifest
+
+PARK_SECONDS = 7 * 86400.0
+"""How long a held request of a parked bottle is kept: over a weekend and a holiday."""
+LONG_WAIT = 60.0
+"""A limit that ends sooner is the agent's own to wait for."""
+IN_A_ROW = 5
+"""As many refusals for a limit, with no answer between, are no passing one."""
+UNKNOWN_WAIT = 900.0
+"""Where the provider does not say when its limit ends; doubled each time, to an hour."""
+LIMITS = frozenset({"rate_limit", "quota", "overloaded"})
+MOST_RETRIES = 10
+
+
+class Overnight(Snapshot):
+    """What was done to a session by its profile, on record with it. `parked` says why it is frozen."""
+
+    parked: Literal["", "hold", "limit"] = ""
+    wake_at: float | None = None
+    resumes: int = 0
+
+
+@dataclass(frozen=True)
+class Profile:
+    """What a bottle's files say, None where they say nothing."""
+
+    hold: str | None = None
+    max_wait: float | None = None
+    on_limit: str | None = None
+    resumes: int = 0
+
+    @property
+    def parks(self) -> bool:
+        return self.hold == "park"
+
+
+def profile(manifest: Manifest) -> Profile:
+    """Only keys that somebody wrote: an attended bottle's agent is never stopped for a default."""
+    given = manifest.bottle.unattended
+    keys = {path.removeprefix("unattended.") for path in manifest.provenance if path.startswith("unattended.")}
+    if "unattended" in manifest.provenance:
+        keys |= set(type(given).model_fields)
+    on_exit = given.on_exit if any(key.startswith("on_exit") for key in keys) else "keep"
+    return Profile(
+        hold=given.hold if "hold" in keys else None,
+        max_wait=float(given.max_wait) if given.max_wait is not None else None,
+        on_limit=given.on_limit if "on_limit" in keys else None,
+        resumes=on_exit["resume"] if isinstance(on_exit, dict) else 0,
+    )
+
+
+def hold_seconds(manifest: Manifest, usual: float) -> float:
+    """How long a held request waits for the operator."""
+    found = profile(manifest)
+    return PARK_SECONDS if found.parks else min(found.max_wait or usual, PARK_SECONDS)
+
+
+def is_limit(kind: str, in_a_row: int, reset: float | None, now: float) -> bool:
+    """Whether this fault is a limit that the profile should act on."""
+    if kind == "quota":
+        return True
+    if kind not in LIMITS:
+        return False
+    return in_a_row >= IN_A_ROW or (reset is not None and reset - now >= LONG_WAIT)
+
+
+def wake(reset: float | None, waited: int, now: float) -> float:
+    """When to let it go on after a limit."""
+    if reset is not None and reset > now:
+        return min(reset + 5.0, now + PARK_SECONDS)
+    return now + min(UNKNOWN_WAIT * 2**waited, 3600.0)
+
+
+def next_reset(windows: Iterable[tuple[float | None, float | None]], now: float) -> float | None:
+    """The latest end of a window that is used up; each is a used fraction and when it ends."""
+    ends = [end for used, end in windows if end is not None and end > now and (used or 0.0) >= 0.97]
+    return max(ends, default=None)
+
+
+def pause_before_resume(number: int) -> float:
+    """Seconds before the agent is started again, the first time with 0."""
+    return min(2.0 * 3**number, 300.0)
