@@ -12,11 +12,11 @@ def test_silent_where_nothing_was_asked_for() -> None:
 def test_each_key_is_named_with_its_source() -> None:
     inspected = Route(host="a.example", dlp=RouteDlp(outbound_on_match="block"))
     manifest = Manifest(
-        provenance={"budget.claude": "dev", "unattended.hold": "dev", "shutdown": "dev"},
+        provenance={"budget.claude": "dev", "limits.disk": "dev", "shutdown": "dev"},
         bottle=Bottle(egress=Egress(routes=(inspected, Route(host="b.example")))),
     )
     (warning,) = not_acted_on(manifest)
-    asked = ("unattended.hold (from dev)",)
+    asked = ("limits.disk (from dev)",)
     for text in asked:
         assert text in warning
     assert "dlp of a.example" in warning
