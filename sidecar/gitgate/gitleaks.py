@@ -1,8 +1,8 @@
 """gitleaks over what a push brings, where it is installed: a second opinion beside our own detectors.
 
-Versions differ: `git` came with 8.19 in place of `detect`, the flag that ignores inline suppressions with 8.17. The
-one that is here is asked what it can. One that fails refuses the push: a scanner that is silent because it is broken
-would be taken for one that found nothing.
+Versions differ: `git` came with 8.19 in place of `detect`, the flag that ignores inline suppressions later than 8.16.
+The one that is here is asked what it can. One that fails refuses the push: a scanner that is silent because it is
+broken would be taken for one that found nothing.
 """
 
 import asyncio
@@ -16,7 +16,7 @@ from sidecar.gitgate.git import Git, GitFailed
 from sidecar.gitgate.quarantine import Quarantine
 from sidecar.gitgate.scan import Problem
 
-_VERSION = re.compile(rb"(\d+)\.(\d+)(?:\.(\d+))?")
+_GIT = re.compile(rb"^\s+git\s", re.MULTILINE)
 MAX_REPORT = 8 * 1024 * 1024
 FOUND = 77
 """The exit code that we ask it to say findings with: 1 would be an error of its own as well."""
@@ -28,11 +28,10 @@ class Abilities:
     ignores_suppressions: bool = False
 
 
-def abilities(version: bytes, help_text: bytes) -> Abilities:
-    """What this gitleaks can. Pure."""
-    found = _VERSION.search(version)
-    numbers = tuple(int(part or 0) for part in found.groups()) if found else (0, 0, 0)
-    return Abilities("git" if numbers >= (8, 19, 0) else "detect", b"--ignore-gitleaks-allow" in help_text)
+def abilities(help_text: bytes) -> Abilities:
+    """What this gitleaks can, from its `--help`: distributions build it without a version. Pure."""
+    command = "git" if _GIT.search(help_text) else "detect"
+    return Abilities(command, b"--ignore-gitleaks-allow" in help_text)
 
 
 class Gitleaks:
@@ -58,11 +57,8 @@ class Gitleaks:
 
     async def _able(self) -> Abilities:
         if self._abilities is None:
-            cwd = self._git.folder
-            version = await self._git.run("version", cwd=cwd, program="gitleaks")
-            command = abilities(version, b"").command
-            text = await self._git.run(command, "--help", cwd=cwd, program="gitleaks")
-            self._abilities = abilities(version, text)
+            text = await self._git.run("--help", cwd=self._git.folder, program="gitleaks")
+            self._abilities = abilities(text)
         return self._abilities
 
     async def _run(self, quarantine: Quarantine, tips: list[str], able: Abilities, *, whole: bool) -> list[Problem]:
@@ -91,7 +87,7 @@ def read_report(data: bytes) -> list[Problem]:
     try:
         rows = cast(list[dict[str, Any]], json.loads(data or b"[]") or [])
         return [_problem(row) for row in rows[:200]]
-    except (ValueError, TypeError, AttributeError):
+    except (ValueError, TypeError, AttributeError, KeyError):
         raise GitFailed("gitleaks: its report cannot be read") from None
 
 

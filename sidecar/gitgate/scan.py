@@ -50,7 +50,8 @@ class Problem:
         line = f":{self.line}" if self.line else ""
         kind = "" if self.what == "file" or place == self.what else f" ({self.what})"
         commit = f"commit {self.commit[:12]}, " if self.commit else ""
-        return f"{commit}{place}{line}{kind}: {self.rule}, {self.title}: {self.snippet}"
+        rule = self.rule if self.by == "carboy" else f"{self.by} {self.rule}"
+        return f"{commit}{place}{line}{kind}: {rule}, {self.title}: {self.snippet}"
 
 
 class TooMuch(Exception):

@@ -55,6 +55,8 @@ class Upstream:
 
 def parse(text: str) -> Upstream:
     """Read `url` of a manifest. Raises BadUrl."""
+    if not text.isprintable():
+        raise BadUrl("it has control characters")
     if "://" in text:
         return _with_scheme(text)
     found = _SCP.fullmatch(text)

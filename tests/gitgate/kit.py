@@ -5,20 +5,23 @@ import contextlib
 import os
 import shutil
 import subprocess
-import sys
 import tempfile
 import threading
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator, Iterator, Sequence
 from dataclasses import dataclass, field
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
 
+import orjson
 from cryptography.hazmat.primitives import serialization
 from cryptography.hazmat.primitives.asymmetric import ed25519
 
-from sidecar.contract import GitGateConfig, GitRepo
+from sidecar.contract import DecisionBody, EgressEvent, GitGateConfig, GitRepo
 from sidecar.secret import Secret
+from sidecar.spool import SpoolReader
+from sidecar.tasks import spawn
+from tests.conftest import until
 from tests.sidecar.proxy_kit import Bottle, bottle
 
 IDENTITY = {
@@ -211,6 +214,9 @@ class World:
 
     box: Bottle
     folder: Path
+    name: str = "app"
+    upstream: Path = Path("/nonexistent")
+    decided: set[str] = field(default_factory=set)
 
     def env(self) -> dict[str, str]:
         return {"http_proxy": self.box.proxy, "HOME": str(self.folder), "PATH": os.environ["PATH"], **IDENTITY}
@@ -232,10 +238,31 @@ class World:
         assert not check or process.returncode == 0, text
         return process.returncode or 0, text
 
-    async def clone(self, name: str = "app", *args: str) -> Path:
+    async def clone(self, name: str = "", *args: str) -> Path:
         target = self.folder / f"clone-{len(list(self.folder.iterdir()))}"
-        await self.git("clone", "-q", *args, url(name), str(target))
+        await self.git("clone", "-q", *args, url(name or self.name), str(target))
         return target
+
+    def events(self) -> list[EgressEvent]:
+        """Of this repository."""
+        return [event for event in self.box.events() if event.path.split(" ")[0] == f"/{self.name}.git"]
+
+    def asked(self) -> dict[str, Any] | None:
+        """The oldest question that waits for the operator, once."""
+        rows = [orjson.loads(line) for _, line in SpoolReader(self.box.folder / "spool").read(100_000)]
+        rows = [row for row in rows if row["kind"] == "proposal"]
+        gone = {row["proposal_id"] for row in rows if row["action"] == "withdrawn"} | self.decided
+        fresh = [row for row in rows if row["action"] == "open" and row["proposal_id"] not in gone]
+        if fresh:
+            self.decided.add(fresh[0]["proposal_id"])
+        return fresh[0] if fresh else None
+
+    async def decide(self, state: Any, reason: str = "") -> dict[str, Any]:
+        """Decide what waits, as the operator does; gives what was asked."""
+        asked: Any = await until(self.asked)
+        body = DecisionBody(proposal_id=asked["proposal_id"], state=state, reason=reason)
+        await self.box.channel.call("decision", body.model_dump(mode="json"))
+        return asked
 
     async def commit(self, clone: Path, files: dict[str, str | bytes], message: str = "change") -> str:
         for name, content in files.items():
@@ -270,22 +297,25 @@ async def world(
         shutil.rmtree(folder, ignore_errors=True)
 
 
+@contextlib.asynccontextmanager
+async def shared(root: Path, names: Sequence[str], **kwargs: Any) -> AsyncIterator[World]:
+    """One sidecar with a repository for each of `names`, each also as NAME-forced and NAME-reviewed."""
+    bare(root / "seed.git")
+    for name in names:
+        shutil.copytree(root / "seed.git", root / f"{name}.git")
+    with SmartHttp(root).run() as http:
+        plain = [GitRepo(name=name, url=http.url(name)) for name in names]
+        forced = [repo.model_copy(update={"name": f"{repo.name}-forced", "force_push": True}) for repo in plain]
+        reviewed = [repo.model_copy(update={"name": f"{repo.name}-reviewed", "review": True}) for repo in plain]
+        async with world(*plain, *forced, *reviewed, **kwargs) as running:
+            yield running
+
+
 def secret(value: str) -> Secret:
     return Secret(value)
 
 
 __all__ = [
-    "SSHD",
-    "GitRepo",
-    "SmartHttp",
-    "World",
-    "bare",
-    "git",
-    "secret",
-    "ssh_key",
-    "sshd",
-    "sys",
-    "tips",
-    "url",
-    "world",
-]
+    "SSHD", "GitRepo", "SmartHttp", "World", "bare", "git", "secret", "shared", "spawn", "ssh_key", "sshd",
+    "tips", "url", "world",
+]  # fmt: skip

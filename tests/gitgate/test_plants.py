@@ -1,0 +1,121 @@
+"""Planted secrets: wherever they hide in a push, it is refused or held, and nothing of it reaches upstream. And pushes
+without any, which pass. A part runs always, the whole matrix with the slow tests."""
+
+import shutil
+from collections.abc import AsyncIterator
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+import pytest_asyncio
+
+from sidecar.dlp.patterns.model import CredentialType
+from sidecar.secret import Secret
+from tests.gitgate import plants
+from tests.gitgate.kit import World, git, shared, tips, url
+
+pytestmark = pytest.mark.asyncio(loop_scope="module")
+PROVISIONED = "Zk3v-correct-horse-battery-91-staple"
+CANARY = "q7RfX2mLw9TzK4bVn8HsJ3dYc6GpA1eU"
+
+
+@pytest_asyncio.fixture(scope="module", loop_scope="module")
+async def one(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[World]:
+    root = tmp_path_factory.mktemp("plants")
+    kwargs = {"secrets": {"PROVISIONED": PROVISIONED}, "canary_name": "ICY_WOLF_SECRET", "canary": Secret(CANARY)}
+    async with shared(root, ["app", "benign"], supervise=False, **kwargs) as running:
+        yield replace(running, name="app", upstream=root / "app.git")
+
+
+async def refused(one: World, plant: plants.Plant, text: str, value: str = "") -> None:
+    """Push it; assert that it was refused for what it holds, and that upstream is as it was."""
+    before = tips(one.upstream)
+    clone = plants.fresh_clone(one.upstream, one.folder / "planted")
+    try:
+        what = await plant(one, clone, text)
+        code, said = await one.git("push", url("app"), *what, cwd=clone, check=False)
+        assert code == 1, (plant.__name__, text, said)
+        assert "a secret was found" in said or "nobody may approve it" in said, (plant.__name__, text, said)
+        assert tips(one.upstream) == before
+        assert not value or value not in said
+    finally:
+        shutil.rmtree(clone)
+
+
+@pytest.mark.parametrize("plant", plants.QUICK, ids=lambda plant: plant.__name__)
+async def test_planted_secrets_are_refused(one: World, plant: plants.Plant) -> None:
+    await refused(one, plant, PROVISIONED, PROVISIONED)
+    await refused(one, plant, plants.credentials(40)[5].positives[0])
+
+
+@pytest.mark.e2e
+@pytest.mark.parametrize("each", plants.credentials(14), ids=lambda each: each.id)
+async def test_every_place_times_many_credentials(one: World, each: CredentialType) -> None:
+    for plant in plants.EVERYWHERE:
+        await refused(one, plant, each.positives[0])
+
+
+@pytest.mark.e2e
+@pytest.mark.parametrize("value", [PROVISIONED, CANARY, PROVISIONED[::-1]], ids=["provisioned", "canary", "reversed"])
+async def test_every_place_times_known_secrets(one: World, value: str) -> None:
+    for plant in plants.EVERYWHERE:
+        await refused(one, plant, value, value)
+
+
+async def test_names_are_scanned(one: World) -> None:
+    async def in_a_file_name(one: World, clone: Path, text: str) -> tuple[str, ...]:
+        await one.commit(clone, {f"dir/{text}.txt": "x\n"})
+        return plants.HEAD
+
+    async def in_a_folder_name(one: World, clone: Path, text: str) -> tuple[str, ...]:
+        await one.commit(clone, {f"{text}/x.txt": "hello\n"})
+        return plants.HEAD
+
+    async def in_a_branch_name(one: World, clone: Path, text: str) -> tuple[str, ...]:
+        await one.commit(clone, {"x.txt": "x\n"})
+        return (f"HEAD:refs/heads/topic/{text}",)
+
+    async def in_a_submodules_commit(one: World, clone: Path, text: str) -> tuple[str, ...]:
+        await one.git("update-index", "--add", "--cacheinfo", f"160000,{text.encode().hex()[:40]:0<40},lib", cwd=clone)
+        await one.git("commit", "-q", "-m", "lib", cwd=clone)
+        return plants.HEAD
+
+    async def in_an_authors_name(one: World, clone: Path, text: str) -> tuple[str, ...]:
+        await one.git(
+            "-c",
+            f"user.name={text}",
+            "commit",
+            "-q",
+            "--allow-empty",
+            "-m",
+            "x",
+            "--author",
+            f"{text} <a@b>",
+            cwd=clone,
+        )
+        return plants.HEAD
+
+    for plant in (in_a_file_name, in_a_folder_name, in_a_branch_name, in_a_submodules_commit, in_an_authors_name):
+        await refused(one, plant, PROVISIONED, PROVISIONED)
+
+
+async def test_a_known_secret_cannot_be_suppressed(one: World) -> None:
+    clone = plants.fresh_clone(one.upstream, one.folder / "planted")
+    await one.commit(clone, {"a.py": f"x = '{PROVISIONED}'  # gitleaks:allow\n"})
+    code, said = await one.git("push", url("app"), "HEAD:main", cwd=clone, check=False)
+    assert (code, "a secret was found" in said) == (1, True), said
+    shutil.rmtree(clone)
+
+
+async def test_pushes_without_secrets_pass(one: World) -> None:
+    upstream = one.upstream.with_name("benign.git")
+    clone = plants.fresh_clone(upstream, one.folder / "benign")
+    for name, files in plants.BENIGN.items():
+        await one.commit(clone, files, name)
+        code, said = await one.git("push", url("benign"), "HEAD:main", cwd=clone, check=False)
+        assert code == 0, (name, said)
+    # a documented example is told, not refused
+    await one.commit(clone, {"docs.md": "AWS_ACCESS_KEY_ID=AKIAIOSFODNN7EXAMPLE\n"})
+    _, said = await one.git("push", url("benign"), "HEAD:main", cwd=clone)
+    assert "documented example" in said
+    assert git("rev-list", "--count", "main", cwd=upstream).stdout.strip() == str(len(plants.BENIGN) + 2)
