@@ -123,8 +123,6 @@ class Sidecar:
         folder = str(Path(config.control_socket).parent) if config.control_socket else None
         self._gate = await self._make_gate(config, folder)
         proxy = Proxy(config, self._spool, tell=self._note, gate=self._gate)
-        if self._gate is not None:
-            self._gate.secrets = lambda: proxy.state.secrets
         if config.control_socket:
             token = config.control_token
             self._control = await serve(config.control_socket, lambda given: Secret(given) == token, self._accepted)

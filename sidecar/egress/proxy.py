@@ -93,7 +93,7 @@ class Proxy:
         self.upstreams = Upstreams(config.upstream.extra_ca)
         self._leaves = Leaves(config.ca_cert_pem, config.ca_key_pem)
         addons = [
-            GitGate(self.state, self.desk, self.journal, gate),
+            GitGate(self.state, self.desk, self.journal, self.scanner, gate),
             Mcp(self.state, self.desk),
             Introspect(self.state),
             Gate(self.state),

@@ -12,9 +12,11 @@ from dataclasses import dataclass
 
 from mitmproxy.http import HTTPFlow, Response
 
+from sidecar.dlp.engine import Engine
 from sidecar.egress.addons.introspect import GIT_HOST, own_name
 from sidecar.egress.addons.journal import Journal
 from sidecar.egress.exchange import exchange_of
+from sidecar.egress.scanner import Scanner
 from sidecar.egress.state import State
 from sidecar.gitgate import fetch, limits, push
 from sidecar.gitgate.intake import Intake
@@ -41,8 +43,11 @@ class Call:
 class GitGate:
     """`gate` is None for a bottle without repositories."""
 
-    def __init__(self, state: State, desk: Desk, journal: Journal, gate: Repositories | None) -> None:
+    def __init__(self, state: State, desk: Desk, journal: Journal, scanner: Scanner, gate: Repositories | None) -> None:
         self._state = state
+        self._scanner = scanner
+        if gate is not None:
+            gate.secrets = lambda: state.secrets
         self._desk = desk
         self._journal = journal
         self._gate = gate
@@ -201,7 +206,7 @@ class GitGate:
             assert gate.gitleaks is not None
             rules = push.Rules(policy.supervise, policy.hold_seconds)
             session = push.Session(
-                call.served.repo, call.served.mirror, asked, stream, gate.engine, gate.gitleaks, self._desk, rules,
+                call.served.repo, call.served.mirror, asked, stream, self._engine, gate.gitleaks, self._desk, rules,
                 gate.max_push, on_hold=lambda kind: self._event(
                     "PUSH", call, "hold", "git_held", f"waits for the operator: {kind}", phase="open", refs=_refs(asked)
                 ),
@@ -223,6 +228,10 @@ class GitGate:
                 self._pushed(call, session, intake, began)
 
         return Stream(work, _version(flow), intake.close)
+
+    async def _engine(self) -> Engine:
+        """With all secrets of the present moment; waits until the first stands."""
+        return await self._scanner.run(0, lambda engines: engines.all)
 
     def _pushed(self, call: Call, session: push.Session, intake: Intake, began: float) -> None:
         broken = session.code == "ok" and not session.reported

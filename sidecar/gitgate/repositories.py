@@ -1,4 +1,4 @@
-"""The repositories of one bottle: what serves a call, how many at a time, and with which engine pushes are scanned.
+"""The repositories of one bottle: what serves a call, and how many at a time.
 
 Made before the sidecar locks itself in (`make`, which listens for ssh), set to work after it (`open`).
 """
@@ -12,8 +12,6 @@ from pathlib import Path
 
 from sidecar.channel import Channel
 from sidecar.contract import GitGateConfig, GitRepo, SidecarConfig
-from sidecar.dlp.engine import Engine, EngineConfig
-from sidecar.dlp.needles import LEAST, Known
 from sidecar.egress.tls import system_bundle
 from sidecar.gitgate import limits, quarantine
 from sidecar.gitgate.agent import Agent, load
@@ -56,8 +54,6 @@ class Repositories:
         self._agents: dict[str, Agent] = {}
         self._slots = asyncio.Semaphore(limits.PACKS)
         self._waiting = 0
-        self._engine: asyncio.Task[Engine] | None = None
-        self._engine_of: dict[str, Secret] = {}
         self._warming: list[asyncio.Task[None]] = []
         self._gate = gate
 
@@ -94,7 +90,6 @@ class Repositories:
             mirror = Mirror(repo.name, self.folder, upstream, credentials, git)
             self.repos[repo.name] = Served(repo, upstream, mirror)
         self._warming = [spawn(self._warm(each.mirror), name="git-warm") for each in self.repos.values()]
-        spawn(self._warm_engine(), name="git-engine")
         return missing
 
     async def close(self) -> None:
@@ -117,29 +112,11 @@ class Repositories:
         finally:
             self._slots.release()
 
-    async def engine(self) -> Engine:
-        """The detectors with all secrets as they are now; compiled on a thread, once."""
-        present = self.secrets()
-        task = self._engine
-        if task is None or self._engine_of != present or (task.done() and task.exception() is not None):
-            self._engine_of = dict(present)
-            task = self._engine = spawn(asyncio.to_thread(self._compile, present), name="git-engine")
-        return await asyncio.shield(task)
-
-    def _compile(self, secrets: dict[str, Secret]) -> Engine:
-        known = [Known(name, value) for name, value in secrets.items() if len(value) >= LEAST]
-        if len(self._config.canary) >= LEAST:
-            known.append(Known(self._config.canary_name, self._config.canary, canary=True))
-        return Engine.compile(EngineConfig(secrets=tuple(known)))
-
     async def _warm(self, mirror: Mirror) -> None:
         """So that the first clone finds it here."""
         with contextlib.suppress(Unreachable):
             async with self._slots:
                 await mirror.refresh()
-
-    async def _warm_engine(self) -> None:
-        await self.engine()
 
 
 def _authorities(extra: tuple[str, ...]) -> str:

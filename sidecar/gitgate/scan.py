@@ -89,7 +89,8 @@ async def examine(quarantine: Quarantine, tips: list[str], engine: Engine) -> li
                 break
     problems += await asyncio.to_thread(_scan, engine, batch, paths)
     problems += await asyncio.to_thread(_scan_names, engine, paths)
-    return await _located(quarantine, tips, _distinct(problems))
+    found = await _located(quarantine, tips, _distinct(problems))
+    return [replace(problem, path=masked(engine, problem.path)) for problem in found]
 
 
 async def _new_objects(quarantine: Quarantine, tips: list[str]) -> dict[str, str]:
@@ -164,6 +165,14 @@ def replace_object(each: _Object, data: bytes) -> _Object:
 def findings(engine: Engine, data: bytes) -> list[Finding]:
     scan = engine.scan(data, where=Location("body", "git"), detectors=DETECTORS, examples="warn")
     return [finding for finding in scan.findings if finding.code not in _PUBLIC]
+
+
+def masked(engine: Engine, text: str) -> str:
+    """A name as it may be shown: what is a finding in it is left out."""
+    data = text.encode()
+    for finding in sorted(findings(engine, data), key=lambda finding: -finding.start):
+        data = data[: finding.start] + b"***" + data[finding.end :]
+    return data.decode(errors="replace") if not findings(engine, data) else "***"
 
 
 def _scan_tree(engine: Engine, each: _Object, paths: dict[str, str]) -> list[Problem]:

@@ -1,5 +1,5 @@
-"""What goes wrong: a client or a gate that is killed in the middle, an upstream that hangs, two pushes at once, bytes that are
-no git. Upstream has the whole of a push or nothing, and the agent can push again."""
+"""What goes wrong: a client or a gate that is killed in the middle, an upstream that hangs, two pushes at once, bytes
+that are no git. Upstream has the whole of a push or nothing, and the agent can push again."""
 
 import asyncio
 import os
@@ -112,10 +112,8 @@ async def test_bytes_that_are_no_git(one: World) -> None:
         for service in ("git-receive-pack", "git-upload-pack"):
             for body in bodies:
                 for encoding in ({}, {"content-encoding": "gzip"}):
-                    answer = await client.post(
-                        f"{url(one.name)}/{service}", content=body,
-                        headers={"content-type": f"application/x-{service}-request", "git-protocol": "version=2", **encoding},
-                    )  # fmt: skip
+                    kind = {"content-type": f"application/x-{service}-request", "git-protocol": "version=2"}
+                    answer = await client.post(f"{url(one.name)}/{service}", content=body, headers={**kind, **encoding})
                     assert answer.status_code in (200, 400, 403, 413, 415), (service, body[:60], answer.status_code)
     assert tips(one.upstream) == before
     health, _ = await one.box.channel.call("health", {})

@@ -10,7 +10,6 @@ import pytest
 import pytest_asyncio
 
 from sidecar.dlp.patterns.model import CredentialType
-from sidecar.secret import Secret
 from tests.gitgate import plants
 from tests.gitgate.kit import World, git, shared, tips, url
 
@@ -22,7 +21,7 @@ CANARY = "q7RfX2mLw9TzK4bVn8HsJ3dYc6GpA1eU"
 @pytest_asyncio.fixture(scope="module", loop_scope="module")
 async def one(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[World]:
     root = tmp_path_factory.mktemp("plants")
-    kwargs = {"secrets": {"PROVISIONED": PROVISIONED}, "canary_name": "ICY_WOLF_SECRET", "canary": Secret(CANARY)}
+    kwargs = {"secrets": {"PROVISIONED": PROVISIONED}, "canary": CANARY}
     async with shared(root, ["app", "benign"], supervise=False, **kwargs) as running:
         yield replace(running, name="app", upstream=root / "app.git")
 
