@@ -36,7 +36,9 @@ async def refused(one: World, plant: plants.Plant, text: str, value: str = "") -
         assert code == 1, (plant.__name__, text, said)
         assert "a secret was found" in said or "nobody may approve it" in said, (plant.__name__, text, said)
         assert tips(one.upstream) == before
-        assert not value or value not in said
+        ours = "".join(line for line in said.splitlines() if line.startswith("remote:"))
+        assert not value or value not in ours
+        assert not value or all(value not in event.model_dump_json() for event in one.box.events())
     finally:
         shutil.rmtree(clone)
 
