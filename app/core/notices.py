@@ -56,7 +56,7 @@ def of_proposal(view: Mapping[str, Any], at: float) -> Notice | None:
     """A card that waits. `view` is a ProposalView's data: only the kind and the host are told."""
     if view.get("state") != "pending":
         return None
-    what = {"egress-token-allow": "a finding is held", "gitleaks-allow": "a push is held"}
+    what = {"egress-token-allow": "a finding is held", "gitleaks-allow": "a push is held", "git-push": "a push is held"}
     asked = what.get(str(view.get("kind")), "asks for access")
     host = printable(str(view.get("host") or ""), 100)
     slug = str(view.get("slug", ""))

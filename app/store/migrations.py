@@ -3,6 +3,7 @@ once released; each is safe to run again (a crash between the step and its numbe
 
 from dataclasses import dataclass
 
+from app.store.review_tables import REVIEWS
 from app.store.usage_tables import USAGE
 
 
@@ -134,6 +135,7 @@ MIGRATIONS: tuple[Migration, ...] = (
         ),
     ),
     Migration(6, "usage, sums, windows, budgets", USAGE),
+    Migration(7, "proposals of the git gate", REVIEWS),
 )
 
 LATEST = MIGRATIONS[-1].number

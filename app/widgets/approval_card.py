@@ -19,6 +19,7 @@ WORDS = {
     "egress-block": "access",
     "egress-token-allow": "finding",
     "gitleaks-allow": "push",
+    "git-push": "push",
 }
 
 

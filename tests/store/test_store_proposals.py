@@ -1,6 +1,7 @@
 """Proposals in the store: kept once, joined while pending, decided once whoever races, told once."""
 
 import asyncio
+import sqlite3
 from collections.abc import AsyncIterator
 from dataclasses import replace
 from pathlib import Path
@@ -12,6 +13,9 @@ from hypothesis import strategies as st
 
 from app.errors import CarboyError, NotFound
 from app.store.base import Decided, ProposalRow, Store
+from app.store.connection import prepare
+from app.store.migrations import MIGRATIONS
+from app.store.review_tables import REVIEWS
 from app.store.sqlite import SqliteStore
 
 ENGINES = [SqliteStore]
@@ -161,3 +165,38 @@ def test_whatever_happens_a_decision_stays(
         await engine.close()
 
     asyncio.run(run())
+
+
+@pytest.mark.parametrize("kind", ["egress-allow", "egress-block", "egress-token-allow", "gitleaks-allow", "git-push"])
+async def test_every_kind_is_kept(store: Store, kind: str) -> None:
+    assert (await store.add_proposal(row(kind=kind))).kind == kind
+
+
+async def test_proposals_of_an_older_database_stay(tmp_path: Path) -> None:
+    """The table is made anew for one more kind: what was in it, and who asked, is there afterwards."""
+    path = tmp_path / "carboy.db"
+    with prepare(path, MIGRATIONS[:6]) as old:
+        for identity, state in (("p-000001", "approved"), ("p-000002", "pending")):
+            old.execute(
+                "INSERT INTO proposals (id, slug, session_id, kind, state, created_at, payload) "
+                "VALUES (?, 'dev', 's1', 'gitleaks-allow', ?, 1.0, '{}')",
+                (identity, state),
+            )
+            old.execute("INSERT INTO proposal_askers VALUES (?, ?, 's1', 1.0, 0, 0)", (identity, identity))
+    old.close()
+    new = SqliteStore(path)
+    await new.open()
+    try:
+        assert [found.state for found in await new.proposals()] == ["approved", "pending"]
+        assert [asker.id for asker in await new.untold("s1")] == ["p-000001"]
+        await new.add_proposal(row("p-000003", kind="git-push"))
+    finally:
+        await new.close()
+    with sqlite3.connect(path) as raw:
+        raw.execute("PRAGMA foreign_keys=ON")
+        for statement in REVIEWS:
+            raw.execute(statement)
+        assert raw.execute("PRAGMA foreign_key_check").fetchall() == []
+        assert raw.execute("SELECT count(*) FROM proposals").fetchone() == (3,)
+        assert raw.execute("SELECT count(*) FROM proposal_askers").fetchone() == (3,)
+    raw.close()

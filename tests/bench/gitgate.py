@@ -1,0 +1,152 @@
+"""The git gate against git without one, to the same upstream over SSH, in the same run: a push of 1,000 small commits,
+a clone of 100 MB, and the sidecar's memory while a push of 1 GB is refused.
+
+    python -m tests.bench.gitgate [rounds]
+"""
+
+import asyncio
+import os
+import resource
+import shutil
+import statistics
+import sys
+import tempfile
+import time
+from collections.abc import Awaitable, Callable
+from pathlib import Path
+
+import psutil
+
+from tests.gitgate.kit import SSHD, GitRepo, Ssh, World, bare, git, secret, ssh_key, sshd, url, world
+
+COMMITS, CLONE_MB, PUSH_MB = 1000, 100, 1000
+
+
+def many_commits(folder: Path, count: int) -> None:
+    """`count` small commits on top of main, by fast-import: a file of some lines each."""
+    stream = b""
+    for number in range(count):
+        body = f"def f{number}():\n    return {number * 7919}\n".encode() * 5
+        stream += b"commit refs/heads/main\ncommitter T <t@example.com> %d +0000\n" % (1_700_000_000 + number)
+        stream += b"data 7\nchange\n" + (b"from refs/heads/main^0\n" if number == 0 else b"")
+        stream += b"M 644 inline src/m%d/f%d.py\ndata %d\n" % (number % 30, number, len(body)) + body + b"\n"
+    git("fast-import", "--quiet", cwd=folder, input=stream.decode())
+
+
+async def timed(work: Callable[[], Awaitable[object]]) -> float:
+    began = time.perf_counter()
+    await work()
+    return time.perf_counter() - began
+
+
+def ssh_env(folder: Path, server: Ssh) -> dict[str, str]:
+    (folder / "known").write_text(f"[127.0.0.1]:{server.port} {server.host_key}\n")
+    options = f"-o UserKnownHostsFile={folder}/known -o IdentityFile={folder}/key -o IdentitiesOnly=yes -F none"
+    return {"GIT_SSH_COMMAND": f"ssh {options}", "PATH": os.environ["PATH"]}
+
+
+async def pushes(one: World, root: Path, direct: str, env: dict[str, str], rounds: int) -> None:
+    work = root / "many"
+    git("clone", "-q", str(root / "app.git"), str(work))
+    many_commits(work, COMMITS)
+    plain: list[float] = []
+    gated: list[float] = []
+    for number in range(rounds):
+        plain.append(
+            await timed(lambda n=number: asyncio.to_thread(git, "push", "-q", direct, f"main:d{n}", cwd=work, env=env))
+        )
+        git("push", "-q", str(root / "app.git"), f":d{number}", cwd=work)
+        git("gc", "-q", "--prune=now", cwd=root / "app.git")
+        gated.append(await timed(lambda n=number: one.git("push", "-q", url("app"), f"main:g{n}", cwd=work)))
+        await one.git("push", "-q", url("app"), f":g{number}", cwd=work)
+        git("gc", "-q", "--prune=now", cwd=root / "app.git")
+    show(f"push of {COMMITS} commits", plain, gated, 2.0)
+
+
+async def clones(one: World, root: Path, direct: str, env: dict[str, str], rounds: int) -> None:
+    work = root / "many"
+    for number in range(CLONE_MB // 5):
+        (work / f"asset{number}.bin").write_bytes(os.urandom(5_000_000))
+    git("add", ".", cwd=work)
+    git("commit", "-q", "-m", "assets", cwd=work)
+    git("push", "-q", str(root / "app.git"), "main", cwd=work)
+    await one.git("ls-remote", url("app"))  # the mirror is up to date, as it is some seconds after a launch
+    plain: list[float] = []
+    gated: list[float] = []
+    for _ in range(rounds):
+        for times, address, extra in ((plain, direct, env), (gated, url("app"), None)):
+            target = root / "cloned"
+            if extra is None:
+                times.append(await timed(lambda a=address, t=target: one.git("clone", "-q", a, str(t), timeout=600)))
+            else:
+                times.append(
+                    await timed(lambda a=address, t=target: asyncio.to_thread(git, "clone", "-q", a, str(t), env=env))
+                )
+            shutil.rmtree(target)
+    show(f"clone of {CLONE_MB} MB", plain, gated, 1.3)
+
+
+async def refused(one: World, root: Path) -> None:
+    """A push that is much too large: only what it costs the sidecar counts."""
+    work = root / "huge"
+    git("clone", "-q", str(root / "app.git"), str(work), "--depth=1", "--no-local")
+    for number in range(PUSH_MB // 50):
+        (work / f"huge{number}.bin").write_bytes(os.urandom(50_000_000))
+    git("-c", "core.compression=0", "add", ".", cwd=work)
+    git("commit", "-q", "-m", "huge", cwd=work)
+    process = psutil.Process(one.box.process.pid)
+    before = process.memory_info().rss
+    most = [before]
+    stop = asyncio.Event()
+
+    async def watch() -> None:
+        while not stop.is_set():
+            most[0] = max(most[0], process.memory_info().rss)
+            await asyncio.sleep(0.02)
+
+    watching = asyncio.get_running_loop().create_task(watch())
+    code, said = await one.git(
+        "-c", "core.compression=0", "push", url("app"), "HEAD:huge", cwd=work, check=False, timeout=900
+    )
+    stop.set()
+    await watching
+    grown = (most[0] - before) / 1e6
+    told = "larger than" in said
+    print(f"refused push of {PUSH_MB} MB: sidecar +{grown:.0f} MB (target 64), git ended with {code}, told why: {told}")
+
+
+def show(what: str, plain: list[float], gated: list[float], target: float) -> None:
+    low, high = statistics.median(plain), statistics.median(gated)
+    print(
+        f"{what}: direct over SSH {low:.2f} s, through the gate {high:.2f} s: {high / low:.2f} times (target {target})"
+    )
+
+
+async def main(rounds: int) -> None:
+    resource.setrlimit(resource.RLIMIT_NOFILE, (4096, resource.getrlimit(resource.RLIMIT_NOFILE)[1]))
+    root = Path(tempfile.mkdtemp(prefix="cb-bench-"))
+    private, public = ssh_key()
+    try:
+        bare(root / "app.git")
+        (root / "key").write_text(private)
+        (root / "key").chmod(0o600)
+        with sshd(root / "ssh", public) as server:
+            direct = f"ssh://{server.user}@127.0.0.1:{server.port}{root}/app.git"
+            repo = GitRepo(name="app", url=direct, host_key=server.host_key, ssh_key=secret(private))
+            env = ssh_env(root, server)
+            async with world(repo) as one:
+                warm = await one.clone()
+                await one.commit(warm, {"warm.txt": "x\n"})
+                await one.git("push", "-q", "origin", "HEAD:warm", cwd=warm)
+                await pushes(one, root, direct, env, rounds)
+                await clones(one, root, direct, env, rounds)
+                await refused(one, root)
+    finally:
+        shutil.rmtree(root, ignore_errors=True)
+
+
+if __name__ == "__main__":
+    if SSHD is None:
+        print("needs sshd")
+    else:
+        asyncio.run(main(int(sys.argv[1]) if len(sys.argv) > 1 else 3))
