@@ -6,6 +6,7 @@ the agent's socket or an inherited descriptor (`credentials`).
 
 import asyncio
 import contextlib
+import fcntl
 import os
 import time
 from collections.abc import AsyncGenerator, AsyncIterator, Callable, Generator, Sequence
@@ -17,7 +18,9 @@ from sidecar.channel import Channel, ChannelClosed, RemoteError
 from sidecar.gitgate import limits
 from sidecar.tasks import spawn
 
-CHUNK = 64 * 1024
+CHUNK = 256 * 1024
+PIPE = 1024 * 1024
+"""Room in the pipe of git's output: a clone is some hundred pieces instead of some thousand."""
 MAX_STDERR = 64 * 1024
 SAFE = (
     "core.hooksPath=/dev/null", "core.fsmonitor=false", "gc.auto=0", "maintenance.auto=false",
@@ -168,6 +171,8 @@ class Git:
     ) -> Running:
         out_read, out_write = os.pipe()
         err_read, err_write = os.pipe()
+        with contextlib.suppress(OSError, AttributeError):  # Linux, and below the user's limit for pipes
+            fcntl.fcntl(out_write, fcntl.F_SETPIPE_SZ, PIPE)
         null = os.open(os.devnull, os.O_RDONLY)
         try:
             fds = [null if stdin is None else stdin, out_write, err_write, *extra]

@@ -1,7 +1,7 @@
 """The git gate against git without one, to the same upstream over SSH, in the same run: a push of 1,000 small commits,
 a clone of 100 MB, and the sidecar's memory while a push of 1 GB is refused.
 
-    python -m tests.bench.gitgate [rounds]
+    python -m tests.bench.gitgate [rounds [push | clone | refused]]
 """
 
 import asyncio
@@ -64,7 +64,8 @@ async def pushes(one: World, root: Path, direct: str, env: dict[str, str], round
 
 
 async def clones(one: World, root: Path, direct: str, env: dict[str, str], rounds: int) -> None:
-    work = root / "many"
+    work = root / "large"
+    git("clone", "-q", str(root / "app.git"), str(work))
     for number in range(CLONE_MB // 5):
         (work / f"asset{number}.bin").write_bytes(os.urandom(5_000_000))
     git("add", ".", cwd=work)
@@ -122,7 +123,7 @@ def show(what: str, plain: list[float], gated: list[float], target: float) -> No
     )
 
 
-async def main(rounds: int) -> None:
+async def main(rounds: int, only: str) -> None:
     resource.setrlimit(resource.RLIMIT_NOFILE, (4096, resource.getrlimit(resource.RLIMIT_NOFILE)[1]))
     root = Path(tempfile.mkdtemp(prefix="cb-bench-"))
     private, public = ssh_key()
@@ -138,9 +139,12 @@ async def main(rounds: int) -> None:
                 warm = await one.clone()
                 await one.commit(warm, {"warm.txt": "x\n"})
                 await one.git("push", "-q", "origin", "HEAD:warm", cwd=warm)
-                await pushes(one, root, direct, env, rounds)
-                await clones(one, root, direct, env, rounds)
-                await refused(one, root)
+                if only in ("", "push"):
+                    await pushes(one, root, direct, env, rounds)
+                if only in ("", "clone"):
+                    await clones(one, root, direct, env, rounds)
+                if only in ("", "refused"):
+                    await refused(one, root)
     finally:
         shutil.rmtree(root, ignore_errors=True)
 
@@ -149,4 +153,4 @@ if __name__ == "__main__":
     if SSHD is None:
         print("needs sshd")
     else:
-        asyncio.run(main(int(sys.argv[1]) if len(sys.argv) > 1 else 3))
+        asyncio.run(main(int(sys.argv[1]) if len(sys.argv) > 1 else 3, sys.argv[2] if len(sys.argv) > 2 else ""))
