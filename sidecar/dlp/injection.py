@@ -118,8 +118,8 @@ def judged(text: bytes, compiled: Shapes) -> Iterator[_Judgement]:
         return
     hidden = fold.hidden(text)
     plain = seen(text)
-    if plain != text:
-        for code, title, severity, shown, _, _ in _of_view(plain, compiled):
+    for view in {plain, plain if plain.isascii() else fold.fold(plain)} - {text}:
+        for code, title, severity, shown, _, _ in _of_view(view, compiled):
             yield code, title, severity, shown, 0, len(text)
     if hidden:
         worst = any(severity == "block" for _, _, severity, *_ in _of_view(hidden, compiled))
@@ -130,7 +130,7 @@ def judged(text: bytes, compiled: Shapes) -> Iterator[_Judgement]:
 
 
 def seen(text: bytes) -> bytes:
-    """A text as it is read: escapes, entities and markup taken off, look-alikes and invisible characters folded."""
+    """A text as it is read: escapes, entities and markup taken off. Look-alikes and invisible characters are still in it."""
     for _ in range(2):
         if b"\\u" in text or b"\\x" in text:
             text = unescape(text)
@@ -138,8 +138,7 @@ def seen(text: bytes) -> bytes:
         text = _TAG.sub(b" ", text)
     if b"&" in text:
         text = entities(text)
-    text = text.replace(b"\xc2\xa0", b" ")
-    return text if text.isascii() else fold.fold(text)
+    return text.replace(b"\xc2\xa0", b" ")
 
 
 def _of_view(text: bytes, compiled: Shapes) -> Iterator[_Judgement]:
