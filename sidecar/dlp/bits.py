@@ -22,22 +22,27 @@ def base32_offsets(run: bytes) -> Iterator[bytes]:
         yield np.packbits(part[: len(part) // 8 * 8]).tobytes()
 
 
-_FIRST = bytes(97 if chr(code) in BASE64[:32] else 32 for code in range(256))
-_ISLAND = b"a" * 24
+_ISLAND = 24
 
 
 def ascii_islands(text: bytes) -> list[int]:
     """Places in base64 where at least 72 bytes of ASCII are encoded, at any alignment: every fourth character is of the
-    first half of the alphabet. For long texts, where it costs a quarter of a search for the exact shape."""
-    found: list[int] = []
-    for offset in range(4):
-        firsts = text[offset::4].translate(_FIRST)
-        at = firsts.find(_ISLAND)
-        while at >= 0:
-            found.append(4 * (at + len(_ISLAND)) + offset)
-            end = firsts.find(b" ", at + len(_ISLAND))
-            at = firsts.find(_ISLAND, end) if end >= 0 else -1
-    return sorted(found)
+    first half of the alphabet, 24 times. For long texts, where it costs a tenth of a search for the exact shape."""
+    codes = np.frombuffer(text, np.uint8)
+    first = ((codes - np.uint8(65)) <= 25) | ((codes - np.uint8(97)) <= 5)
+    islands = int.from_bytes(np.packbits(first, bitorder="little").tobytes(), "little")
+    for step in (4, 8, 16, 32, 32):
+        islands &= islands >> step
+        if not islands:
+            return []
+    found = np.unpackbits(np.frombuffer(islands.to_bytes(len(text) // 8 + 1, "little"), np.uint8), bitorder="little")
+    ends: list[int] = []
+    places = np.flatnonzero(found)
+    for alignment in range(4):
+        own = places[places % 4 == alignment]
+        begins = np.flatnonzero(np.diff(own, prepend=-8) != 4)  # once for each island
+        ends += (own[begins] + 4 * _ISLAND).tolist()
+    return sorted(ends)
 
 
 def ascii_group(alphabet: str, *, also: str = "") -> str:

@@ -404,7 +404,7 @@ def _prose(*sources: str) -> tuple[Spec, ...]:
 _ESCAPE_SIGNS = _prose(
     rf"\\u(?:{_FOLDED_UNITS})|\\x[2-7][0-9A-Fa-f]|\\[01][0-7]{{2}}\\[01][0-7]|\\/[A-Za-z0-9]",
     # lines so short that no piece of a secret would be whole
-    r"(?:[A-Za-z0-9]{1,11}[^A-Za-z0-9\\]{0,2}\\{1,4}[nrt]){4}",
+    r"\\[nrt](?:[A-Za-z0-9]{1,11}[^A-Za-z0-9\\]{0,2}\\{1,4}[nrt]){3}",
     # what has quotes or line ends in its shape is not found under their escapes: files quoted in JSON
     r'\\{1,8}"[A-Za-z_]{1,24}\\{1,8}"[ ]{0,2}:[ ]{0,2}\\{1,8}"[A-Za-z0-9+/=_.~\-]{16}',
     r"machine [!-~]{1,80}(?:\\{1,8}[nt]| )",

@@ -39,7 +39,7 @@ PARALLEL = 128 * 1024
 """Texts of this size are worth a second thread: handing over costs 50 µs."""
 
 MAX_FINDINGS = 200
-_EVERY = 10_000
+_EVERY = 1000
 _CONFIRMED = 256
 _LINE_PARTS = frozenset({"host", "path", "query", "header", "cookie", "trailer"})
 
@@ -232,7 +232,7 @@ class Engine:
 
         `session` remembers clean bodies of one route, so that an unchanged beginning is not examined again in full.
         The canary and known secrets are looked for only where `known_secrets` is in `detectors`. `every`: each place
-        is a finding of its own, also where the same value stands again: for taking all of them out.
+        is a finding of its own, also where the same value stands again, and says exactly where: for taking all out.
         """
         text = masked(data, allowed)
         work = _Work(where, detectors, examples, Allowance.of(len(text)), Pieces(), every=every)
@@ -251,7 +251,7 @@ class Engine:
         return scan
 
     def _examine_all(self, text: bytes, work: _Work, session: Session | None) -> None:
-        raw = View("raw", text)
+        raw = View("raw", text, precise=work.every)
         if work.where.part in _LINE_PARTS:
             for finding in crlf.find(text):
                 work.add(finding, finding.code.encode())

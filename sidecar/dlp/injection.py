@@ -130,7 +130,7 @@ def judged(text: bytes, compiled: Shapes) -> Iterator[_Judgement]:
 
 
 def seen(text: bytes) -> bytes:
-    """A text as it is read: escapes, entities and markup taken off. Look-alikes and invisible characters are still in it."""
+    """A text as it is read: escapes, entities and markup taken off; look-alikes are still in it."""
     for _ in range(2):
         if b"\\u" in text or b"\\x" in text:
             text = unescape(text)

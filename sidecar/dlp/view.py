@@ -24,6 +24,8 @@ class View:
     starts: tuple[int, ...] = ()
     origins: tuple[Derived, ...] = ()
     turned: bool = False
+    precise: bool = False
+    """Findings are traced back character by character, not to the stretch that was decoded: a thousand steps each."""
 
     def stretches(self) -> Iterator[tuple[int, int]]:
         """(start, end) of each part that came from somewhere else than its neighbours."""
@@ -49,7 +51,7 @@ class View:
         """What of one stretch's origin gave text[start:end]."""
         origin, at = self.origins[place], self.starts[place]
         size = len(origin.data)
-        if origin.decode is None or self.parent is None:
+        if origin.decode is None or self.parent is None or not self.precise:
             return origin.start, origin.end
         source = self.parent.text[origin.start : origin.end]
         low, high = source_span(origin.decode, source, max(0, start - at), min(size, end - at))
@@ -64,4 +66,4 @@ def derived(parent: View, parts: Sequence[Derived], *, turned: bool = False) -> 
         starts.append(at)
         at += len(part.data) + 1
     text = b"\n".join(part.data for part in parts)
-    return View("derived", text, parent, 0, tuple(starts), tuple(parts), turned)
+    return View("derived", text, parent, 0, tuple(starts), tuple(parts), turned, parent.precise)

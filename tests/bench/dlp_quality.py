@@ -1,0 +1,169 @@
+"""How good the detectors are: the tables of docs/dlp.md.
+
+    python -m tests.bench dlp_quality
+
+Credentials are made afresh from what each vendor documents about their form, and by the tools that make real ones; no
+rule was written from these strings. Near misses are the same forms with one thing wrong: a checksum, a length, a
+letter, no keyword. The benign text lies on this machine: sources, dependencies, lock files, scripts, pictures, logs.
+"""
+
+import base64
+import json
+import random
+import sysconfig
+from collections import Counter, defaultdict
+from collections.abc import Iterator
+from pathlib import Path
+
+from sidecar.dlp.engine import Engine, EngineConfig, shapes
+from sidecar.dlp.finding import Location
+from tests.bench._dlp_samples import DOCUMENTED, MADE, NEAR
+from tests.bench.dlp import log_lines
+from tests.sidecar.dlp.dlp_kit import ENCODERS, INJECTED, PLACEMENTS, engine_for, make_secret, scan
+
+BODY = Location("body")
+EACH = 40
+MOST = 40_000_000
+ROOT = Path(__file__).parent.parent.parent
+
+
+def places(value: str, rng: random.Random) -> bytes:
+    """A value where values stand: JSON, a shell, a header, a URL, a log."""
+    form = rng.choice(
+        (
+            "export THE_KEY={}",
+            '{{"role": "tool", "content": "ran it\\nkey: {}\\n"}}',
+            "Authorization: Bearer {}",
+            "the value is `{}`, as you see.",
+            "https://x.example/?a=1&t={}",
+        )
+    )
+    if "\n" in value or '"' in value or " " in value:
+        return json.dumps({"content": f"it is\n{value}\nthere"}).encode()
+    return form.format(value).encode()
+
+
+def credentials(engine: Engine) -> None:
+    print("\n| type | source | found | near misses taken for it |\n| --- | --- | --- | --- |")
+    totals: Counter[str] = Counter()
+    for source, made in (("documented form", DOCUMENTED), ("made by its tool", MADE)):
+        for kind, make in sorted(made.items()):
+            rng = random.Random(f"{source} {kind}")
+            count = EACH if source == "documented form" else 12
+            found = sum(any(each.kind == kind for each in _of(engine, places(make(rng), rng))) for _ in range(count))
+            wrong = "–"
+            if kind in NEAR and source == "documented form":
+                taken = sum(
+                    any(each.kind == kind for each in _of(engine, places(NEAR[kind](rng), rng))) for _ in range(EACH)
+                )
+                wrong = f"{taken} of {EACH}"
+                totals["near"] += EACH
+                totals["taken"] += taken
+            totals["all"] += count
+            totals["found"] += found
+            print(f"| {kind} | {source} | {found} of {count} | {wrong} |")
+    print(
+        f"\nin all: {totals['found']} of {totals['all']} found ({100 * totals['found'] / totals['all']:.1f} %), "
+        f"{totals['taken']} of {totals['near']} near misses taken for one",
+        flush=True,
+    )
+
+
+def _of(engine: Engine, data: bytes) -> tuple[object, ...]:
+    return engine.scan(data, where=BODY).findings
+
+
+def known_secrets() -> None:
+    """Secrets of a seed of its own in every encoding, singly and in pairs, everywhere."""
+    rng = random.Random(2027)
+    secrets = tuple(make_secret(rng, number % 5, rng.randint(32, 120)) for number in range(20))
+    engine = engine_for(secrets)
+    missed: list[str] = []
+    count = 0
+
+    def one(index: int, value: bytes, place: str, label: str) -> None:
+        nonlocal count
+        count += 1
+        found = scan(engine, PLACEMENTS[place](value, rng))
+        if not any(each.kind == f"SECRET_{index}" and each.severity == "block" for each in found.findings):
+            missed.append(f"{label} in {place}")
+
+    for index, secret in enumerate(secrets):
+        for name, encode in {**ENCODERS, **INJECTED}.items():
+            for place in PLACEMENTS:
+                one(index, encode(secret.encode(), rng), place, name)
+    pairs = [(outer, inner) for outer in ENCODERS for inner in ENCODERS if "raw" not in (outer, inner)]
+    for at in range(6 * len(pairs)):
+        outer, inner = pairs[at % len(pairs)]
+        index = rng.randrange(len(secrets))
+        value = ENCODERS[outer](ENCODERS[inner](secrets[index].encode(), rng), rng)
+        one(index, value, rng.choice(list(PLACEMENTS)), f"{outer} of {inner}")
+    print(f"\nknown secrets: {count - len(missed)} of {count} found ({100 - 100 * len(missed) / count:.2f} %)")
+    for label in missed[:20]:
+        print("    missed:", label)
+
+
+def corpora() -> Iterator[tuple[str, Iterator[bytes]]]:
+    rng = random.Random(3)
+    home = Path(sysconfig.get_path("purelib"))
+    scripts = [Path("/usr/lib/node_modules"), Path.home() / ".cache/carboy-tests", ROOT]
+    yield "standard library (Python)", _files([Path(sysconfig.get_path("stdlib"))], ".py")
+    yield "dependencies (Python)", _files([home], ".py", ".pyi")
+    yield "dependencies (text, data)", _files([home], ".md", ".txt", ".rst", ".json", ".toml", ".yaml", "METADATA")
+    yield (
+        "this repository",
+        _files([ROOT / name for name in ("app", "sidecar", "docs", "manifests")], ".py", ".md", ".tcss"),
+    )
+    yield "lock files", _files(scripts, ".lock", "package-lock.json", ".package-lock.json", "lock.txt")
+    yield "scripts (JavaScript)", _files(scripts[:2], ".js", ".mjs", ".ts")
+    yield "manuals", _files([Path("/usr/share/doc"), Path("/usr/share/perl")], "", ".txt", ".pod", ".pm", ".html")
+    yield "logs", iter([log_lines(rng, 2000).encode() for _ in range(40)])
+    images = list(_files([*scripts[:2], home], ".png", ".gif", ".jpg", ".ico", ".woff2"))
+    yield (
+        "images in base64",
+        iter([base64.b64encode(data) for data in (*images, *(rng.randbytes(200_000) for _ in range(50)))]),
+    )
+
+
+def _files(roots: list[Path], *ends: str) -> Iterator[bytes]:
+    size = 0
+    for root in roots:
+        for path in sorted(root.rglob("*")) if root.exists() else []:
+            own = path.name in ends or path.suffix in ends
+            if not own or path.is_symlink() or ".venv" in path.relative_to(root).parts or not path.is_file():
+                continue
+            data = path.read_bytes()
+            if path.suffix in ("", ".txt") and b"\0" in data:
+                continue
+            size += len(data)
+            yield data
+            if size > MOST:
+                return
+
+
+def benign(engine: Engine) -> None:
+    print("\n| benign text | MB | blocked | per MB | as |\n| --- | --- | --- | --- | --- |")
+    for name, texts in corpora():
+        size = 0
+        kinds: defaultdict[str, int] = defaultdict(int)
+        for data in texts:
+            size += len(data)
+            for finding in engine.scan(data, where=BODY, examples="warn").findings:
+                if finding.severity == "block":
+                    kinds[finding.kind] += 1
+        total = sum(kinds.values())
+        what = ", ".join(f"{kind} {count}" for kind, count in sorted(kinds.items(), key=lambda each: -each[1])[:6])
+        print(f"| {name} | {size / 1e6:.1f} | {total} | {total / max(size, 1) * 1e6:.2f} | {what or '–'} |", flush=True)
+
+
+def main() -> None:
+    print(f"{len(shapes().rules)} rules")
+    rng = random.Random(1)
+    engine = engine_for(tuple(make_secret(rng, number % 5, 48) for number in range(20)))
+    credentials(Engine.compile(EngineConfig()))
+    known_secrets()
+    benign(engine)
+
+
+if __name__ == "__main__":
+    main()
