@@ -252,6 +252,8 @@ async def test_dollars():
 
 async def test_large_bodies_are_read_beside_the_loop_and_counted_alike():
     async with metered_bottle(Vendor(), allowance(tokens(None))) as (box, _), box.client() as client:
-        assert (await post(client, text="word " * 100_000)).status_code == 200
+        assert (
+            await post(client, text="".join(f"line {number} of a file\n" for number in range(20_000)))
+        ).status_code == 200
         (intent,) = intents(box)
         assert 50_000 < intent.input_tokens < 200_000
