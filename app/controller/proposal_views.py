@@ -10,6 +10,7 @@ from app.core.proposal import ACCESS, needs_reason
 from app.core.risks import risks
 from app.core.routes import Grant, Routes, Wish, changed_hosts, widen, wish
 from app.core.routetext import diff, write_routes
+from app.core.text import printable
 from app.manifests.saving import Saving
 from app.manifests.suffixes import shared_domain
 from app.store.base import ProposalRow
@@ -135,8 +136,14 @@ def _report(row: ProposalRow, *, full: bool) -> ProposalView:
     host = str(report.get("host") or "")
     title = str(report.get("title") or report.get("detector") or row.kind)
     update: dict[str, Any] = {"title": title, "host": host, "hosts": (host,) if host else (), "report": report}
-    update["diff"] = tuple(text.split("\n")[:MAX_LINES]) if text and full else ()
+    update["diff"] = tuple(_diff_line(line) for line in text.split("\n")[:MAX_LINES]) if text and full else ()
     return _base(row).model_copy(update=update | {"needs_reason": needs_reason(row.kind), "seen": row.id})
+
+
+def _diff_line(line: str) -> str:
+    """A line of a report as a line of a diff, which has its sign in front; what a bottle wrote, made printable."""
+    plain = printable(line.replace("\t", "    "), 400)
+    return plain if plain[:1] in ("+", "-", "@", " ") else f" {plain}"
 
 
 def _title(asked: Routes) -> str:

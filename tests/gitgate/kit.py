@@ -4,6 +4,7 @@ import asyncio
 import contextlib
 import os
 import shutil
+import signal
 import subprocess
 import tempfile
 import threading
@@ -227,13 +228,14 @@ class World:
         """git as the agent runs it: exit code, and all that it printed."""
         process = await asyncio.create_subprocess_exec(
             "git", *args, cwd=cwd or self.folder, env=self.env(), stdin=asyncio.subprocess.DEVNULL,
-            stdout=asyncio.subprocess.PIPE, stderr=asyncio.subprocess.STDOUT,
+            stdout=asyncio.subprocess.PIPE, stderr=asyncio.subprocess.STDOUT, start_new_session=True,
         )  # fmt: skip
         try:
             output, _ = await asyncio.wait_for(process.communicate(), timeout)
         finally:
             if process.returncode is None:
-                process.kill()
+                with contextlib.suppress(ProcessLookupError):
+                    os.killpg(process.pid, signal.SIGKILL)  # as ctrl+c: its helper holds the connection
         text = output.decode(errors="replace")
         assert not check or process.returncode == 0, text
         return process.returncode or 0, text

@@ -144,8 +144,9 @@ async def test_a_gate_killed_in_the_middle(tmp_path: Path) -> None:
     began, go = slow_hook(upstream)
     with SmartHttp(tmp_path).run() as http:
         repo = GitRepo(name="app", url=http.url("app"))
+        clone = tmp_path / "clone"
         async with world(repo) as one:
-            clone = await one.clone()
+            await one.git("clone", "-q", url("app"), str(clone))
             mine = await one.commit(clone, {"a.txt": "a\n"})
             push = spawn(one.git("push", "origin", "HEAD:main", cwd=clone, check=False), name="push")
             await until(began.exists)
