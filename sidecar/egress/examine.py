@@ -30,6 +30,8 @@ PLAIN_MARK = b"redacted"
 """In a target, where brackets would have to be encoded."""
 _DIGESTS = frozenset({b"content-md5", b"digest", b"content-digest", b"repr-digest"})
 """Wrong once the body is another."""
+CARRY = 4 * 1024
+"""Of what left on a WebSocket: more than the longest secret in its longest encoding that is worth a message."""
 _DRIP = frozenset({"known_secrets", "token_patterns"})
 
 
@@ -103,6 +105,30 @@ def drip(engines: Engines, joined: bytes, look: Look) -> tuple[Finding, ...]:
     )
 
 
+def examine_message(engines: Engines, data: bytes, carry: bytes, joined: bytes, look: Look) -> tuple[Finding, ...]:
+    """A WebSocket's message: by itself, over the edge to what left before it, and with other small ones."""
+    where = Location("websocket")
+    found = look.scan(engines, data, where, session=look.session).findings
+    if any(finding.severity == "block" for finding in found):
+        return found
+    if carry:
+        edge = len(carry)
+        over = look.scan(engines, carry + data[:CARRY], where).findings
+        # what ends before the edge was decided on when it left
+        found += tuple(
+            replace(finding, value=None, exact=False)
+            for finding in over
+            if finding.end > edge and finding.start < edge and finding.severity == "block"
+        )
+    return found if any(finding.severity == "block" for finding in found) else (*found, *drip(engines, joined, look))
+
+
+def clean_message(engines: Engines, data: bytes, look: Look) -> bytes | None:
+    """The text of a message without what is found in it."""
+    after = redacted(data, _cleaner(engines, look, Location("websocket")))
+    return None if after is None or (_is_json(data) and not _is_json(after)) else after
+
+
 def _scan(engine: Engine, data: bytes, where: Location, detectors: frozenset[str]) -> tuple[Finding, ...]:
     return engine.scan(data, where=where, detectors=detectors).findings
 
@@ -130,7 +156,7 @@ def clean(engines: Engines, message: Message, look: Look) -> Message | None:
 def _cleaner(engines: Engines, look: Look, where: Location) -> Callable[[bytes], Scan]:
     def scan(data: bytes) -> Scan:
         found = look.scan(engines, data, where).findings
-        return Scan((*found, *crlf.find(data))) if where.part != "body" else Scan(found)
+        return Scan((*found, *crlf.find(data))) if where.part not in ("body", "websocket") else Scan(found)
 
     return scan
 

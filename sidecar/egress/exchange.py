@@ -27,6 +27,21 @@ class EdgeState(Protocol):
     addresses: dict[str, str]
 
 
+class AnswerFilter(Protocol):
+    """Changes an answer on its way (`answer.py`)."""
+
+    @property
+    def names(self) -> frozenset[str]: ...
+    def feed(self, data: bytes) -> bytes: ...
+
+
+class FrameFilter(Protocol):
+    """Changes an upstream's messages on their way (`addons/inbound.py`)."""
+
+    def down(self, message: str | bytes) -> list[str | bytes]: ...
+    def finish(self) -> list[str | bytes]: ...
+
+
 class SocketTap(Protocol):
     """Sees the messages of one WebSocket. What it raises ends the connection."""
 
@@ -113,6 +128,14 @@ class Exchange:
     """The agent's message that the hook `agent_message` is about."""
     taps: list[Callable[[bytes], None]] = field(default_factory=list[Callable[[bytes], None]])
     """They see the answer's body, piece by piece, as the upstream sent it. One that raises ends the flow."""
+    answer: "AnswerFilter | None" = None
+    """What the answer's bytes go through before the agent gets them."""
+    frames: "FrameFilter | None" = None
+    """The same for the messages of a WebSocket."""
+    inspected: bool = False
+    """The agent's messages on a WebSocket are asked about."""
+    carry: bytes = b""
+    """The end of what left on it."""
     edge: "EdgeState | None" = None
     """The connection that it came on."""
     on_left: Callable[[], object] | None = None

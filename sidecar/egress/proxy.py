@@ -23,6 +23,7 @@ from sidecar.egress.addons.budget import Budget
 from sidecar.egress.addons.credentials import Inject, Placeholders, TakeOff
 from sidecar.egress.addons.dial import Dial
 from sidecar.egress.addons.gate import Gate
+from sidecar.egress.addons.inbound import Inbound
 from sidecar.egress.addons.introspect import Introspect
 from sidecar.egress.addons.journal import Journal
 from sidecar.egress.addons.metering import Metering
@@ -105,6 +106,7 @@ class Proxy:
             Dial(self.reach),
             Inject(self.state),
             self.metering,
+            Inbound(self.state, self.scanner, self.journal),
             self.sockets,
             self.journal,
         ]

@@ -28,10 +28,12 @@ _TAIL = 16
 
 
 class Engines(NamedTuple):
-    """`all` knows every secret; `alarms` the canary and the placeholders, which no route can turn off."""
+    """`all` knows every secret; `alarms` the canary and the placeholders, which no route can turn off; `real` the
+    credentials that the bottle has never seen."""
 
     all: Engine
     alarms: Engine
+    real: Engine
 
 
 class Scanner:
@@ -53,6 +55,11 @@ class Scanner:
         self._asked = 0
 
     @property
+    def engines(self) -> Engines | None:
+        """Those in use; None before the first are compiled, when nothing has left either."""
+        return self._engines
+
+    @property
     def ready(self) -> bool:
         return self._engines is not None
 
@@ -60,8 +67,10 @@ class Scanner:
         """Know these secrets from now on; the engines before serve meanwhile. Of two at once the later counts."""
         self._asked += 1
         turn = self._asked
-        known = tuple(Known(name, value) for name, value in secrets.items() if value) + self._sensitive + self._always
-        engines = await asyncio.get_running_loop().run_in_executor(self._compiler, _compiled, known, self._always)
+        real = tuple(Known(name, value) for name, value in secrets.items() if value)
+        known = real + self._sensitive + self._always
+        loop = asyncio.get_running_loop()
+        engines = await loop.run_in_executor(self._compiler, _compiled, known, self._always, real)
         if turn == self._asked:
             self._engines = engines
             self._sessions.clear()
@@ -99,5 +108,5 @@ def _stand_in(placeholder: Placeholder) -> Known:
     return Known(f"placeholder of {placeholder.token_ref}", Secret(known))
 
 
-def _compiled(known: tuple[Known, ...], always: tuple[Known, ...]) -> Engines:
-    return Engines(Engine.compile(EngineConfig(known)), Engine.compile(EngineConfig(always)))
+def _compiled(*sets: tuple[Known, ...]) -> Engines:
+    return Engines(*(Engine.compile(EngineConfig(known)) for known in sets))

@@ -59,7 +59,7 @@ def judge(findings: Sequence[Finding], inspection: Inspection, stand_ins: frozen
     blocking = [finding for finding in findings if finding.severity == "block"]
     if not blocking:
         return Verdict("pass")
-    worst = min(blocking, key=_rank)
+    worst = min(blocking, key=rank)
     alarm = worst.detector == "canary"
     if any(finding.detector == "limits" for finding in blocking):
         return Verdict("refuse", "scan_limits", _say(next(f for f in blocking if f.detector == "limits")), alarm=alarm)
@@ -82,14 +82,14 @@ def literal(finding: Finding) -> bool:
     return finding.approvable and ">" not in finding.view
 
 
-def _rank(finding: Finding) -> int:
+def rank(finding: Finding) -> int:
     return _RANK.get(finding.detector, 4)
 
 
 def _values(findings: Iterable[Finding]) -> tuple[Finding, ...]:
     """One finding for each value, that of the detector that says most."""
     found: list[Finding] = []
-    for finding in sorted(filter(literal, findings), key=_rank):
+    for finding in sorted(filter(literal, findings), key=rank):
         if not any(finding.value == other.value for other in found):
             found.append(finding)
     return tuple(found)
@@ -110,7 +110,7 @@ def refusal_reason(finding: Finding, why: str = "") -> str:
 
 def evidence(findings: Sequence[Finding]) -> list[dict[str, Any]]:
     """The findings as an event carries them, the worst first: nothing of a value beyond its snippet."""
-    worst = sorted(findings, key=lambda finding: (finding.severity != "block", _rank(finding)))
+    worst = sorted(findings, key=lambda finding: (finding.severity != "block", rank(finding)))
     return [
         {
             "code": finding.code,

@@ -89,23 +89,37 @@ class Relay(layer.Layer):
         """The frames that may go on now."""
         exchange = exchange_of(self.flow)
         frames = [item] if len(item.data) or item.message_finished else []
-        if exchange.socket is None:
+        if from_client and exchange.socket is None and not exchange.inspected:
+            return frames
+        if not from_client and exchange.socket is None and exchange.frames is None:
             return frames
         collector = self._up if from_client else self._down
         whole = collector.add(item)
         if not from_client:
-            if whole is not None:
+            if whole is not None and exchange.socket is not None:
                 exchange.socket.down(whole)
-            return frames
+            if exchange.frames is None:
+                return frames
+            return (yield from self._down_filtered(whole))
         if whole is None:
             return []
         exchange.message = whole
         yield AgentMessageHook(self.flow)
-        exchange.message = b""
+        whole, exchange.message = exchange.message, b""
         if self.flow.error is not None or exchange.refusal is not None:
             yield from self._refused(exchange.refusal)
             return []
         return [type(item)(data=whole)]
+
+    def _down_filtered(self, whole: str | bytes | None) -> Generator[commands.Command, Any, list[Message]]:
+        exchange = exchange_of(self.flow)
+        if whole is None or exchange.frames is None:
+            return []
+        going = [_as_message(each) for each in exchange.frames.down(whole)]
+        if exchange.refusal is not None:
+            yield from self._refused(exchange.refusal)
+            return []
+        return going
 
     def _refused(self, refusal: Refusal | None) -> Commands:
         """Tell the agent in a message of the API's own form, then close."""
@@ -127,6 +141,10 @@ class Relay(layer.Layer):
 
     def _close(self, item: CloseConnection) -> Commands:
         """Pass a closing handshake on to both, as far as each can still hear it."""
+        frames = exchange_of(self.flow).frames
+        if frames is not None and self._client.state is wsproto.connection.ConnectionState.OPEN:
+            for each in frames.finish():
+                yield commands.SendData(self.context.client, self._client.send(_as_message(each)))
         for peer, conn in ((self._client, self.context.client), (self._server, self.context.server)):
             if peer.state in (
                 wsproto.connection.ConnectionState.OPEN,
@@ -141,6 +159,10 @@ class Relay(layer.Layer):
         yield commands.CloseConnection(self.context.client)
         yield WebsocketEndHook(self.flow)
         self.flow.live = False
+
+
+def _as_message(data: str | bytes) -> Message:
+    return TextMessage(data=data) if isinstance(data, str) else BytesMessage(data=data)
 
 
 def _copy(item: Message) -> Message:

@@ -175,6 +175,8 @@ class Journal:
     ) -> dict[str, Any]:
         request = flow.request
         detail = dict(exchange.detail)
+        if exchange.answer is not None and exchange.answer.names:
+            detail["credentials_masked"] = sorted(exchange.answer.names)
         status = flow.response.status_code if flow.response is not None else None
         if flow.websocket is not None:
             detail.update(messages_up=exchange.messages_up, messages_down=exchange.messages_down)
@@ -240,14 +242,17 @@ class Journal:
         self._state.spool.write(event)
 
 
-def _counter(exchange: Exchange) -> Callable[[bytes], bytes]:
-    """The stream callable of every response: it passes on what comes, at once."""
+def _counter(exchange: Exchange) -> Callable[[bytes], list[bytes]]:
+    """The stream callable of every response: it passes on what comes, at once. Nothing is no piece: an empty chunk
+    would be the end (RFC 9112 7.1)."""
 
-    def count(data: bytes) -> bytes:
+    def count(data: bytes) -> list[bytes]:
         exchange.bytes_down += len(data)
         for tap in exchange.taps:
             tap(data)
-        return data
+        if exchange.answer is not None:
+            data = exchange.answer.feed(data)
+        return [data] if data else []
 
     return count
 

@@ -39,7 +39,7 @@ class Metering:
             return
         if call is None:
             return
-        _accept_readable(flow.request.headers)
+        accept_readable(flow.request.headers)
         call.path = self._journal.path(flow)
         if call.purpose != "free" and not self._books.intend(call):
             refuse(flow, "spool_unavailable", "what it uses cannot be written to disk")
@@ -126,7 +126,7 @@ def plain(headers: Headers) -> dict[str, str]:
     return {name.decode("latin-1").lower(): value.decode("latin-1") for name, value in headers.fields}
 
 
-def _accept_readable(headers: Headers) -> None:
+def accept_readable(headers: Headers) -> None:
     """Leave of `accept-encoding` what can be read here; where nothing is left, ask for none."""
     if "accept-encoding" not in headers:
         return

@@ -16,20 +16,21 @@ from typing import Any
 
 from mitmproxy.http import Headers, HTTPFlow
 
-from sidecar.contract import Report
+from sidecar.contract import Report, Route
 from sidecar.dlp.decode import Undecodable
 from sidecar.dlp.drip import Drips
 from sidecar.dlp.engine import masked
 from sidecar.dlp.finding import Finding
 from sidecar.dlp.host_labels import HostLabels
 from sidecar.egress.addons.journal import Journal
-from sidecar.egress.examine import Look, blanked, clean, drip, examine
+from sidecar.egress.examine import CARRY, Look, blanked, clean, clean_message, drip, examine, examine_message
 from sidecar.egress.exchange import Exchange, exchange_of, refuse
 from sidecar.egress.holds import APPROVED, Holds, Unasked
 from sidecar.egress.message import Message
+from sidecar.egress.refusal import Refusal
 from sidecar.egress.scanner import Scanner
 from sidecar.egress.state import State
-from sidecar.egress.verdict import DRIP, Inspection, Verdict, evidence, judge, literal, refusal_reason, values_of
+from sidecar.egress.verdict import DRIP, Inspection, Verdict, evidence, judge, literal, rank, refusal_reason, values_of
 from sidecar.guard import patient
 from sidecar.tasks import spawn
 
@@ -63,7 +64,7 @@ class Outbound:
         try:
             findings = await self._findings(message, look, exchange)
             verdict = judge(findings, inspection, self._scanner.stand_ins)
-            self._note(flow, exchange, findings, verdict)
+            self._note(exchange, findings, verdict)
             if verdict.action == "hold":
                 await self._hold(flow, exchange, message, look, verdict)
             elif verdict.action == "redact":
@@ -72,6 +73,42 @@ class Outbound:
                 refuse(flow, verdict.code, verdict.reason)
         except Undecodable as error:
             refuse(flow, error.code, str(error))
+
+    # --- WebSocket ----------------------------------------------------------------------------------------------------
+
+    def websocket_start(self, flow: HTTPFlow) -> None:
+        exchange = exchange_of(flow)
+        exchange.inspected = exchange.route is not None and not exchange.local
+
+    def agent_message(self, flow: HTTPFlow) -> Coroutine[Any, Any, None] | None:
+        """A message cannot be held: an approved value passes, what can be taken out of a text is, all else ends it."""
+        exchange = exchange_of(flow)
+        return self._message(flow, exchange, exchange.route) if exchange.route is not None else None
+
+    async def _message(self, flow: HTTPFlow, exchange: Exchange, route: Route) -> None:
+        message = exchange.message
+        data = message.encode() if isinstance(message, str) else message
+        inspection = Inspection.of(route, self._state.policy.policy)
+        allowed = self._holds.allowed((exchange.host, flow.request.method, _path(flow)))
+        look = Look(inspection, allowed, self._scanner.session(route))
+        joined = self._drips.add(exchange.host, masked(data, allowed), time.monotonic())
+        work = partial(examine_message, data=data, carry=exchange.carry, joined=joined, look=look)
+        findings = await self._scanner.run(len(data) + len(exchange.carry), work)
+        verdict = judge(findings, inspection, self._scanner.stand_ins)
+        self._note(exchange, findings, verdict)
+        if verdict.action == "redact" and isinstance(message, str):
+            after = await self._scanner.run(len(data), partial(clean_message, data=data, look=look))
+            if after is not None and not any(finding.location == DRIP for finding in findings):
+                exchange.message, data = after.decode("utf-8", "replace"), after
+                exchange.redacted = True
+                verdict = Verdict("pass")
+        if verdict.action != "pass":
+            worst = min((each for each in findings if each.severity == "block"), key=rank)
+            code = verdict.code if verdict.action == "refuse" else "secret_found"
+            exchange.refusal = Refusal(code, verdict.reason or refusal_reason(worst), exchange.host)
+        exchange.carry = (exchange.carry + data)[-CARRY:]
+
+    # --- how ----------------------------------------------------------------------------------------------------------
 
     async def _findings(self, message: Message, look: Look, exchange: Exchange) -> tuple[Finding, ...]:
         """Of the message itself, of the host's name under a wildcard, and of what small requests hold together."""
@@ -88,7 +125,7 @@ class Outbound:
             found += await self._scanner.run(len(joined), partial(drip, joined=joined, look=look))
         return tuple(found)
 
-    def _note(self, flow: HTTPFlow, exchange: Exchange, findings: tuple[Finding, ...], verdict: Verdict) -> None:
+    def _note(self, exchange: Exchange, findings: tuple[Finding, ...], verdict: Verdict) -> None:
         if findings:
             exchange.detail["findings"] = evidence(findings)
             exchange.masks = tuple(values_of(findings))
@@ -202,6 +239,10 @@ class Outbound:
             location=finding.location[:200],
             snippet=finding.snippet[:500],
         )
+
+
+def _path(flow: HTTPFlow) -> str:
+    return flow.request.data.path.partition(b"?")[0].decode("latin-1")
 
 
 def message_of(flow: HTTPFlow, exchange: Exchange) -> Message:

@@ -1,0 +1,164 @@
+"""Step 9: no answer brings a real credential to the agent, and none brings it orders.
+
+What was injected may come back in any encoding; it is masked while the answer streams. Answers of the agent's own
+provider are not ended for what they say: a model that writes about injections is no attack.
+"""
+
+# mitmproxy's headers are typed in part only
+# pyright: reportUnknownMemberType=false, reportUnknownArgumentType=false, reportUnknownVariableType=false
+
+from collections.abc import Sequence
+
+from mitmproxy.http import Headers, HTTPFlow, Response
+
+from sidecar.contract import Route
+from sidecar.dlp.echo import EchoRedactor, FrameRedactor
+from sidecar.dlp.echo_seek import masked
+from sidecar.dlp.finding import Finding, Location
+from sidecar.dlp.injection import InjectionWatch
+from sidecar.egress.addons.journal import Journal
+from sidecar.egress.addons.metering import accept_readable
+from sidecar.egress.answer import AnswerFilter, BadAnswer
+from sidecar.egress.exchange import Exchange, exchange_of
+from sidecar.egress.refusal import Refusal
+from sidecar.egress.scanner import Scanner
+from sidecar.egress.state import State
+from sidecar.egress.verdict import evidence
+from sidecar.meter.decode import Decoder
+
+_TEXT = ("text/", "json", "xml", "javascript", "yaml", "markdown", "x-www-form-urlencoded")
+_WAIT_FOR_EVENTS = ("text/event-stream", "ndjson", "jsonl", "json-seq")
+_KNOWN = frozenset({"known_secrets"})
+
+
+class Inbound:
+    """Behind the meter, which reads what the upstream sent; before the journal, which passes it on."""
+
+    def __init__(self, state: State, scanner: Scanner, journal: Journal) -> None:
+        self._state = state
+        self._scanner = scanner
+        self._journal = journal
+
+    def request(self, flow: HTTPFlow) -> None:
+        """Ask for what can be read here, and for parts of it only as they are."""
+        exchange = exchange_of(flow)
+        if exchange.local or exchange.route is None or not self._looks(exchange.route):
+            return
+        accept_readable(flow.request.headers)
+        if "range" in flow.request.headers:
+            flow.request.headers["accept-encoding"] = "identity"
+
+    def responseheaders(self, flow: HTTPFlow) -> None:
+        exchange, response = exchange_of(flow), flow.response
+        if response is None or not exchange.sent or exchange.route is None or exchange.refusal is not None:
+            return
+        if not self._looks(exchange.route):
+            return
+        self._clean_headers(response)
+        if response.status_code == 101:
+            exchange.frames = FrameFilter(self, exchange)
+        elif flow.request.method != "HEAD" and response.status_code not in (204, 304):
+            exchange.answer = self._filter(flow, exchange, exchange.route, response)
+
+    def _looks(self, route: Route) -> bool:
+        return bool(self._state.secrets) or route.dlp.inbound_detectors is not False
+
+    def _filter(self, flow: HTTPFlow, exchange: Exchange, route: Route, response: Response) -> AnswerFilter:
+        kind = response.headers.get("content-type", "").lower()
+        watched = route.dlp.inbound_detectors is not False and (not kind or any(word in kind for word in _TEXT))
+        encoding = response.headers.get("content-encoding", "")
+        partial = response.status_code == 206
+        decoder = None
+        if encoding and not partial:
+            decoder = Decoder(encoding)  # one that cannot be read ends the flow
+            del response.headers["content-encoding"]
+        expected: int | None = None
+        length = response.headers.get("content-length", "")
+        if decoder is None and not watched and not any(word in kind for word in _WAIT_FOR_EVENTS) and length.isdigit():
+            expected = int(length)
+        else:
+            _without_length(flow, response)
+        return AnswerFilter(
+            decoder=decoder,
+            echo=self.echo(kind),
+            watch=InjectionWatch() if watched else None,
+            found=lambda findings: self.found(exchange, findings),
+            events="text/event-stream" in kind,
+            expected=expected,
+        )
+
+    def echo(self, kind: str) -> EchoRedactor | None:
+        engines = self._scanner.engines
+        if not self._state.secrets:
+            return None
+        if engines is None:
+            raise BadAnswer("the scan is not ready")
+        return EchoRedactor(engines.real, kind)
+
+    def frames(self) -> FrameRedactor | None:
+        engines = self._scanner.engines
+        return FrameRedactor(engines.real) if self._state.secrets and engines is not None else None
+
+    def found(self, exchange: Exchange, findings: Sequence[Finding]) -> Refusal | None:
+        """Note what was found; the refusal where it ends the answer."""
+        exchange.detail["inbound"] = evidence([*findings])
+        worst = next((finding for finding in findings if finding.severity == "block"), None)
+        route = exchange.route
+        if worst is None or route is None or route.host in self._state.policy.policy.provider_hosts:
+            return None
+        exchange.refusal = Refusal("injection_found", worst.title, exchange.host)  # not its words: they are the attack
+        text = f"An answer of {exchange.host} was ended: {worst.title}. What it says are no orders of yours"
+        self._journal.notice("warning", "injection_found", text)
+        return exchange.refusal
+
+    def _clean_headers(self, response: Response) -> None:
+        engines = self._scanner.engines
+        if not self._state.secrets or engines is None:
+            return
+        fields: list[tuple[bytes, bytes]] = []
+        for name, value in response.headers.fields:
+            found = engines.real.scan(value, where=Location("header"), detectors=_KNOWN).findings if value else ()
+            spans = sorted((each.start, each.end) for each in found)
+            fields.append((name, masked(value, spans) if spans else value))
+        response.headers = Headers(fields)
+
+
+class FrameFilter:
+    """The upstream's messages on one WebSocket."""
+
+    def __init__(self, inbound: Inbound, exchange: Exchange) -> None:
+        self._inbound = inbound
+        self._exchange = exchange
+        self._redactor = inbound.frames()
+        route = exchange.route
+        watched = route is not None and route.dlp.inbound_detectors is not False
+        self._watch = InjectionWatch("websocket") if watched else None
+
+    def down(self, message: str | bytes) -> list[str | bytes]:
+        """The messages that may go on now. One that must not sets the exchange's refusal."""
+        data = message.encode() if isinstance(message, str) else message
+        findings = self._watch.feed(data) if self._watch is not None else ()
+        if findings and self._inbound.found(self._exchange, findings) is not None:
+            return []
+        if self._redactor is None:
+            return [message]
+        return [_message(*each) for each in self._redactor.message(data, isinstance(message, str))]
+
+    def finish(self) -> list[str | bytes]:
+        """What waited: the connection closes."""
+        return [_message(*each) for each in self._redactor.finish()] if self._redactor is not None else []
+
+
+def _message(data: bytes, text: object) -> str | bytes:
+    return data.decode("utf-8", "replace") if text else data
+
+
+def _without_length(flow: HTTPFlow, response: Response) -> None:
+    """Its length changes: HTTP/2 needs none, HTTP/1.1 has chunks, and HTTP/1.0 the end of the connection."""
+    response.headers.pop("content-length", None)
+    if flow.request.http_version == "HTTP/1.1":
+        response.headers["transfer-encoding"] = "chunked"
+        if not response.is_http2:
+            response.http_version = "HTTP/1.1"
+    else:
+        response.headers.pop("transfer-encoding", None)

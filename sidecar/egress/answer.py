@@ -1,0 +1,75 @@
+"""What happens to the bytes of one answer on their way to the agent: decoded, looked through for instructions, and
+without any real credential. Made for streams: what may go on goes on at once. What it raises ends the flow.
+"""
+
+from collections.abc import Callable, Sequence
+
+from sidecar.dlp.echo import EchoRedactor
+from sidecar.dlp.finding import Finding
+from sidecar.dlp.injection import InjectionWatch
+from sidecar.egress.refusal import Refusal
+from sidecar.meter.decode import Decoder
+
+MAX_DROPPED = 1024 * 1024
+"""Read and dropped of an answer that was ended, so that the agent gets to read why; then the flow is cut."""
+
+type Found = Callable[[Sequence[Finding]], Refusal | None]
+"""Told of findings; gives the refusal where they end the answer."""
+
+
+class BadAnswer(Exception):
+    """The answer must not go on. Says nothing of what was in it."""
+
+
+class AnswerFilter:
+    """One HTTP answer. `expected` is the length that the agent was told, if it was told one."""
+
+    def __init__(
+        self,
+        *,
+        decoder: Decoder | None,
+        echo: EchoRedactor | None,
+        watch: InjectionWatch | None,
+        found: Found,
+        events: bool,
+        expected: int | None,
+    ) -> None:
+        self._decoder = decoder
+        self._echo = echo
+        self._watch = watch
+        self._found = found
+        self._events = events
+        self._expected = expected
+        self._given = 0
+        self._dropped = 0
+        self._over = False
+
+    @property
+    def names(self) -> frozenset[str]:
+        """Names of the secrets that were taken out."""
+        return self._echo.names if self._echo is not None else frozenset()
+
+    def feed(self, data: bytes) -> bytes:
+        """What goes on of these bytes; none are the end."""
+        pieces = [data] if self._decoder is None or not data else self._decoder.feed(data)
+        out = b"".join(self._piece(piece) for piece in pieces if piece)
+        if not data and not self._over and self._echo is not None:
+            out += self._echo.finish()
+        self._given += len(out)
+        if self._expected is not None and (self._given > self._expected or (not data and self._given < self._expected)):
+            raise BadAnswer("its length is not what was announced")
+        return out
+
+    def _piece(self, piece: bytes) -> bytes:
+        if self._over:
+            self._dropped += len(piece)
+            if self._dropped > MAX_DROPPED:
+                raise BadAnswer("it was ended")
+            return b""
+        findings = self._watch.feed(piece) if self._watch is not None else ()
+        refusal = self._found(findings) if findings else None
+        if refusal is None:
+            return piece if self._echo is None else self._echo.feed(piece)
+        self._over = True
+        body = refusal.body()
+        return b"event: error\ndata: " + body.strip() + b"\n\n" if self._events else b"\n" + body
