@@ -34,7 +34,7 @@ _ENTRY = struct.Struct(">64sI")
 def prepare() -> None:
     """Have the rules compiled in this process, and nothing left of the work: what a zygote forks is shared."""
     os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")  # numpy's would start threads, which no fork survives
-    from sidecar.dlp import engine, hyperscan_matcher
+    from sidecar.dlp import engine, hyperscan_matcher, injection
 
     folder = os.environ.get(VARIABLE)
     if folder:
@@ -45,6 +45,7 @@ def prepare() -> None:
             known = _read(path)
         hyperscan_matcher.offer(known)
     engine.shapes()
+    injection.shapes(None)
     gc.collect()
     with contextlib.suppress(AttributeError, OSError):  # glibc only
         ctypes.CDLL(None).malloc_trim(0)
@@ -52,10 +53,11 @@ def prepare() -> None:
 
 def make(folder: Path) -> None:
     """Compile, and write what came of it. In a process of its own: compiling leaves 30 MB of holes behind."""
-    from sidecar.dlp import engine, hyperscan_matcher
+    from sidecar.dlp import engine, hyperscan_matcher, injection
 
     made = hyperscan_matcher.record()
     engine.shapes()
+    injection.shapes(None)
     if made:
         _write(folder, made)
 

@@ -45,6 +45,7 @@ _COMMANDS: dict[str, tuple[str, str]] = {
     "doctor": ("app.cli.system:doctor", "Say what works here, what is missing and how to get it."),
     "selftest": ("app.cli.selftest:selftest", "Attack a bottle from inside, and say what held."),
     "demo": ("app.cli.system:demo", "An offline tour with a scripted agent."),
+    "scan": ("app.cli.scan:scan", "Say what the outbound and inbound scans find in a text."),
     "audit": ("app.cli.system:audit", "Show the audit trail, and whether it holds."),
     "serve": ("app.cli.system:serve", "Be the controller (started by itself when needed)."),
 }

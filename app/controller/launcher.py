@@ -24,6 +24,7 @@ from app.controller.leftovers import remove_tree
 from app.controller.origin import Origin
 from app.controller.plan import Plan
 from app.controller.record import SessionRecord
+from app.controller.sensitive import SENSITIVE, packed, sensitive
 from app.controller.session import OnChange, Session
 from app.controller.supervisor import Supervisor
 from app.controller.transaction import StepState, Transaction, side_by_side
@@ -78,6 +79,7 @@ class Launch:
             typed=plan.request.secrets,
             environment=plan.request.env,
             canary=self._canary[1],
+            sensitive=sensitive(plan),
         )
         self._supervisor = supervised(self.session)
         self.session.supervisor = self._supervisor
@@ -185,7 +187,8 @@ class Launch:
             session.show(engine=session.box.engine or session.view.engine)
             assert self._authority is not None
             keys = {f"git_key:{name}": key for name, key in session.git_keys.items()}
-            await session.box.keep({"ca_key": self._authority.key, "canary": self._canary[1], **keys})
+            keys |= {"canary": self._canary[1], SENSITIVE: packed(session.sensitive or {})}
+            await session.box.keep({"ca_key": self._authority.key, **keys})
 
     async def _remove_sandbox(self) -> None:
         if self.session.box is not None:

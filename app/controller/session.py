@@ -39,6 +39,8 @@ class Session:
     supervisor: "Supervisor | None" = None
     ca_key: Secret | None = None
     canary: Secret | None = None
+    sensitive: Mapping[str, Secret] | None = None
+    """Values of the bottle's own environment that must not leave it (`sensitive_env`); None: the holder has them."""
     typed: Mapping[str, Secret] = field(default_factory=dict[str, Secret])
     """Secrets typed in for this launch: in memory, for a restarted sidecar; gone with the controller."""
     environment: Mapping[str, Secret] = field(default_factory=dict[str, Secret])

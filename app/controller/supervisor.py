@@ -17,6 +17,7 @@ from app import secrets
 from app.backends.base import Box
 from app.controller import gitgate
 from app.controller.record import Process
+from app.controller.sensitive import SENSITIVE, unpacked
 from app.controller.session import Session
 from app.core.health import Restarts
 from app.core.model import SidecarHealth
@@ -215,6 +216,9 @@ class Supervisor:
             assert session.box is not None
             session.ca_key = await session.box.kept("ca_key")
             session.canary = await session.box.kept("canary")
+        if session.sensitive is None and session.box is not None:
+            with contextlib.suppress(NotFound):  # of a bottle that an older version started
+                session.sensitive = unpacked(await session.box.kept(SENSITIVE))
         values, missing = await self._secrets()
         session.show(missing_secrets=missing)
         folder = session.state_folder / gitgate.FOLDER
@@ -229,6 +233,7 @@ class Supervisor:
             ca_cert_pem=record.ca_certificate,
             ca_key_pem=session.ca_key,
             secrets=values,
+            sensitive=dict(session.sensitive or {}),
             placeholders=record.placeholders,
             canary_name=record.canary_name,
             canary=session.canary,
