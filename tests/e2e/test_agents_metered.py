@@ -1,0 +1,47 @@
+"""What the wire counted of each agent is what the pretended vendor said, to the token."""
+
+import json
+import time
+from collections.abc import Callable
+
+import pytest
+
+from app.demo.pretend.script import Conversation, Say, Script, Turn, Usage
+from tests.e2e.cast import CAST, Role
+from tests.e2e.judge import a_world, start
+from tests.e2e.world import World
+
+pytestmark = [pytest.mark.e2e, pytest.mark.sandbox, pytest.mark.timeout(300)]
+
+
+def counted(role: Role, said: list[Usage]) -> Callable[[str], Script]:
+    """One tool call and an end, each with a usage of its own; what is asked beside the work costs, too."""
+
+    def script(talk: Conversation) -> Turn:
+        usage = Usage(input=1000 + len(said), output=30 + 7 * len(said), cache_read=200)
+        said.append(usage)
+        aside = role.aside(talk)
+        if aside is not None:
+            return Turn(aside.blocks, usage)
+        if talk.step:
+            return Turn((Say("All done: the file is there."),), usage)
+        return Turn((Say("I will."), role.run("echo hello > hello.txt", talk.tools)), usage)
+
+    return lambda folder: script
+
+
+@pytest.mark.parametrize("name", list(CAST))
+def test_the_sum_is_the_vendors(worlds: Callable[..., World], name: str) -> None:
+    role, said = CAST[name], list[Usage]()
+    world = a_world(worlds, role.agent, counted(role, said))
+    ran = start(world, role.secrets)
+    assert ran.returncode == 0, ran.stderr + ran.stdout
+    wanted = (sum(one.input for one in said), sum(one.output for one in said), sum(one.cache_read for one in said))
+    deadline = time.monotonic() + 20
+    while True:  # what the sidecar wrote last is brought in when its session ends
+        spend = json.loads(world.run("info", "turn", "--json").stdout)["spend"]
+        if (spend["input"], spend["output"], spend["cache_read"]) == wanted or time.monotonic() > deadline:
+            break
+        time.sleep(0.3)
+    assert (spend["input"], spend["output"], spend["cache_read"]) == wanted, (spend, said)
+    assert (spend["estimated"], spend["unmetered"], spend["errors"]) == (0, 0, 0)
