@@ -13,7 +13,7 @@ import sys
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
-from app import keyrings
+from app import keyrings, night
 from app.core.model import BackendReport, Doctor, DoctorCheck
 from app.paths import MAX_RUN_PATH, Paths
 
@@ -41,6 +41,8 @@ def _all_checks() -> list[DoctorCheck]:
         config_check,
         runtime_check,
         node_check,
+        night.sleep_check,
+        night.logout_check,
     )
     return [*(_safely(check) for check in checks), *agent_checks()]
 

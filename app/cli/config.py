@@ -6,6 +6,7 @@ import shutil
 import subprocess
 import sys
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import click
 
@@ -13,12 +14,18 @@ from app.cli.output import json_option, line, note, print_json
 from app.errors import CarboyError, ConfigError
 from app.paths import Paths, private_folder
 
+if TYPE_CHECKING:
+    from app.manifests.agents import Ready
+
 
 @click.command()
 @click.option("--from", "source", type=click.Path(path_type=Path), help="Take agents/ and bottles/ of this folder.")
+@click.option("--agents", help="Set up these alone, by provider: claude,codex (all that are found).")
+@click.option("--yes", is_flag=True, help="Ask nothing.")
 @json_option
-def init(source: Path | None, as_json: bool) -> None:
-    """Create the config folder from the starter library, or from a folder with agents/ and bottles/ in it.
+def init(source: Path | None, agents: str | None, yes: bool, as_json: bool) -> None:
+    """Create the config folder from the starter library, or from a folder with agents/ and bottles/ in it, and an
+    agent for each agent CLI that is found here.
 
     A file that is there already is never overwritten.
     """
@@ -26,9 +33,14 @@ def init(source: Path | None, as_json: bool) -> None:
 
     paths = Paths.resolve()
     report = make(paths, from_dir=source)
+    ready = [] if source is not None else _agents(paths, agents, ask=not (yes or as_json) and sys.stdin.isatty())
+    report.written += [file for one in ready for file in one.written]
     if as_json:
         written, kept = [str(path) for path in report.written], [str(path) for path in report.kept]
-        print_json({"config": str(paths.config), "written": written, "kept": kept, "warnings": report.warnings})
+        print_json(
+            {"config": str(paths.config), "written": written, "kept": kept, "warnings": report.warnings}
+            | {"agents": [_shown(one) for one in ready]}
+        )
         return
     for path in report.written:
         line(f"wrote {path}")
@@ -36,6 +48,47 @@ def init(source: Path | None, as_json: bool) -> None:
         line(f"kept {len(report.kept)} that {'were' if len(report.kept) > 1 else 'was'} there already")
     for warning in report.warnings:
         note(f"warning: {warning}")
+    for one in ready:
+        _say(one)
+
+
+def _agents(paths: Paths, only: str | None, *, ask: bool) -> "list[Ready]":
+    """Set up the agents that are here, or those that were named or chosen."""
+    from app.manifests.agents import look, set_up
+    from app.secrets import locate
+
+    found = look()
+    names = [one.provider for one in found if one.found]
+    if only is not None:
+        names = [name.strip() for name in only.split(",") if name.strip()]
+        known = {one.provider for one in found}
+        if strange := sorted(set(names) - known):
+            raise click.UsageError(f"There is no agent {strange[0]}: known are {', '.join(sorted(known))}")
+    elif ask and names:
+        note(f"Found here: {', '.join(one.title for one in found if one.found)}")
+        names = [name for name in names if click.confirm(f"Set up {name}?", default=True, err=True)]
+    chosen = [one for one in found if one.provider in names]
+    wanted = sorted({name for one in chosen for name in one.secrets})
+    located = locate(wanted)
+    there = [name for name in wanted if located[name].source != "missing" or os.environ.get(name)]
+    set_up(paths, chosen, there)
+    return [one for one in found if one in chosen or not one.found]
+
+
+def _shown(one: "Ready") -> dict[str, object]:
+    return {
+        "provider": one.provider, "title": one.title, "found": one.found, "version": one.version, "agent": one.agent,
+        "secrets": list(one.secrets), "available": one.available, "wants": one.wants, "hint": one.hint,
+    }  # fmt: skip
+
+
+def _say(one: "Ready") -> None:
+    if not one.found:
+        note(f"{one.provider}: not here. {one.hint}")
+        return
+    line(f"{one.title} {one.version}".rstrip() + f": carboy start {one.agent}")
+    if one.wants:
+        note(f"  it needs a key first: carboy secret set {one.wants}")
 
 
 @click.command()

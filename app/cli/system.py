@@ -15,16 +15,38 @@ if TYPE_CHECKING:
 @click.command()
 @click.option("--stop", is_flag=True, help="End the running controller; bottles run on.")
 @click.option("--force", is_flag=True, help="With --stop: even while bottles run.")
+@click.option("--install", is_flag=True, help="Run it as a service of your session from now on.")
+@click.option("--print", "show", is_flag=True, help="With --install: only show the file that would be written.")
+@click.option("--stay", is_flag=True, help="Do not end when idle.")
 @click.option("--detached", is_flag=True, hidden=True)
 @click.option("--ready-fd", type=int, hidden=True)
-def serve(stop: bool, force: bool, detached: bool, ready_fd: int | None) -> int:
+def serve(stop: bool, force: bool, install: bool, show: bool, stay: bool, detached: bool, ready_fd: int | None) -> int:
     """Be the controller, in the foreground. Clients start one by themselves when they need it."""
     if stop:
         run(_stop(force))
         return 0
+    if install or show:
+        return _install(show=show)
     from app.controller import main
 
-    return main.serve(detached=detached, ready_fd=ready_fd)
+    return main.serve(detached=detached, ready_fd=ready_fd, stay=stay)
+
+
+def _install(*, show: bool) -> int:
+    from app import service
+
+    found = service.here()
+    if show:
+        note(f"{found.file}:")
+        print(found.text, end="")
+        return 0
+    faults = service.install(found)
+    line(f"wrote {found.file}")
+    for fault in faults:
+        note(fault)
+    if found.after:
+        note(found.after)
+    return 1 if faults else 0
 
 
 async def _stop(force: bool) -> None:

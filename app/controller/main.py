@@ -111,7 +111,7 @@ class Idle:
         self._stop()
 
 
-def serve(*, detached: bool = False, ready_fd: int | None = None) -> int:
+def serve(*, detached: bool = False, ready_fd: int | None = None, stay: bool = False) -> int:
     """Be the controller until told otherwise. Returns the exit code."""
     os.umask(0o077)
     herald = Herald(ready_fd)
@@ -127,7 +127,7 @@ def serve(*, detached: bool = False, ready_fd: int | None = None) -> int:
             raise CarboyError("A controller is running already", "Stop it with: carboy serve --stop", "controller_runs")
         configure_logging()
         keep_to_itself()
-        asyncio.run(Controller(paths, herald).run())
+        asyncio.run(Controller(paths, herald, stay=stay).run())
     except CarboyError as error:
         herald.failed(error)
         if not detached:
@@ -166,8 +166,9 @@ def configure_logging() -> None:
 class Controller:
     """Brings the parts up, waits, takes them down."""
 
-    def __init__(self, paths: Paths, herald: Herald) -> None:
+    def __init__(self, paths: Paths, herald: Herald, *, stay: bool = False) -> None:
         self._paths = paths
+        self._stay = stay
         self._herald = herald
         self._stopped = asyncio.Event()
 
@@ -181,7 +182,7 @@ class Controller:
         signal.signal(signal.SIGHUP, signal.SIG_IGN)
         async with contextlib.AsyncExitStack() as stack:
             wired = await wire(self._paths, stack, self._stopped.set)
-            idle = Idle(wired.idle_seconds, wired.busy, self._stopped.set)
+            idle = Idle(wired.idle_seconds, lambda: self._stay or wired.busy(), self._stopped.set)
             wired.on_activity(idle.touch)
             idle.touch()
             await self._come_up(wired)

@@ -13,7 +13,7 @@ from pathlib import Path
 
 from pydantic import ValidationError
 
-from app import manifests, settings
+from app import manifests, night, settings
 from app.backends import masks as pivot
 from app.backends import workspace
 from app.backends.base import Backend, BoxSpec
@@ -25,7 +25,7 @@ from app.controller.plan import Plan
 from app.core import slug as slugs
 from app.core.merge import provenance_list
 from app.core.model import BackendReport, LaunchRequest, Preflight, SecretNeed, Workspace
-from app.core.overnight import hold_seconds
+from app.core.overnight import Profile, hold_seconds, profile
 from app.core.pending import not_acted_on
 from app.core.repositories import Repository, made, needed_secrets, repositories
 from app.core.schema import Amount, Manifest, Mask, Settings
@@ -189,6 +189,8 @@ def _read(request: LaunchRequest, paths: Paths, confirmed: tuple[str, ...] | Non
     )
     bottle = reading.manifest.bottle
     reading.warnings += (*reading.manifest.warnings, *not_acted_on(reading.manifest))
+    if request.headless or profile(reading.manifest) != Profile():
+        reading.warnings += night.warnings()
     reading.workspace = request.workspace or bottle.workspace
     with _collect(reading):
         reading.project = None if reading.workspace == "none" else manifests.check_project(paths, cwd)
