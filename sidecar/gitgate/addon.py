@@ -138,7 +138,7 @@ class GitGate:
                     if call.service == "git-upload-pack":
                         await fetch.advertise(mirror, version, stream)
                         return
-                    refs = await mirror.refs()
+                    names = await mirror.names()
             except (Unreachable, Busy) as error:
                 code = "git_upstream_unreachable" if isinstance(error, Unreachable) else "git_busy"
                 self._event("FETCH" if "upload" in call.service else "PUSH", call, "error", code, str(error))
@@ -147,7 +147,7 @@ class GitGate:
                 await stream.put(text.encode() + b"\n")
                 return
             await stream.begin(200, "application/x-git-receive-pack-advertisement")
-            await stream.put(packet(b"# service=git-receive-pack\n") + FLUSH + _advertisement(refs.names))
+            await stream.put(packet(b"# service=git-receive-pack\n") + FLUSH + _advertisement(names))
 
         return Stream(work, _version(flow))
 

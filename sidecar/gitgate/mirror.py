@@ -51,6 +51,7 @@ class Mirror:
         self.lock = asyncio.Lock()
         self.stale = ""
         self._fresh_at = 0.0
+        self._head = ""
         self._ready = False
         self._filled = False
 
@@ -73,17 +74,15 @@ class Mirror:
             else:
                 self.stale, self._filled, self._fresh_at = "", True, began
 
-    async def refs(self) -> Refs:
-        """What it holds now."""
+    async def names(self) -> dict[str, str]:
+        """Branches and tags that it holds now, with their objects."""
         if not self._ready:
-            return Refs({})
+            return {}
         output = await self.git.run(
             "for-each-ref", "--format=%(objectname) %(refname)", *MIRRORED, cwd=self.path, limit=MAX_REFS
         )
         lines = (line.split(" ", 1) for line in output.decode().splitlines())
-        names = {name: oid for oid, name in lines}
-        head = await self.git.run("symbolic-ref", "-q", "HEAD", cwd=self.path, ok=(0, 1))
-        return Refs(names, head.decode().strip())
+        return {name: oid for oid, name in lines}
 
     async def _make(self) -> None:
         if self._ready:
@@ -100,14 +99,13 @@ class Mirror:
                 file.write(lines)
             fresh.rename(self.path)
         self._ready = True
-        self._filled = self._filled or bool((await self.refs()).names)
+        self._filled = self._filled or bool(await self.names())
 
     async def _fetch(self) -> None:
         if missing := self.credentials.missing:
             raise GitFailed(missing)
         theirs = await self._look()
-        ours = await self.refs()
-        if theirs.names != ours.names:
+        if theirs.names != await self.names():
             await self._clear_locks()
             async with self.credentials.open() as access:
                 await self.git.run(
@@ -115,8 +113,9 @@ class Mirror:
                     "--no-auto-maintenance", self.upstream.url, *(f"+{each}*:{each}*" for each in MIRRORED),
                     cwd=self.path, env=access.env, extra=access.extra, online=True,
                 )  # fmt: skip
-        if theirs.head and theirs.head != ours.head:
+        if theirs.head and theirs.head != self._head:
             await self.git.run("symbolic-ref", "HEAD", theirs.head, cwd=self.path)
+            self._head = theirs.head
 
     async def _look(self) -> Refs:
         """What upstream has."""

@@ -103,8 +103,8 @@ async def receive(session: Session, fd: int) -> None:
 async def _carry_out(session: Session, fd: int) -> None:
     commands = session.push.commands
     async with session.mirror.lock:
-        present = await session.mirror.refs()
-    refs = {command.ref: why for command in commands if (why := decide.refused_ref(command, present.names))}
+        present = await session.mirror.names()
+    refs = {command.ref: why for command in commands if (why := decide.refused_ref(command, present))}
     if refs:
         raise PushRefused("git_ref_refused", "not with the others", refs=refs)
     async with Quarantine(session.mirror) as quarantine:
