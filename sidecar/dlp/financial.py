@@ -13,10 +13,10 @@ from sidecar.dlp.portable_matcher import compile_re2
 from sidecar.dlp.rules import Rule
 
 # Digits and letters of a longer token, and the fraction of a decimal number, are no card and no address.
-_LEFT = r"(?:\A|[^0-9A-Za-z_.+/=\-]|\\[nrt]|[^0-9A-Za-z]-)"
+_LEFT = r"(?:\A|[^0-9A-Za-z_.+/\-]|\\[nrt]|[^0-9A-Za-z]-)"
 _RIGHT = r"(?:\z|[^0-9A-Za-z_+/=\-.]|[.\-](?:\z|[^0-9A-Za-z]))"
 # For the search alone: also the letters that end an escape.
-_BEFORE = r"(?:\A|[^0-9A-Za-mo-qsu-z_.+/=])"
+_BEFORE = r"(?:\A|[^0-9A-Za-mo-qsu-z_.+/])"
 
 _CARD = "|".join(
     (
@@ -70,23 +70,25 @@ def _rule(
     )
 
 
-_WORD = re.compile(rb"[a-z]{3,8}")
+_WORD = re.compile(rb"[a-z]{3,9}")
 
 
 def seed_phrases(text: bytes, start: int, end: int) -> Iterator[tuple[int, int]]:
     """Where words of the list follow one another and their checksum holds."""
     run: list[tuple[str, int, int]] = []
     for match in _WORD.finditer(text, start, end):
-        word = match.group().decode()
-        whole = (
-            not text[match.end() : match.end() + 1].isalnum() and not text[match.start() - 1 : match.start()].isalpha()
+        first, word = match.start(), match.group().decode()
+        if text[first - 1 : first] == b"\\" and word[0] in "nrt":  # the end of a line, escaped
+            first, word = first + 1, word[1:]
+        whole = not text[match.end() : match.end() + 1].isalnum() and (
+            first > match.start() or not text[first - 1 : first].isalpha()
         )
-        near = not run or match.start() - run[-1][2] <= 8
+        near = not run or first - run[-1][2] <= 8
         if not near or not (whole and money.seed_word(word)):
             yield from _phrases(run)
             run = []
         if whole and money.seed_word(word):
-            run.append((word, match.start(), match.end()))
+            run.append((word, first, match.end()))
     yield from _phrases(run)
 
 

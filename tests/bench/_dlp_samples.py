@@ -81,6 +81,11 @@ def pypi(rng: random.Random) -> str:
     return "pypi-" + _url64(body + b"\x00\x00\x06\x20" + rng.randbytes(32))
 
 
+def grafana(rng: random.Random) -> str:
+    base = "glsa_" + some(rng, ALNUM, 32)
+    return f"{base}_{binascii.crc32(base.encode()).to_bytes(4, 'little').hex()}"
+
+
 def card(rng: random.Random) -> str:
     digits = [4, *(rng.randrange(10) for _ in range(14))]
     total = sum(d if i % 2 else (2 * d - 9 if d > 4 else 2 * d) for i, d in enumerate(digits))
@@ -167,7 +172,7 @@ DOCUMENTED: dict[str, Maker] = {
     "notion-token": form("ntn_", (string.digits, 11), (ALNUM, 35)),
     "figma-token": form("figd_", (URL, 40)),
     "postman-api-key": form("PMAK-", (HEX, 24), "-", (HEX, 34)),
-    "grafana-service-account": form("glsa_", (ALNUM, 32), "_", (HEX, 8)),
+    "grafana-service-account": grafana,
     "newrelic-user-key": form("NRAK-", (UP, 27)),
     "dynatrace-token": form("dt0c01.", (UP, 24), ".", (UP, 64)),
     "pulumi-token": form("pul-", (HEX, 40)),

@@ -190,6 +190,17 @@ class Plain:
             found += any(letters.find(value[at : at + 12]) >= 0 for at in range(len(value) - 11))
         return found + sum(1 for at in range(0, len(text) - 63, 32) if self.bits(text[at : at + 64]) >= 5.2) * 0
 
+    def secrets(self, data: bytes) -> set[str]:
+        """Names of the secrets that it finds: by a form of them, or by twelve letters and digits."""
+        text = unicodedata.normalize("NFKC", data.decode("utf-8", "replace"))
+        letters = NOT_ALNUM.sub("", text)
+        return {
+            f"SECRET_{number}"
+            for number, (forms, value) in enumerate(zip(self.forms, self.projections, strict=True))
+            if any(form in text for form in forms)
+            or any(value[at : at + 12] in letters for at in range(len(value) - 11))
+        }
+
     @staticmethod
     def bits(window: str) -> float:
         return -sum(count / 64 * math.log2(count / 64) for count in Counter(window).values())

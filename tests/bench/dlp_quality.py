@@ -23,7 +23,7 @@ from tests.sidecar.dlp.dlp_kit import ENCODERS, INJECTED, PLACEMENTS, engine_for
 
 BODY = Location("body")
 EACH = 40
-MOST = 40_000_000
+MOST = 12_000_000
 ROOT = Path(__file__).parent.parent.parent
 
 
