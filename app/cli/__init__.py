@@ -35,6 +35,8 @@ _COMMANDS: dict[str, tuple[str, str]] = {
     "kill": ("app.cli.bottles:kill", "End agents at once."),
     "freeze": ("app.cli.bottles:freeze", "Pause agents where they are."),
     "thaw": ("app.cli.bottles:thaw", "Let frozen agents go on."),
+    "diff": ("app.cli.changes:diff", "Show what a bottle changed in its copy of the project."),
+    "pull": ("app.cli.changes:pull", "Bring a bottle's changes back into the project."),
     "commit": ("app.cli.keeping:commit", "Take a snapshot of a bottle."),
     "resume": ("app.cli.keeping:resume", "Go on with a session that is over."),
     "fork": ("app.cli.keeping:fork", "Start a second bottle from a snapshot."),

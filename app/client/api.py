@@ -2,7 +2,7 @@
 
 import contextlib
 import time
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Sequence
 from types import TracebackType
 from typing import Any, Literal, Self
 from urllib.parse import quote, unquote
@@ -151,6 +151,19 @@ class Client(OperatorCalls):
 
     async def kill(self, slug: str) -> BottleView:
         return await self._view("POST", slug, "/kill")
+
+    async def changes(self, slug: str) -> list[dict[str, Any]]:
+        """What it changed in its copy of the project."""
+        return orjson.loads(await self._call("GET", _bottle(slug) + "/changes", timeout=None))["changes"]
+
+    async def change(self, slug: str, path: str) -> str:
+        """One file's changes as text."""
+        return orjson.loads(await self._call("GET", _bottle(slug) + "/change", query={"path": path}))["text"]
+
+    async def pull(self, slug: str, paths: Sequence[str] = (), *, delete: bool = False) -> dict[str, Any]:
+        """Bring changes back into the project; `{written, removed, left}`."""
+        body = {"paths": list(paths), "delete": delete}
+        return orjson.loads(await self._call("POST", _bottle(slug) + "/pull", body, timeout=None))
 
     async def commit(self, slug: str) -> BottleView:
         """Take a snapshot; it runs on."""

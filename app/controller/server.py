@@ -17,7 +17,7 @@ from urllib.parse import quote
 
 from aiohttp import WSCloseCode, web
 
-from app.controller import api, budget_api, keeping_api, operator_api, proposal_api, streams
+from app.controller import api, budget_api, changes_api, keeping_api, operator_api, proposal_api, streams
 from app.controller.api import ERROR_HEADER, PARTS, Parts, answer, dump
 from app.controller.streams import LAUNCHES, SOCKETS, Launches, internal
 from app.core.model import SLUG_PATTERN
@@ -117,7 +117,7 @@ class Server:
         app = web.Application(middlewares=[same_user, errors, good_names], client_max_size=MAX_BODY)
         app[PARTS], app[LAUNCHES], app[SOCKETS] = parts, Launches(), set()
         app[ACTIVITY] = activity or Activity()
-        rooms = (streams, proposal_api, budget_api, operator_api, keeping_api, api)
+        rooms = (streams, proposal_api, budget_api, operator_api, keeping_api, changes_api, api)
         app.add_routes([route for room in rooms for route in room.ROUTES])
         self._app = app
         self._runner = web.AppRunner(app, access_log=None, shutdown_timeout=SHUTDOWN_SECONDS)

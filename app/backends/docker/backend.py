@@ -6,13 +6,14 @@ labels: nothing is found by a guess.
 
 import asyncio
 import contextlib
+import os
 import platform
 from pathlib import Path
 from typing import Any
 
 from app.backends import held
 from app.backends.base import Backend, Box, BoxSpec, Progress
-from app.backends.docker import facts, images, options, probing, script, seccomp
+from app.backends.docker import facts, helper, images, options, probing, script, seccomp
 from app.backends.docker.box import DockerBox
 from app.backends.docker.engine import Engine
 from app.backends.docker.facts import Facts
@@ -96,7 +97,7 @@ class DockerBackend(Backend):
             known = known.model_copy(update={"id": found["Id"]})
             await asyncio.to_thread(known.save, spec.state)
             place = _place(known, found, account, report.engine)
-            await held.build(holder, spec, container=place)
+            await asyncio.gather(held.build(holder, spec, container=place), self._help(engine, spec, progress))
         except BaseException:
             holder.kill()
             holder.close()
@@ -129,6 +130,15 @@ class DockerBackend(Backend):
             )
         return found
 
+    async def _help(self, engine: Engine, spec: BoxSpec, progress: Progress) -> None:
+        """As an ordinary user: the helper that enters the container in the holder's stead. It removes itself."""
+        if os.geteuid() == 0:
+            return
+        image = await images.ensure(engine, None, self._recipes, spec.image_base, progress)
+        labels = facts.labels(spec.slug, spec.session_id, spec.state, "helper")
+        wanted = options.helper(image, f"{facts.name_of(spec.slug, spec.session_id)}-helper", labels)
+        await engine.call(lambda client: client.containers.run(entrypoint=helper.command(spec.run), **wanted))
+
     # --- finding ------------------------------------------------------------------------------------------------------
 
     async def adopt(self, slug: str, session_id: str, state: Path, run: Path) -> Box | None:
@@ -145,13 +155,13 @@ class DockerBackend(Backend):
         return box
 
     async def remove(self, state: Path) -> list[str]:
-        """A session's container, and its relay where it has one. Idempotent; an engine that is gone is told of."""
+        """A session's container, and its helper where one is left. Idempotent; an engine that is gone is told of."""
         known = await asyncio.to_thread(facts.load, state)
         if known is None:
             return []
         engine = self.engine(known.url)
         removed: list[str] = []
-        for name in (known.name, f"{known.name}-relay"):
+        for name in (known.name, f"{known.name}-helper"):
             try:
                 await engine.call(lambda client, name=name: client.api.remove_container(name, v=True, force=True))
                 removed.append(f"container {name}")
@@ -251,6 +261,5 @@ def _place(known: Facts, found: dict[str, Any], account: Account, engine: str) -
         "image": known.image,
         "uid": account.uid,
         "gid": account.gid,
-        "entered": known.entered,
         "engine": engine,
     }

@@ -21,8 +21,6 @@ class Facts(Snapshot):
     name: str
     id: str = ""
     image: str = ""
-    entered: bool = True
-    """The holder entered its namespaces; else a relay container stands beside it."""
 
     def save(self, state: Path) -> None:
         atomic_write(state / FILE, self.model_dump_json().encode(), 0o600)

@@ -45,6 +45,32 @@ def container(
     } | resources(limits)
 
 
+def helper(image: str, name: str, labels: dict[str, str]) -> dict[str, Any]:
+    """Of the helper that enters a container for an ordinary user: the host's root folder, and what mounting takes."""
+    return {
+        "image": image,
+        "name": name,
+        "command": [],
+        "labels": labels,
+        "detach": True,
+        "auto_remove": True,
+        "user": "0:0",
+        "network_mode": "none",
+        "pid_mode": "host",
+        "cap_drop": ["ALL"],
+        "cap_add": list(_HELPER_CAPABILITIES),
+        "security_opt": ["seccomp=unconfined", "apparmor=unconfined", "no-new-privileges:true"],
+        "volumes": {"/": {"bind": "/host", "mode": "rw"}},
+        "environment": {"PATH": "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"},
+    }
+
+
+_HELPER_CAPABILITIES = (
+    "SYS_ADMIN", "SYS_CHROOT", "SYS_PTRACE", "SETUID", "SETGID", "SETPCAP", "CHOWN", "FOWNER", "DAC_OVERRIDE", "KILL",
+)  # fmt: skip
+"""To look into the container's /proc entries, enter its namespaces, mount there, and step down again."""
+
+
 def resources(limits: Limits) -> dict[str, Any]:
     memory = limits.memory or DEFAULT_MEMORY
     found: dict[str, Any] = {

@@ -1,0 +1,253 @@
+"""What a bottle changed in its copy of the project, and bringing it back: two trees compared by content, by descriptor.
+
+The copy is hostile. No link of either tree is followed, nothing is executed, git is never run; `.git` is left out as a
+whole, since what is planted there runs at the operator's next command. Times prove nothing: contents are compared.
+"""
+
+import contextlib
+import difflib
+import os
+import secrets
+import stat
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal
+
+from app.backends.local import mounts
+from app.backends.workspace import MAX_DEPTH
+from app.core.schema import Mask
+from app.core.text import printable
+from app.errors import CarboyError
+
+type Kind = Literal["added", "changed", "removed", "link", "other"]
+LEFT_OUT = ".git"
+MAX_CHANGES = 20_000
+MAX_TEXT = 1024 * 1024
+MAX_LINES = 20_000
+_CHUNK = 1024 * 1024
+_FOLDER = os.O_RDONLY | os.O_DIRECTORY
+_FILE = os.O_RDONLY | os.O_NONBLOCK
+
+
+@dataclass(frozen=True)
+class Change:
+    """`link` and `other` (sockets, devices) are shown and never brought back."""
+
+    path: str
+    kind: Kind
+    size: int = 0
+
+
+def changes(project: Path, copy: Path) -> list[Change]:
+    """Everything that differs, by path. Raises OSError, or CarboyError where there is too much."""
+    found: list[Change] = []
+    with _root(project) as old, _root(copy) as new:
+        _compare(old, new, "", 0, found)
+    return sorted(found, key=lambda change: change.path)
+
+
+def _compare(old: int | None, new: int, path: str, depth: int, found: list[Change]) -> None:
+    if depth > MAX_DEPTH or len(found) > MAX_CHANGES:
+        raise CarboyError("There are too many changes to be shown", "Look into the copy itself", "workspace")
+    before = _listed(old) if old is not None else {}
+    after = _listed(new)
+    if not path:
+        before.pop(LEFT_OUT, None)
+        after.pop(LEFT_OUT, None)
+    for name, info in after.items():
+        here = f"{path}{name}"
+        former = before.pop(name, None)
+        if stat.S_ISDIR(info.st_mode):
+            with _opened(new, name, _FOLDER) as below:
+                if former is not None and stat.S_ISDIR(former.st_mode) and old is not None:
+                    with _opened(old, name, _FOLDER) as below_old:
+                        _compare(below_old, below, here + "/", depth + 1, found)
+                else:
+                    _compare(None, below, here + "/", depth + 1, found)
+        elif stat.S_ISREG(info.st_mode):
+            if former is None or not stat.S_ISREG(former.st_mode):
+                found.append(Change(here, "added", info.st_size))
+            elif old is not None and not _same(old, new, name, former, info):
+                found.append(Change(here, "changed", info.st_size))
+        elif stat.S_ISLNK(info.st_mode):
+            same = former is not None and stat.S_ISLNK(former.st_mode) and old is not None
+            if not (same and os.readlink(name, dir_fd=old) == os.readlink(name, dir_fd=new)):
+                found.append(Change(here, "link"))
+        else:
+            found.append(Change(here, "other"))
+    if old is not None:
+        for name, info in before.items():
+            _gone(old, name, info, path, depth, found)
+
+
+def _gone(parent: int, name: str, info: os.stat_result, path: str, depth: int, found: list[Change]) -> None:
+    if not stat.S_ISDIR(info.st_mode):
+        found.append(Change(f"{path}{name}", "removed", info.st_size))
+        return
+    if depth > MAX_DEPTH:
+        return
+    with _opened(parent, name, _FOLDER) as below:
+        for inner, more in _listed(below).items():
+            _gone(below, inner, more, f"{path}{name}/", depth + 1, found)
+
+
+def _listed(folder: int) -> dict[str, os.stat_result]:
+    found: dict[str, os.stat_result] = {}
+    for name in sorted(os.listdir(folder)):
+        with contextlib.suppress(FileNotFoundError):
+            found[name] = os.stat(name, dir_fd=folder, follow_symlinks=False)
+    return found
+
+
+def _same(old: int, new: int, name: str, before: os.stat_result, after: os.stat_result) -> bool:
+    if before.st_size != after.st_size or (before.st_mode ^ after.st_mode) & 0o111:
+        return False
+    with _opened(old, name, _FILE) as one, _opened(new, name, _FILE) as other:
+        while True:
+            left, right = os.read(one, _CHUNK), os.read(other, _CHUNK)
+            if left != right:
+                return False
+            if not left:
+                return True
+
+
+# --- one file -------------------------------------------------------------------------------------------------------
+
+
+def text_diff(project: Path, copy: Path, path: str) -> str:
+    """One file's changes as unified diff, printable; in words where it is no text or too large."""
+    before, after = _content(project, path), _content(copy, path)
+    if before is None or after is None:
+        return f"{printable(path, 400)}: too large to be shown\n"
+    if b"\0" in before or b"\0" in after:
+        return f"{printable(path, 400)}: not text ({len(before)} → {len(after)} bytes)\n"
+    old, new = (data.decode(errors="replace").splitlines() for data in (before, after))
+    if max(len(old), len(new)) > MAX_LINES:
+        return f"{printable(path, 400)}: too long to be shown\n"
+    shown = difflib.unified_diff(old, new, f"a/{path}", f"b/{path}", lineterm="")
+    return "".join(printable(line, 2000) + "\n" for line in shown)
+
+
+def _content(root: Path, path: str) -> bytes | None:
+    """Empty where there is no such file; None where it is too large."""
+    with _root(root) as folder:
+        try:
+            fd = mounts.open_beneath(folder, _checked(path), _FILE)
+        except OSError:
+            return b""
+        with open(fd, "rb") as file:
+            if not stat.S_ISREG(os.fstat(fd).st_mode):
+                return b""
+            data = file.read(MAX_TEXT + 1)
+    return data if len(data) <= MAX_TEXT else None
+
+
+# --- bringing back --------------------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class Pulled:
+    written: tuple[str, ...] = ()
+    removed: tuple[str, ...] = ()
+    left: tuple[str, ...] = ()
+    """Not brought back, each with why."""
+
+
+def pull(project: Path, copy: Path, wanted: Iterable[str], masks: Iterable[Mask], *, delete: bool) -> Pulled:
+    """Bring changes back: all, or those at or below the `wanted` paths. What a mask covers stays as it is."""
+    names = [_checked(path) for path in wanted]
+    covered = [mask.path for mask in masks if mask.mode != "allow"]
+    written, removed, left = list[str](), list[str](), list[str]()
+    with _root(project) as target, _root(copy) as source:
+        for change in changes(project, copy):
+            path = change.path
+            if names and not any(path == name or path.startswith(name + "/") for name in names):
+                continue
+            if any(path.casefold() == mask.casefold() or path.casefold().startswith(mask.casefold() + "/")
+                   for mask in covered):  # fmt: skip
+                left.append(f"{path}: masked in the bottle")
+            elif change.kind in ("link", "other"):
+                left.append(f"{path}: {'a link' if change.kind == 'link' else 'no file'}")
+            elif change.kind == "removed" and not delete:
+                left.append(f"{path}: removed in the bottle (--delete)")
+            else:
+                try:
+                    _bring(source, target, change)
+                except OSError as error:
+                    left.append(f"{path}: {error.strerror}")
+                else:
+                    (removed if change.kind == "removed" else written).append(path)
+    return Pulled(tuple(written), tuple(removed), tuple(left))
+
+
+def _bring(source: int, target: int, change: Change) -> None:
+    parent, _, name = change.path.rpartition("/")
+    with _made(target, parent) as folder:
+        if change.kind == "removed":
+            os.unlink(name, dir_fd=folder)
+            return
+        fd = mounts.open_beneath(source, change.path, _FILE)
+        with open(fd, "rb") as old:
+            info = os.fstat(fd)
+            if not stat.S_ISREG(info.st_mode):
+                raise OSError(0, "no file")
+            temporary = f".{secrets.token_hex(8)}.carboy"
+            new = mounts.open_beneath(folder, temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
+            try:
+                with open(new, "wb") as file:
+                    while data := old.read(_CHUNK):
+                        file.write(data)
+                    os.fchmod(new, 0o755 if info.st_mode & 0o100 else 0o644)
+                    if os.geteuid() == 0:  # as its new folder's owner
+                        owner = os.fstat(folder)
+                        os.fchown(new, owner.st_uid, owner.st_gid)
+                os.rename(temporary, name, src_dir_fd=folder, dst_dir_fd=folder)
+            except BaseException:
+                with contextlib.suppress(FileNotFoundError):
+                    os.unlink(temporary, dir_fd=folder)
+                raise
+
+
+@contextlib.contextmanager
+def _made(root: int, path: str) -> Iterator[int]:
+    """The folder below `root`, made where it is missing; past no link."""
+    current = os.dup(root)
+    try:
+        for part in filter(None, path.split("/")):
+            with contextlib.suppress(FileExistsError):
+                os.mkdir(part, 0o755, dir_fd=current)
+                if os.geteuid() == 0:
+                    owner = os.fstat(current)
+                    os.chown(part, owner.st_uid, owner.st_gid, dir_fd=current, follow_symlinks=False)
+            deeper = mounts.open_beneath(current, part, _FOLDER)
+            os.close(current)
+            current = deeper
+        yield current
+    finally:
+        os.close(current)
+
+
+def _checked(path: str) -> str:
+    parts = [part for part in path.split("/") if part not in ("", ".")]
+    if path.startswith("/") or ".." in parts or not parts or "\0" in path:
+        raise CarboyError(f"Not a path in the project: {path[:200]!r}", "Write it relative to the project", "workspace")
+    return "/".join(parts)
+
+
+@contextlib.contextmanager
+def _root(path: Path) -> Iterator[int]:
+    fd = os.open(path, _FOLDER | os.O_NOFOLLOW | os.O_CLOEXEC)
+    try:
+        yield fd
+    finally:
+        os.close(fd)
+
+
+@contextlib.contextmanager
+def _opened(parent: int, name: str, flags: int) -> Iterator[int]:
+    fd = os.open(name, flags | os.O_NOFOLLOW | os.O_CLOEXEC, dir_fd=parent)
+    try:
+        yield fd
+    finally:
+        os.close(fd)

@@ -1,0 +1,159 @@
+"""A Docker engine for the tests, where the machine can run one: from the distribution, with data root and socket
+of its own, without a bridge or a rule in the host's firewall, and stopped afterwards. Its base image is made of the host's own
+installed packages: no registry is asked.
+"""
+
+import os
+import re
+import shutil
+import subprocess
+import tarfile
+import tempfile
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import pytest
+
+BASE = "carboy-test/base:host"
+SEEDS = (
+    "dash",
+    "bash",
+    "coreutils",
+    "grep",
+    "sed",
+    "findutils",
+    "python3",
+    "git",
+    "curl",
+    "ca-certificates",
+    "procps",
+    "tar",
+)
+_LEFT_OUT = re.compile(r"/usr/(share/(doc|man|locale|info|lintian|bug)|include)/")
+_MERGED = ("/bin", "/sbin", "/lib", "/lib64")
+_FOLDERS = ("/tmp", "/proc", "/sys", "/dev", "/run", "/root", "/home", "/var/tmp", "/etc/alternatives")
+_FILES = ("/etc/ld.so.cache", "/etc/ssl/certs/ca-certificates.crt")
+
+
+@contextmanager
+def engine() -> Iterator[str]:
+    """The engine's URL; skips with the reason where there can be none."""
+    if os.geteuid() != 0:
+        pytest.skip("only root can start an engine of its own")
+    if shutil.which("dockerd") is None and shutil.which("apt-get") is not None:
+        subprocess.run(["apt-get", "install", "-y", "-q", "docker.io"], capture_output=True, timeout=300, check=False)
+    if shutil.which("dockerd") is None:
+        pytest.skip("Docker is not installed, and could not be")
+    root = Path(tempfile.mkdtemp(prefix="cb-docker-"))
+    root.chmod(0o755)
+    url = f"unix://{root}/docker.sock"
+    command = ["dockerd", "-H", url, "-p", root / "pid", "--data-root", root / "data", "--exec-root", root / "exec"]
+    command += ["--bridge", "none", "--iptables=false", "--live-restore"]
+    with (root / "log").open("wb") as log:
+        process = subprocess.Popen(command, stdout=log, stderr=log, start_new_session=True)
+    try:
+        _wait(process, root / "docker.sock", root / "log")
+        yield url
+    finally:
+        _stop_containers(url)
+        process.terminate()
+        try:
+            process.wait(30)
+        except subprocess.TimeoutExpired:
+            process.kill()
+            process.wait(10)
+        shutil.rmtree(root, ignore_errors=True)
+
+
+def _wait(process: subprocess.Popen[bytes], socket: Path, log: Path) -> None:
+    import docker
+
+    deadline = time.monotonic() + 60
+    while time.monotonic() < deadline and process.poll() is None:
+        if socket.exists():
+            try:
+                docker.DockerClient(base_url=f"unix://{socket}").ping()
+                return
+            except Exception:
+                pass
+        time.sleep(0.1)
+    pytest.skip(f"an engine does not run here: {log.read_text(errors='replace')[-300:]}")
+
+
+def _stop_containers(url: str) -> None:
+    import docker
+
+    try:
+        for container in docker.DockerClient(base_url=url, timeout=20).containers.list(all=True):
+            container.remove(force=True)
+    except Exception:
+        return
+
+
+def import_base(url: str) -> None:
+    """The base image: the seeds and all that they depend on, as this host has them."""
+    import docker
+
+    if not Path("/var/lib/dpkg/status").exists():
+        pytest.skip("the base image is made of Debian packages, and this host has none")
+    with tempfile.NamedTemporaryFile() as file:
+        with tarfile.open(fileobj=file, mode="w") as archive:
+            for path in _paths():
+                archive.inodes = {}  # type: ignore[attr-defined]  # no hard links: their other name may be left out
+                archive.add(path, arcname=path.lstrip("/"), recursive=False)
+        file.flush()
+        repository, tag = BASE.split(":")
+        engine_api = docker.DockerClient(base_url=url, timeout=120).api
+        engine_api.import_image_from_file(file.name, repository=repository, tag=tag)
+
+
+def _paths() -> list[str]:
+    found = {*_MERGED, *_FOLDERS, *_FILES}
+    for package in _closure():
+        for name in (package, f"{package}:amd64", f"{package}:arm64"):
+            listing = Path(f"/var/lib/dpkg/info/{name}.list")
+            if listing.exists():
+                found |= {_merged(line) for line in listing.read_text().splitlines() if line.startswith("/")}
+    for link in Path("/etc/alternatives").iterdir():
+        if os.path.realpath(link) in found:
+            found.add(str(link))
+            name = next((line for line in _alternative(link.name) if os.path.lexists(line)), "")
+            found |= {name} - {""}
+    return sorted(path for path in found if path != "/." and os.path.lexists(path) and not _LEFT_OUT.match(path))
+
+
+def _alternative(name: str) -> list[str]:
+    try:
+        return [_merged(Path("/var/lib/dpkg/alternatives", name).read_text().splitlines()[1])]
+    except (OSError, IndexError):
+        return []
+
+
+def _merged(path: str) -> str:
+    top, slash, rest = path[1:].partition("/")
+    return f"/usr/{top}/{rest}" if slash and f"/{top}" in _MERGED and os.path.islink(f"/{top}") else path
+
+
+def _closure() -> set[str]:
+    packages: dict[str, list[str]] = {}
+    provided: dict[str, str] = {}
+    for block in Path("/var/lib/dpkg/status").read_text(errors="replace").split("\n\n"):
+        fields = dict(re.findall(r"(?m)^([A-Za-z-]+): (.*)$", block))
+        if "installed" in fields.get("Status", ""):
+            needs = f"{fields.get('Pre-Depends', '')},{fields.get('Depends', '')}"
+            packages[fields["Package"]] = [need for need in needs.split(",") if need.strip()]
+            for virtual in filter(None, fields.get("Provides", "").split(",")):
+                provided.setdefault(virtual.split()[0], fields["Package"])
+    waiting, seen = list(SEEDS), set[str]()
+    while waiting:
+        name = waiting.pop()
+        name = name if name in packages else provided.get(name, "")
+        if not name or name in seen:
+            continue
+        seen.add(name)
+        for need in packages[name]:
+            choices = [choice.split()[0].partition(":")[0] for choice in need.split("|")]
+            waiting += [choice for choice in choices if choice in packages or choice in provided][:1]
+    return seen
