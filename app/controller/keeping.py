@@ -235,12 +235,16 @@ class Keeping:
             if now is not None and now.view.session_id != aside.name.rpartition(".")[2]:
                 await self.finish(aside, now.state_folder, self._backends.named(now.view.backend))
                 continue
-            await asyncio.to_thread(saved.put_back, self._paths, aside)
-            kept = await asyncio.to_thread(record.load, self._paths.session_state(saved.slug_of(aside)))
-            if kept is not None and kept.view.state not in LIVE:
-                session = Session(record=kept, paths=self._paths, on_change=self._on_change)
-                session.over.set()
-                self._registry.put(session)
+            await self.put_back(aside)
+
+    async def put_back(self, aside: Path) -> None:
+        """A resume never came to life: the session that it went on from is as it was."""
+        await asyncio.to_thread(saved.put_back, self._paths, aside)
+        kept = await asyncio.to_thread(record.load, self._paths.session_state(saved.slug_of(aside)))
+        if kept is not None and kept.view.state not in LIVE:
+            session = Session(record=kept, paths=self._paths, on_change=self._on_change)
+            session.over.set()
+            self._registry.put(session)
 
     async def finish(self, aside: Path, state: Path, backend: Backend) -> None:
         """The resumed session lives: what the former one left beyond it goes."""

@@ -9,6 +9,7 @@ import contextlib
 import logging
 import time
 from collections.abc import Awaitable, Callable, Mapping, Sequence
+from pathlib import Path
 from typing import Any
 
 from app import manifests
@@ -461,8 +462,7 @@ class Sessions:
         await self._deploy_keys.revoke(session)
         await asyncio.to_thread(leftovers.remove_tree, session.run_folder)
         if session.record.resumed_from:  # what it went on from comes back
-            aside = self._paths.state / saved.ASIDE / session.record.resumed_from
-            await asyncio.to_thread(saved.put_back, self._paths, aside)
+            await self.keeping.put_back(self._paths.state / saved.ASIDE / session.record.resumed_from)
         else:
             await asyncio.to_thread(leftovers.remove_tree, session.state_folder)
         told = {"state": "failed", "error": "its controller was killed during the launch", "ended_at": time.time()}

@@ -4,7 +4,6 @@ held is told, not discovered. A capability that lands takes its line away here."
 from app.core.schema import Manifest
 
 _NOT_YET = (
-    "runtime",
     "limits.disk",
 )
 

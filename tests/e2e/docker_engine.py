@@ -1,6 +1,6 @@
 """A Docker engine for the tests, where the machine can run one: from the distribution, with data root and socket
-of its own, without a bridge or a rule in the host's firewall, and stopped afterwards. Its base image is made of the host's own
-installed packages: no registry is asked.
+of its own, without a bridge or a rule in the host's firewall, and stopped afterwards. Its base image is made of the
+host's own installed packages: no registry is asked.
 """
 
 import os

@@ -11,6 +11,7 @@ from typing import Any
 
 import pytest
 
+from app.backends.docker import facts
 from app.backends.docker.backend import DockerBackend
 from app.core.model import BottleView
 from app.errors import CarboyError
@@ -45,12 +46,14 @@ def client(url: str) -> Any:
     return docker.DockerClient(base_url=url)
 
 
-def ours(url: str) -> list[Any]:
-    return client(url).containers.list(all=True, filters={"label": "carboy.session"})
+def ours(url: str, paths: Paths) -> list[Any]:
+    """Containers of this test's sessions."""
+    home = facts.home_of(paths.session_state("any"))
+    return client(url).containers.list(all=True, filters={"label": f"{facts.HOME}={home}"})
 
 
-async def launch(bottles: Rig, script: str, **changes: object) -> BottleView:
-    return await bottles.launch(script, backend="docker", **changes)
+async def launch(on: Rig, script: str, **changes: object) -> BottleView:
+    return await on.launch(script, backend="docker", **changes)
 
 
 async def printed(bottles: Rig, slug: str, wanted: str) -> str:
@@ -67,7 +70,7 @@ async def printed(bottles: Rig, slug: str, wanted: str) -> str:
     return seen
 
 
-async def test_an_agent_works_in_its_project_behind_its_sidecar(bottles: Rig, url: str) -> None:
+async def test_an_agent_works_in_its_project_behind_its_sidecar(bottles: Rig, url: str, paths: Paths) -> None:
     os.chown(bottles.project, 60901, 60901)
     ask = asking("http://elsewhere.example/")
     script = f"{ask} | head -1; touch made; id -u; grep CapEff /proc/self/status; sleep 60"
@@ -77,7 +80,7 @@ async def test_an_agent_works_in_its_project_behind_its_sidecar(bottles: Rig, ur
     assert "HTTP/1.1 403" in seen
     assert "0000000000000000" in seen
     assert (bottles.project / "made").stat().st_uid == 60901  # files keep the owner of the project
-    (container,) = ours(url)
+    (container,) = ours(url, paths)
     host = container.attrs["HostConfig"]
     assert host["NetworkMode"] == "none"
     assert host["CapDrop"] == ["ALL"]
@@ -89,11 +92,11 @@ async def test_an_agent_works_in_its_project_behind_its_sidecar(bottles: Rig, ur
     await bottles.sessions.kill(view.slug)
 
 
-async def test_one_that_ends_well_leaves_nothing(bottles: Rig, url: str) -> None:
+async def test_one_that_ends_well_leaves_nothing(bottles: Rig, url: str, paths: Paths) -> None:
     view = await launch(bottles, "exit 0")
     ended = await bottles.sessions.wait(view.slug)
     assert (ended.state, ended.exit_code) == ("ended", 0)
-    assert ours(url) == []
+    assert ours(url, paths) == []
 
 
 async def test_exit_codes_and_memory_limits_are_told(bottles: Rig, paths: Paths) -> None:
@@ -119,7 +122,7 @@ async def test_freeze_exec_and_stop(bottles: Rig) -> None:
     assert (await bottles.sessions.stop(view.slug)).state == "failed"  # by a signal; also out of a freeze
 
 
-async def test_snapshot_resume_and_fork_keep_files_and_the_image_layer(bottles: Rig, url: str) -> None:
+async def test_snapshot_resume_and_fork_keep_files_and_the_image_layer(bottles: Rig, url: str, paths: Paths) -> None:
     script = "if [ -e ~/kept ]; then echo again; else echo first; echo x > ~/kept; fi; sleep 600"
     view = await launch(bottles, script)
     await printed(bottles, view.slug, "first")
@@ -134,8 +137,8 @@ async def test_snapshot_resume_and_fork_keep_files_and_the_image_layer(bottles: 
     for slug in (view.slug, fork.slug):
         await bottles.sessions.kill(slug)
         await bottles.sessions.keeping.purge(slug)
-    assert ours(url) == []
-    assert client(url).images.list(filters={"label": "carboy.kind=saved"}) == []
+    assert ours(url, paths) == []
+    assert client(url).images.list(filters={"label": f"{facts.HOME}={facts.home_of(paths.session_state('any'))}"}) == []
 
 
 async def test_the_next_controller_finds_it_running(bottles: Rig, paths: Paths) -> None:
@@ -156,17 +159,17 @@ async def test_the_next_controller_finds_it_running(bottles: Rig, paths: Paths) 
     assert "got word" in await printed(bottles, view.slug, "got word")
 
 
-async def test_twenty_launches_of_one_name_make_one_container(bottles: Rig, url: str) -> None:
+async def test_twenty_launches_of_one_name_make_one_container(bottles: Rig, url: str, paths: Paths) -> None:
     results = await asyncio.gather(*(launch(bottles, "sleep 600") for _ in range(20)), return_exceptions=True)
     made = [one for one in results if isinstance(one, BottleView)]
     assert len(made) == 1
     assert {one.code for one in results if isinstance(one, CarboyError)} == {"name_in_use"}
-    assert len(ours(url)) == 1
+    assert len(ours(url, paths)) == 1
 
 
 @pytest.mark.parametrize("step", ["_run", "_help", "remove_after"])
 async def test_what_fails_on_the_way_is_undone(
-    bottles: Rig, url: str, step: str, monkeypatch: pytest.MonkeyPatch
+    bottles: Rig, url: str, paths: Paths, step: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     async def broken(*_: object, **__: object) -> None:
         raise CarboyError("broken on purpose", "", "broken")
@@ -175,7 +178,7 @@ async def test_what_fails_on_the_way_is_undone(
     monkeypatch.setattr(name, broken)
     with pytest.raises(CarboyError, match="broken on purpose"):
         await launch(bottles, "sleep 600")
-    assert ours(url) == []
+    assert ours(url, paths) == []
     assert bottles.sessions.views() == []
 
 

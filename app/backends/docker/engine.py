@@ -85,7 +85,7 @@ def _system_error(error: BaseException) -> OSError | None:
         if id(one) in seen or not isinstance(one, BaseException):
             continue
         seen.add(id(one))
-        if isinstance(one, OSError) and one.errno is not None:
+        if isinstance(one, OSError) and isinstance(one.errno, int):
             return one
         waiting += [one.__cause__, one.__context__, *one.args]
     return None

@@ -1,0 +1,85 @@
+"""A copy of the project compared with it, and brought back: content counts, no link is followed, masks stay."""
+
+import os
+from pathlib import Path
+
+import pytest
+
+from app.backends import masks
+from app.backends.changes import changes, pull, text_diff
+from app.errors import CarboyError
+
+
+@pytest.fixture
+def trees(tmp_path: Path) -> tuple[Path, Path]:
+    project, copy = tmp_path / "project", tmp_path / "copy"
+    for tree in (project, copy):
+        (tree / "src").mkdir(parents=True)
+        (tree / ".git/hooks").mkdir(parents=True)
+        (tree / "same").write_text("same")
+        (tree / "src/code.py").write_text("one\n")
+        (tree / "gone").write_text("x")
+    (copy / "gone").unlink()
+    (copy / "src/code.py").write_text("two\n")
+    (copy / "new/folder").mkdir(parents=True)
+    (copy / "new/folder/file").write_text("new")
+    (copy / ".git/hooks/pre-commit").write_text("evil")
+    (copy / "link").symlink_to("/etc/passwd")
+    return project, copy
+
+
+def test_what_changed(trees: tuple[Path, Path]) -> None:
+    found = {change.path: change.kind for change in changes(*trees)}
+    assert found == {"gone": "removed", "src/code.py": "changed", "new/folder/file": "added", "link": "link"}
+
+
+def test_times_prove_nothing(trees: tuple[Path, Path]) -> None:
+    project, copy = trees
+    (copy / "same").write_text("eman")
+    info = (project / "same").stat()
+    os.utime(copy / "same", ns=(info.st_atime_ns, info.st_mtime_ns))
+    assert "same" in {change.path for change in changes(project, copy)}
+
+
+def test_one_file_as_text(trees: tuple[Path, Path]) -> None:
+    project, copy = trees
+    assert "-one\n+two\n" in text_diff(project, copy, "src/code.py")
+    (copy / "src/code.py").write_bytes(b"\x1b[31mred\n")
+    assert "\x1b" not in text_diff(project, copy, "src/code.py")
+    (copy / "src/code.py").unlink()
+    (copy / "src/code.py").symlink_to("/etc/passwd")
+    assert "root" not in text_diff(project, copy, "src/code.py")
+    with pytest.raises(CarboyError):
+        text_diff(project, copy, "../copy/same")
+
+
+def test_bringing_back(trees: tuple[Path, Path]) -> None:
+    project, copy = trees
+    done = pull(project, copy, (), masks.complete(), delete=False)
+    assert set(done.written) == {"src/code.py", "new/folder/file"}
+    assert (project / "src/code.py").read_text() == "two\n"
+    assert (project / "gone").exists()
+    assert not (project / "link").exists()
+    assert not (project / ".git/hooks/pre-commit").exists()
+    assert pull(project, copy, ("gone",), masks.complete(), delete=True).removed == ("gone",)
+
+
+def test_masked_files_stay(trees: tuple[Path, Path]) -> None:
+    project, copy = trees
+    (copy / ".vscode").mkdir()
+    (copy / ".vscode/tasks.json").write_text("evil")
+    (copy / ".Envrc").write_text("evil")
+    done = pull(project, copy, (), masks.complete(), delete=False)
+    assert not (project / ".vscode").exists()
+    assert not (project / ".Envrc").exists()
+    assert len([reason for reason in done.left if "masked" in reason]) == 2
+
+
+def test_a_link_in_the_project_is_not_written_through(trees: tuple[Path, Path], tmp_path: Path) -> None:
+    project, copy = trees
+    outside = tmp_path / "outside"
+    outside.mkdir()
+    (project / "new").symlink_to(outside)
+    done = pull(project, copy, ("new",), (), delete=False)
+    assert list(outside.iterdir()) == []
+    assert done.written == ()

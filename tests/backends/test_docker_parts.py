@@ -1,0 +1,130 @@
+"""The pure parts of the Docker backend: filter, options, scripts, images' names, errors."""
+
+import json
+import subprocess
+from pathlib import Path
+
+import pytest
+import requests
+
+from app.backends.base import BoxSpec, Command
+from app.backends.docker import facts, hosts, images, options, script, seccomp, tiny
+from app.backends.docker.engine import translated
+from app.backends.docker.hijack import Demultiplexer
+from app.core.schema import Limits
+from app.errors import NotSupported
+
+
+def spec(tmp_path: Path, **changes: object) -> BoxSpec:
+    values = {"slug": "one", "session_id": "0123456789ab", "state": tmp_path / "s", "run": tmp_path, "project": None}
+    return BoxSpec(**{**values, **changes})  # type: ignore[arg-type]
+
+
+def refuses(syscall: str, *args: int) -> int | None:
+    """The error number with which the profile refuses a call, as the kernel would evaluate it."""
+    for rule in json.loads(seccomp.profile("x86_64"))["syscalls"]:
+        if syscall in rule["names"] and all(
+            args[one["index"]] & one["value"] == one["valueTwo"] for one in rule["args"]
+        ):
+            return int(rule["errnoRet"])
+    return None
+
+
+@pytest.mark.parametrize(
+    ("call", "code"),
+    [
+        (("mount",), 1), (("clone3",), 38), (("clone", 0x10000000), 1), (("clone", 0x11), None), (("read",), None),
+        (("socket", 1, 1, 0), None), (("socket", 2, 1, 0), None), (("socket", 2, 1, 262), 93),
+        (("socket", 10, 1, 262), 93), (("socket", 16, 3, 0), None), (("socket", 16, 3, 15), 97), (("socket", 17), 97),
+        (("socket", 38), 97), (("socket", 40), 97), (("socket", 1 << 20 | 2, 1, 0), 97), (("socketpair", 2), 97),
+        (("socketpair", 1), None), (("ioctl", 0, 0x5412), 1), (("ioctl", 0, 1 << 32 | 0x5412), 1),
+        (("ioctl", 0, 0x5413), None), (("personality", 0), None), (("personality", 0xFFFFFFFF), None),
+        (("personality", 8), None), (("personality", 0x40000), 1), (("personality", 0x80040000), 1),
+        (("personality", 0x20008), None),
+    ],
+)  # fmt: skip
+def test_the_filter_says_what_the_local_one_says(call: tuple[str | int, ...], code: int | None) -> None:
+    name, *args = call
+    assert refuses(str(name), *(int(arg) for arg in (*args, 0, 0, 0))) == code
+
+
+def test_ptrace_may_be_allowed() -> None:
+    assert '"ptrace"' in seccomp.profile("x86_64")
+    assert '"ptrace"' not in seccomp.profile("x86_64", ptrace=True)
+
+
+def test_options_harden(tmp_path: Path) -> None:
+    limits = Limits(memory=2**30, pids=64, cpus=1.5)
+    made = options.container(spec(tmp_path, limits=limits), "image", "/run/x", (1000, 1000), "{}", binds={})
+    assert made["network_mode"] == "none"
+    assert made["cap_drop"] == ["ALL"]
+    assert (made["mem_limit"], made["memswap_limit"], made["pids_limit"]) == (2**30, 2**30, 64)
+    assert made["nano_cpus"] == 1_500_000_000
+    assert made["user"] == "1000:1000"
+    assert "environment" not in made  # a snapshot keeps a container's variables
+    assert made["labels"][facts.SESSION] == "0123456789ab"
+
+
+def test_the_start_script_is_exact(tmp_path: Path) -> None:
+    command = Command(("printf", "%s|", "a b", "'", "$HOME", "\n"), str(tmp_path), {"A": "it's $HOME"})
+    text = script.start_text(command, {"PATH": "/extra", "B": "x", "not-a-name": "y"})
+    ran = subprocess.run(
+        ["/bin/sh", "-c", text], capture_output=True, text=True, check=True, env={"PATH": "/usr/bin:/bin"}
+    )
+    assert ran.stdout == "a b|'|$HOME|\n|"
+    assert "not-a-name" not in text
+    assert "export A='it'\"'\"'s $HOME'" in text
+
+
+def test_a_gate_without_a_reader_stays_shut(tmp_path: Path) -> None:
+    assert script.open_gate(script.prepare(tmp_path)) is False
+
+
+def test_an_images_name_is_its_content(tmp_path: Path) -> None:
+    file = tmp_path / "Dockerfile"
+    file.write_text("ARG BASE\nFROM ${BASE}\n")
+    first = images.own_file(file, {"BASE": "a", "OTHER": "x"})
+    assert first.tag == images.own_file(file, {"BASE": "a"}).tag
+    assert first.tag != images.own_file(file, {"BASE": "b"}).tag
+    assert first.context is None
+    file.write_text("FROM x\nCOPY word /\n")
+    (tmp_path / "word").write_text("one")
+    copied = images.own_file(file, {})
+    assert copied.context == tmp_path
+    (tmp_path / "word").write_text("other")
+    assert images.own_file(file, {}).tag != copied.tag
+
+
+def test_engines_of_other_hosts_are_refused() -> None:
+    with pytest.raises(NotSupported):
+        hosts.candidates({"DOCKER_HOST": "tcp://10.0.0.1:2375"})
+    assert hosts.candidates({"DOCKER_HOST": "unix:///x/docker.sock"}) == ("unix:///x/docker.sock",)
+
+
+@pytest.mark.parametrize(
+    ("error", "code"),
+    [
+        (requests.ConnectionError("Connection aborted.", PermissionError(13, "denied")), "docker_denied"),
+        (requests.ConnectionError("Connection aborted.", FileNotFoundError(2, "no")), "docker_down"),
+        (requests.ConnectionError("Connection aborted.", ConnectionRefusedError(111, "no")), "docker_down"),
+        (RuntimeError("write /x: no space left on device"), "disk_full"),
+        (RuntimeError("anything else"), "docker"),
+    ],
+    ids=["denied", "missing", "refused", "full", "other"],
+)
+def test_errors_in_words(error: Exception, code: str) -> None:
+    assert translated(error, "unix:///x").code == code
+
+
+def test_frames_of_a_container_without_a_terminal() -> None:
+    frames = b"\x01\0\0\0\0\0\0\x03abc\x02\0\0\0\0\0\0\x01d"
+    for cut in range(len(frames)):
+        demultiplexer = Demultiplexer()
+        assert demultiplexer.feed(frames[:cut]) + demultiplexer.feed(frames[cut:]) == b"abcd"
+
+
+@pytest.mark.parametrize("machine", ["x86_64", "aarch64"])
+def test_the_smallest_program_is_an_elf_file(machine: str) -> None:
+    data = tiny.program(machine)
+    assert data.startswith(b"\x7fELF\x02\x01\x01")
+    assert len(data) < 200
