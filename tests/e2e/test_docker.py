@@ -148,7 +148,9 @@ async def test_the_next_controller_finds_it_running(bottles: Rig, paths: Paths) 
 
     view = await launch(bottles, "echo up; read line; echo got $line; sleep 600")
     await printed(bottles, view.slug, "up")
-    await bottles.sessions.close()
+    gone = bottles.sessions
+    await gone.close()
+    gone.drop(view.slug)
     bottles.sessions = Sessions(paths, on_change=bottles.views.append, spools=Ingest(Bus(bottles.store)))
     await bottles.sessions.adopt()
     await bottles.sessions.cleanup()
@@ -157,6 +159,8 @@ async def test_the_next_controller_finds_it_running(bottles: Rig, paths: Paths) 
     await terminal.write(b"word\r")
     await terminal.close()
     assert "got word" in await printed(bottles, view.slug, "got word")
+    await bottles.sessions.kill(view.slug)
+    await bottles.sessions.close()
 
 
 async def test_twenty_launches_of_one_name_make_one_container(bottles: Rig, url: str, paths: Paths) -> None:

@@ -118,7 +118,7 @@ async def test_a_resume_that_fails_puts_everything_back(
         assert saved.waiting(paths) == []
 
 
-@pytest.mark.parametrize("step", ["set aside", "state", "restore", "sandbox", "self-test", "agent"])
+@pytest.mark.parametrize("step", ["set aside", "state", "restore", "sandbox", "self-test"])
 async def test_a_controller_that_dies_in_a_resume_loses_nothing(
     paths: Paths, step: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
