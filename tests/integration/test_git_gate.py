@@ -7,7 +7,9 @@ from pathlib import Path
 import pytest
 
 from app.controller import gitgate
+from app.errors import CarboyError
 from app.paths import Paths
+from tests.controller.test_deploy_keys import TOKEN, forge
 from tests.gitgate.kit import SSHD, SmartHttp, bare, git, ssh_key, sshd
 from tests.integration.launching import Rig, processes_of, rig
 
@@ -123,3 +125,36 @@ def test_backups_stay_for_thirty_days(paths: Paths) -> None:
 
     assert gitgate.expired(paths, time.time() + 29 * 86400) == []
     assert gitgate.expired(paths, time.time() + 32 * 86400) == [kept]
+
+
+async def test_a_deploy_key_lives_as_long_as_its_bottle(real: Rig) -> None:
+    async with forge("gitea", "git.example.com") as (api, settings):
+        (ca,), (target,) = settings.extra_ca, settings.connect_to.values()
+        (real.paths.config / "ca.pem").write_text(ca)
+        (real.paths.settings).write_text(
+            f"egress:\n  extra_ca: [{real.paths.config}/ca.pem]\n  connect_to: {{'git.example.com:443': '{target}'}}\n"
+        )
+        bottle(
+            real,
+            "git-gate: {repos: {app: {url: 'git@git.example.com:me/app.git', host_key: 'ssh-ed25519 AAAA', "
+            "key: {provider: gitea, token_ref: API}}}}",
+        )
+        asked = real.request("echo up; read x; exit 0", secrets={"API": TOKEN})
+        plan = await real.sessions.preflight(asked)
+        assert any("deploy key" in text for text in plan.confirm.values())
+        with pytest.raises(CarboyError) as refused:
+            await real.sessions.launch(asked, real.steps.append)
+        assert refused.value.code == "unconfirmed"
+        assert api.keys == {}, "a dry run and a refused launch make none"
+        await real.sessions.launch(asked.model_copy(update={"confirm": tuple(plan.confirm)}), real.steps.append)
+        assert len(api.keys) == 1
+        kept = (real.paths.session_state("one") / "session.json").read_text()
+        assert TOKEN not in kept
+        assert "PRIVATE KEY" not in kept
+        await real.sessions.kill("one")
+        assert api.keys == {}
+        # agreed once: the next launch needs no second word; one that fails takes its key back
+        api.fault = 500
+        with pytest.raises(CarboyError):
+            await real.sessions.launch(asked.model_copy(update={"label": "two"}), real.steps.append)
+        assert api.keys == {}
