@@ -66,6 +66,7 @@ def own_facts(project: Path) -> dict[str, Any]:
         "beside_project": "beside",
         "limits": {"memory": runner.LIMITS.memory, "pids": runner.LIMITS.pids},
         "facts": "facts.json",
+        "allowed_host": ALLOWED,
     }
 
 
