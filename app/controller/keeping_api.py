@@ -28,7 +28,7 @@ async def selftest(request: web.Request) -> web.Response:
     asked = await body(request, SelftestBody)
     view = await find(parts, slug)
     await parts.audit.record("selftest", slug=slug, session_id=view.session_id)
-    result = await parts.bottles.exec(slug, findings.command(asked.facts, findings.RESOURCES), SELFTEST_SECONDS)
+    result = await parts.bottles.exec(slug, findings.command(asked.facts, findings.LEFT_OUT), SELFTEST_SECONDS)
     found, ended = findings.parse(result.output)
     if result.timed_out:
         raise CarboyError(f"The probes in {slug} did not end in time", "It may be frozen", "selftest")

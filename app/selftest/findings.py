@@ -17,8 +17,8 @@ Verdict = Literal["held", "escaped", "untestable"]
 PROGRAMS = ("kit", "attack_files", "attack_network", "attack_kernel", "attack_egress")
 MARK, END = b"@@", b"done"
 MAX_FINDINGS = 1000
-RESOURCES = ("resources.",)
-"""What fills memory and process tables: not in a bottle in which an agent works."""
+LEFT_OUT = ("resources.", "terminal.others")
+"""In a bottle in which an agent works: what fills memory and process tables, and the terminal, which is that agent's."""
 _START = """
 import base64, json, sys, types, zlib
 given = json.loads(zlib.decompress(base64.b64decode(sys.argv[1])))
