@@ -18,7 +18,7 @@ PROGRAMS = ("kit", "attack_files", "attack_network", "attack_kernel", "attack_eg
 MARK, END = b"@@", b"done"
 MAX_FINDINGS = 1000
 LEFT_OUT = ("resources.", "terminal.others")
-"""In a bottle in which an agent works: what fills memory and process tables, and the terminal, which is that agent's."""
+"""In a bottle in which an agent works: what fills memory and process tables, and its own terminal."""
 _START = """
 import base64, json, sys, types, zlib
 given = json.loads(zlib.decompress(base64.b64decode(sys.argv[1])))
