@@ -48,6 +48,10 @@ _COMMANDS: dict[str, tuple[str, str]] = {
     "selftest": ("app.cli.selftest:selftest", "Attack a bottle from inside, and say what held."),
     "demo": ("app.cli.system:demo", "An offline tour with a scripted agent."),
     "scan": ("app.cli.scan:scan", "Say what the outbound and inbound scans find in a text."),
+    "usage": ("app.cli.budgets:usage", "Show what was used: tokens, cost, by model and bottle."),
+    "budget": ("app.cli.budgets:budget", "Show budgets, set or raise one."),
+    "cutoff": ("app.cli.budgets:cutoff", "Close the model's hosts of a bottle at once."),
+    "restore-egress": ("app.cli.budgets:restore_egress", "Take a cutoff back."),
     "audit": ("app.cli.system:audit", "Show the audit trail, and whether it holds."),
     "serve": ("app.cli.system:serve", "Be the controller (started by itself when needed)."),
 }

@@ -28,6 +28,7 @@ from app.core.model import (
     Status,
     StreamEvent,
 )
+from app.core.spending import AnswerOrder, BudgetOrder, BudgetsReport, CutoffOrder, UsageReport
 from app.errors import CarboyError, from_dict
 from app.paths import Paths
 from sidecar.secret import REVEAL, Secret
@@ -264,6 +265,35 @@ class Client(OperatorCalls):
     async def edit_routes(self, slug: str, body: RoutesEdit) -> RoutesView:
         """Put an edited routes file into force; with `preview` only show what that would change."""
         return RoutesView.model_validate_json(await self._call("POST", f"{_bottle(slug)}/policy", body))
+
+    # --- usage and budgets --------------------------------------------------------------------------------------
+
+    async def usage(self, slug: str | None = None, days: int | None = None) -> UsageReport:
+        """What this host used, or one bottle."""
+        query = {"slug": slug, "days": days}
+        return UsageReport.model_validate_json(await self._call("GET", "/v1/usage", query=query))
+
+    async def usage_totals(self) -> dict[str, Any]:
+        """Used today, and the providers' windows: what the event `usage` says."""
+        return orjson.loads(await self._call("GET", "/v1/usage/totals"))
+
+    async def budgets(self) -> BudgetsReport:
+        return BudgetsReport.model_validate_json(await self._call("GET", "/v1/budgets"))
+
+    async def set_budget(self, order: BudgetOrder) -> BudgetsReport:
+        """Set, raise or clear a budget; in force when this returns."""
+        return BudgetsReport.model_validate_json(await self._call("POST", "/v1/budgets", order))
+
+    async def answer_budget(self, slug: str, order: AnswerOrder) -> BottleView:
+        """What to do where a used up budget asks, or another policy for a bottle."""
+        return BottleView.model_validate_json(await self._call("POST", f"{_bottle(slug)}/budget", order, timeout=None))
+
+    async def cutoff(self, slug: str, order: CutoffOrder) -> BottleView:
+        """Close the model's hosts of a bottle, or everything."""
+        return BottleView.model_validate_json(await self._call("POST", f"{_bottle(slug)}/cutoff", order))
+
+    async def restore_egress(self, slug: str, order: CutoffOrder) -> BottleView:
+        return BottleView.model_validate_json(await self._call("POST", f"{_bottle(slug)}/restore-egress", order))
 
     async def audit(self) -> dict[str, Any]:
         return orjson.loads(await self._call("GET", "/v1/audit", timeout=None))

@@ -142,6 +142,10 @@ class Audit:
             head = await asyncio.to_thread(self._read_head)
         return await asyncio.to_thread(verify, self._key, rows, head)
 
+    async def rows(self) -> list[AuditRow]:
+        """The whole chain."""
+        return await self._rows(0)
+
     async def _rows(self, after: int) -> list[AuditRow]:
         rows: list[AuditRow] = []
         while page := await self._store.audit(after=rows[-1].number if rows else after):
