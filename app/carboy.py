@@ -259,6 +259,16 @@ class CarboyApp(Working, App[None], inherit_bindings=False):
 
         self.push_screen(DoctorScreen())
 
+    def action_usage(self) -> None:
+        from app.screens.usage import UsageScreen
+
+        self.push_screen(UsageScreen())
+
+    def action_budgets(self) -> None:
+        from app.screens.usage import BudgetsScreen
+
+        self.push_screen(BudgetsScreen())
+
     def action_settings(self) -> None:
         from app.screens.settings import SettingsScreen
 

@@ -85,6 +85,7 @@ class Feed:
             self.board.last_seq = max(0, status.last_seq - BACKLOG)
         self.listener.settings_read(tuple(await client.settings()))
         await self._proposals(client)
+        self.board.totals = await client.usage_totals()
         self.listener.notices_read(tuple(await client.notices()))
         self._failures = 0
         self.listener.link_changed("connected", "")
@@ -136,7 +137,7 @@ class Feed:
         if event.kind == "bottle":
             from app.core.model import BottleView
 
-            self.board.bottle(BottleView.model_validate(event.data))
+            self.board.bottle(BottleView.model_validate(event.data), event.at)
             self.listener.board_changed(bottles=True)
         elif event.kind == "bottle_gone":
             self.board.gone(event.slug)
@@ -149,6 +150,9 @@ class Feed:
             from app.core.notices import Notice
 
             self.listener.noticed(Notice.model_validate(event.data))
+        elif event.kind == "usage":
+            self.board.totals = event.data
+            self.listener.board_changed()
         elif event.kind == "lagged":
             self.board.replace(await client.bottles())
             await self._proposals(client)

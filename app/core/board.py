@@ -6,9 +6,10 @@ from __future__ import annotations
 from collections import OrderedDict, deque
 from collections.abc import Iterable
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from app.core.journal import Entry, entry
+from app.core.trail import Trail
 
 if TYPE_CHECKING:
     from app.core.model import BottleView, StreamEvent
@@ -71,6 +72,9 @@ class Board:
         self.journal: deque[Entry] = deque(maxlen=KEPT)
         self.tallies: dict[str, Tally] = {}
         self.last_seq = 0
+        self.trails: dict[str, Trail] = {}
+        self.totals: dict[str, Any] = {}
+        """Used today and the providers' windows, as the event `usage` says it."""
 
     def forget(self) -> None:
         """Start anew: the controller's numbering is another one, so its store is another one."""
@@ -82,12 +86,20 @@ class Board:
         """Start from the controller's own list: after connecting, and after each loss of the connection."""
         self.views = {view.slug: view for view in views}
 
-    def bottle(self, view: BottleView) -> None:
+    def bottle(self, view: BottleView, now: float = 0.0) -> None:
         self.views[view.slug] = view
+        if now:
+            self.trails.setdefault(view.slug, Trail()).see(view.session_id, view.spend.total, now)
+
+    def minutes(self, slug: str, now: float) -> list[int]:
+        """A bottle's tokens of the last hour, as far as they were seen."""
+        found = self.trails.get(slug)
+        return found.minutes(now) if found is not None else []
 
     def gone(self, slug: str) -> None:
         """A bottle was cleaned away; what it did stays in the journal."""
         self.views.pop(slug, None)
+        self.trails.pop(slug, None)
 
     def record(self, event: StreamEvent) -> Entry | None:
         """Take in an `egress` or `notice` event. None where it is known already (a replay after reconnecting)."""

@@ -41,8 +41,12 @@ def mark(view: BottleView) -> Verdict:
             return Verdict("▲", "sidecar down", "refused")
         if view.missing_secrets:
             return Verdict("▲", "no secret", "asks")
+    if view.state == "running" and view.cut:
+        return Verdict("⚑", "budget?", "asks") if view.cut == "ask" else Verdict("■", "cut off", "refused")
     if view.stalled:
         return Verdict("▲", "stalled", "asks")
+    if view.state == "running" and view.fault:
+        return Verdict("▲", "model error", "asks")
     if view.state == "running" and view.doing in _DOING:
         return _DOING[view.doing]
     found = _MARKS.get(view.state, Verdict("?", view.state, "quiet"))

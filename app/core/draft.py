@@ -30,6 +30,10 @@ class Draft:
     color: str = ""
     model: str = ""
     backend: str = ""
+    budget: str = ""
+    """Amount for this launch, as people write it; empty for none of its own."""
+    shutdown: str = "ask"
+    """What a used up budget does; empty leaves it to the files."""
     confirmed: frozenset[str] = field(default_factory=frozenset[str])
 
     @property

@@ -3,10 +3,11 @@ bottle file), `launch:SESSION`. Pure."""
 
 import re
 
-from app.core.schema import NAME_PATTERN
 from app.errors import CarboyError
 
 GLOBAL = "global"
+_NAME = re.compile(r"[a-z][a-z0-9-]*")
+"""As `app.core.schema.NAME_PATTERN`, which would load pydantic before the first paint; a test holds them equal."""
 _AGENT, _BOTTLE, _LAUNCH = "agent:", "bottle:", "launch:"
 
 
@@ -33,7 +34,7 @@ def said(text: str) -> str | None:
     kind, colon, name = text.partition(":")
     if not colon:
         return GLOBAL if text == GLOBAL else None
-    if kind in ("agent", "bottle") and re.fullmatch(NAME_PATTERN, name) and len(name) <= 63:
+    if kind in ("agent", "bottle") and _NAME.fullmatch(name) and len(name) <= 63:
         return text
     raise CarboyError(
         f"{text[:80]!r} is no scope", "Write global, agent:NAME, bottle:NAME, or a running bottle's name", "bad_scope"

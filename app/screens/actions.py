@@ -11,6 +11,7 @@ from app.screens.room import Working
 if TYPE_CHECKING:
     from app.core.journal import Entry
     from app.core.model import BottleView
+    from app.core.spending import CutoffOrder
 
 
 class BottleActions(Working):
@@ -62,12 +63,41 @@ class BottleActions(Working):
         if (view := self._live()) is not None:
             self._do("thaw" if view.state == "frozen" else "freeze", view)
 
+    def action_budget(self) -> None:
+        from app.screens.budget import BudgetBox
+
+        if (view := self._live()) is not None:
+            self.carboy.push_screen(BudgetBox(view))
+
+    def action_cutoff(self) -> None:
+        from app.screens.confirm import Confirm
+
+        if (view := self._live()) is None:
+            return
+        if view.cut == "operator":
+            self._do("restore_egress", view)
+            return
+        if view.cut:
+            self.carboy.notify(f"{bottles.name(view)} is cut off by its budget: b raises it", severity="warning")
+            return
+        question = Confirm(
+            f"Cut {bottles.name(view)} off?",
+            "Cut it off",
+            losses=("its model's answers: requests to the model are refused until you give it back",),
+            kept=("the agent, which runs on", "its other hosts", "what is being answered now"),
+        )
+        self.carboy.push_screen(question, lambda yes: self._do("cutoff", view) if yes else None)
+
     def action_restart_sidecar(self) -> None:
         if (view := self._live()) is not None:
             self._do("restart_sidecar", view)
 
     def _do(self, verb: str, view: BottleView) -> None:
-        name = {"restart_sidecar": "restart the sidecar of"}.get(verb, verb)
+        name = {
+            "restart_sidecar": "restart the sidecar of",
+            "cutoff": "cut off",
+            "restore_egress": "give the model back to",
+        }.get(verb, verb)
         self.work(f"{name} {bottles.name(view)}", self._done(verb, view), group=f"{verb} {view.slug}", alone=True)
 
     async def _done(self, verb: str, view: BottleView) -> None:
@@ -78,11 +108,20 @@ class BottleActions(Working):
             "freeze": client.freeze,
             "thaw": client.thaw,
             "restart_sidecar": client.restart_sidecar,
+            "cutoff": lambda name: client.cutoff(name, _order()),
+            "restore_egress": lambda name: client.restore_egress(name, _order()),
         }
         changed = await calls[verb](slug)
         self.carboy.board.bottle(changed)
         self.carboy.board_changed(bottles=True)
-        past = {"stop": "stopped", "kill": "killed", "freeze": "frozen", "thaw": "thawed"}
+        past = {
+            "stop": "stopped",
+            "kill": "killed",
+            "freeze": "frozen",
+            "thaw": "thawed",
+            "cutoff": "cut off",
+            "restore_egress": "may use its model again",
+        }
         self.carboy.notify(f"{bottles.name(view)}: {past.get(verb, 'its sidecar is being restarted')}")
 
     def action_attach(self) -> None:
@@ -129,6 +168,13 @@ class BottleActions(Working):
         from app.screens.story import Story
 
         self.carboy.push_screen(Story(entry))
+
+
+def _order() -> CutoffOrder:
+    from app.core.spending import CutoffOrder
+    from app.screens.answer import who
+
+    return CutoffOrder(by=who())
 
 
 def _kept(view: BottleView) -> tuple[str, ...]:

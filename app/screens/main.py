@@ -12,13 +12,14 @@ from textual.screen import Screen
 from textual.widgets import Static
 
 from app.commands import footer, key_label, scoped
-from app.core import bottles
+from app.core import bottles, trail
 from app.core.units import count
 from app.screens.actions import BottleActions
 from app.screens.approvals import ApprovalActions
 from app.screens.room import bindings
 from app.widgets.approvals_panel import ApprovalsPanel
 from app.widgets.bottle_list import BottleList
+from app.widgets.budget_panel import BudgetPanel
 from app.widgets.egress_panel import EgressPanel
 from app.widgets.ink import ink, lines
 from app.widgets.key_bar import Key, KeyBar
@@ -76,6 +77,7 @@ class MainScreen(BottleActions, ApprovalActions, Screen[None]):
                 yield EgressPanel(id="egress")
             with Vertical(id="side"):
                 yield ApprovalsPanel(id="approvals", classes="panel")
+                yield BudgetPanel(id="budget", classes="panel")
                 yield RefusalsPanel(id="refusals", classes="panel")
                 yield TotalsPanel(id="totals", classes="panel")
         yield KeyBar()
@@ -190,6 +192,7 @@ class MainScreen(BottleActions, ApprovalActions, Screen[None]):
         view, board, now = self.view, self.carboy.board, self.carboy.clock()
         tally = board.tally(self.slug)
         self.query_one(TotalsPanel).show(view, tally, now)
+        self.query_one(BudgetPanel).show(view, board.minutes(self.slug, now))
         self.query_one(RefusalsPanel).show(tuple(reversed(tally.refusals.values())))
         self.query_one(ApprovalsPanel).show(self.carboy.proposals, now)
         frame = self.query_one("#terminal")
@@ -207,10 +210,13 @@ class MainScreen(BottleActions, ApprovalActions, Screen[None]):
         overview = Overview(
             bottles=sum(map(bottles.live, views)),
             working=sum(view.state == "running" for view in views),
-            approvals=len(app.proposals),
+            approvals=len(app.proposals) + sum(len(view.asks) for view in views),
             requests=f"{count(allowed + refused)} requests" if allowed or refused else "",
             refused=refused,
             unread=app.unread,
+            tokens=trail.headline(app.board.totals)[0],
+            cost=trail.headline(app.board.totals)[1],
+            window=trail.window(app.board.totals),
             sidecars=bottles.sidecars(views),
             link={"connected": "", "connecting": "connecting", "lost": "reconnecting"}[app.link],
         )

@@ -11,6 +11,8 @@ from textual.widgets.option_list import Option
 
 from app.core import bottles
 from app.core.text import printable
+from app.core.trail import amount, tightest
+from app.core.trail import tone as tone_of
 from app.core.units import ago, count
 from app.widgets.ink import ink, lines, spread
 from app.widgets.option_list import Options
@@ -107,7 +109,15 @@ class BottleList(Options):
         counts = ink(
             (f"✓ {count(view.allowed)}", "faint"), (f"  ✗ {count(view.refused)}", "refused") if view.refused else ""
         )
-        rows = [ink(" ", row, " ") for row in (head, spread(ink((f"  {provider}", "faint")), counts, width))]
+        held = tightest(view.budgets)
+        if held is not None:
+            of = f" · {held.percent}% of {amount(held.limit, held.unit)}"
+            if len(of) + len(provider) + 3 + counts.cell_length > width:
+                of = f" · {held.percent}%"
+            share = ink((f"  {provider}", "faint"), (of, "faint" if held.percent < 80 else tone_of(held.percent)))
+        else:
+            share = ink((f"  {provider}", "faint"))
+        rows = [ink(" ", row, " ") for row in (head, spread(share, counts, width))]
         if len(self.views) * 3 <= self.scrollable_content_region.height:
             rows.append(ink((" " * (width + 2), "on background")))
         return lines(rows)

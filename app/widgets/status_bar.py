@@ -9,6 +9,8 @@ from textual.content import Content
 from textual.widget import Widget
 
 from app.core.journal import Verdict
+from app.core.text import printable
+from app.core.trail import bar, tone
 from app.widgets.ink import Pressable, ink, pressable, spread
 
 
@@ -21,6 +23,9 @@ class Overview(NamedTuple):
     requests: str = ""
     refused: int = 0
     unread: int = 0
+    tokens: str = ""
+    cost: str = ""
+    window: tuple[str, float] | None = None
     sidecars: Verdict = Verdict("○", "none", "quiet")
     link: str = ""
 
@@ -60,12 +65,20 @@ class StatusBar(Pressable, Widget):
         for part in (
             bottles,
             ink("   ") + approvals,
+            ink("   ", (view.tokens, "ink"), (f" · {view.cost}", "faint")) if view.tokens else ink(),
             ink("   ") + unread if view.unread else ink(),
+            _window(*view.window) if view.window else ink(),
             traffic if view.requests else ink(),
         ):
             if left.cell_length + part.cell_length + right.cell_length + 2 <= width:
                 left = left + part
         return spread(left, right, width)
+
+
+def _window(name: str, used: float) -> Content:
+    full, empty = bar(used, 8)
+    hue = tone(int(used * 100))
+    return ink((f"   {printable(name, 10)} window ", "faint"), (full, hue), (empty, "line"), (f" {used:.0%}", hue))
 
 
 def _approvals(waiting: int) -> tuple[tuple[str, str], ...]:

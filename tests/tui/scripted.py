@@ -29,6 +29,7 @@ from app.core.model import (
 from app.core.notices import Notice
 from app.core.report import Away, Changed, Decided, Ordered, Refused, Report
 from app.core.risks import Risk
+from app.core.spending import AnswerOrder, BudgetOrder, BudgetsReport, CutoffOrder, UsageReport
 from app.core.vault import SecretView, VaultView
 from app.errors import CarboyError, NotFound
 from sidecar.contract import Route
@@ -429,6 +430,10 @@ class ScriptedClient:
         self.away_now = Away(since=0.0, until=NOW)
         self.learned_now = learned
         self.notices_now: list[Notice] = []
+        self.totals: dict[str, Any] = {}
+        self.report_of_usage = UsageReport(since=0.0, now=NOW)
+        self.report_of_budgets = BudgetsReport(period="month", thresholds=(50, 80, 95))
+        self.orders: list[AnswerOrder | BudgetOrder] = []
         self.fail: dict[str, Exception] = {}
         self.warnings: tuple[str, ...] = ()
         self.given: list[tuple[str, dict[str, str]]] = []
@@ -593,6 +598,32 @@ class ScriptedClient:
 
     async def away(self, since: float | None = None) -> Away:
         return self.away_now
+
+    # --- usage and budgets --------------------------------------------------------------------------------------
+
+    async def usage_totals(self) -> dict[str, Any]:
+        return self.totals
+
+    async def usage(self, slug: str | None = None, days: int | None = None) -> UsageReport:
+        return self.report_of_usage.model_copy(update={"slug": slug or ""})
+
+    async def budgets(self) -> BudgetsReport:
+        return self.report_of_budgets
+
+    async def set_budget(self, order: BudgetOrder) -> BudgetsReport:
+        self.orders.append(order)
+        return self.report_of_budgets
+
+    async def answer_budget(self, slug: str, order: AnswerOrder) -> BottleView:
+        self.orders.append(order)
+        policy = {"shutdown": order.policy} if order.policy else {"cut": "", "asks": ()}
+        return await self._act("answer budget", slug, **policy)
+
+    async def cutoff(self, slug: str, order: CutoffOrder) -> BottleView:
+        return await self._act("cutoff", slug, cut="operator")
+
+    async def restore_egress(self, slug: str, order: CutoffOrder) -> BottleView:
+        return await self._act("restore_egress", slug, cut="")
 
     async def notices(self) -> list[Notice]:
         return self.notices_now

@@ -45,6 +45,8 @@ class Flow:
                 "color": draft.color or None,
                 "backend": draft.backend or None,
                 "model": draft.model.strip() or None,
+                "budget": _budget(draft.budget, preflight.provider if preflight else ""),
+                "shutdown": draft.shutdown or None,
                 "cwd": draft.cwd,
                 "prompt": draft.prompt.strip() or None,
                 "rows": self.rows,
@@ -58,6 +60,14 @@ class Flow:
     def forget(self) -> None:
         """Drop what was typed in secret."""
         self.typed.clear()
+
+
+def _budget(text: str, provider: str) -> dict[str, str]:
+    """`claude=500k`, or `500k` for the bottle's own provider once that is known."""
+    name, equals, amount = text.strip().partition("=")
+    if equals:
+        return {name.strip(): amount.strip()}
+    return {provider: name} if name and provider else {}
 
 
 def start(app: CarboyApp) -> None:

@@ -11,6 +11,7 @@ from textual.containers import VerticalScroll
 from textual.suggester import SuggestFromList
 from textual.widgets import Input, Static, TextArea
 
+from app.core import amounts
 from app.core.draft import label_problem
 from app.core.text import printable
 from app.screens.launch.step import Step
@@ -28,6 +29,13 @@ if TYPE_CHECKING:
 
 COLORS = ("none", "red", "green", "yellow", "blue", "magenta")
 AUTO = "auto"
+SHUTDOWNS = {
+    "pause and ask": "ask",
+    "cut off": "cutoff",
+    "freeze": "freeze",
+    "kill": "kill",
+    "as its files say": "",
+}
 
 
 class Task(TextArea):
@@ -73,6 +81,8 @@ class TaskStep(Step):
         task.border_title = ink(("Task", "bold"), (" optional: the first thing that the agent is told", "faint"))
         colors = OptionStrip(COLORS, tones={name: f"bottle-{name}" for name in COLORS[1:]}, id="color")
         colors.choose(draft.color or "none")
+        shutdowns = OptionStrip(tuple(SHUTDOWNS), id="shutdown")
+        shutdowns.choose(next(word for word, policy in SHUTDOWNS.items() if policy == draft.shutdown))
         backends = OptionStrip(tuple(dict.fromkeys((AUTO, draft.backend or AUTO))), id="backend")
         backends.choose(draft.backend or AUTO)
         yield VerticalScroll(
@@ -85,6 +95,10 @@ class TaskStep(Step):
             Static("Model", classes="field"),
             Input(draft.model, placeholder="the provider's default", id="model", compact=True),
             Static(id="models"),
+            Static("Budget", classes="field"),
+            Input(draft.budget, placeholder="none of its own; 500k, $5, or claude=500k", id="budget", compact=True),
+            Static("A used up budget", classes="field"),
+            shutdowns,
             Static("Backend", classes="field"),
             backends,
             Static(id="backends-broken"),
@@ -147,6 +161,8 @@ class TaskStep(Step):
             prompt=self.query_one("#task", TextArea).text,
             label=self.query_one("#label", Input).value,
             model=self.query_one("#model", Input).value,
+            budget=self.query_one("#budget", Input).value,
+            shutdown=SHUTDOWNS[self.query_one("#shutdown", OptionStrip).value],
             color="" if color == "none" else color,
             backend="" if backend == AUTO else backend,
         )
@@ -172,12 +188,29 @@ class TaskStep(Step):
             self.complain(f"{printable(chosen.name, 30)} does not work here: {_why(chosen)}")
             self.query_one("#backend", OptionStrip).focus()
             return
+        wrong = _budget_problem(self.flow.draft.budget)
+        if wrong:
+            self.complain(wrong)
+            self.query_one("#budget", Input).focus()
+            return
         self.complain("")
         self.app.push_screen(PreflightStep(self.flow))
 
     def action_close(self) -> None:
         self._collect()
         super().action_close()
+
+
+def _budget_problem(text: str) -> str:
+    """Why this amount cannot be one; empty for none, and for a good one."""
+    amount = text.partition("=")[2] if "=" in text else text
+    if not amount.strip():
+        return "" if not text.strip() else "Write an amount after the =, such as claude=500k"
+    try:
+        amounts.budget(amount)
+    except ValueError as error:
+        return printable(str(error), 200)
+    return ""
 
 
 def _why(report: BackendReport) -> str:

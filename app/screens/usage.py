@@ -1,0 +1,185 @@
+"""What was used and what may be: the usage screen (live, by model, by bottle, history) and the budgets screen."""
+
+from __future__ import annotations
+
+import time
+from typing import TYPE_CHECKING
+
+from app.core import trail
+from app.core.text import printable
+from app.core.units import count, took
+from app.screens.budget import gauge
+from app.screens.page import Page, fact, heading
+from app.widgets.ink import ink, spread
+
+if TYPE_CHECKING:
+    from textual.content import Content
+
+    from app.core.model import Sum
+    from app.core.spending import Line, UsageReport
+    from app.core.usage import Metrics
+
+WIDTH = 76
+MOST = 30
+
+
+class UsageScreen(Page):
+    """Of this host; with `slug` of one bottle."""
+
+    heading = "Usage"
+
+    def __init__(self, slug: str = "") -> None:
+        super().__init__()
+        self.slug = slug
+        self.note = printable(slug, 63) if slug else "this host, 30 days"
+
+    async def rows(self) -> list[Content]:
+        found = await self.client.usage(self.slug or None)
+        rows = [
+            fact(
+                "today",
+                ink((f"{count(found.today.total)} tokens", "bold ink"), (f"   {trail.cost(found.today)}", "soft")),
+            ),
+            fact("in all", _sum(found.whole)),
+        ]
+        return [
+            *rows,
+            *_windows(found),
+            *_history(found),
+            *_models(found),
+            *_bottles(found),
+            *_last(found),
+            *_sessions(found),
+        ]
+
+
+def _sum(found: Sum) -> Content:
+    extra = f"   {found.estimated} estimated, {found.unmetered} unmetered" if found.estimated or found.unmetered else ""
+    return ink(
+        (f"{count(found.total)} tokens in {found.requests:,} answers", "ink"),
+        (f"   {trail.cost(found)}", "soft"),
+        (extra, "asks"),
+    )
+
+
+def _windows(found: UsageReport) -> list[Content]:
+    rows: list[Content] = []
+    for item in found.windows:
+        if item.used is None:
+            continue
+        full, empty = trail.bar(item.used, 30)
+        shares = sorted(item.shares.items(), key=lambda pair: -pair[1])[:4]
+        who = ", ".join(f"{printable(slug or 'elsewhere', 24)} {part:.0%}" for slug, part in shares if part >= 0.005)
+        name = f"{printable(item.provider, 14)} {printable(item.name, 10)}"
+        tone = trail.tone(int(item.used * 100))
+        rows.append(
+            fact(name, ink((full, tone), (empty, "line"), (f" {item.used:.0%}", tone), (f"  {who}", "faint")), 22)
+        )
+    return [*heading("Windows of the providers"), *rows] if rows else []
+
+
+def _history(found: UsageReport) -> list[Content]:
+    rows: list[Content] = []
+    if any(found.minutes):
+        rows.append(fact("last hour", ink((trail.sparkline(found.minutes, 60), "accent"))))
+    if found.quarters:
+        rows.append(fact("last day", ink((trail.sparkline([item.sum.total for item in found.quarters], 60), "accent"))))
+    if len(found.days) > 1:
+        days = found.days[-60:]
+        for name, values in (
+            ("tokens", [item.sum.total for item in days]),
+            ("cost", [item.sum.cost_nano for item in days]),
+            ("turns", [item.sum.requests for item in days]),
+            ("tools", [item.sum.tool_calls for item in days]),
+            ("duration", [item.sum.ms for item in days]),
+        ):
+            rows.append(fact(f"{name} a day", ink((trail.sparkline(values, 60), "accent"))))
+    return [*heading("History"), *rows] if rows else []
+
+
+def _table(title: str, rows: list[tuple[str, str, Sum]]) -> list[Content]:
+    if not rows:
+        return []
+    made = [
+        spread(
+            ink((f"{printable(name, 25):<26}", "ink"), (printable(detail, 14), "faint")),
+            ink(
+                (f"{found.requests:>6,}  ", "faint"),
+                (f"{count(found.total):>6}", "ink"),
+                (f"  out {count(found.output):>5}", "faint"),
+                (f"  {trail.cost(found):>13}", "soft"),
+            ),
+            WIDTH,
+        )
+        for name, detail, found in rows[:MOST]
+    ]
+    more = [ink((f"and {len(rows) - MOST} more", "faint"))] if len(rows) > MOST else []
+    return [*heading(title), *made, *more]
+
+
+def _models(found: UsageReport) -> list[Content]:
+    return _table("By model", [(item.model or "unknown", item.provider, item.sum) for item in found.models])
+
+
+def _bottles(found: UsageReport) -> list[Content]:
+    return _table("By bottle", [(item.scope, item.provider, item.sum) for item in found.bottles])
+
+
+def _last(found: UsageReport) -> list[Content]:
+    rows = [_line(item) for item in reversed(found.last[-15:])]
+    return [*heading("Latest answers"), *rows] if rows else []
+
+
+def _line(item: Line) -> Content:
+    cost = "price unknown" if item.cost_nano is None else trail.dollars(item.cost_nano)
+    mark = ("~ ", "asks") if item.estimated or item.unmetered else ("✗ ", "refused") if item.fault else ("✓ ", "ok")
+    tail = printable(item.fault, 40) if item.fault else f"{count(item.context)} → {count(item.output)}"
+    return spread(
+        ink((time.strftime("%H:%M:%S ", time.localtime(item.at)), "faint"), mark, (printable(item.slug, 20), "ink"),
+            (f"  {printable(item.model or item.provider, 26)}", "soft")),
+        ink((f"{tail}  ", "faint"), (f"{took(item.ms):>8}", "faint"), (f"  {cost:>13}", "soft")),
+        WIDTH,
+    )  # fmt: skip
+
+
+def _sessions(found: UsageReport) -> list[Content]:
+    rows = [_session(item) for item in found.sessions[:15]]
+    return [*heading("Sessions"), *rows] if rows else []
+
+
+def _session(item: Metrics) -> Content:
+    price = "price unknown" if item.unpriced and not item.cost_nano else trail.dollars(item.cost_nano)
+    return spread(
+        ink((f"{printable(item.slug, 20)}", "ink")),
+        ink((f"{item.status:>8}  {item.turns:>4} turns  {item.tool_calls:>4} tools  peak {count(item.peak_context):>5}",
+             "faint"), (f"  {price:>9}", "soft")),
+        WIDTH,
+    )  # fmt: skip
+
+
+class BudgetsScreen(Page):
+    """Every budget that is set, and how the bottles stand. Changes are made for one bottle with b, for all others by
+    `carboy budget` or in settings.yml."""
+
+    heading = "Budgets"
+
+    async def rows(self) -> list[Content]:
+        found = await self.client.budgets()
+        names = {item.scope: bottle.slug for bottle in found.bottles for item in bottle.budgets}
+        marks = ", ".join(f"{mark} %" for mark in found.thresholds)
+        rows = [
+            fact("period", f"{found.period}, told of at {marks}"),
+            fact("used up", f"{found.shutdown}, where a bottle file says nothing else"),
+            ink(("b on a bottle raises its budget; `carboy budget set SCOPE PROVIDER AMOUNT` sets any", "faint")),
+            *heading("Budgets"),
+        ]
+        for item in found.budgets:
+            rows += gauge(item, names.get(item.scope, ""), WIDTH)
+        if not found.budgets:
+            rows.append(ink(("None is set: `carboy budget set global claude 5M`, or settings.yml", "soft")))
+        rows += heading("Running bottles") if found.bottles else []
+        states = {"": ("open", "ok"), "budget": ("cut off", "refused"), "ask": ("waits for you", "asks")}
+        for bottle in found.bottles:
+            state = states.get(bottle.cut, ("cut off by you", "refused"))
+            rows.append(fact(printable(bottle.slug, 24), ink(state, (f"   at 100 %: {bottle.shutdown}", "faint")), 25))
+        return rows

@@ -1,0 +1,136 @@
+"""Budgets and usage in the app: gauges, the header, what waits for the operator, what the controller is asked."""
+
+from typing import Any
+
+import pytest
+
+from app.core.model import BudgetAsk, BudgetView, Sum
+from app.core.spending import AnswerOrder, BottleBudget, BudgetOrder, BudgetsReport, Line, UsageReport
+from app.core.usage import Metrics, Slice
+from app.core.windows import Gauge
+from tests.tui.scripted import NOW, ScriptedClient, app, view
+from tests.tui.test_snapshots import LARGE, SMALL, keys
+from tests.tui.waiting import ready, text_of, until
+
+pytestmark = pytest.mark.xdist_group("snapshots")
+
+SPEND = Sum(
+    requests=41, input=48_000, output=62_000, cache_read=191_000, cache_write=9_000, cost_nano=840_000_000,
+    tool_calls=23, ms=60_000.0, estimated=1,
+)  # fmt: skip
+OWN = BudgetView(scope="launch:s", provider="claude", used=310_000, limit=500_000)
+HOST = BudgetView(
+    scope="global", provider="claude", used=1_420_000, limit=5_000_000, period="month", source="settings.yml", hard=True
+)
+SPENT = OWN.model_copy(update={"used": 500_100})
+TOTALS: dict[str, Any] = {
+    "today": Sum(input=1_000_000, output=420_000, cost_nano=3_100_000_000).model_dump(),
+    "windows": [Gauge(provider="claude", name="5h", kind="subscription", used=0.61).model_dump()],
+}
+
+
+def client(*, spent: bool = False) -> ScriptedClient:
+    held = (SPENT, HOST) if spent else (OWN, HOST)
+    asks = (BudgetAsk(provider="claude", scope="launch:s", at=NOW - 20, until=NOW + 280),) if spent else ()
+    first = view(
+        "research-2", agent="researcher", color="blue", allowed=48, refused=5, spend=SPEND, budgets=held, asks=asks,
+        cut="ask" if spent else "", shutdown="ask", attention=95 if spent else 10,
+    )  # fmt: skip
+    made = ScriptedClient((first, view("docs", provider="opencode", cut="operator", attention=0)))
+    made.totals = TOTALS
+    days = tuple(Slice(start=86_400 * n, sum=SPEND.model_copy(update={"input": 1000 * n * n})) for n in range(1, 15))
+    made.report_of_usage = UsageReport(
+        since=0.0, now=NOW, today=SPEND, whole=SPEND, days=days, quarters=days,
+        models=(Slice(provider="claude", model="claude-sonnet-4-5", sum=SPEND),
+                Slice(provider="openai", model="mystery", sum=Sum(requests=1, input=5, unpriced=5))),
+        bottles=(Slice(scope="research-2", provider="claude", sum=SPEND),),
+        windows=(Gauge(provider="claude", name="5h", used=0.61, shares={"research-2": 0.4, "": 0.21}),),
+        last=(Line(slug="research-2", at=NOW, provider="claude", model="claude-sonnet-4-5", host="h", context=18_200,
+                   output=1_100, cached=0, cost_nano=12_000_000, ms=812.0),),
+        sessions=(Metrics(session_id="s", slug="research-2", project="/p", model="claude-sonnet-4-5", turns=41,
+                          tool_calls=23, peak_context=92_000, cost_nano=840_000_000, status="running"),),
+    )  # fmt: skip
+    made.report_of_budgets = BudgetsReport(
+        period="month", thresholds=(50, 80, 95), budgets=(HOST, OWN),
+        bottles=(BottleBudget(slug="research-2", shutdown="ask", cut="ask", budgets=held),),
+    )  # fmt: skip
+    return made
+
+
+PICTURES: dict[str, tuple[bool, tuple[int, int], tuple[str, ...], str]] = {
+    "budget_main": (False, LARGE, (), "310k of 500k"),
+    "budget_asks": (True, LARGE, (), "waits for you"),
+    "budget_small": (True, SMALL, ("3", "4"), "waits for you"),
+    "budget_box": (True, LARGE, ("3", "b"), "Raise by"),
+    "budget_usage": (False, LARGE, ("3", "u"), "By model"),
+    "budget_budgets": (False, LARGE, ("3", "B"), "told of at"),
+}
+
+
+@pytest.mark.parametrize("name", PICTURES)
+def test_pictures(name: str, snap_compare: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("TZ", "UTC")
+    spent, size, pressed, shows = PICTURES[name]
+    assert snap_compare(app(client(spent=spent)), terminal_size=size, run_before=keys(*pressed, shows=shows))
+
+
+async def test_the_header_and_the_list_say_what_is_used() -> None:
+    async with app(client()).run_test(size=(160, 48)) as pilot:
+        await ready(pilot)
+        await until(pilot, lambda: "1.4M tok" in text_of(pilot), "the header")
+        shown = text_of(pilot)
+        for text in ("$3.10 today", "5h window", "claude · 62%", "310k of 500k", "$0.84", "1 estimated", "cut off"):
+            assert text in shown, text
+
+
+async def test_an_ask_is_answered_with_a_raise() -> None:
+    made = client(spent=True)
+    async with app(made).run_test(size=(160, 48)) as pilot:
+        await ready(pilot)
+        await pilot.press("3", "b")
+        await until(pilot, lambda: "Raise by" in text_of(pilot), "the box")
+        await pilot.press(*"50k", "enter")
+        await until(pilot, lambda: bool(made.orders), "the answer")
+        (order,) = made.orders
+        assert isinstance(order, AnswerOrder)
+        assert (order.action, order.provider, order.amount) == ("raise", "claude", "50k")
+        await until(pilot, lambda: "Raise by" not in text_of(pilot), "the box to close")
+
+
+async def test_a_budget_that_is_not_used_up_is_raised_in_its_own_scope_and_the_policy_changes() -> None:
+    made = client()
+    async with app(made).run_test(size=(160, 48)) as pilot:
+        await ready(pilot)
+        await pilot.press("3", "b")
+        await until(pilot, lambda: "Raise by" in text_of(pilot), "the box")
+        await pilot.press(*"1M", "tab", "right", "ctrl+s")
+        await until(pilot, lambda: len(made.orders) == 2, "both orders")
+        policy, raised = made.orders
+        assert isinstance(policy, AnswerOrder)
+        assert isinstance(raised, BudgetOrder)
+        assert (policy.action, policy.policy) == ("policy", "cutoff")
+        assert (raised.scope, raised.provider, raised.amount, raised.more) == ("research-2", "claude", "1M", True)
+
+
+async def test_nothing_chosen_is_said_and_keeps_the_box() -> None:
+    made = client(spent=True)
+    async with app(made).run_test(size=(80, 24)) as pilot:
+        await ready(pilot)
+        await pilot.press("3", "b")
+        await until(pilot, lambda: "Raise by" in text_of(pilot), "the box")
+        await pilot.press("enter")
+        await until(pilot, lambda: "Nothing was chosen" in text_of(pilot), "the complaint")
+        assert made.orders == []
+
+
+async def test_a_cutoff_asks_once_and_is_taken_back_at_once() -> None:
+    made = client()
+    async with app(made).run_test(size=(160, 48)) as pilot:
+        await ready(pilot)
+        await pilot.press("3", "x")
+        await until(pilot, lambda: "Cut research-2 off?" in text_of(pilot), "the question")
+        await pilot.press("y")
+        await until(pilot, lambda: ("cutoff", "research-2") in made.calls, "the cutoff")
+        await until(pilot, lambda: "x gives it back" in text_of(pilot), "the panel")
+        await pilot.press("x")
+        await until(pilot, lambda: ("restore_egress", "research-2") in made.calls, "the model's return")
