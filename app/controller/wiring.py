@@ -80,7 +80,7 @@ async def wire(paths: Paths, stack: AsyncExitStack, stop: Callable[[], None]) ->
     stack.push_async_callback(proposals.close)
     ingest.told.counted = lambda session_id, tally: _count(sessions, session_id, tally)
     desk = OperatorDesk(paths, store, bus, audit, sessions, lambda: _settings(paths, []))
-    ingest.told.proposed, ingest.told.kept = proposals.opened, lambda *news: _kept(proposals, desk, *news)
+    ingest.told.proposed, ingest.told.kept = proposals.opened, lambda *news: _kept(proposals, desk, audit, *news)
     sessions.on_sidecar = proposals.tell
     history.also = proposals.ended
     desk.listen(history, proposals, stack)
@@ -129,8 +129,15 @@ async def _find_again(sessions: Sessions, audit: Audit) -> None:
         await audit.record("cleanup", actor="controller", removed=list(report.removed), may_wait=True)
 
 
-def _kept(proposals: Proposals, desk: OperatorDesk, session_id: str, events: list[StreamEvent]) -> None:
+def _kept(proposals: Proposals, desk: OperatorDesk, audit: Audit, session_id: str, events: list[StreamEvent]) -> None:
     """What was brought into the store, to all who act on it."""
+    for event in events:
+        if event.kind == "notice" and event.data.get("code") == "canary_leaked":
+            text = str(event.data.get("text", ""))
+            alarm = audit.record(
+                "canary-alarm", slug=event.slug, session_id=session_id, actor="sidecar", text=text, may_wait=True
+            )
+            spawn(alarm, name="canary-alarm")
     proposals.requests(session_id, events)
     desk.kept(session_id, events)
 

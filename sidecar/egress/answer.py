@@ -43,6 +43,7 @@ class AnswerFilter:
         self._given = 0
         self._dropped = 0
         self._over = False
+        self._refusal: Refusal | None = None
 
     @property
     def names(self) -> frozenset[str]:
@@ -52,7 +53,10 @@ class AnswerFilter:
     def feed(self, data: bytes) -> bytes:
         """What goes on of these bytes; none are the end."""
         pieces = [data] if self._decoder is None or not data else self._decoder.feed(data)
+        was_over = self._over
         out = b"".join(self._piece(piece) for piece in pieces if piece)
+        if self._over and not was_over:
+            out += self._last_words(None if self._expected is None else self._expected - self._given - len(out))
         if not data and not self._over and self._echo is not None:
             out += self._echo.finish()
         self._given += len(out)
@@ -71,5 +75,16 @@ class AnswerFilter:
         if refusal is None:
             return piece if self._echo is None else self._echo.feed(piece)
         self._over = True
-        body = refusal.body()
-        return b"event: error\ndata: " + body.strip() + b"\n\n" if self._events else b"\n" + body
+        self._refusal = refusal
+        return b""
+
+    def _last_words(self, room: int | None) -> bytes:
+        """Why it ended, as long as the agent was told that the rest would be."""
+        assert self._refusal is not None
+        body = self._refusal.body()
+        text = b"event: error\ndata: " + body.strip() + b"\n\n" if self._events else b"\n" + body
+        if room is None:
+            return text
+        if len(text) > room:
+            text = f"\ncarboy refused this answer ({self._refusal.code}): {self._refusal.reason}\n".encode()
+        return text[: max(0, room)].ljust(max(0, room))

@@ -105,8 +105,8 @@ def drip(engines: Engines, joined: bytes, look: Look) -> tuple[Finding, ...]:
     )
 
 
-def examine_message(engines: Engines, data: bytes, carry: bytes, joined: bytes, look: Look) -> tuple[Finding, ...]:
-    """A WebSocket's message: by itself, over the edge to what left before it, and with other small ones."""
+def examine_message(engines: Engines, data: bytes, carry: bytes, look: Look) -> tuple[Finding, ...]:
+    """A WebSocket's message: by itself, and over the edge to what left before it."""
     where = Location("websocket")
     found = look.scan(engines, data, where, session=look.session).findings
     if any(finding.severity == "block" for finding in found):
@@ -120,7 +120,7 @@ def examine_message(engines: Engines, data: bytes, carry: bytes, joined: bytes, 
             for finding in over
             if finding.end > edge and finding.start < edge and finding.severity == "block"
         )
-    return found if any(finding.severity == "block" for finding in found) else (*found, *drip(engines, joined, look))
+    return found
 
 
 def clean_message(engines: Engines, data: bytes, look: Look) -> bytes | None:

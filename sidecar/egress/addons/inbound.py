@@ -74,7 +74,7 @@ class Inbound:
             del response.headers["content-encoding"]
         expected: int | None = None
         length = response.headers.get("content-length", "")
-        if decoder is None and not watched and not any(word in kind for word in _WAIT_FOR_EVENTS) and length.isdigit():
+        if decoder is None and not any(word in kind for word in _WAIT_FOR_EVENTS) and length.isdigit():
             expected = int(length)
         else:
             _without_length(flow, response)

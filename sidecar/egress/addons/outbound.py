@@ -91,9 +91,11 @@ class Outbound:
         inspection = Inspection.of(route, self._state.policy.policy)
         allowed = self._holds.allowed((exchange.host, flow.request.method, _path(flow)))
         look = Look(inspection, allowed, self._scanner.session(route))
-        joined = self._drips.add(exchange.host, masked(data, allowed), time.monotonic())
-        work = partial(examine_message, data=data, carry=exchange.carry, joined=joined, look=look)
+        work = partial(examine_message, data=data, carry=exchange.carry, look=look)
         findings = await self._scanner.run(len(data) + len(exchange.carry), work)
+        if not any(finding.severity == "block" for finding in findings):
+            joined = self._drips.add(exchange.host, masked(data, allowed), time.monotonic())
+            findings += await self._scanner.run(len(joined), partial(drip, joined=joined, look=look))
         verdict = judge(findings, inspection, self._scanner.stand_ins)
         self._note(exchange, findings, verdict)
         if verdict.action == "redact" and isinstance(message, str):
