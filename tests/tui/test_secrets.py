@@ -75,7 +75,7 @@ async def test_typed_at_the_preflight_into_the_keyring(size: tuple[int, int]) ->
         await ready(pilot)
         await pilot.press("n")
         await until(pilot, lambda: "developer" in text_of(pilot), "agents")
-        for key, shows in (("enter", "net-read"), ("enter", "Backend"), ("ctrl+s", "for this launch alone")):
+        for key, shows in (("enter", "net-read"), ("enter", "Name"), ("ctrl+s", "for this launch alone")):
             await pilot.press(key)
             await until(pilot, lambda shows=shows: shows in text_of(pilot), shows)
         await pilot.press("ctrl+k")
