@@ -20,7 +20,7 @@ from app.paths import Paths
 from tests.e2e.docker_engine import BASE, engine, import_base
 from tests.integration.launching import prepare
 
-ROUNDS = 5
+ROUNDS = 3
 DELTA = 200_000_000
 
 
