@@ -1,0 +1,191 @@
+"""Budgets as they are kept: shared, never passed by more than what is in flight, told of once, raised live, fired."""
+
+import asyncio
+from pathlib import Path
+
+import pytest
+
+from app.core.model import BottleView
+from app.core.schema import Amount
+from app.core.spending import AnswerOrder, BudgetOrder, CutoffOrder
+from app.errors import CarboyError
+from app.paths import Paths
+from app.store.base import EventQuery
+from sidecar.meter.ledger import Need
+from tests.conftest import until
+from tests.controller.budget_kit import NEED, Kit, kit, sidecar
+
+
+@pytest.fixture
+def paths(tmp_path: Path) -> Paths:
+    return Paths.resolve({"CARBOY_HOME": str(tmp_path)})
+
+
+def code(made: Kit, slug: str = "one", need: Need = NEED) -> str:
+    return sidecar(made.desk.named(slug)).ledger.check(need).code
+
+
+async def actions(made: Kit) -> list[str]:
+    return [row.action for row in await made.store.audit()]
+
+
+def shown(made: Kit, slug: str = "one") -> BottleView:
+    return made.desk.named(slug).view
+
+
+async def test_ten_bottles_on_one_budget_pass_it_by_no_more_than_what_is_in_flight(paths: Paths) -> None:
+    budget, tokens = 100_000, 1_700
+    async with kit(paths, budget={"claude": budget}) as made:
+        sessions = [made.desk.add(f"b{number}") for number in range(10)]
+        for session in sessions:
+            await made.up(session)
+        async with asyncio.timeout(120):
+            await asyncio.gather(*(made.connection(session, tokens) for session in sessions for _ in range(5)))
+        assert budget <= made.used <= budget + made.peak
+        assert made.used - budget <= 50 * tokens
+        await until(lambda: all(session.view.cut == "budget" for session in sessions))
+
+
+async def test_where_no_budget_governs_there_is_no_limit(paths: Paths) -> None:
+    async with kit(paths) as made:
+        await made.up(made.desk.add("one"))
+        assert code(made) == ""
+        assert shown(made).budgets == ()
+        await made.spend(made.desk.named("one"), 10**9)
+        await until(lambda: shown(made).spend.total == 10**9)
+        assert code(made) == ""
+
+
+async def test_the_nearest_governs_and_a_hard_one_besides(paths: Paths) -> None:
+    async with kit(paths, budget={"claude": {"tokens": 5000, "hard": True}}) as made:
+        bottle = {"budget": {"claude": {"tokens": 2000}}}
+        one, two = made.desk.add("one", budget={"claude": Amount(tokens=50_000)}, bottle=bottle), made.desk.add("two")
+        await made.up(one)
+        await made.up(two)
+        await until(lambda: [item.scope for item in shown(made).budgets] == ["launch:id-one", "global"])
+        await made.spend(two, 5000)
+        await until(lambda: code(made) == "budget_exhausted" and code(made, "two") == "budget_exhausted")
+
+
+async def test_a_crossing_is_told_recorded_and_lifted_by_a_raise(paths: Paths) -> None:
+    async with kit(paths, budget={"claude": 10_000}) as made:
+        one = made.desk.add("one")
+        await made.up(one)
+        await made.spend(one, 8200)
+        await until(lambda: shown(made).budgets[0].percent == 82)
+        await made.spend(one, 2000)
+        await until(lambda: code(made) == "budget_exhausted")
+        await until(lambda: shown(made).cut == "budget")
+        notices = [item.data["text"] for item in await made.store.events(EventQuery()) if item.kind == "notice"]
+        assert [text.split(" %")[0] for text in notices if "% of" in text] == ["80"]
+        assert any("is used up: its requests to the model are refused" in text for text in notices)
+        assert await actions(made) == ["budget-cutoff"]
+        await made.orders.set(BudgetOrder(scope="global", provider="claude", amount="5k", more=True, by="me"))
+        assert code(made) == ""
+        assert (shown(made).cut, shown(made).budgets[0].limit) == ("", 15_200)
+        assert await actions(made) == ["budget-cutoff", "budget-set", "budget-lifted"]
+        await made.orders.set(BudgetOrder(scope="global", provider="claude", amount=None))
+        await until(lambda: code(made) == "budget_exhausted")
+
+
+@pytest.mark.parametrize("policy", ["freeze", "kill"])
+async def test_a_crossing_fires_its_policy_once(paths: Paths, policy: str) -> None:
+    async with kit(paths, budget={"claude": 1000}) as made:
+        one = made.desk.add("one", bottle={"shutdown": policy})
+        await made.up(one)
+        await made.spend(one, 1000)
+        await made.desk.acted.wait()
+        await made.spend(one, 1000)
+        await made.budgets.apply()
+        await made.budgets.apply()
+        assert made.desk.acts == [(policy, "one")]
+        assert await actions(made) == [f"budget-{policy}"]
+
+
+async def test_an_ask_holds_until_the_operator_answers(paths: Paths) -> None:
+    async with kit(paths, budget={"claude": 1000}) as made:
+        one = made.desk.add("one", shutdown="ask")
+        await made.up(one)
+        await made.spend(one, 1000)
+        await until(lambda: bool(shown(made).asks))
+        assert sidecar(one).ledger.check(NEED).hold
+        assert (shown(made).cut, shown(made).attention) == ("ask", 95)
+        await made.orders.answer("one", AnswerOrder(action="raise", amount="2k", by="me"))
+        assert (code(made), shown(made).asks) == ("", ())
+        await made.spend(one, 2000)
+        await until(lambda: bool(shown(made).asks))
+        await made.orders.answer("one", AnswerOrder(action="cutoff", by="me"))
+        assert (shown(made).cut, shown(made).asks) == ("budget", ())
+        assert not sidecar(one).ledger.check(NEED).hold
+
+
+@pytest.mark.parametrize(("hold", "acts"), [("reject", []), ("park", [("freeze", "one")])])
+async def test_an_ask_that_nobody_answers(paths: Paths, hold: str, acts: list[tuple[str, str]]) -> None:
+    async with kit(paths, budget={"claude": 1000}) as made:
+        one = made.desk.add("one", shutdown="ask", bottle={"unattended": {"hold": hold, "max_wait": 1}})
+        await made.up(one)
+        await made.spend(one, 1000)
+        await until(lambda: shown(made).cut == "budget")
+        assert made.desk.acts == acts
+        assert code(made) == "budget_exhausted"
+
+
+async def test_the_operators_cutoff_and_its_end(paths: Paths) -> None:
+    async with kit(paths, budget={"claude": 1000}) as made:
+        one = made.desk.add("one")
+        await made.up(one)
+        await made.orders.cutoff("one", CutoffOrder(reason="enough", by="me"))
+        assert (code(made), shown(made).cut) == ("budget_cutoff", "operator")
+        await made.orders.restore("one", CutoffOrder(by="me"))
+        assert (code(made), shown(made).cut) == ("", "")
+        await made.spend(one, 1000)
+        await until(lambda: shown(made).cut == "budget")
+        with pytest.raises(CarboyError) as caught:
+            await made.orders.restore("one", CutoffOrder())
+        assert caught.value.code == "budget_used_up"
+        assert await actions(made) == ["cutoff", "restore-egress", "budget-cutoff"]
+
+
+async def test_a_budget_in_dollars_counts_prices_and_refuses_a_model_without_one(paths: Paths) -> None:
+    async with kit(paths, budget={"claude": {"usd": 0.003}}) as made:
+        one = made.desk.add("one")
+        await made.up(one)
+        assert code(made) == ""
+        assert code(made, need=Need("claude", "nobody-knows", 10, 10)) == "budget_unknown"
+        await made.spend(one, 1000)  # $3 a million
+        await until(lambda: code(made) == "budget_exhausted")
+        assert shown(made).spend.cost_nano == 3_000_000
+
+
+async def test_a_new_controller_finds_what_was_used_and_told(paths: Paths) -> None:
+    async with kit(paths, budget={"claude": 10_000}) as made:
+        one = made.desk.add("one")
+        await made.up(one)
+        await made.spend(one, 9000)
+        await until(lambda: shown(made).budgets[0].percent == 90)
+        ledger = sidecar(one).ledger
+    async with kit(paths, budget={"claude": 10_000}) as made:
+        one, made.number = made.desk.add("one"), 100  # ids of answers do not come twice
+        sidecar(one).ledger, sidecar(one).began = ledger, None
+        made.budgets.sidecar_up(one.id)
+        await until(lambda: sidecar(one).grants > 0)
+        await until(lambda: bool(shown(made).budgets) and shown(made).budgets[0].used == 9000)
+        await made.spend(one, 1000)
+        await until(lambda: code(made) == "budget_exhausted")
+        notices = [item.data["text"] for item in await made.store.events(EventQuery()) if item.kind == "notice"]
+        assert sum("80 %" in text for text in notices) == 1
+
+
+async def test_an_idle_lease_goes_back(paths: Paths, monkeypatch: pytest.MonkeyPatch) -> None:
+    async with kit(paths, budget={"claude": 10_000}) as made:
+        one, two = made.desk.add("one"), made.desk.add("two")
+        await made.up(one)
+        await made.up(two)
+        monkeypatch.setattr("app.controller.leases.IDLE_SECONDS", -1.0)
+        await made.budgets.apply()
+        await until(lambda: all(not item.limit for item in sidecar(one).ledger.standing().leases))
+        assert code(made) == "budget_unknown"
+        monkeypatch.undo()
+        for note in sidecar(two).ledger.low([NEED]):
+            made.budgets.lease(two.id, note.model_dump(mode="json"))
+        await until(lambda: code(made, "two") == "")
