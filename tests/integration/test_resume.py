@@ -141,6 +141,8 @@ async def test_a_controller_that_dies_in_a_resume_loses_nothing(
         assert saved.waiting(paths) == []
         await resume(bottles, "one")
         assert await seen(bottles, "one", "again")
+        await bottles.sessions.kill("one")
+        await bottles.sessions.close()
 
 
 async def test_a_snapshot_that_breaks_off_leaves_the_former_one(paths: Paths, monkeypatch: pytest.MonkeyPatch) -> None:
