@@ -34,7 +34,7 @@ class Reporting:
         """One session, since it began or since then."""
         rows = [row for row in await self._store.proposals(slug=view.slug) if row.session_id == view.session_id]
         rows = [row for row in rows if max(row.created_at, row.decided_at or 0.0) >= since]
-        began = max(since, view.started_at or view.created_at)
+        began = max(since, view.created_at)  # `started_at` is told after the start: the agent may have written by then
         ended = view.ended_at if view.state not in LIVE else None
         refusals = await self._store.refusals(view.session_id, since)
         orders = await self._store.orders(view.session_id, since)

@@ -56,6 +56,8 @@ def _table() -> dict[int, str | None]:
         if _removed(char):
             table[code] = None
             continue
+        if not unicodedata.decomposition(char) and not char.isdigit():
+            continue  # nine of ten: quickly, since every process does this once
         plain = "".join(part for part in unicodedata.normalize("NFKD", char) if not _removed(part))
         digit = unicodedata.digit(char, None)
         if digit is not None:

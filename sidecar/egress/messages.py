@@ -15,24 +15,27 @@ class TooLarge(Exception):
 
 
 class Collector:
-    """One direction."""
+    """One direction. `held` is how many bytes of an unfinished message are kept: frames without content, and how many
+    frames there are, cost nothing."""
 
     def __init__(self) -> None:
-        self._texts: list[str] = []
-        self._pieces: list[bytes] = []
-        self._size = 0
+        self._data = bytearray()
+
+    @property
+    def held(self) -> int:
+        return len(self._data)
 
     def add(self, frame: Message) -> str | bytes | None:
         """The message that ends with this frame, or None. Raises TooLarge."""
-        self._size += len(frame.data)
-        if self._size > MAX_MESSAGE:
+        self._data += content(frame)
+        if len(self._data) > MAX_MESSAGE:
             raise TooLarge
-        if isinstance(frame, TextMessage):
-            self._texts.append(str(frame.data))
-        else:
-            self._pieces.append(bytes(frame.data))
         if not frame.message_finished:
             return None
-        whole = "".join(self._texts) if isinstance(frame, TextMessage) else b"".join(self._pieces)
-        self._texts, self._pieces, self._size = [], [], 0
-        return whole
+        whole, self._data = bytes(self._data), bytearray()
+        return whole.decode() if isinstance(frame, TextMessage) else whole
+
+
+def content(frame: Message) -> bytes:
+    """What a frame carries; text as UTF-8."""
+    return str(frame.data).encode() if isinstance(frame, TextMessage) else bytes(frame.data)

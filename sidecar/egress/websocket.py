@@ -23,7 +23,7 @@ from wsproto.events import BytesMessage, CloseConnection, Message, Ping, Pong, T
 from wsproto.utilities import LocalProtocolError, RemoteProtocolError
 
 from sidecar.egress.exchange import exchange_of
-from sidecar.egress.messages import Collector
+from sidecar.egress.messages import Collector, TooLarge, content
 from sidecar.egress.refusal import Refusal
 from sidecar.egress.wire import edge_of
 
@@ -93,8 +93,7 @@ class Relay(layer.Layer):
             return frames
         if not from_client and exchange.socket is None and exchange.frames is None:
             return frames
-        collector = self._up if from_client else self._down
-        whole = collector.add(item)
+        whole = self._collect(item, self._up if from_client else self._down)
         if not from_client:
             if whole is not None and exchange.socket is not None:
                 exchange.socket.down(whole)
@@ -110,6 +109,16 @@ class Relay(layer.Layer):
             yield from self._refused(exchange.refusal)
             return []
         return [type(item)(data=whole)]
+
+    def _collect(self, item: Message, collector: Collector) -> str | bytes | None:
+        """The message that ends with this frame. What is kept of an unfinished one counts as the request's memory."""
+        before = collector.held
+        whole = collector.add(item)
+        change = collector.held - before
+        if not edge_of(self.context).room_for(change):
+            raise TooLarge
+        exchange_of(self.flow).buffered += change
+        return whole
 
     def _down_filtered(self, whole: str | bytes | None) -> Generator[commands.Command, Any, list[Message]]:
         exchange = exchange_of(self.flow)
@@ -131,7 +140,7 @@ class Relay(layer.Layer):
 
     def _count(self, item: Message, from_client: bool) -> None:
         exchange = exchange_of(self.flow)
-        size = len(item.data) if isinstance(item.data, (bytes, bytearray)) else len(str(item.data).encode())
+        size = len(content(item))
         if from_client:
             exchange.bytes_up += size
             exchange.messages_up += bool(item.message_finished)

@@ -16,6 +16,7 @@ from app.core.model import SidecarHealth
 from app.providers.conversation import Entry
 from app.tasks import cancel_and_wait, spawn
 from tests.conftest import until
+from tests.controller.standin import view
 from tests.providers.records import written
 
 
@@ -97,7 +98,5 @@ def test_who_waits_for_somebody_asks_for_attention() -> None:
     ("doing", "word"), [("waiting", "waits"), ("idle", "idle"), ("working", "works"), ("", "works")]
 )
 def test_the_list_says_it(doing: str, word: str) -> None:
-    view = SimpleNamespace(
-        state="running", doing=doing, sidecar=SidecarHealth(state="healthy"), missing_secrets=(), stalled=False
-    )
-    assert bottles.mark(cast(Any, view)).word == word
+    running = view("dev").model_copy(update={"doing": doing, "sidecar": SidecarHealth(state="healthy")})
+    assert bottles.mark(running).word == word

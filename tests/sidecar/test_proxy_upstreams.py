@@ -306,10 +306,8 @@ async def test_a_new_listener_takes_over():
 
 
 async def test_secrets_reach_neither_environment_nor_disk_nor_log(tmp_path: Path):
-    from sidecar.secret import Secret
-
     secret = "sk-very-secret-value-0123456789"
-    async with bottle(Route(host=HOST), secrets={"KEY": secret}, canary=Secret("canary-value-123456")) as box:
+    async with bottle(Route(host=HOST), secrets={"KEY": secret}, canary="canary-value-123456") as box:
         process = Path(f"/proc/{box.process.pid}")
         assert secret.encode() not in (process / "cmdline").read_bytes()
         for path in box.folder.rglob("*"):
