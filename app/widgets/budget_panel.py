@@ -30,6 +30,7 @@ class BudgetPanel(Pressable, Widget):
     def __init__(self, id: str | None = None, classes: str | None = None) -> None:
         super().__init__(id=id, classes=classes)
         self.border_title = ink(("Budget", "bold"))
+        self._shown: tuple[BottleView, Sequence[int]] | None = None
         self._content: Content = ink()
 
     def show(self, view: BottleView | None, minutes: Sequence[int]) -> None:
@@ -37,14 +38,20 @@ class BudgetPanel(Pressable, Widget):
         self.display = view is not None and bool(view.budgets or view.spend.total or view.cut or view.fault)
         if view is None or not self.display:
             return
-        content = lines(list(_rows(view, minutes, max(16, self.content_region.width or 34))))
+        self._shown = view, minutes
         self.set_class(bool(view.asks), "-asks")
-        if not content.is_same(self._content):
-            self._content = content
+        if not self._draw().is_same(self._content):
             self.refresh(layout=True)
 
     def render(self) -> Content:
+        # here, not when it is told: only now the width is known
+        self._content = self._draw()
         return self._content
+
+    def _draw(self) -> Content:
+        if self._shown is None:
+            return ink()
+        return lines(list(_rows(*self._shown, max(16, self.content_region.width or 34))))
 
 
 def _rows(view: BottleView, minutes: Sequence[int], width: int) -> list[Content]:
