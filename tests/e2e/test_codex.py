@@ -79,7 +79,7 @@ def test_without_a_key_nothing_starts(worlds: Worlds) -> None:
     ran = start(world, {})
     assert ran.returncode == 1
     assert "OPENAI_API_KEY" in ran.stderr
-    assert "keyring" in ran.stderr
+    assert "carboy secret set OPENAI_API_KEY" in ran.stderr
     assert world.vendor.seen == []
 
 
