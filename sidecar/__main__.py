@@ -38,10 +38,8 @@ NOTE_SECONDS = 0.01
 
 
 def preload() -> None:
-    """What a zygote does before it forks sidecars: parse the host's trusted authorities and compile the rules of the
-    outbound scan, once for all."""
+    """What a zygote does before it forks sidecars, beside `prepared.prepare`: parse the host's trusted authorities."""
     system_authorities()
-    prepared.prepare()
 
 
 class Sidecar:

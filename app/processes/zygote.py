@@ -32,7 +32,10 @@ _HEADER = struct.Struct(">I")
 
 
 def load() -> dict[str, Entry]:
-    """Import what the children run. Costs half a second and 60 MB once, instead of once for each bottle."""
+    """Import what the children run. Costs a second and 110 MB once, instead of once for each bottle."""
+    from sidecar import prepared
+
+    prepared.prepare()  # first: what is imported after it fills the holes that the work leaves
     import sidecar.__main__
     from app.processes import holder
 
@@ -143,8 +146,9 @@ def _reseed() -> None:
     """Siblings must not share a random stream. OpenSSL reseeds by itself after a fork; it is stirred all the same."""
     random.seed(os.urandom(32))
     ssl.RAND_add(os.urandom(32), 32.0)
-    if (numpy := sys.modules.get("numpy")) is not None:
-        numpy.random.seed(int.from_bytes(os.urandom(4)))
+    # numpy loads its random numbers when they are first asked for: asking here would cost each child 5 MB
+    if (numbers := sys.modules.get("numpy.random")) is not None:
+        numbers.seed(int.from_bytes(os.urandom(4)))
 
 
 def _prctl(option: int, value: bytes | int) -> None:

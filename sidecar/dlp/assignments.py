@@ -10,7 +10,7 @@ from functools import cache
 from sidecar.dlp import shape
 from sidecar.dlp.matcher import Spec
 from sidecar.dlp.placeholders import is_placeholder
-from sidecar.dlp.portable_matcher import compile_re2
+from sidecar.dlp.portable_matcher import Expression
 from sidecar.dlp.rules import Rule
 
 _NAMES = (
@@ -66,7 +66,7 @@ def generic_rules() -> tuple[Rule, ...]:
             severity="block",
             spec=Spec(shape.trimmed(_ASSIGNED), True, tuple(name.encode() for name in _NAMES)),
             width=shape.max_width(_ASSIGNED) + 8,
-            regex=compile_re2(_ASSIGNED_VALUE),
+            regex=Expression(_ASSIGNED_VALUE),
             accept=plausible,
         ),
         Rule(
@@ -77,7 +77,7 @@ def generic_rules() -> tuple[Rule, ...]:
             severity="block",
             spec=Spec(rf"{_URL_START}{_PASSWORD}@", False, (b"://",)),
             width=shape.max_width(_URL_VALUE) + 8,
-            regex=compile_re2(_URL_VALUE),
+            regex=Expression(_URL_VALUE),
             accept=url_password,
         ),
     )

@@ -12,13 +12,13 @@ import zlib
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import cache
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 from sidecar.dlp import fold
 from sidecar.dlp.bits import BASE64, ascii_group, base32_offsets
 from sidecar.dlp.matcher import Spec
 from sidecar.dlp.needles import OVERLAYS, decoded_url_alphabet
-from sidecar.dlp.portable_matcher import compile_re2
+from sidecar.dlp.portable_matcher import Expression
 from sidecar.dlp.rules import windows
 
 REACH = 400
@@ -229,17 +229,12 @@ def _runs(
                 break
 
 
-@cache
-def _ascii_run() -> Any:
-    return compile_re2(r"[\x00-\x7f]{24,}")
-
-
 def _text_in(data: bytes) -> bytes:
     """What of decoded data is text: all of it, its stretches of ASCII, or nothing where an alignment was wrong or an
     image was decoded."""
     if data.isascii():
         return data
-    match = _ascii_run().search(data)
+    match = _ASCII_RUN.search(data)
     if match is None:
         return b""
     try:
@@ -249,6 +244,7 @@ def _text_in(data: bytes) -> bytes:
     return data
 
 
+_ASCII_RUN = Expression(r"[\x00-\x7f]{24,}")
 _ASCII_PARTS = re.compile(rb"[\x00-\x7f]{8,}")
 
 

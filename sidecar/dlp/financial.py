@@ -9,7 +9,7 @@ from functools import cache
 
 from sidecar.dlp import money, shape
 from sidecar.dlp.matcher import Spec, Where
-from sidecar.dlp.portable_matcher import compile_re2
+from sidecar.dlp.portable_matcher import Expression
 from sidecar.dlp.rules import Rule
 
 # Digits and letters of a longer token, and the fraction of a decimal number, are no card and no address.
@@ -61,7 +61,7 @@ def _rule(
         severity="block",
         spec=Spec(search or f"{_BEFORE}{shape.trimmed(source)}", False, words, where),
         width=shape.max_width(source) + 4,
-        regex=compile_re2(f"{_LEFT}({source}){_RIGHT}"),
+        regex=Expression(f"{_LEFT}({source}){_RIGHT}"),
         accept=accept,
         documented=frozenset(form.encode() for number in _TEST_CARDS.split() for form in _grouped(number))
         if kind == "card"

@@ -8,14 +8,14 @@ what it has seen, so it does not matter how an answer is cut.
 import re
 from collections.abc import Iterator, Sequence
 from functools import cache
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 from sidecar.dlp import fold, shape
 from sidecar.dlp.derive import entities, unescape
 from sidecar.dlp.finding import Finding, Severity
 from sidecar.dlp.injection_shapes import SHAPES, TOGETHER, Shape
 from sidecar.dlp.matcher import Backend, Searcher, Spec, backend
-from sidecar.dlp.portable_matcher import compile_re2
+from sidecar.dlp.portable_matcher import Expression
 from sidecar.dlp.rules import windows
 
 CARRY = 1024
@@ -54,7 +54,7 @@ class Shapes:
         self._search: Searcher = backend(name).expressions(
             [Spec(sign, True, shape.required_words(sign)) for sign in signs]
         )
-        self._exact: list[Any] = [compile_re2(each.exact) for each in SHAPES]
+        self._exact = [Expression(each.exact) for each in SHAPES]
 
     def hits(self, text: bytes) -> tuple[list[_Hit], bool]:
         """What stands in `text`, and whether there was too much of it to look at all."""

@@ -17,15 +17,33 @@ _SLICE = 1 << 18
 """Text searched at a time for literals: the automaton answers with a list, which must stay small."""
 
 
-def compile_re2(source: str, *, caseless: bool = False) -> Any:
-    """An RE2 expression over bytes, `.` matching every byte."""
-    options = _re2.Options()
-    options.encoding = _re2.Options.Encoding.LATIN1
-    options.dot_nl = True
-    options.case_sensitive = not caseless
-    options.log_errors = False
-    options.max_mem = 32 << 20
-    return _re2.compile(source.encode("ascii"), options=options)
+class Expression:
+    """An RE2 expression over bytes, `.` matching every byte; compiled when it is first asked.
+
+    Some hundreds of them only confirm what another search has found: most never run, and together they are 10 MB.
+    """
+
+    __slots__ = ("_caseless", "_compiled", "_source")
+
+    def __init__(self, source: str, *, caseless: bool = False) -> None:
+        self._source, self._caseless = source.encode("ascii"), caseless
+        self._compiled: Any = None
+
+    def search(self, text: bytes, *bounds: int) -> Any:
+        return (self._compiled or self._compile()).search(text, *bounds)
+
+    def finditer(self, text: bytes, *bounds: int) -> Any:
+        return (self._compiled or self._compile()).finditer(text, *bounds)
+
+    def _compile(self) -> Any:
+        options = _re2.Options()
+        options.encoding = _re2.Options.Encoding.LATIN1
+        options.dot_nl = True
+        options.case_sensitive = not self._caseless
+        options.log_errors = False
+        options.max_mem = 32 << 20
+        self._compiled = _re2.compile(self._source, options=options)
+        return self._compiled
 
 
 class _Words:
@@ -84,7 +102,7 @@ class _Expressions:
                 self._owners[place[word]].append(index)
         self._words = _Words(words)
         self._rest = [index for index, spec in enumerate(specs) if not spec.literals]
-        self._regex = {index: compile_re2(specs[index].source, caseless=specs[index].caseless) for index in self._rest}
+        self._regex = {index: Expression(specs[index].source, caseless=specs[index].caseless) for index in self._rest}
 
     def scan(self, text: bytes, limit: int) -> Hits:
         pairs: list[tuple[int, int]] = []

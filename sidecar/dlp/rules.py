@@ -7,14 +7,13 @@ found the place. Rules hold no text that was scanned.
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import cache
-from typing import Any
 
 from sidecar.dlp import shape
 from sidecar.dlp.finding import Detector, Severity
 from sidecar.dlp.matcher import Spec
 from sidecar.dlp.patterns.model import KEYWORD_REACH, Boundary, CredentialType, all_types
 from sidecar.dlp.placeholders import is_placeholder
-from sidecar.dlp.portable_matcher import compile_re2
+from sidecar.dlp.portable_matcher import Expression
 from sidecar.dlp.runs import LEAST
 
 # A value after `\n` inside raw JSON text has a letter before it: `\b` misses most of those (performance.md).
@@ -36,7 +35,7 @@ class Rule:
     severity: Severity
     spec: Spec
     width: int
-    regex: Any
+    regex: Expression | None
     keywords: tuple[bytes, ...] = ()
     accept: Callable[[str], bool] | None = None
     documented: frozenset[bytes] = frozenset()
@@ -51,6 +50,7 @@ class Rule:
                 yield left, right, False
             return
         at = start
+        assert self.regex is not None
         while match := self.regex.search(text, at, end):
             left, right = match.span(1)
             at = max(right, match.start() + 1)
@@ -117,7 +117,7 @@ def of_type(each: CredentialType) -> Rule:
             searched, caseless, words, where="run" if not words and shape.leading_run(source) >= LEAST else "text"
         ),
         width=shape.max_width(source) + (KEYWORD_REACH + 64 if keywords else 0),
-        regex=compile_re2(bounded(each.regex, each.boundary)),
+        regex=Expression(bounded(each.regex, each.boundary)),
         keywords=keywords,
         accept=each.check,
         documented=frozenset(value.encode() for value in each.documented),

@@ -9,7 +9,7 @@ import threading
 import time
 
 import pytest
-from hypothesis import HealthCheck, given, settings
+from hypothesis import HealthCheck, assume, given, settings
 from hypothesis import strategies as st
 
 from sidecar.dlp.engine import DEFAULT, Engine, EngineConfig
@@ -75,6 +75,9 @@ def test_arbitrary_bytes_never_raise(data: bytes) -> None:
        index=st.integers(0, 19), encoding=st.sampled_from(sorted(ALL)), seed=st.integers(0, 2**32))  # fmt: skip
 def test_redaction_leaves_no_finding_and_valid_json(document: object, index: int, encoding: str, seed: int) -> None:
     engine = engine_for(SECRETS, CANARY)
+    assume(
+        not engine.scan(json.dumps(document).encode(), where=BODY).findings
+    )  # a number may be a card's: not redacted
     value = ALL[encoding](SECRETS[index].encode(), random.Random(seed)).decode("utf-8")
     data = json.dumps({"before": document, "text": f"it is {value} there", "list": [value, 1]}).encode()
 
