@@ -7,7 +7,7 @@ from app.controller import budget_faces
 from app.controller.budgets import Budgets
 from app.core import budget
 from app.core.budget import Layer, Limit, Standing
-from app.core.model import LIVE, BottleView, BudgetView
+from app.core.model import LIVE, BottleView, BudgetView, Sum
 from app.core.scopes import GLOBAL, launch_scope, session_of
 from app.core.spending import BottleBudget, BudgetsReport, Line, UsageReport
 from app.core.usage import BUCKET, Metrics, Slice, UsageRow, total
@@ -17,6 +17,8 @@ from app.store.metering import SumQuery
 DAY = 86400.0
 LAST = 100
 """Answers listed one by one."""
+BOTTLES = 200
+"""Sessions told of; the sums have them all."""
 MINUTES = 60
 QUARTERS = 96
 
@@ -28,7 +30,7 @@ async def usage_report(store: Store, budgets: Budgets, view: BottleView | None, 
     scope = GLOBAL if view is None else launch_scope(view.session_id)
     models = await store.sums(SumQuery(scope=scope, since=since, by_model=True))
     quarters = await store.sums(SumQuery(scope=scope, since=now - QUARTERS * BUCKET, by_provider=False, step=BUCKET))
-    days_found = await store.sums(SumQuery(scope=scope, since=since, by_provider=False, step=BUCKET, limit=20000))
+    days_found = await store.sums(SumQuery(scope=scope, since=since, by_provider=False, step=BUCKET, limit=40000))
     rows = await store.usage_rows(session_id=view.session_id if view else None, since=since, limit=LAST)
     return UsageReport(
         slug=view.slug if view else "",
@@ -52,14 +54,14 @@ async def _sessions(store: Store, view: BottleView | None) -> list[Metrics]:
 
 
 async def _bottles(store: Store, since: float) -> tuple[Slice, ...]:
-    """By session, under the bottle's name."""
-    found = await store.sums(SumQuery(scopes_of="launch:", since=since, by_provider=True))
+    """The sessions that used most, under their bottles' names."""
+    found = await store.sums(SumQuery(scopes_of="launch:", since=since, by_provider=True, limit=40000))
+    found = sorted(found, key=lambda item: -item.sum.total)[:BOTTLES]
     names = {item.session_id: item.slug for item in await store.metrics(limit=2000)}
-    named = [
+    return tuple(
         item.model_copy(update={"scope": names.get(session_of(item.scope) or "", "an earlier session")})
         for item in found
-    ]
-    return tuple(sorted(named, key=lambda item: -item.sum.total))
+    )
 
 
 async def _minutes(store: Store, view: BottleView, now: float) -> tuple[int, ...]:
@@ -71,12 +73,10 @@ async def _minutes(store: Store, view: BottleView, now: float) -> tuple[int, ...
 
 def _by_day(slices: Iterable[Slice]) -> list[Slice]:
     """Local days, which no step of seconds can cut."""
-    found: dict[int, Slice] = {}
+    found: dict[int, list[Sum]] = {}
     for item in slices:
-        start = int(budget.period_start("day", item.start))
-        known = found.get(start, Slice(start=start))
-        found[start] = known.model_copy(update={"sum": known.sum.plus(item.sum)})
-    return [found[start] for start in sorted(found)]
+        found.setdefault(int(budget.period_start("day", item.start)), []).append(item.sum)
+    return [Slice(start=start, sum=total(sums)) for start, sums in sorted(found.items())]
 
 
 def _line(slug: str, row: UsageRow) -> Line:

@@ -151,10 +151,11 @@ def within(row: UsageRow, earliest: float, latest: float) -> UsageRow:
 
 
 def total(sums: Iterable[Sum]) -> Sum:
-    found = Sum()
+    found = dict(Sum())
     for item in sums:
-        found = found.plus(item)
-    return found
+        for name, value in item:
+            found[name] += value
+    return Sum.model_construct(**found)
 
 
 def spent(sums: Iterable[Sum]) -> Spent:
