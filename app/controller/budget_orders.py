@@ -64,7 +64,9 @@ class Orders:
             await self._budgets.crossings.answer_no(session, provider)
             await self._budgets.apply()
             if order.action == "freeze":
-                return await self._desk.freeze(slug)
+                view = await self._desk.freeze(slug)
+                self._budgets.crossings.save_and_stop(session)
+                return view
             if order.action == "kill":
                 return await self._desk.kill(slug)
         return session.view

@@ -28,7 +28,7 @@ from app.core import budget
 from app.core.budget import LEASE, Layer, Limit, Spent, Standing
 from app.core.model import LIVE, BottleView, StreamEvent, Sum
 from app.core.schema import Amount, Settings
-from app.core.scopes import GLOBAL, launch_scope, session_of
+from app.core.scopes import GLOBAL, launch_scope, session_of, shown
 from app.core.usage import spent, total
 from app.errors import CarboyError
 from app.store.base import Store
@@ -214,6 +214,18 @@ class Budgets:
         await self._settle(session_id)
         self._accounts.setdefault(session_id, Account())
         self._news.set()
+
+    async def planned(self, session: Session) -> None:
+        """Before anything of a launch is made: one whose used up budget would end it at once is refused, with the
+        reason."""
+        if policy_of(session) not in ("freeze", "kill"):
+            return
+        now = time.time()
+        for held in (one for group in self.limits(session, now).values() for one in group):
+            if await self.used_of(held, now) >= held.value:
+                name = budget.described(held, shown(held.scope, session.slug))
+                hint = f"Raise it: carboy budget raise {held.scope} {held.provider} AMOUNT"
+                raise CarboyError(f"{name[0].upper()}{name[1:]} is used up", hint, "budget_used_up")
 
     async def ended(self, session: Session) -> None:
         """A session is over and all that its sidecar wrote is in the store."""

@@ -32,6 +32,7 @@ class Desk(Protocol):
     def session(self, session_id: str) -> Session | None: ...
     def named(self, slug: str) -> Session: ...
     async def freeze(self, slug: str) -> BottleView: ...
+    async def put_by(self, slug: str, why: str) -> BottleView: ...
     async def kill(self, slug: str) -> BottleView: ...
 
 
@@ -49,6 +50,7 @@ class Crossings:
         self._audit = audit
         self._desk = desk
         self._told: dict[Key, set[int]] = {}
+        self._acting: set[str] = set()
         self.told: Callable[[list[StreamEvent]], None] = lambda _: None
         """Told of what was kept for the operator to hear."""
 
@@ -87,6 +89,8 @@ class Crossings:
         if known is None or known.policy != policy:
             known = Crossing(scope=spent.limit.scope, policy=policy, at=time.time())
             await self._cross(session, provider, known, spent)
+        elif known.policy in ("freeze", "kill") and not known.done:
+            self._fire(session, provider, spent)  # its controller ended meanwhile, or it was not possible then
         elif known.policy == "ask" and not known.answered and time.time() >= known.at + patience:
             await self._unanswered(session, provider, known)
         now = session.record.crossings.get(provider, known)
@@ -101,15 +105,30 @@ class Crossings:
         does = {
             "cutoff": "its requests to the model are refused",
             "ask": "its requests wait for you",
-            "freeze": "it is frozen",
+            "freeze": "it is saved and stopped",
             "kill": "it is killed",
         }[crossing.policy]
         await self._notice(
             session, f"{crossing.at}{provider}", "budget_exhausted", "error", f"{name} is used up: {does}"
         )
         if crossing.policy in ("freeze", "kill"):
-            act = self._desk.freeze if crossing.policy == "freeze" else self._desk.kill
-            self._act(session, act, crossing.policy)
+            self._fire(session, provider, spent)
+
+    def _fire(self, session: Session, provider: str, spent: Standing) -> None:
+        """Freeze or kill, as the crossing on record says."""
+        crossing = session.record.crossings[provider]
+        name = budget.described(spent.limit, shown(spent.limit.scope, session.slug))
+
+        async def act(slug: str) -> None:
+            if crossing.policy == "freeze":
+                await self._desk.put_by(slug, saved_for(name, slug))
+            else:
+                session.why = f"{name} is used up: killed"
+                await self._desk.kill(slug)
+            if session.record.crossings.get(provider) == crossing:
+                self._remember(session, provider, crossing.model_copy(update={"done": True}))
+
+        self._act(session, act, crossing.policy)
 
     async def _lift(self, session: Session, provider: str, known: Crossing) -> None:
         await self._record(session, "budget-lifted", provider=provider, scope=known.scope)
@@ -125,6 +144,11 @@ class Crossings:
         if then == "freeze":
             self._act(session, self._desk.freeze, then)
 
+    def save_and_stop(self, session: Session) -> None:
+        """The operator's answer to an ask. What it takes to save is not waited for."""
+        why = saved_for("a budget", session.slug)
+        self._act(session, lambda slug: self._desk.put_by(slug, why), "freeze")
+
     async def answer_no(self, session: Session, provider: str) -> None:
         """The operator said that an ask shall be a cutoff."""
         known = session.record.crossings.get(provider)
@@ -139,12 +163,18 @@ class Crossings:
             log.error("the record of %s cannot be saved: %s", session.slug, error)
             session.update(save=False, crossings=rest if crossing is None else {**rest, provider: crossing})
 
-    def _act(self, session: Session, act: Callable[[str], Awaitable[BottleView]], name: str) -> None:
+    def _act(self, session: Session, act: Callable[[str], Awaitable[object]], name: str) -> None:
+        if session.id in self._acting:
+            return
+        self._acting.add(session.id)
+
         async def work() -> None:
             try:
                 await act(session.slug)
             except (CarboyError, TimeoutError) as error:  # it may have ended or been frozen in this very moment
                 log.warning("%s could not be done to %s: %s", name, session.slug, error)
+            finally:
+                self._acting.discard(session.id)
 
         # not awaited: a bottle that takes its time to end must not hold up the others' budgets
         spawn(work(), name=f"budget {name} {session.slug}")
@@ -164,6 +194,10 @@ class Crossings:
         except (CarboyError, asyncio.CancelledError):
             log.warning("%s: %s", session.slug, text)
             raise
+
+
+def saved_for(budget_name: str, slug: str) -> str:
+    return f"{budget_name} is used up: saved and stopped; once there is more, carboy resume {slug}"
 
 
 def keys_of(limits: Iterable[Limit], at: float) -> list[Key]:

@@ -41,6 +41,8 @@ class Registry(Protocol):
     def put(self, session: Session) -> None: ...
     def drop(self, slug: str) -> None: ...
     async def stop(self, slug: str) -> BottleView: ...
+    async def freeze(self, slug: str) -> BottleView: ...
+    async def kill(self, slug: str) -> BottleView: ...
 
 
 class Keeping:
@@ -63,6 +65,22 @@ class Keeping:
                 taken = await self._take(session)
             session.show(saved_at=taken.at)
             return session.view
+
+    async def put_by(self, slug: str, why: str) -> BottleView:
+        """Halt a bottle, save it, and end it just there: a resume goes on. One that cannot be saved stays halted."""
+        session = self._registry.named(slug)
+        if session.view.state != "frozen":
+            await self._registry.freeze(slug)
+        if "commit" not in self._backends.named(session.view.backend).capabilities:
+            return session.view
+        try:
+            await self.commit(slug)
+        except (CarboyError, OSError) as error:
+            log.error("%s could not be saved, and stays frozen: %s", slug, error)
+            return session.view
+        session.why = why
+        # not stopped: what it would write in its last moments is in no snapshot
+        return await self._registry.kill(slug)
 
     async def _take(self, session: Session) -> Saved:
         state, backend = session.state_folder, self._backends.named(session.view.backend)

@@ -54,12 +54,14 @@ class Applied(Snapshot):
 
 
 class Crossing(Snapshot):
-    """A budget of this session that was used up, and what was done about it. `answered` once an `ask` was."""
+    """A budget of this session that was used up, and what was done about it. `answered` once an `ask` was; `done` once
+    a freeze or kill was: until then it is tried again."""
 
     scope: str
     policy: Literal["ask", "cutoff", "freeze", "kill"]
     at: float
     answered: bool = False
+    done: bool = False
 
 
 class OrderedCutoff(Snapshot):

@@ -55,6 +55,8 @@ class Session:
     lock: asyncio.Lock = field(default_factory=asyncio.Lock)
     policy_lock: asyncio.Lock = field(default_factory=asyncio.Lock)
     """Held while this session's routes are changed or one of its proposals is decided."""
+    why: str = ""
+    """Why it is ended, where carboy ends it by itself."""
     over: asyncio.Event = field(default_factory=asyncio.Event)
     """Set once it has ended and everything is released."""
 

@@ -170,6 +170,9 @@ class Sessions:
             session.happened(Happening.FREEZE)
         return session.view
 
+    async def put_by(self, slug: str, why: str) -> BottleView:
+        return await self.keeping.put_by(slug, why)
+
     async def thaw(self, slug: str) -> BottleView:
         session, box = self._running(slug)
         async with session.lock:
@@ -405,7 +408,7 @@ class Sessions:
         if code == 0:
             await asyncio.to_thread(leftovers.strip, session.state_folder)
         at = time.time() if ended is None else ended.at
-        error = reason or ("" if ended is not None else "its session holder was killed")
+        error = session.why or reason or ("" if ended is not None else "its session holder was killed")
         session.happened(happening, code, ended_at=at, error=error, kept="preserved" if badly else "")
         self._watching.pop(session.id, None)
         session.over.set()

@@ -13,6 +13,7 @@ from app.controller import budget_wiring
 from app.controller.api import Parts
 from app.controller.audit import Audit
 from app.controller.budget_orders import Orders
+from app.controller.budgets import Budgets
 from app.controller.doctor_api import diagnose
 from app.controller.events import Bus
 from app.controller.history import History
@@ -22,6 +23,7 @@ from app.controller.operator_wiring import OperatorDesk
 from app.controller.outbound import Outbound
 from app.controller.proposals import Proposals
 from app.controller.server import Activity, Server
+from app.controller.session import Session
 from app.controller.sessions import Sessions
 from app.controller.watcher import Watcher
 from app.core.model import LIVE, Catalogue, StreamEvent
@@ -87,7 +89,7 @@ async def wire(paths: Paths, stack: AsyncExitStack, stop: Callable[[], None]) ->
     budgets = await budget_wiring.connect(paths, store, bus, audit, sessions, ingest, history, stack)
     budgets.crossings.told = lambda events: desk.notices.events("", events)
     desk.listen_to_usage(ingest, budgets)
-    sessions.planned = desk.secrets_used
+    sessions.planned = lambda session: _planned(desk, budgets, session)
     await _find_again(sessions, audit)
     await proposals.start()
     budgets.start()
@@ -114,6 +116,11 @@ async def _settings(paths: Paths, warnings: list[str]) -> Settings:
     except CarboyError as error:
         warnings.append(error.render())
         return Settings()
+
+
+async def _planned(desk: OperatorDesk, budgets: Budgets, session: Session) -> None:
+    await budgets.planned(session)
+    await desk.secrets_used(session)
 
 
 async def _find_again(sessions: Sessions, audit: Audit) -> None:

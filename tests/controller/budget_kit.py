@@ -57,6 +57,8 @@ class Desk:
         self.all: dict[str, Session] = {}
         self.acts: list[tuple[str, str]] = []
         self.acted = asyncio.Event()
+        self.refuses = 0
+        """So many acts fail before one succeeds."""
 
     def add(self, slug: str, *, budget: dict[str, Amount] | None = None, **changes: Any) -> Session:
         bottle = Bottle.model_validate(changes.pop("bottle", {}))
@@ -82,11 +84,18 @@ class Desk:
         return self.all[slug]
 
     async def _act(self, what: str, slug: str) -> BottleView:
+        if self.refuses:
+            self.refuses -= 1
+            raise CarboyError("A bottle that is launching cannot be frozen", "", "wrong_state")
         self.acts.append((what, slug))
         self.acted.set()
         return self.all[slug].view
 
     async def freeze(self, slug: str) -> BottleView:
+        return await self._act("freeze", slug)
+
+    async def put_by(self, slug: str, why: str) -> BottleView:
+        assert f"carboy resume {slug}" in why
         return await self._act("freeze", slug)
 
     async def kill(self, slug: str) -> BottleView:

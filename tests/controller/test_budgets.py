@@ -102,6 +102,36 @@ async def test_a_crossing_fires_its_policy_once(paths: Paths, policy: str) -> No
         assert await actions(made) == [f"budget-{policy}"]
 
 
+async def test_what_could_not_be_done_is_tried_again(paths: Paths) -> None:
+    async with kit(paths, budget={"claude": 1000}) as made:
+        one = made.desk.add("one", bottle={"shutdown": "freeze"})
+        made.desk.refuses = 2
+        await made.up(one)
+        await made.spend(one, 1000)
+        await until(lambda: "claude" in one.record.crossings)
+        assert not one.record.crossings["claude"].done
+
+        async def done() -> bool:
+            await made.budgets.apply()
+            return one.record.crossings["claude"].done
+
+        await until(done)
+        assert made.desk.acts == [("freeze", "one")]
+        assert await actions(made) == ["budget-freeze"]
+
+
+async def test_a_launch_that_would_be_frozen_at_once_is_refused(paths: Paths) -> None:
+    async with kit(paths, budget={"claude": 1000}) as made:
+        one, two = made.desk.add("one"), made.desk.add("two", shutdown="freeze")
+        await made.up(one)
+        await made.budgets.planned(two)
+        await made.spend(one, 1000)
+        with pytest.raises(CarboyError, match="1,000 tokens a month is used up") as caught:
+            await made.budgets.planned(two)
+        assert caught.value.hint == "Raise it: carboy budget raise global claude AMOUNT"
+        await made.budgets.planned(one)
+
+
 async def test_an_ask_holds_until_the_operator_answers(paths: Paths) -> None:
     async with kit(paths, budget={"claude": 1000}) as made:
         one = made.desk.add("one", shutdown="ask")
