@@ -93,7 +93,7 @@ class CarboyApp(Working, App[None], inherit_bindings=False):
     def get_default_screen(self) -> Screen[Any]:
         from app.screens.main import MainScreen
 
-        return MainScreen()
+        return MainScreen(self.size)
 
     def on_mount(self) -> None:
         end_with_terminal(self)

@@ -49,14 +49,33 @@ SETTLE = 0.08
 """Seconds that the cursor rests on a bottle before its terminal is attached: running through the list attaches none."""
 
 
+ARRANGEMENTS = frozenset({"-small", "-tabs", "-wide", "-medium", "-tall", *(f"-tab-{panel}" for panel in PANELS)})
+
+
+def arrangement(width: int, height: int, tab: str, *, zoomed: bool = False) -> frozenset[str]:
+    """Classes of the screen: which of its panels there is room for, and which one has the window to itself."""
+    tabs = zoomed or width < MEDIUM or height < 24
+    wide = not tabs and width >= WIDE
+    on = {
+        "-small": width < SMALLEST[0] or height < SMALLEST[1],
+        "-tabs": tabs,
+        "-wide": wide,
+        "-medium": not tabs and not wide,
+        "-tall": height >= TALL,
+        f"-tab-{tab}": True,
+    }
+    return frozenset(name for name, is_on in on.items() if is_on)
+
+
 class MainScreen(BottleActions, ApprovalActions, Screen[None]):
     """`slug` is the selected bottle's, empty without one."""
 
     BINDINGS: ClassVar[list[BindingType]] = bindings(*scoped("main", "app"))
     AUTO_FOCUS = "BottleList"
 
-    def __init__(self) -> None:
-        super().__init__()
+    def __init__(self, size: tuple[int, int] = (0, 0)) -> None:
+        """`size` is the window's, where it is known before the first layout: nothing is drawn twice then."""
+        super().__init__(classes=" ".join(arrangement(*size, "terminal")))
         self.slug = ""
         self.tab = "terminal"
         self.zoomed = False
@@ -250,19 +269,8 @@ class MainScreen(BottleActions, ApprovalActions, Screen[None]):
 
     def _arrange(self) -> None:
         width, height = self.app.size
-        small = width < SMALLEST[0] or height < SMALLEST[1]
-        tabs = self.zoomed or width < MEDIUM or height < 24
-        wide = not tabs and width >= WIDE
-        for name, on in (
-            ("-small", small),
-            ("-tabs", tabs),
-            ("-wide", wide),
-            ("-medium", not tabs and not wide),
-            ("-tall", height >= TALL),
-        ):
-            self.set_class(on, name)
-        for panel in PANELS:
-            self.set_class(self.tab == panel, f"-tab-{panel}")
+        wanted = arrangement(width, height, self.tab, zoomed=self.zoomed)
+        self.update_classes({name: name in wanted for name in ARRANGEMENTS})
         text = f"{width}×{height} is too small: carboy needs {SMALLEST[0]}×{SMALLEST[1]}"
         self.query_one("#too-small", Static).update(ink((text, "asks")))
 

@@ -421,6 +421,21 @@ def test_placeholders_stay_while_another_session_needs_them(spec: BoxSpec, build
     assert list(spec.project.iterdir()) == []
 
 
+def test_an_empty_folder_of_the_operator_stays(spec: BoxSpec, build: Build) -> None:
+    from dataclasses import replace
+
+    assert spec.project is not None
+    (spec.project / ".vscode").mkdir()
+    first = build(spec)
+    other = spec.state.parent / "two"
+    other.mkdir(mode=0o700)
+    second = build(replace(spec, slug="two", state=other, session_id=spec.session_id + "b"))
+    for bottle in (first, second):
+        assert "Read-only" in bottle.run("touch .vscode/x").output
+        bottle.sandbox.close()
+    assert [path.name for path in spec.project.iterdir()] == [".vscode"]
+
+
 def repository(spec: BoxSpec) -> Path:
     assert spec.project is not None
     subprocess.run(["git", "init", "-q", str(spec.project)], check=True)

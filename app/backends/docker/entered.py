@@ -140,9 +140,8 @@ class Container:
             _, fd = inside.finish(None)
         else:
             shown = project if self._spec.project_copy is None else str(self._spec.project_copy.resolve())
-            with placeholders.alone(state, shown):
-                if self._spec.project_writable:
-                    placeholders.record(state, shown, placeholders.expected(shown, self._spec.masks))
+            writable = self._spec.project_writable
+            with placeholders.placing(state, shown, self._spec.masks, writable=writable) as stand:
                 standing, fd = inside.finish(project)
-                placeholders.record(state, shown, standing)
+                stand(standing)
         self._listener = socket.socket(fileno=fd)

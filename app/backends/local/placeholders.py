@@ -13,7 +13,7 @@ import logging
 import os
 import struct
 import time
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -57,8 +57,28 @@ def _lock(fd: int, byte: int, deadline: float) -> None:
             return
 
 
-def expected(project: str, masks: Iterable[Mask]) -> list[str]:
-    """Where something would have to stand for a mask: the first part of each path that is missing now."""
+@contextmanager
+def placing(
+    state: Path, project: str, masks: Iterable[Mask], *, writable: bool
+) -> Iterator[Callable[[Iterable[str]], None]]:
+    """Alone in the project while its masks are applied; call what it gives with all the placeholders that then stand.
+
+    What is about to be made is on record before it exists: whoever finds this process killed removes it. An empty
+    folder that stood there before, and is no other session's, is the operator's own, and stays at the end.
+    """
+    with alone(state, project):
+        made = _missing(project, masks) if writable else []
+        record(state, project, made)
+
+        def stand(paths: Iterable[str]) -> None:
+            ours = {*made, *_others(state, project)}
+            record(state, project, [path for path in paths if path in ours])
+
+        yield stand
+
+
+def _missing(project: str, masks: Iterable[Mask]) -> list[str]:
+    """Where something has to stand for a mask: the first part of each path that is missing now."""
     found: list[str] = []
     for mask in masks:
         parts = mask.path.split("/") if mask.mode != "allow" else []
@@ -91,13 +111,14 @@ def forget(state: Path) -> list[str]:
             # whoever is covering there now makes again what is missing, or fails: it never goes uncovered
             log.warning("the masks of %s are removed without their lock: %s", project, error)
         (state / _RECORD).unlink(missing_ok=True)
-        others = {path for other in _others(state) if other[0] == project for path in other[1]}
+        others = _others(state, project)
         return [path for path in paths if path not in others and _remove(project, path)]
 
 
-def _others(state: Path) -> list[tuple[str, list[str]]]:
-    found = [_read(file) for file in state.parent.glob(f"*/{_RECORD}")]
-    return [entry for entry in found if entry is not None]
+def _others(state: Path, project: str) -> frozenset[str]:
+    """What other sessions rely on in the project."""
+    found = [_read(file) for file in state.parent.glob(f"*/{_RECORD}") if file.parent != state]
+    return frozenset(path for entry in found if entry is not None and entry[0] == project for path in entry[1])
 
 
 def _read(file: Path) -> tuple[str, list[str]] | None:

@@ -176,12 +176,10 @@ class Sandbox:
         if project is None:
             _, fds = self._ask(self._last_touches, confined=False)
         else:
-            with placeholders.alone(state, project):
-                if self._layout.project_writable:
-                    # on record before they exist: whoever finds this process killed removes them
-                    placeholders.record(state, project, placeholders.expected(project, self._spec.masks))
+            writable = self._layout.project_writable
+            with placeholders.placing(state, project, self._spec.masks, writable=writable) as stand:
                 answer, fds = self._ask(self._last_touches, confined=False)
-                placeholders.record(state, project, answer["placeholders"])
+                stand(answer["placeholders"])
         self._listener = socket.socket(fileno=fds[0])
 
     def _last_touches(self) -> Told:
