@@ -140,6 +140,15 @@ class CarboyApp(Working, App[None], inherit_bindings=False):
         self._changed.add("proposals")
         self._schedule_changes()
 
+    @property
+    def waiting(self) -> tuple[ProposalView, ...]:
+        """All that waits for the operator: proposals, and budgets that ask, the oldest first."""
+        if not any(view.asks for view in self.board.views.values()):
+            return self.proposals
+        from app.core.asks import waiting
+
+        return waiting(self.proposals, self.board.views.values())
+
     def _ring(self, proposals: tuple[ProposalView, ...]) -> None:
         """A bell, and a word, for what is new; not for what waited already when this window opened."""
         ids = frozenset(view.id for view in proposals)

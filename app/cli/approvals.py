@@ -34,10 +34,10 @@ def who() -> str:
 def proposals(identity: str | None, every: bool, slug: str | None, as_json: bool) -> None:
     """Show what waits for your decision; with an ID, one proposal in full."""
     if identity:
-        view = with_client(lambda client: client.proposal(identity))
+        view = with_client(lambda client: _one(client, identity))
         print_json(view) if as_json else show(view)
         return
-    found = with_client(lambda client: client.proposals(slug=slug, state=None if every else "pending"))
+    found = with_client(lambda client: _waiting(client, slug, every))
     if as_json:
         print_json(found)
         return
@@ -46,6 +46,26 @@ def proposals(identity: str | None, every: bool, slug: str | None, as_json: bool
     ]
     header = ("ID", "SLUG", "KIND", "WHAT", "STATE", "AGE", "NOTES")
     print(table(rows, header) if rows else "nothing is waiting")
+
+
+async def _waiting(client: "Client", slug: str | None, every: bool) -> "list[ProposalView]":
+    """Proposals, and the budgets that ask."""
+    from app.core.asks import waiting
+
+    found = await client.proposals(slug=slug, state=None if every else "pending")
+    views = [view for view in await client.bottles() if slug in (None, view.slug)]
+    return list(waiting(found, views))
+
+
+async def _one(client: "Client", identity: str) -> "ProposalView":
+    from app.core.asks import cards, named
+
+    if (asked := named(identity)) is None:
+        return await client.proposal(identity)
+    found = [card for card in cards([await client.bottle(asked[0])]) if card.id == identity]
+    if not found:
+        raise CarboyError(f"{asked[0]} does not wait for an answer about its budget", "", "wrong_state")
+    return found[0]
 
 
 def _risks(view: "ProposalView") -> str:
@@ -90,15 +110,25 @@ def _changes(view: "ProposalView | RoutesView") -> None:
 @click.option("--file", "file", type=click.Path(path_type=Path), help="Apply this edited routes file instead.")
 @click.option("--scope", type=click.Choice(SCOPES), default="session", show_default=True, help="For how long.")
 @click.option("--preview", is_flag=True, help="Only show what would change.")
+@click.option("--amount", default="", help="By how much to raise a budget that asks: 500k, 5M or $5.")
 @json_option
-def approve(identity: str, reason: str, file: Path | None, scope: Any, preview: bool, as_json: bool) -> None:
-    """Approve a proposal.
+def approve(
+    identity: str, reason: str, file: Path | None, scope: Any, preview: bool, amount: str, as_json: bool
+) -> None:
+    """Approve a proposal, or raise a budget that asks (by --amount).
 
     once: until its first use, five minutes at most. 15m: for fifteen minutes. session: until the bottle ends.
     save: also in the bottle file, so that later bottles have it.
     """
     from app.core.approvals import ApproveBody
+    from app.core.asks import named
 
+    if (asked := named(identity)) is not None:
+        if not amount:
+            hint = f"carboy approve {identity} --amount 500k"
+            raise CarboyError("How much more may it use?", hint, "bad_budget")
+        _answer_budget(*asked, "raise", amount, reason, as_json)
+        return
     text = _read(file) if file is not None else None
     body = ApproveBody(reason=reason, scope=scope, routes=text, by=who(), preview=preview)
     view = with_client(lambda client: client.approve(identity, body))
@@ -126,9 +156,21 @@ def _read(file: Path) -> str:
 def reject(identity: str, reason: str, as_json: bool) -> None:
     """Reject a proposal."""
     from app.core.approvals import RejectBody
+    from app.core.asks import named
 
+    if (asked := named(identity)) is not None:
+        _answer_budget(*asked, "cutoff", "", reason, as_json)
+        return
     view = with_client(lambda client: client.reject(identity, RejectBody(reason=reason, by=who())))
     print_json(view) if as_json else line(f"{view.id}: {view.state}")
+
+
+def _answer_budget(slug: str, provider: str, action: str, amount: str, reason: str, as_json: bool) -> None:
+    from app.core.spending import AnswerOrder
+
+    body = {"action": action, "provider": provider, "amount": amount, "reason": reason, "by": who()}
+    view = with_client(lambda client: client.answer_budget(slug, AnswerOrder.model_validate(body)))
+    print_json(view) if as_json else line(f"{slug}: {'raised' if action == 'raise' else 'cut off'}")
 
 
 @click.command()

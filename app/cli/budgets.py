@@ -149,6 +149,23 @@ def budget_policy(slug: str, policy: str, reason: str, as_json: bool) -> None:
     print_json(view) if as_json else line(f"{slug}: a used up budget means {view.shutdown}")
 
 
+@budget.command("answer")
+@click.argument("slug")
+@click.argument("action", type=click.Choice(("raise", "cutoff", "freeze", "kill")))
+@click.option("--amount", default="", help="By how much to raise it: 500k, 5M or $5.")
+@click.option("--provider", default="", help="Which budget, where more than one is used up.")
+@REASON
+@json_option
+def budget_answer(slug: str, action: str, amount: str, provider: str, reason: str, as_json: bool) -> None:
+    """Answer a bottle that waits with a used up budget."""
+    if (action == "raise") != bool(amount):
+        raise CarboyError("--amount goes with raise, and with nothing else", f"carboy budget answer {slug} raise "
+                          "--amount 500k", "usage")  # fmt: skip
+    body = {"action": action, "provider": provider, "amount": amount, "reason": reason}
+    view = with_client(lambda client: client.answer_budget(slug, AnswerOrder.model_validate(body)))
+    print_json(view) if as_json else line(f"{slug}: {action}")
+
+
 @click.command()
 @click.argument("slug")
 @click.option("--all", "everything", is_flag=True, help="Close every host, not only the model's.")

@@ -3,6 +3,7 @@ terminal, which has the keyboard back once the answer is given."""
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from time import monotonic
 from typing import TYPE_CHECKING, Any, cast
 
@@ -45,7 +46,9 @@ class ApprovalActions(Working):
     def on_approvals_panel_asked(self, event: ApprovalsPanel.Asked) -> None:
         event.stop()
         view = event.view
-        if event.verb in ("open", "edit"):
+        if view.kind == "budget-ask":
+            self.answer_budget(view, event.verb)
+        elif event.verb in ("open", "edit"):
             from app.screens.proposal import ProposalScreen
 
             self.carboy.push_screen(ProposalScreen(view))
@@ -59,13 +62,34 @@ class ApprovalActions(Working):
     def answer(self, views: tuple[ProposalView, ...], verb: str) -> None:
         from app.screens.answer import Answer
 
+        if views[0].kind == "budget-ask":
+            self.answer_budget(views[0], verb)
+        else:
+            self.carboy.push_screen(Answer(views, verb), self._back())
+
+    def answer_budget(self, card: ProposalView, verb: str) -> None:
+        """Yes raises it by what is suggested, or typed; no is a cutoff; both after one more key."""
+        from app.core import asks
+        from app.screens.budget import BudgetBox
+
+        bottle, ask = self.carboy.board.views.get(card.slug), asks.named(card.id)
+        held = asks.used_up(bottle, ask[1]) if bottle is not None and ask is not None else None
+        if bottle is None or held is None or verb == "log":
+            self.carboy.notify("No one request has used it up" if verb == "log" else "It waits no more")
+            return
+        action = "cutoff" if verb == "reject" else "raise"
+        amount = "" if verb == "reject" else asks.suggested(held)
+        self.carboy.push_screen(BudgetBox(bottle, action=action, provider=held.provider, amount=amount), self._back())
+
+    def _back(self) -> Callable[[bool | None], None]:
+        """What follows an answer: the keyboard is the agent's again, where it was before."""
         back = monotonic() - self.left_terminal_at < BACK_SECONDS
 
         def done(_: bool | None) -> None:
             if back:
                 self.return_to_terminal()
 
-        self.carboy.push_screen(Answer(views, verb), done)
+        return done
 
     def alike(self, view: ProposalView) -> tuple[ProposalView, ...]:
         """Cards that ask for access to the same host in the same bottle. Findings are answered one by one: each is

@@ -46,10 +46,13 @@ class BudgetBox(Box[bool]):
     BudgetBox Input:focus { border: none; background: $cursor; background-tint: $background 0%; }
     """
 
-    def __init__(self, view: BottleView) -> None:
+    def __init__(self, view: BottleView, *, action: str = "raise", provider: str = "", amount: str = "") -> None:
+        """What is chosen and typed already when it opens, and the provider that it is about."""
         super().__init__()
         self.view = view
-        self.spent = next((item for item in view.budgets if item.percent >= 100), None)
+        self._action, self._amount = action, amount
+        used_up = [item for item in view.budgets if item.percent >= 100 and provider in ("", item.provider)]
+        self.spent = used_up[0] if used_up else None
 
     def compose(self) -> ComposeResult:
         view = self.view
@@ -59,10 +62,12 @@ class BudgetBox(Box[bool]):
             yield Static(lines(_rows(view)))
             if self.spent is not None:
                 yield Static("It is used up", classes="field")
-                yield OptionStrip(SPENT, id="action")
+                answer = OptionStrip(SPENT, id="action")
+                answer.choose(self._action)
+                yield answer
             amount = "Raise by" if view.budgets else f"Budget for {self._provider}"
             yield Static(amount, classes="field")
-            yield Input(placeholder="500k, 5M, or $5", id="amount", compact=True)
+            yield Input(self._amount, placeholder="500k, 5M, or $5", id="amount", compact=True)
             yield Static("A used up budget means", classes="field")
             strip = OptionStrip(POLICIES, id="policy")
             strip.choose(view.shutdown)

@@ -213,7 +213,7 @@ class MainScreen(BottleActions, ApprovalActions, Screen[None]):
         self.query_one(TotalsPanel).show(view, tally, now)
         self.query_one(BudgetPanel).show(view, board.minutes(self.slug, now))
         self.query_one(RefusalsPanel).show(tuple(reversed(tally.refusals.values())))
-        self.query_one(ApprovalsPanel).show(self.carboy.proposals, now)
+        self.query_one(ApprovalsPanel).show(self.carboy.waiting, now)
         frame = self.query_one("#terminal")
         frame.border_title = ink(("Terminal", "bold")) if view is None else _frame_title(view, now, frame.size.width)
         if view is not None and self._session is not None and self._session.view.session_id == view.session_id:
@@ -224,12 +224,12 @@ class MainScreen(BottleActions, ApprovalActions, Screen[None]):
 
     def _draw_status(self) -> None:
         app = self.carboy
-        views = list(app.board.views.values())
+        views, waiting = list(app.board.views.values()), app.waiting
         allowed, refused = sum(view.allowed for view in views), sum(view.refused for view in views)
         overview = Overview(
             bottles=sum(map(bottles.live, views)),
             working=sum(view.state == "running" for view in views),
-            approvals=len(app.proposals) + sum(len(view.asks) for view in views),
+            approvals=len(waiting),
             requests=f"{count(allowed + refused)} requests" if allowed or refused else "",
             refused=refused,
             unread=app.unread,
@@ -240,7 +240,7 @@ class MainScreen(BottleActions, ApprovalActions, Screen[None]):
             link={"connected": "", "connecting": "connecting", "lost": "reconnecting"}[app.link],
         )
         self.query_one(StatusBar).show(overview)
-        marks = {"side": f"⚑{len(app.proposals)}" if app.proposals else "", "bottles": str(len(views)) if views else ""}
+        marks = {"side": f"⚑{len(waiting)}" if waiting else "", "bottles": str(len(views)) if views else ""}
         self.query_one(TabStrip).show(self.tab, marks)
 
     def _draw_welcome(self) -> None:
@@ -250,7 +250,7 @@ class MainScreen(BottleActions, ApprovalActions, Screen[None]):
         leader = key_label(self.carboy.leader)
         if self._in_terminal():
             keys = [Key(leader, "leaves the terminal"), Key("", "every other key is the agent's")]
-            asks = [Key(f"{leader} y", "answers what waits")] if self.carboy.proposals else []
+            asks = [Key(f"{leader} y", "answers what waits")] if self.carboy.waiting else []
             self.query_one(KeyBar).show([*asks, *keys])
             return
         view = self.view

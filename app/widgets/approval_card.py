@@ -20,6 +20,7 @@ WORDS = {
     "egress-token-allow": "finding",
     "gitleaks-allow": "push",
     "git-push": "push",
+    "budget-ask": "budget",
 }
 
 

@@ -2,6 +2,9 @@
 
 import asyncio
 import json
+import os
+import sys
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -14,6 +17,7 @@ from tests.conftest import until
 from tests.integration.spending import EACH, PROVIDER, Spenders, spenders
 
 pytestmark = [pytest.mark.e2e, pytest.mark.sandbox, pytest.mark.timeout(180)]
+ROOT = Path(__file__).parents[2]
 BUDGET = f"budget: {{{PROVIDER}: {4 * EACH}}}\n"
 
 
@@ -29,6 +33,16 @@ async def actions(rig: Spenders) -> list[str]:
 async def refused_after(rig: Spenders, name: str, answers: int) -> None:
     await until(lambda: "400" in rig.answers(name))
     assert rig.answers(name).count("200") == rig.asked == answers
+
+
+async def carboy(*words: str) -> str:
+    child = await asyncio.create_subprocess_exec(
+        sys.executable, "-P", "-m", "app", *words, stdout=asyncio.subprocess.PIPE,
+        env={**os.environ, "PYTHONPATH": str(ROOT)},
+    )  # fmt: skip
+    out, _ = await child.communicate()
+    assert child.returncode == 0
+    return out.decode()
 
 
 async def resume(rig: Spenders, name: str) -> BottleView:
@@ -80,7 +94,9 @@ async def test_ask_holds_until_the_answer(paths: Paths) -> None:
         await until(asks)
         await until(waits)
         assert set(rig.answers("one")) == {"200"}, "what is held is not refused"
-        await rig.client.answer_budget("one", AnswerOrder(action="raise", amount=str(2 * EACH), by="me"))
+        (card,) = json.loads(await carboy("proposals", "--json"))
+        assert (card["id"], card["kind"]) == (f"budget:one:{PROVIDER}", "budget-ask")
+        assert "raised" in await carboy("approve", card["id"], "--amount", str(2 * EACH))
         await until(lambda: rig.asked == 6)
         await until(asks)
         await rig.client.answer_budget("one", AnswerOrder(action="cutoff", by="me"))

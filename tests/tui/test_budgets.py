@@ -8,7 +8,8 @@ from app.core.model import BudgetAsk, BudgetView, Sum
 from app.core.spending import AnswerOrder, BottleBudget, BudgetOrder, BudgetsReport, Line, UsageReport
 from app.core.usage import Metrics, Slice
 from app.core.windows import Gauge
-from tests.tui.scripted import NOW, ScriptedClient, app, view
+from app.widgets.approvals_panel import ApprovalsPanel
+from tests.tui.scripted import NOW, ScriptedClient, app, asked, view
 from tests.tui.test_snapshots import LARGE, SMALL, keys
 from tests.tui.waiting import ready, text_of, until
 
@@ -95,6 +96,42 @@ async def test_an_ask_is_answered_with_a_raise() -> None:
         assert isinstance(order, AnswerOrder)
         assert (order.action, order.provider, order.amount) == ("raise", "claude", "50k")
         await until(pilot, lambda: "Raise by" not in text_of(pilot), "the box to close")
+
+
+@pytest.mark.parametrize("size", [SMALL, LARGE], ids=lambda size: f"{size[0]}x{size[1]}")
+@pytest.mark.parametrize(("key", "action", "amount"), [("y", "raise", "125k"), ("r", "cutoff", "")])
+async def test_an_ask_is_a_card_that_two_keys_answer(size: tuple[int, int], key: str, action: str, amount: str) -> None:
+    made = client(spent=True)
+    made.proposals_now = [asked()]
+    async with app(made).run_test(size=size) as pilot:
+        await ready(pilot)
+        panel = pilot.app.screen.query_one(ApprovalsPanel)
+        await pilot.press("a", "down")
+        await until(pilot, lambda: panel.chosen is not None and panel.chosen.kind == "budget-ask", "the card")
+        assert "claude is used up" in text_of(pilot)
+        await until(pilot, lambda: panel.armed(panel.chosen), "it takes keys")  # type: ignore[arg-type]
+        await pilot.press(key)
+        await until(pilot, lambda: "It is used up" in text_of(pilot), "the box")
+        await pilot.press("enter")
+        await until(pilot, lambda: bool(made.orders), "the answer")
+        (order,) = made.orders
+        assert isinstance(order, AnswerOrder)
+        assert (order.action, order.provider, order.amount) == (action, "claude", amount)
+
+
+async def test_an_ask_is_answered_from_the_terminal_and_gives_it_back() -> None:
+    made = client(spent=True)
+    async with app(made).run_test(size=(160, 48)) as pilot:
+        await ready(pilot)
+        panel = pilot.app.screen.query_one(ApprovalsPanel)
+        await pilot.press("enter")
+        await until(pilot, pilot.app.screen._in_terminal, "the terminal")  # type: ignore[attr-defined]
+        await until(pilot, lambda: panel.first is not None and panel.armed(panel.first), "the card")
+        await pilot.press("ctrl+right_square_bracket", "y")
+        await until(pilot, lambda: "It is used up" in text_of(pilot), "the box")
+        await pilot.press("enter")
+        await until(pilot, lambda: bool(made.orders), "the answer")
+        await until(pilot, pilot.app.screen_stack[0]._in_terminal, "the terminal again")  # type: ignore[attr-defined]
 
 
 async def test_a_budget_that_is_not_used_up_is_raised_in_its_own_scope_and_the_policy_changes() -> None:
