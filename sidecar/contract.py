@@ -419,6 +419,14 @@ class DecisionBody(Wire):
     state: Literal["approved", "modified", "rejected", "expired", "withdrawn"]
     reason: str = ""
     scope: str = ""
+    """For how long a yes holds: SCOPE_SECONDS, or until the bottle ends."""
+    decided_at: float = 0.0
+    """Unix time; 0 where it is not known: now."""
+
+
+SCOPE_SECONDS: dict[str, float] = {"once": 300.0, "15m": 900.0}
+"""Scopes of an approval that end by themselves, and after how many seconds at the latest. `once` ends with the first
+request that uses it, if that comes sooner."""
 
 
 def routes_hash(routes: tuple[Route, ...]) -> str:

@@ -87,6 +87,9 @@ class Proposals:
             await self._add(session, event)
 
     async def _add(self, session: Session, event: ProposalEvent) -> None:
+        telling = self._telling.get(session.id)
+        if telling is not None:  # so that it is known whether an answer to the same question has reached anybody
+            await asyncio.wait([telling])
         async with session.policy_lock:
             try:
                 row = await self._store.add_proposal(_new_row(session, event))
@@ -293,20 +296,23 @@ class Proposals:
                 state=asker.state,  # type: ignore[arg-type]
                 reason=asker.reason,
                 scope=asker.scope,
+                decided_at=asker.decided_at,
             )
-            if not await self._tell_one(session, body):
+            known = await self._tell_one(session, body)
+            if known is None:
                 return
-            await self._store.told(asker.id)
+            await self._store.told(asker.id, known=known)
 
-    async def _tell_one(self, session: Session, body: DecisionBody) -> bool:
+    async def _tell_one(self, session: Session, body: DecisionBody) -> bool | None:
+        """Whether its sidecar knew of the question; None where it is down."""
         if session.supervisor is None:
-            return False
+            return None
         try:
-            await session.supervisor.call("decision", body.model_dump(mode="json"))
+            answer = await session.supervisor.call("decision", body.model_dump(mode="json"))
         except CarboyError as error:
             log.info("%s could not be told of a decision yet: %s", session.slug, error)
-            return False
-        return True
+            return None
+        return answer.get("known") is not False
 
     def _publish(self, row: ProposalRow) -> dict[str, Any]:
         data = proposal_views.shown(row, self._present(row)).model_dump(mode="json")

@@ -6,7 +6,7 @@ A proposal is decided once. The only way out of `pending` is `after`, and nothin
 from typing import Literal
 
 from app.errors import CarboyError
-from sidecar.contract import Route
+from sidecar.contract import SCOPE_SECONDS, Route
 
 Kind = Literal["egress-allow", "egress-block", "egress-token-allow", "gitleaks-allow", "git-push"]
 State = Literal["pending", "approved", "modified", "rejected", "expired", "withdrawn"]
@@ -20,9 +20,8 @@ with a reason, and never saved to a manifest."""
 REVIEWS: frozenset[str] = frozenset({"git-push"})
 """Reports that hold no finding: something that the operator asked to see first. No reason is needed."""
 
-TEMPORARY: dict[str, float] = {"once": 300.0, "15m": 900.0}
-"""Scopes that end by themselves, and after how many seconds at the latest. `once` ends with the first request that
-uses it, if that comes sooner."""
+TEMPORARY = SCOPE_SECONDS
+"""Scopes that end by themselves."""
 
 _AFTER: dict[Act, State] = {
     "approve": "approved",

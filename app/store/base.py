@@ -97,6 +97,7 @@ class Asker:
     state: str
     reason: str
     scope: str
+    decided_at: float
 
 
 @dataclass(frozen=True)
@@ -181,8 +182,8 @@ class Store(MeterStore, ABC):
 
     @abstractmethod
     async def add_proposal(self, row: ProposalRow) -> ProposalRow:
-        """Keep a new proposal, or join it to a pending one with the same question; idempotent by id. Returns the one
-        that stands now. Raises CarboyError where another session has that id."""
+        """Keep a new proposal, or join it to one with the same question: that is pending, or whose answer holds for this
+        repeat. Idempotent by id. Returns the one that stands now. Raises CarboyError where another session has that id."""
 
     @abstractmethod
     async def decide_proposal(self, identity: str, decided: Decided) -> ProposalRow:
@@ -201,8 +202,8 @@ class Store(MeterStore, ABC):
         """Decided questions of a session of which its sidecar has not been told."""
 
     @abstractmethod
-    async def told(self, asker: str) -> None:
-        """The sidecar has been told."""
+    async def told(self, asker: str, *, known: bool = True) -> None:
+        """The sidecar has been told; not `known`: it is another one by now, and nobody in it had asked."""
 
     @abstractmethod
     async def secret_names(self) -> list[SecretName]:

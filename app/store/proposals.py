@@ -2,13 +2,17 @@
 connection (or a read); values from outside are parameters."""
 
 import sqlite3
+import time
 from typing import Any
 
 import orjson
 
+from app.core.proposal import TEMPORARY
 from app.errors import CarboyError, NotFound
 from app.store.base import Asker, Decided, ProposalRow
 
+UNKNOWN = 2
+"""`told` of an asker whose sidecar was another one by then: 0 is not yet told, 1 is told."""
 _COLUMNS = (
     "id, slug, session_id, kind, state, created_at, payload, justification, content_key, base_hash, expires_at,"
     " decided_at, decided_by, reason, scope, outcome, applied_at, error"
@@ -39,7 +43,7 @@ def add(db: sqlite3.Connection, row: ProposalRow) -> ProposalRow:
         if known is not None and known[0] != row.session_id:
             raise CarboyError("Another bottle has a proposal of this id", "", "proposal_id")
         if known is None:
-            joined = _same(db, row) if row.content_key else None
+            joined = _waiting(db, row) or _answered(db, row) if row.content_key else None
             if joined is None:
                 _insert(db, row)
             else:
@@ -49,12 +53,28 @@ def add(db: sqlite3.Connection, row: ProposalRow) -> ProposalRow:
         return _known(db, row.id)
 
 
-def _same(db: sqlite3.Connection, row: ProposalRow) -> str | None:
+def _waiting(db: sqlite3.Connection, row: ProposalRow) -> str | None:
     sql = (
         "SELECT id FROM proposals WHERE session_id = ? AND content_key = ? AND kind = ? AND state = 'pending'"
         " ORDER BY created_at LIMIT 1"
     )
     found = db.execute(sql, (row.session_id, row.content_key, row.kind)).fetchone()
+    return None if found is None else found[0]
+
+
+def _answered(db: sqlite3.Connection, row: ProposalRow) -> str | None:
+    """The operator's answer to the same question, where it holds for this repeat: it has reached nobody yet (the sidecar
+    that asked was gone by then), or it was a yes for a time that is not over, which a new sidecar does not know of.
+    Approved access is in the routes, and asked for anew where it was taken out of them."""
+    sql = (
+        "SELECT id FROM proposals WHERE session_id = ?1 AND content_key = ?2 AND kind = ?3"
+        " AND (state = 'rejected' OR (state = 'approved' AND kind NOT IN ('egress-allow', 'egress-block')))"
+        " AND (NOT EXISTS (SELECT 1 FROM proposal_askers a WHERE a.proposal_id = proposals.id AND a.told = 1)"
+        "  OR (state = 'approved' AND (scope = 'session' OR (scope = '15m' AND decided_at > ?4))))"
+        " ORDER BY decided_at DESC LIMIT 1"
+    )
+    since = time.time() - TEMPORARY["15m"]
+    found = db.execute(sql, (row.session_id, row.content_key, row.kind, since)).fetchone()
     return None if found is None else found[0]
 
 
@@ -68,10 +88,11 @@ def _insert(db: sqlite3.Connection, row: ProposalRow) -> None:
 
 def _longer(db: sqlite3.Connection, identity: str, until: float | None) -> None:
     """Whoever joins later may wait longer."""
+    pending = "WHERE id = ? AND state = 'pending'"
     if until is None:
-        db.execute("UPDATE proposals SET expires_at = NULL WHERE id = ?", (identity,))
+        db.execute(f"UPDATE proposals SET expires_at = NULL {pending}", (identity,))  # noqa: S608
     else:
-        db.execute("UPDATE proposals SET expires_at = max(expires_at, ?) WHERE id = ?", (until, identity))
+        db.execute(f"UPDATE proposals SET expires_at = max(expires_at, ?) {pending}", (until, identity))  # noqa: S608
 
 
 def decide(db: sqlite3.Connection, identity: str, decided: Decided) -> ProposalRow:
@@ -105,14 +126,14 @@ def leave(db: sqlite3.Connection, asker: str) -> bool:
 
 def untold(db: sqlite3.Connection, session_id: str) -> list[Asker]:
     sql = (
-        "SELECT a.id, p.id, p.state, p.reason, p.scope FROM proposal_askers a JOIN proposals p ON p.id = a.proposal_id"
+        "SELECT a.id, p.id, p.state, p.reason, p.scope, coalesce(p.decided_at, 0) FROM proposal_askers a JOIN proposals p ON p.id = a.proposal_id"
         " WHERE a.session_id = ? AND a.told = 0 AND p.state != 'pending' ORDER BY a.at, a.id"
     )
     return [Asker(*found) for found in db.execute(sql, (session_id,)).fetchall()]
 
 
-def told(db: sqlite3.Connection, asker: str) -> None:
-    db.execute("UPDATE proposal_askers SET told = 1 WHERE id = ?", (asker,))
+def told(db: sqlite3.Connection, asker: str, known: bool) -> None:
+    db.execute("UPDATE proposal_askers SET told = ? WHERE id = ?", (1 if known else UNKNOWN, asker))
 
 
 def _known(db: sqlite3.Connection, identity: str) -> ProposalRow:

@@ -190,8 +190,8 @@ class SqliteStore(SqliteUsage, Store):
     async def untold(self, session_id: str) -> list[Asker]:
         return await self._reading(lambda db: proposals.untold(db, session_id))
 
-    async def told(self, asker: str) -> None:
-        await self._writing(lambda db: proposals.told(db, asker))
+    async def told(self, asker: str, *, known: bool = True) -> None:
+        await self._writing(lambda db: proposals.told(db, asker, known))
 
     async def secret_names(self) -> list[SecretName]:
         return await self._reading(desk.secret_names)

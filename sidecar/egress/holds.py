@@ -1,7 +1,8 @@
 """Requests held until the operator has decided, and what was approved. In memory only, for this process's life.
 
 A value is approved for one host, method, path and detector; it is known by its HMAC, and kept to be left out of later
-scans there. Whoever waits may go away: the question stays a moment, since clients that gave up ask again.
+scans there for as long as the operator said. `once` is for the requests that wait for this answer, or for the next one
+where none does any more. Whoever waits may go away: the question stays a moment, since clients that gave up ask again.
 """
 
 import asyncio
@@ -11,7 +12,7 @@ import time
 from collections import OrderedDict
 from dataclasses import dataclass, field
 
-from sidecar.contract import Report
+from sidecar.contract import SCOPE_SECONDS, Report
 from sidecar.dlp.finding import Finding, Match
 from sidecar.secret import Secret
 from sidecar.supervise.desk import Desk, NotRecorded, Outcome, Question, Settled, Ticket, TooLarge, TooMany
@@ -23,6 +24,8 @@ MAX_APPROVED = 512
 
 type Where = tuple[str, str, str]
 """Host, method and path."""
+type _Key = tuple[Where, str, bytes]
+"""Where, which detector, and the HMAC of the value."""
 
 
 class Unasked(Exception):
@@ -37,7 +40,17 @@ class _Waiting:
     finding: Finding
     where: Where
     clients: int = 0
+    served: bool = False
     timer: asyncio.TimerHandle | None = None
+
+
+@dataclass(frozen=True)
+class _Approved:
+    """A value that may go somewhere, until when (Unix time), and what the operator said."""
+
+    value: Match
+    until: float
+    outcome: Outcome
 
 
 @dataclass
@@ -46,17 +59,20 @@ class Holds:
 
     desk: Desk
     key: Secret
-    _approved: OrderedDict[tuple[Where, str, bytes], Match] = field(
-        default_factory=OrderedDict[tuple[Where, str, bytes], Match]
-    )
+    _approved: OrderedDict[_Key, _Approved] = field(default_factory=OrderedDict[_Key, _Approved])
+    _single: OrderedDict[_Key, _Approved] = field(default_factory=OrderedDict[_Key, _Approved])
     _waiting: dict[str, _Waiting] = field(default_factory=dict[str, _Waiting])
 
     def allowed(self, where: Where) -> tuple[Match, ...]:
         """The values that an operator approved there."""
-        return tuple(match for (place, _, _), match in self._approved.items() if place == where)
+        now = time.time()
+        return tuple(each.value for (place, _, _), each in self._approved.items() if place == where and each.until > now)
 
     async def ask(self, finding: Finding, where: Where, report: Report, seconds: float) -> Outcome:
         """Hold until it is decided. Raises Unasked; a request that is cancelled meanwhile has left."""
+        single = self._single.pop(self._key(finding, where), None)
+        if single is not None and single.until > time.time():
+            return single.outcome
         question = Question(
             "egress-token-allow", self._content_key(finding, where), time.time() + seconds, report=report
         )
@@ -71,7 +87,8 @@ class Holds:
             raise Unasked(str(error)) from None
         outcome = outcome or Outcome("expired")
         if outcome.state in APPROVED:
-            self._keep(finding, where)
+            waiting.served = True
+            self._keep(finding, where, outcome)
         return outcome
 
     def _join(self, ticket: Ticket, finding: Finding, where: Where) -> _Waiting:
@@ -104,13 +121,21 @@ class Holds:
             if waiting.timer is not None:
                 waiting.timer.cancel()
         if ticket.outcome is not None and ticket.outcome.state in APPROVED:
-            self._keep(waiting.finding, waiting.where)
+            self._keep(waiting.finding, waiting.where, ticket.outcome, waited=waiting.served or waiting.clients > 0)
 
-    def _keep(self, finding: Finding, where: Where) -> None:
+    def _keep(self, finding: Finding, where: Where, outcome: Outcome, *, waited: bool = True) -> None:
         assert finding.value is not None
-        self._approved[(where, finding.detector, self._mac(finding.value.reveal()))] = finding.value
-        while len(self._approved) > MAX_APPROVED:
-            self._approved.popitem(last=False)
+        if outcome.scope == "once" and waited:
+            return
+        until = outcome.at + SCOPE_SECONDS.get(outcome.scope, float("inf"))
+        kept = self._single if outcome.scope == "once" else self._approved
+        kept[self._key(finding, where)] = _Approved(finding.value, until, outcome)
+        while len(kept) > MAX_APPROVED:
+            kept.popitem(last=False)
+
+    def _key(self, finding: Finding, where: Where) -> _Key:
+        assert finding.value is not None
+        return where, finding.detector, self._mac(finding.value.reveal())
 
     def _content_key(self, finding: Finding, where: Where) -> str:
         assert finding.value is not None

@@ -10,7 +10,7 @@ from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
-from sidecar.contract import GitRepo, Report
+from sidecar.contract import SCOPE_SECONDS, GitRepo, Report
 from sidecar.dlp.engine import Engine
 from sidecar.gitgate import backups, decide, limits, scan
 from sidecar.gitgate.git import GitFailed
@@ -20,7 +20,7 @@ from sidecar.gitgate.pktline import FLUSH, Command, Push, band, packet
 from sidecar.gitgate.quarantine import Quarantine
 from sidecar.gitgate.review import diff_text
 from sidecar.gitgate.stream import Stream
-from sidecar.supervise.desk import Desk, NotRecorded, Question, Ticket, TooLarge, TooMany
+from sidecar.supervise.desk import Desk, NotRecorded, Outcome, Question, Ticket, TooLarge, TooMany
 
 UPSTREAM_SECONDS = 120.0
 """How long an upstream may say nothing to a push: its hooks run meanwhile."""
@@ -253,7 +253,7 @@ async def _hold(session: Session, kind: Literal["gitleaks-allow", "git-push"], r
         )
     key = _key(session, kind, report)
     before = session.desk.last_of(key)
-    if before is not None and before.outcome is not None and before.outcome.state == "approved":
+    if before is not None and before.outcome is not None and _still_holds(before.outcome):
         return
     ticket = _ask(session, kind, key, report)
     await session.tell(f"carboy: {what}: waiting for the operator to decide ({ticket.id})")
@@ -277,6 +277,12 @@ async def _hold(session: Session, kind: Literal["gitleaks-allow", "git-push"], r
     )
     why = f": {outcome.reason}" if outcome is not None and outcome.reason else ""
     raise PushRefused("git_not_approved", "not approved", f"{what}: {said}{why}")
+
+
+def _still_holds(outcome: Outcome) -> bool:
+    """Whether a yes is one for the same push again: its upstream may have refused it meanwhile."""
+    until = outcome.at + {**SCOPE_SECONDS, "once": 0.0}.get(outcome.scope, float("inf"))
+    return outcome.state == "approved" and time.time() < until
 
 
 def _ask(session: Session, kind: Literal["gitleaks-allow", "git-push"], key: str, report: Report) -> Ticket:

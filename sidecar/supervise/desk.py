@@ -117,11 +117,13 @@ class Desk:
         return ticket.outcome
 
     def decide(self, body: DecisionBody) -> bool:
-        """Take the operator's decision. False for a question that is not known (any more), or decided already."""
+        """Take the operator's decision. False for a question that is not known (any more), or ended otherwise."""
         ticket = self._open.get(body.proposal_id) or self._decided.get(body.proposal_id)
-        if ticket is None or (ticket.outcome is not None and ticket.outcome.state != "expired"):
+        if ticket is None:
             return False
-        self._settle(ticket, Outcome(body.state, body.reason, body.scope, time.time()))
+        if ticket.outcome is not None and ticket.outcome.state != "expired":
+            return ticket.outcome.state == body.state
+        self._settle(ticket, Outcome(body.state, body.reason, body.scope, body.decided_at or time.time()))
         return True
 
     def withdraw(self, ticket: Ticket, reason: str = "") -> None:

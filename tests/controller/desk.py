@@ -25,6 +25,8 @@ class Sidecar:
         self.refuses = ""
         self.loses_answers = 0
         self.restarts = 0
+        self.knows = True
+        """Whether it is the sidecar that asked, or another one by now."""
 
     async def call(self, op: str, body: dict[str, Any], fds: list[int] | None = None) -> dict[str, Any]:
         if self.down:
@@ -33,7 +35,7 @@ class Sidecar:
             raise CarboyError("The sidecar did not do it", "", "sidecar")
         if op == "decision":
             self.told.append(body)
-            return {}
+            return {"known": self.knows}
         assert op == "policy"
         self.policy = CompiledPolicy.compile(Policy.model_validate(body["policy"])).policy
         if self.loses_answers:

@@ -386,6 +386,50 @@ async def test_a_sidecar_that_was_down_is_told_later(room: Room) -> None:
     await told(session, "rejected")
 
 
+async def reached_nobody(room: Room, session: Session, event: ProposalEvent, answer: str, **body: Any) -> None:
+    """Asked; decided while the sidecar is down; the next sidecar does not know the question."""
+    await room.queue.opened(session.id, event)
+    sidecar(session).down = True
+    if answer == "reject":
+        await room.queue.reject(event.proposal_id, RejectBody(reason="no", by="ann"))
+    else:
+        await room.queue.approve(event.proposal_id, ApproveBody(reason="fine", by="ann", **body))
+    sidecar(session).down, sidecar(session).knows = False, False
+    room.queue.tell(session.id)
+    await until(lambda: len(sidecar(session).told) == 1)
+
+
+@pytest.mark.parametrize("scope", ["once", "15m", "session"])
+async def test_a_decision_made_while_the_sidecar_was_down_is_for_the_repeat(room: Room, scope: Any) -> None:
+    session = room.desk.add("dev", API)
+    await reached_nobody(room, session, finding("t-000001", content_key="k"), "approve", scope=scope)
+    sidecar(session).knows = True
+    await room.queue.opened(session.id, finding("t-000002", content_key="k"))
+    await told(session, "approved", "t-000002")
+    assert (sidecar(session).told[-1]["scope"], sidecar(session).told[-1]["reason"]) == (scope, "fine")
+    assert await room.queue.listed(state="pending") == []
+    assert await room.rows() == ["proposal-approved"], "one decision"
+    await room.queue.opened(session.id, finding("t-000003", content_key="k"))
+    waiting = [card.id for card in await room.queue.listed(state="pending")]
+    assert waiting == (["t-000003"] if scope == "once" else []), "once is once; a new sidecar learns of the others"
+
+
+async def test_a_no_is_for_the_repeat_once_and_a_yes_to_access_is_in_the_routes(room: Room) -> None:
+    session = room.desk.add("dev", API)
+    await reached_nobody(room, session, asks(session, NEW, content_key="k"), "reject")
+    sidecar(session).knows = True
+    await room.queue.opened(session.id, asks(session, NEW, identity="p-000002", content_key="k"))
+    await told(session, "rejected", "p-000002")
+    await room.queue.opened(session.id, asks(session, NEW, identity="p-000003", content_key="k"))
+    assert [card.id for card in await room.queue.listed(state="pending")] == ["p-000003"]
+    sidecar(session).knows = False
+    await room.queue.approve("p-000003", ApproveBody())
+    await told(session, "approved", "p-000003")
+    await room.queue.edit_routes("dev", RoutesEdit(text=write_routes((API,))))
+    await room.queue.opened(session.id, asks(session, NEW, identity="p-000004", content_key="k"))
+    assert [card.id for card in await room.queue.listed(state="pending")] == ["p-000004"], "it was taken back"
+
+
 def request(host: str, path: str, decision: str = "allow") -> StreamEvent:
     data = {"decision": decision, "host": host, "port": 443, "method": "GET", "path": path}
     return StreamEvent(seq=1, at=time.time(), kind="egress", slug="dev", data=data)

@@ -6,6 +6,7 @@ import base64
 import gzip
 import json
 import secrets
+import time
 import zlib
 from collections.abc import AsyncIterator
 from typing import Any
@@ -146,6 +147,53 @@ async def test_a_hold_is_approved_for_that_value_there_and_nothing_else(upstream
             body_of = refused(await again, "hold_rejected")
             assert "the operator said no: no" in body_of["reason"]
         assert len(proposals(box)) == 4
+
+
+async def test_a_yes_holds_for_as_long_as_was_said(upstream: Upstream) -> None:
+    async with bottle(Route(host=HOST), **options(upstream)) as box, box.client() as client:
+
+        def post(path: str, **more: str) -> asyncio.Task[httpx.Response]:
+            return spawn(client.post(f"https://{HOST}/{path}", json={"token": TOKEN, **more}), name="held")
+
+        held = post("once", more=OTHER)
+        for number in (1, 2):
+            asked = await proposal(box, number)
+            assert await decide(box, asked.proposal_id, "approved", scope="once", decided_at=time.time())
+        assert (await held).status_code == 200, "both values were said yes to, each for this once"
+        again = post("once")
+        asked = await proposal(box, 3)
+        assert await decide(box, asked.proposal_id, "rejected")
+        refused(await again, "hold_rejected")
+
+        held = post("quarter")
+        asked = await proposal(box, 4)
+        assert await decide(box, asked.proposal_id, "approved", scope="15m", decided_at=time.time() - 890)
+        assert (await held).status_code == 200
+        assert (await post("quarter")).status_code == 200
+        held = post("over")
+        asked = await proposal(box, 5)
+        assert await decide(box, asked.proposal_id, "approved", scope="15m", decided_at=time.time() - 901)
+        assert (await held).status_code == 200, "who waited for the answer goes"
+        again = post("over")
+        asked = await proposal(box, 6)
+        assert await decide(box, asked.proposal_id, "rejected")
+        refused(await again, "hold_rejected")
+
+
+async def test_once_is_for_the_next_one_where_nobody_waits_any_more(upstream: Upstream) -> None:
+    async with bottle(Route(host=HOST), **options(upstream)) as box:
+        async with box.client() as client:
+            held = spawn(client.post(f"https://{HOST}/a", json={"token": TOKEN}), name="held")
+            asked = await proposal(box)
+            held.cancel()
+        await box.event(code="client_closed")
+        assert await decide(box, asked.proposal_id, "approved", scope="once")
+        async with box.client() as client:
+            assert (await client.post(f"https://{HOST}/a", json={"token": TOKEN})).status_code == 200
+            again = spawn(client.post(f"https://{HOST}/a", json={"token": TOKEN}), name="held")
+            asked = await proposal(box, 2)
+            assert await decide(box, asked.proposal_id, "rejected")
+            refused(await again, "hold_rejected")
 
 
 async def test_a_second_secret_is_asked_about_by_itself(upstream: Upstream) -> None:

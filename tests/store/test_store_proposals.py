@@ -58,9 +58,24 @@ async def test_the_same_question_joins_the_one_that_is_pending(store: Store) -> 
     other = await store.add_proposal(row("p-000004", content_key="k", session_id="s2"))
     assert other.id == "p-000004"
     await store.decide_proposal(first.id, said("rejected"))
+    assert [asker.id for asker in await store.untold("s1")] == ["p-000001", "p-000002", "p-000003"]
+    await store.told("p-000001")
     anew = await store.add_proposal(row("p-000005", content_key="k"))
     assert anew.id == "p-000005"
-    assert [asker.id for asker in await store.untold("s1")] == ["p-000001", "p-000002", "p-000003"]
+    assert [asker.id for asker in await store.untold("s1")] == ["p-000002", "p-000003"]
+
+
+async def test_an_answer_that_reached_nobody_is_joined_by_the_next(store: Store) -> None:
+    await store.add_proposal(row(content_key="k", expires_at=10.0))
+    await store.decide_proposal("p-000001", said("rejected"))
+    await store.told("p-000001", known=False)
+    assert await store.untold("s1") == []
+    again = await store.add_proposal(row("p-000002", content_key="k", expires_at=99.0))
+    assert (again.id, again.state, again.expires_at) == ("p-000001", "rejected", 10.0)
+    assert [asker.id for asker in await store.untold("s1")] == ["p-000002"]
+    await store.told("p-000002")
+    for other in (row("p-000003", content_key="k"), row("p-000004", content_key="k", kind="egress-block")):
+        assert (await store.add_proposal(other)).id == other.id
 
 
 async def test_without_a_key_nothing_is_joined(store: Store) -> None:

@@ -20,7 +20,7 @@ from sidecar.contract import Report, Route
 from sidecar.dlp.decode import Undecodable
 from sidecar.dlp.drip import Drips
 from sidecar.dlp.engine import masked
-from sidecar.dlp.finding import Finding
+from sidecar.dlp.finding import Finding, Match
 from sidecar.dlp.host_labels import HostLabels
 from sidecar.egress.addons.journal import Journal
 from sidecar.egress.examine import CARRY, Look, blanked, clean, clean_message, drip, examine, examine_message
@@ -174,6 +174,7 @@ class Outbound:
         """Ask about each value in turn. Every answer is followed by another scan: a second secret is still caught."""
         seconds = self._state.policy.policy.hold_seconds
         where = (message.host, message.method.decode("latin-1"), message.path)
+        given: list[Match] = []  # what was approved for this request alone is kept nowhere else
         for _ in range(MAX_ASKED):
             if not await self._would_pass(message, look, verdict):
                 refuse(flow, "secret_found", refusal_reason(verdict.ask[0], "nothing of it can be approved by itself"))
@@ -184,7 +185,8 @@ class Outbound:
             if answer is not None:
                 refuse(flow, *answer)
                 return
-            look = replace(look, allowed=self._holds.allowed(where))
+            given += [finding.value] if finding.value is not None else []
+            look = replace(look, allowed=(*self._holds.allowed(where), *given))
             findings = await self._scanner.run(message.size, partial(examine, message=message, look=look))
             verdict = judge(findings, look.inspection, self._scanner.stand_ins)
             if verdict.action != "hold":
