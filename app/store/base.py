@@ -182,8 +182,9 @@ class Store(MeterStore, ABC):
 
     @abstractmethod
     async def add_proposal(self, row: ProposalRow) -> ProposalRow:
-        """Keep a new proposal, or join it to one with the same question: that is pending, or whose answer holds for this
-        repeat. Idempotent by id. Returns the one that stands now. Raises CarboyError where another session has that id."""
+        """Keep a new proposal, or join it to one with the same question that is pending or whose answer holds for this
+        repeat. Idempotent by id. Returns the one that stands now. Raises CarboyError where another session has the
+        id."""
 
     @abstractmethod
     async def decide_proposal(self, identity: str, decided: Decided) -> ProposalRow:

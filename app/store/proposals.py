@@ -63,9 +63,9 @@ def _waiting(db: sqlite3.Connection, row: ProposalRow) -> str | None:
 
 
 def _answered(db: sqlite3.Connection, row: ProposalRow) -> str | None:
-    """The operator's answer to the same question, where it holds for this repeat: it has reached nobody yet (the sidecar
-    that asked was gone by then), or it was a yes for a time that is not over, which a new sidecar does not know of.
-    Approved access is in the routes, and asked for anew where it was taken out of them."""
+    """The operator's answer to the same question, where it holds for this repeat: it has reached nobody yet (the
+    sidecar that asked was gone by then), or it was a yes for a time that is not over, which a new sidecar does not know
+    of. Approved access is in the routes, and asked for anew where it was taken out of them."""
     sql = (
         "SELECT id FROM proposals WHERE session_id = ?1 AND content_key = ?2 AND kind = ?3"
         " AND (state = 'rejected' OR (state = 'approved' AND kind NOT IN ('egress-allow', 'egress-block')))"
@@ -126,7 +126,8 @@ def leave(db: sqlite3.Connection, asker: str) -> bool:
 
 def untold(db: sqlite3.Connection, session_id: str) -> list[Asker]:
     sql = (
-        "SELECT a.id, p.id, p.state, p.reason, p.scope, coalesce(p.decided_at, 0) FROM proposal_askers a JOIN proposals p ON p.id = a.proposal_id"
+        "SELECT a.id, p.id, p.state, p.reason, p.scope, coalesce(p.decided_at, 0)"
+        " FROM proposal_askers a JOIN proposals p ON p.id = a.proposal_id"
         " WHERE a.session_id = ? AND a.told = 0 AND p.state != 'pending' ORDER BY a.at, a.id"
     )
     return [Asker(*found) for found in db.execute(sql, (session_id,)).fetchall()]

@@ -66,7 +66,8 @@ class Holds:
     def allowed(self, where: Where) -> tuple[Match, ...]:
         """The values that an operator approved there."""
         now = time.time()
-        return tuple(each.value for (place, _, _), each in self._approved.items() if place == where and each.until > now)
+        found = (each for (place, _, _), each in self._approved.items() if place == where)
+        return tuple(each.value for each in found if each.until > now)
 
     async def ask(self, finding: Finding, where: Where, report: Report, seconds: float) -> Outcome:
         """Hold until it is decided. Raises Unasked; a request that is cancelled meanwhile has left."""

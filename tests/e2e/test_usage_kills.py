@@ -15,10 +15,12 @@ import subprocess
 import sys
 import termios
 from pathlib import Path
+from typing import Protocol
 
 import psutil
 import pytest
 
+from app.client import Client
 from app.core.model import Sum
 from app.errors import CarboyError
 from app.paths import Paths
@@ -30,7 +32,14 @@ ROOT = Path(__file__).parents[2]
 BOTTLES, CONNECTIONS, KILLS = 4, 2, int(os.environ.get("KILLS", "200"))
 
 
-async def kill_sidecar(rig: Spenders, name: str) -> None:
+class Killable(Protocol):
+    """Bottles of a real controller."""
+
+    client: Client
+    paths: Paths
+
+
+async def kill_sidecar(rig: Killable, name: str) -> None:
     """The operator asks for another one at once: by itself it comes back more and more slowly."""
     record = json.loads((rig.paths.session_state(name) / "session.json").read_text())
     os.kill(record["sidecar"]["pid"], signal.SIGKILL)
@@ -52,11 +61,11 @@ async def kill_sidecar(rig: Spenders, name: str) -> None:
     await until(back, 60)
 
 
-def _sidecar(rig: Spenders, name: str) -> int:
+def _sidecar(rig: Killable, name: str) -> int:
     return json.loads((rig.paths.session_state(name) / "session.json").read_text())["sidecar"]["pid"]
 
 
-async def kill_controller(rig: Spenders) -> None:
+async def kill_controller(rig: Killable) -> None:
     pid = (await rig.client.status()).pid
     os.kill(pid, signal.SIGKILL)
     await until(lambda: not psutil.pid_exists(pid) or psutil.Process(pid).status() == "zombie")
