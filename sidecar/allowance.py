@@ -84,6 +84,8 @@ class Allowance(Wire):
     """Metered requests at once; the next one waits."""
     preflight: bool = False
     """Refuse what cannot fit by its estimate (`budget_preflight`)."""
+    count: bool = False
+    """The provider itself is asked how much a request needs, where its API can be (`budget_preflight: provider`)."""
     cutoff_scope: Literal["metered", "all"] = "metered"
     """What a spent lease with `when_spent: cutoff` closes."""
     cutoff: Cutoff | None = None

@@ -405,7 +405,8 @@ class Budgets:
                 end_streams=ordered.end_streams,
             ),
             whole=bottle.cutoff_scope == "all",
-            preflight=bottle.budget_preflight,
+            preflight=bool(bottle.budget_preflight),
+            count=bottle.budget_preflight == "provider",
             rates={name: rates.of(name, session.record.policy.metered) for name in money},
             name=session.slug,
         )  # fmt: skip

@@ -77,6 +77,8 @@ class Terms:
     whole: bool = False
     """`cutoff_scope: all`."""
     preflight: bool = False
+    count: bool = False
+    """The provider itself is asked what a request needs."""
     rates: dict[str, dict[str, Rate]] = field(default_factory=dict[str, dict[str, Rate]])
     name: str = ""
     """The bottle's, for what the agent is told."""
@@ -147,6 +149,7 @@ class Account:
             version=self.version,
             leases=(*leases, *free),
             preflight=terms.preflight,
+            count=terms.count,
             cutoff_scope="all" if terms.whole else "metered",
             cutoff=terms.cutoff,
             rates=terms.rates,

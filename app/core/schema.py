@@ -252,7 +252,7 @@ class Bottle(Strict):
     budget: dict[Name, Amount] = {}
     shutdown: Literal["ask", "cutoff", "freeze", "kill"] = "cutoff"
     cutoff_scope: Literal["metered", "all"] = "metered"
-    budget_preflight: bool = False
+    budget_preflight: bool | Literal["provider"] = False
     backend: Name | None = None
     runtime: Line | None = None
     isolation: Isolation | None = None

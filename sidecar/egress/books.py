@@ -140,6 +140,18 @@ class Books:
         call.input = self.learned.tokens("input", facts.model, facts.input_units) + already_read
         call.output = round(self._output) if call.purpose != "unknown" else 0
 
+    def counts(self, provider: str) -> bool:
+        """Whether the provider itself is to be asked what a request needs: only where a budget governs it."""
+        allowance = self.ledger.allowance
+        if allowance is None or not allowance.count:
+            return False
+        return any(lease.provider == provider and lease.limit is not None for lease in allowance.leases)
+
+    def counted(self, call: Call, tokens: int) -> None:
+        """The provider's own number in place of the estimate; nothing is set aside for it any more."""
+        call.input = tokens
+        self.ledger.release(call.request_id)
+
     def reserve(self, call: Call) -> None:
         self.ledger.reserve(call.request_id, call.need)
         self._look()

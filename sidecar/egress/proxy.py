@@ -20,6 +20,7 @@ from sidecar.allowance import Allowance, Cutoff, Standing
 from sidecar.contract import Policy, SidecarConfig
 from sidecar.dlp.needles import Known
 from sidecar.egress.addons.budget import Budget
+from sidecar.egress.addons.counting import Counting
 from sidecar.egress.addons.credentials import Inject, Placeholders, TakeOff
 from sidecar.egress.addons.dial import Dial
 from sidecar.egress.addons.gate import Gate
@@ -105,6 +106,7 @@ class Proxy:
             *more_addons,
             Dial(self.reach),
             Inject(self.state),
+            Counting(self.state, self.books, budget, self.reach, self.upstreams, self.slot),
             self.metering,
             Inbound(self.state, self.scanner, self.journal),
             self.sockets,

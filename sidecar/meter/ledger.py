@@ -169,6 +169,8 @@ class Ledger:
         fits = taken < lease.limit and (not self.allowance.preflight or taken + amount <= lease.limit)
         if fits:
             return Verdict()
+        if lease.when_spent == "more" and taken < lease.limit:  # there may be more, and then it fits
+            return Verdict("budget_preflight", self._too_large(lease, need), MORE_SECONDS, lease=lease.id)
         if lease.when_spent == "more":
             return _unknown(f"no more of {lease.budget or 'the budget'} could be had", MORE_SECONDS, lease.id)
         if account.used < lease.limit and reserved:
@@ -176,10 +178,11 @@ class Ledger:
             return Verdict("budget_exhausted", _named(lease), BUSY_SECONDS, lease=lease.id)
         if lease.when_spent == "ask":
             return Verdict("budget_exhausted", _named(lease), hold=True, lease=lease.id)
-        what = (
-            f"it needs about {need.input + need.output:,} tokens, more than is left of {lease.budget or 'the budget'}"
-        )
-        return Verdict("budget_preflight", what, lease=lease.id)
+        return Verdict("budget_preflight", self._too_large(lease, need), lease=lease.id)
+
+    def _too_large(self, lease: Lease, need: Need) -> str:
+        left = lease.budget or "the budget"
+        return f"it needs about {need.input + need.output:,} tokens, more than is left of {left}"
 
     # --- counting -----------------------------------------------------------------------------------------------------
 
