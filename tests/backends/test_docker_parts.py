@@ -55,7 +55,7 @@ def test_ptrace_may_be_allowed() -> None:
 
 def test_options_harden(tmp_path: Path) -> None:
     limits = Limits(memory=2**30, pids=64, cpus=1.5)
-    made = options.container(spec(tmp_path, limits=limits), "image", "/run/x", (1000, 1000), "{}", binds={})
+    made = options.container(spec(tmp_path, limits=limits), "image", "/run/x", (1000, 1000), "{}")
     assert made["network_mode"] == "none"
     assert made["cap_drop"] == ["ALL"]
     assert (made["mem_limit"], made["memswap_limit"], made["pids_limit"]) == (2**30, 2**30, 64)

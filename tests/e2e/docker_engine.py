@@ -16,7 +16,9 @@ from pathlib import Path
 
 import pytest
 
-BASE = "carboy-test/base:host"
+from app.backends.docker.probing import import_image
+
+BASE = "localhost/carboy-test/base:host"
 SEEDS = (
     "dash",
     "bash",
@@ -37,34 +39,72 @@ _FOLDERS = ("/tmp", "/proc", "/sys", "/dev", "/run", "/root", "/home", "/var/tmp
 _FILES = ("/etc/ld.so.cache", "/etc/ssl/certs/ca-certificates.crt")
 
 
+PATH = os.environ.get("CARBOY_TEST_ENGINE_PATH", "")
+"""A folder with another dockerd and what it starts: to try a version that the distribution does not have."""
+
+
 @contextmanager
-def engine() -> Iterator[str]:
-    """The engine's URL; skips with the reason where there can be none."""
+def engine(kind: str = "docker") -> Iterator[str]:
+    """The URL of an engine of that kind (`docker`, `podman`); skips with the reason where there can be none."""
     if os.geteuid() != 0:
         pytest.skip("only root can start an engine of its own")
-    if shutil.which("dockerd") is None and shutil.which("apt-get") is not None:
-        subprocess.run(["apt-get", "install", "-y", "-q", "docker.io"], capture_output=True, timeout=300, check=False)
-    if shutil.which("dockerd") is None:
-        pytest.skip("Docker is not installed, and could not be")
-    root = Path(tempfile.mkdtemp(prefix="cb-docker-"))
+    program = {"docker": "dockerd", "podman": "podman"}[kind]
+    path = os.pathsep.join(filter(None, (PATH, os.environ["PATH"])))
+    if shutil.which(program, path=path) is None and shutil.which("apt-get") is not None:
+        packages = {"docker": ["docker.io"], "podman": ["podman", "catatonit"]}[kind]
+        subprocess.run(["apt-get", "install", "-y", "-q", *packages], capture_output=True, timeout=300, check=False)
+    if shutil.which(program, path=path) is None:
+        pytest.skip(f"{kind} is not installed, and could not be")
+    root = Path(tempfile.mkdtemp(prefix=f"cb-{kind}-"))
     root.chmod(0o755)
-    url = f"unix://{root}/docker.sock"
-    command = ["dockerd", "-H", url, "-p", root / "pid", "--data-root", root / "data", "--exec-root", root / "exec"]
-    command += ["--bridge", "none", "--iptables=false", "--live-restore"]
-    with (root / "log").open("wb") as log:
-        process = subprocess.Popen(command, stdout=log, stderr=log, start_new_session=True)
+    url = f"unix://{root}/engine.sock"
+    process = start(kind, root, path)
     try:
-        _wait(process, root / "docker.sock", root / "log")
+        _wait(process, root / "engine.sock", root / "log")
         yield url
     finally:
         _stop_containers(url)
-        process.terminate()
-        try:
-            process.wait(30)
-        except subprocess.TimeoutExpired:
-            process.kill()
-            process.wait(10)
+        stop(root)
+        subprocess.run(["umount", root / "data/overlay"], capture_output=True, check=False)
         shutil.rmtree(root, ignore_errors=True)
+
+
+def start(kind: str, root: Path, path: str = os.environ["PATH"]) -> subprocess.Popen[bytes]:
+    """The engine in `root`; again, where it was stopped."""
+    url = f"unix://{root}/engine.sock"
+    if kind == "docker":
+        command = ["dockerd", "-H", url, "-p", root / "pid", "--data-root", root / "data", "--exec-root", root / "exec"]
+        command += ["--bridge", "none", "--iptables=false", "--live-restore"]
+    else:
+        command = ["podman", "--root", root / "data", "--runroot", root / "run", "--cgroup-manager", "cgroupfs"]
+        command += ["--events-backend", "file", "system", "service", "-t", "0", url]
+    with (root / "log").open("ab") as log:
+        process = subprocess.Popen(
+            command, stdout=log, stderr=log, start_new_session=True, env={**os.environ, "PATH": path}
+        )
+    _RUNNING[root] = process
+    return process
+
+
+_RUNNING: dict[Path, subprocess.Popen[bytes]] = {}
+
+
+def stop(root: Path) -> None:
+    """Its containers run on."""
+    process = _RUNNING.pop(root)
+    process.terminate()
+    try:
+        process.wait(30)
+    except subprocess.TimeoutExpired:
+        process.kill()
+        process.wait(10)
+
+
+def again(url: str, kind: str) -> None:
+    """Bring back an engine that was stopped or killed."""
+    root = Path(url.removeprefix("unix://")).parent
+    path = os.pathsep.join(filter(None, (PATH, os.environ["PATH"])))
+    _wait(start(kind, root, path), root / "engine.sock", root / "log")
 
 
 def _wait(process: subprocess.Popen[bytes], socket: Path, log: Path) -> None:
@@ -104,9 +144,9 @@ def import_base(url: str) -> None:
                 archive.inodes = {}  # type: ignore[attr-defined]  # no hard links: their other name may be left out
                 archive.add(path, arcname=path.lstrip("/"), recursive=False)
         file.flush()
-        repository, tag = BASE.split(":")
-        engine_api = docker.DockerClient(base_url=url, timeout=120).api
-        engine_api.import_image_from_file(file.name, repository=repository, tag=tag)
+        repository, _, tag = BASE.rpartition(":")
+        client = docker.DockerClient(base_url=url, timeout=120)
+        import_image(client, Path(file.name), repository, tag)
 
 
 def _paths() -> list[str]:

@@ -24,9 +24,14 @@ pytestmark = [pytest.mark.e2e, pytest.mark.timeout(300), pytest.mark.xdist_group
 ROOT = Path(__file__).parents[2]
 
 
+@pytest.fixture(scope="module", params=["docker", "podman"])
+def kind(request: pytest.FixtureRequest) -> str:
+    return str(request.param)
+
+
 @pytest.fixture(scope="module")
-def url() -> Iterator[str]:
-    with engine() as found:
+def url(kind: str) -> Iterator[str]:
+    with engine(kind) as found:
         import_base(found)
         yield found
 
@@ -73,18 +78,17 @@ async def printed(bottles: Rig, slug: str, wanted: str) -> str:
 async def test_an_agent_works_in_its_project_behind_its_sidecar(bottles: Rig, url: str, paths: Paths) -> None:
     os.chown(bottles.project, 60901, 60901)
     ask = asking("http://elsewhere.example/")
-    script = f"{ask} | head -1; touch made; id -u; grep CapEff /proc/self/status; sleep 60"
+    script = f"{ask} | head -1; touch made; id -u; grep -E 'Cap(Eff|Bnd)' /proc/self/status; sleep 60"
     view = await launch(bottles, script)
     assert (view.backend, view.isolation, view.state) == ("docker", "container", "running")
-    seen = await printed(bottles, view.slug, "CapEff")
+    seen = await printed(bottles, view.slug, "CapBnd")
     assert "HTTP/1.1 403" in seen
-    assert "0000000000000000" in seen
+    assert seen.count("0000000000000000") == 2
     assert (bottles.project / "made").stat().st_uid == 60901  # files keep the owner of the project
     (container,) = ours(url, paths)
     host = container.attrs["HostConfig"]
     assert host["NetworkMode"] == "none"
-    assert host["CapDrop"] == ["ALL"]
-    assert "no-new-privileges:true" in host["SecurityOpt"]
+    assert any(option.startswith("no-new-privileges") for option in host["SecurityOpt"])
     assert host["PidsLimit"] == 1024
     assert host["Memory"] == 4 * 1024**3
     assert not container.attrs["Config"]["User"].startswith("0")
@@ -193,7 +197,7 @@ async def test_a_dockerfile_of_ones_own_and_a_broken_one(bottles: Rig, paths: Pa
     (paths.bottles / "own.md").write_text(text)
     view = await launch(bottles, "echo $FROM_IMAGE $(cat /word); sleep 60", bottles=("own",))
     assert "yes copied" in await printed(bottles, view.slug, "copied")
-    assert any("Step 2" in step.detail for step in bottles.steps)
+    assert any("step 2" in step.detail.lower() for step in bottles.steps)
     (paths.bottles / "Dockerfile").write_text(f"FROM {BASE}\nRUN echo nearly there && false\n")
     with pytest.raises(CarboyError) as failed:
         await launch(bottles, "true", bottles=("own",), label="other")

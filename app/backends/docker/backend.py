@@ -23,8 +23,8 @@ from app.backends.local.identity import Account
 from app.core.model import BackendReport
 from app.errors import CarboyError, NotFound
 
-SAVED = "carboy/saved"
-"""Where snapshots are tagged: `docker save carboy/saved:…` takes one elsewhere."""
+SAVED = "localhost/carboy/saved"
+"""Where snapshots are tagged: `docker save localhost/carboy/saved:…` takes one elsewhere."""
 
 
 class DockerBackend(Backend):
@@ -112,10 +112,10 @@ class DockerBackend(Backend):
     async def _run(self, engine: Engine, spec: BoxSpec, image: str, account: Account) -> dict[str, Any]:
         """The container, created and waiting at its gate; what the engine says of it."""
         folder = await asyncio.to_thread(script.prepare, spec.run)
-        wanted = options.container(
-            spec, image, str(folder), (account.uid, account.gid),
-            seccomp.profile(platform.machine(), ptrace=spec.limits.ptrace), binds={},
-        )  # fmt: skip
+        walls = await asyncio.to_thread(
+            seccomp.option, spec.run, platform.machine(), ptrace=spec.limits.ptrace, as_file=engine.podman
+        )
+        wanted = options.container(spec, image, str(folder), (account.uid, account.gid), walls, podman=engine.podman)
 
         def make(client: Any) -> dict[str, Any]:
             made = client.containers.create(**wanted)
@@ -215,23 +215,23 @@ class DockerBackend(Backend):
         known = await asyncio.to_thread(facts.load, state)
         if known is not None:
             with contextlib.suppress(CarboyError):
-                wanted = {"label": [f"{facts.SESSION}={session_id}", f"{facts.KIND}=saved"]}
+                wanted = {facts.SESSION: session_id, facts.HOME: facts.home_of(state)}
                 await self.engine(known.url).call(lambda client: _remove_images(client, wanted, frozenset()))
 
     async def cleanup(self, live: frozenset[str], kept: frozenset[str]) -> list[str]:
         """Containers and images of ours whose session is neither live nor kept, in the engine that answers."""
         if not self._url:
             return []
-        home = f"{facts.HOME}={facts.home_of(self._state)}"
+        home = facts.home_of(self._state)
         engine, safe = self.engine(self._url), live | kept
 
         def clear(client: Any) -> list[str]:
             removed: list[str] = []
-            for found in client.api.containers(all=True, filters={"label": [home]}):
+            for found in client.api.containers(all=True, filters={"label": [f"{facts.HOME}={home}"]}):
                 if found["Labels"].get(facts.SESSION) not in safe:
                     client.api.remove_container(found["Id"], v=True, force=True)
                     removed.append(f"container {found['Names'][0].lstrip('/')}")
-            return removed + _remove_images(client, {"label": [home, f"{facts.KIND}=saved"]}, safe)
+            return removed + _remove_images(client, {facts.HOME: home}, safe)
 
         try:
             return await engine.call(clear)
@@ -239,10 +239,11 @@ class DockerBackend(Backend):
             return []
 
 
-def _remove_images(client: Any, wanted: dict[str, list[str]], safe: frozenset[str]) -> list[str]:
+def _remove_images(client: Any, wanted: dict[str, str], safe: frozenset[str]) -> list[str]:
     removed: list[str] = []
-    for found in client.api.images(filters=wanted):
-        if (found.get("Labels") or {}).get(facts.SESSION) not in safe:
+    for found in client.api.images(filters={"label": [f"{facts.KIND}=saved"]}):  # of two labels Podman 4 finds none
+        labels = found.get("Labels") or {}
+        if all(labels.get(name) == value for name, value in wanted.items()) and labels.get(facts.SESSION) not in safe:
             try:
                 client.api.remove_image(found["Id"])
             except Exception as error:

@@ -39,11 +39,11 @@ class DockerBox(HeldBox):
 
     async def kill(self) -> None:
         await self._let_go_on()
-        with contextlib.suppress(NotFound):
-            try:
+        try:
+            await super().kill()
+        except CarboyError:  # the holder is gone
+            with contextlib.suppress(NotFound):
                 await self.container_engine.call(lambda client: client.api.kill(self.facts.id, "SIGKILL"))
-            except CarboyError:
-                await super().kill()  # no engine answers: the holder kills by itself where it can
 
     async def _let_go_on(self) -> None:
         """A frozen container takes no signal."""

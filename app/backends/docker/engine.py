@@ -26,6 +26,8 @@ class Engine:
 
     def __init__(self, url: str) -> None:
         self.url = url
+        self.podman = False
+        """Whether it is Podman behind the same API; known from the first call on."""
         self._client: DockerClient | None = None
         self._threads = ThreadPoolExecutor(THREADS, thread_name_prefix="docker")
 
@@ -46,9 +48,11 @@ class Engine:
         if self._client is None:
             import docker
 
-            self._client = docker.DockerClient(
+            client = docker.DockerClient(
                 base_url=self.url, version="auto", timeout=CALL_SECONDS, max_pool_size=THREADS
             )
+            self.podman = "podman" in str(client.version().get("Components", "")).lower()
+            self._client = client
         return self._client
 
 
@@ -65,6 +69,11 @@ def translated(error: Exception, url: str) -> CarboyError:
         )
     if (found is not None and found.errno in _REFUSED) or (found is None and "Connection aborted" in text):
         return CarboyError(f"No engine answers at {url}", "Start it: `sudo systemctl start docker`", "docker_down")
+    if "container-init binary" in text:
+        return CarboyError(
+            f"The engine lacks its small init program: {text[:300]}", "Install it: `sudo apt install catatonit`",
+            "docker",
+        )  # fmt: skip
     if "no space left" in text.lower():
         return disk_full("the engine's storage")
     if "no such image" in text.lower() or type(error).__name__ == "ImageNotFound":

@@ -104,12 +104,12 @@ class Container:
         raise NotSupported("The engine itself measures a container", "")
 
     def kill(self) -> None:
+        for pid in self._pumps:  # first, so that each knows why its container ends
+            with contextlib.suppress(ProcessLookupError):
+                os.kill(pid, pump.KILL)
         if self._pidfd >= 0:
             with contextlib.suppress(ProcessLookupError, PermissionError):
                 signal.pidfd_send_signal(self._pidfd, signal.SIGKILL)
-        for pid in self._pumps:
-            with contextlib.suppress(ProcessLookupError):
-                os.kill(pid, pump.KILL)
 
     def close(self) -> None:
         """Let go of everything but the container. Idempotent."""

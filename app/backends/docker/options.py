@@ -10,12 +10,15 @@ from app.core.schema import Limits
 
 DEFAULT_PIDS = 1024  # hardening.md, Limits
 OPEN_FILES = (1024, 65536)
+PROCESSES = 32768
+"""Of one user on the host; the limit of a bottle is its `pids`. Podman lowers its own to the kernel's pid_max, which is
+never less."""
 LOG_BYTES = 8 * MIB
 """What the engine itself keeps of the agent's output: a re-attachment after the holder's death replays it."""
 
 
 def container(
-    spec: BoxSpec, image: str, folder: str, user: tuple[int, int], seccomp: str, *, binds: dict[str, dict[str, str]]
+    spec: BoxSpec, image: str, folder: str, user: tuple[int, int], seccomp: str, *, podman: bool = False
 ) -> dict[str, Any]:
     """The arguments of the SDK's `containers.create`."""
     limits = spec.limits
@@ -37,12 +40,12 @@ def container(
         "cap_drop": ["ALL"],
         "security_opt": ["no-new-privileges:true", f"seccomp={seccomp}"],
         "healthcheck": {"test": ["NONE"]},
-        "volumes": {folder: {"bind": script.INSIDE, "mode": "ro"}} | binds,
+        "volumes": {folder: {"bind": script.INSIDE, "mode": "ro"}},
         "tmpfs": temporary(memory),
         "shm_size": max(memory // TMP_SHARE, 64 * MIB),
         "log_config": {"type": "json-file", "config": {"max-size": str(LOG_BYTES), "max-file": "1"}},
         "runtime": spec.runtime,
-    } | resources(limits)
+    } | resources(limits, podman=podman)
 
 
 def helper(image: str, name: str, labels: dict[str, str]) -> dict[str, Any]:
@@ -71,26 +74,29 @@ _HELPER_CAPABILITIES = (
 """To look into the container's /proc entries, enter its namespaces, mount there, and step down again."""
 
 
-def resources(limits: Limits) -> dict[str, Any]:
+def resources(limits: Limits, *, podman: bool = False) -> dict[str, Any]:
     memory = limits.memory or DEFAULT_MEMORY
     found: dict[str, Any] = {
         "mem_limit": memory,
         "memswap_limit": memory,  # memory and swap together: no swap
         "pids_limit": limits.pids or DEFAULT_PIDS,
         "ulimits": [
-            {"Name": "nofile", "Soft": OPEN_FILES[0], "Hard": min(OPEN_FILES[1], _most_files())},
+            {"Name": "nofile", "Soft": OPEN_FILES[0], "Hard": _most(resource.RLIMIT_NOFILE, OPEN_FILES[1])},
             {"Name": "core", "Soft": 0, "Hard": 0},
         ],
     }
+    if podman:  # asks for a million by itself, and could not give more than it has
+        most = _most(resource.RLIMIT_NPROC, PROCESSES)
+        found["ulimits"].append({"Name": "nproc", "Soft": most, "Hard": most})
     if limits.cpus is not None:
         found["nano_cpus"] = int(limits.cpus * 1e9)
     return found
 
 
-def _most_files() -> int:
+def _most(kind: int, wanted: int) -> int:
     """An engine of this host can give no more than what it has itself; what we have is the best guess at that."""
-    _, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
-    return OPEN_FILES[1] if hard == resource.RLIM_INFINITY else hard
+    _, hard = resource.getrlimit(kind)
+    return wanted if hard == resource.RLIM_INFINITY else min(wanted, hard)
 
 
 def temporary(memory: int) -> dict[str, str]:

@@ -1,8 +1,12 @@
 """Which engine works here, found by really running a container from an empty image of our own: no registry is asked."""
 
+import asyncio
 import os
 import platform
+import re
+import tempfile
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 from app.backends.docker import facts, hosts, options, seccomp, tiny
@@ -12,7 +16,8 @@ from app.core.schema import Limits
 from app.errors import CarboyError
 
 INSTALL = "Install one: `sudo apt install docker.io` (or podman), or https://docs.docker.com/engine/install/"
-IMAGE = "carboy/probe"
+IMAGE = "localhost/carboy/probe"
+_IMAGE_ID = re.compile(r"sha256:[0-9a-f]{64}")
 CAPABILITIES = {"pause": True, "commit": True, "limits": True, "reattach": True, "gpu": False, "disk_quota": False}
 
 
@@ -36,29 +41,29 @@ async def probe(engine: Callable[[str], Engine]) -> tuple[BackendReport, str]:
 async def _try(engine: Engine) -> BackendReport:
     version, info = await engine.call(lambda client: (client.version(), client.info()))
     api = tuple(int(part) for part in str(version.get("ApiVersion", "0.0")).split(".")[:2])
-    name = "podman" if "podman" in str(version.get("Components", "")).lower() else "docker"
     if api < OLDEST:
         raise CarboyError(
             f"The engine at {engine.url} is too old (API {version.get('ApiVersion')})", "20.10 or later", "docker_old"
         )
-    await engine.call(_run_one)
+    with tempfile.TemporaryDirectory(prefix="carboy-") as folder:
+        walls = await asyncio.to_thread(seccomp.option, Path(folder), platform.machine(), as_file=engine.podman)
+        await engine.call(lambda client: _run_one(client, walls, podman=engine.podman))
     runtimes = sorted(str(runtime) for runtime in info.get("Runtimes") or {})
     notes = [] if "runsc" not in runtimes else ["the runtime runsc (gVisor) is available: `runtime: runsc`"]
     return BackendReport(
-        name="docker", engine=name, works=True, isolation="container", version=str(version.get("Version", "")),
+        name="docker", engine="podman" if engine.podman else "docker", works=True, isolation="container", version=str(version.get("Version", "")),
         capabilities=CAPABILITIES, notes=tuple(notes),
     )  # fmt: skip
 
 
-def _run_one(client: Any) -> None:
+def _run_one(client: Any, walls: str, *, podman: bool) -> None:
     """A container with the walls of a bottle starts, runs, and is gone again. Raises CarboyError."""
     machine = platform.machine()
-    if not client.images.list(name=f"{IMAGE}:{machine}"):
-        client.api.import_image_from_data(tiny.image(machine), repository=IMAGE, tag=machine)
     made = client.containers.create(
-        f"{IMAGE}:{machine}", entrypoint=[tiny.PATH], command=[], network_mode="none", cap_drop=["ALL"],
+        _image(client, machine), entrypoint=[tiny.PATH], command=[], network_mode="none", init=True, cap_drop=["ALL"],
         user="65534:65534", labels={facts.KIND: "probe"},
-        security_opt=["no-new-privileges:true", f"seccomp={seccomp.profile(machine)}"], **options.resources(Limits()),
+        security_opt=["no-new-privileges:true", f"seccomp={walls}"], 
+        **options.resources(Limits(), podman=podman),
     )  # fmt: skip
     try:
         made.start()
@@ -67,6 +72,25 @@ def _run_one(client: Any) -> None:
             raise CarboyError(f"A container does not run: {made.attrs['State'].get('Error')}", "", "docker")
     finally:
         made.remove(force=True)
+
+
+def _image(client: Any, machine: str) -> str:
+    name = f"{IMAGE}:{machine}"
+    if not client.api.images(name=IMAGE, quiet=True):
+        import_image(client, tiny.image(machine), IMAGE, machine)
+    return name
+
+
+def import_image(client: Any, source: bytes | Path, repository: str, tag: str) -> str:
+    """The new image's id. Named by a second call: Podman 4 does not heed the tag of an import."""
+    api = client.api
+    take = api.import_image_from_data if isinstance(source, bytes) else api.import_image_from_file
+    said = str(take(source if isinstance(source, bytes) else str(source)))
+    found = _IMAGE_ID.findall(said)
+    if not found:
+        raise CarboyError(f"The engine imported no image: {said[:300]}", "Look at the engine's own log", "docker")
+    client.api.tag(found[-1], repository, tag)
+    return found[-1]
 
 
 def _no(reason: str, fix: str) -> BackendReport:

@@ -26,7 +26,11 @@ CHUNK = 65536
 GATE_SECONDS = 30.0
 AGAIN_SECONDS = 1.0
 OUT_OF_MEMORY = "out of memory: the kernel ended it at limits.memory"
+PERHAPS_MEMORY = "killed by the system: most likely out of memory, at limits.memory"
+"""Podman on version 1 of control groups does not say why."""
 NOT_STARTED, UNKNOWN = 125, 255
+KILLED = 137
+"""128 and SIGKILL."""
 _SIGNALS = (signal.SIGWINCH, signal.SIGTERM, signal.SIGHUP, signal.SIGUSR1)
 KILL = signal.SIGUSR1
 """What the holder sends for a kill at once: SIGKILL would end this process, not the container."""
@@ -61,6 +65,8 @@ def run(target: Target) -> NoReturn:
 class Pump:
     def __init__(self, target: Target) -> None:
         self._target = target
+        self._ordered = False
+        """Whether a kill was asked for."""
         self._wake, wake = os.pipe()
         os.set_blocking(wake, False)
         os.set_blocking(self._wake, False)
@@ -138,6 +144,7 @@ class Pump:
                 if number == signal.SIGWINCH:
                     self._resize()
                 else:
+                    self._ordered = self._ordered or number == KILL
                     self._send("SIGKILL" if number == KILL else signal.Signals(number).name)
 
     def _send(self, name: str) -> None:
@@ -174,8 +181,8 @@ class Pump:
         except EngineGone:
             return None
         code = int(state.get("ExitCode", UNKNOWN)) & 0xFF
-        if state.get("OOMKilled") and code == 137:  # 128 + SIGKILL
-            self._tell(OUT_OF_MEMORY)
+        if code == KILLED and not self._ordered:
+            self._tell(OUT_OF_MEMORY if state.get("OOMKilled") else PERHAPS_MEMORY)
         return code
 
     def _again(self) -> socket.socket:

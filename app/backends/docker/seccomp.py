@@ -1,4 +1,5 @@
-"""The system call filter of the local engine as an engine's JSON profile: one policy for every backend. Pure.
+"""The system call filter of the local engine as an engine's JSON profile: one policy for every backend. Pure,
+but for the file that Podman wants it in.
 
 The profile language cannot say "anything but these", so what is allowed of an argument becomes what is refused: each
 small value by itself, and every higher bit. Comparisons look at the low 32 bits, as the kernel does.
@@ -8,12 +9,15 @@ import errno
 import json
 from collections.abc import Iterable
 from functools import cache
+from pathlib import Path
 from typing import Any
 
 from app.backends.local import seccomp
+from app.files import atomic_write
 from sidecar.kernel.seccomp import ALLOW, Filter, Rule
 
 ARCHITECTURES = {"x86_64": "SCMP_ARCH_X86_64", "aarch64": "SCMP_ARCH_AARCH64", "arm64": "SCMP_ARCH_AARCH64"}
+FILE = "seccomp.json"
 _ERRNO_MASK = 0xFFFF
 _LOW = 0xFFFFFFFF
 _SMALL = 64
@@ -36,6 +40,16 @@ def profile(machine: str, *, ptrace: bool = False) -> str:
             "syscalls": calls(seccomp.policy(ptrace=ptrace)),
         }
     )
+
+
+def option(folder: Path, machine: str, *, ptrace: bool = False, as_file: bool = False) -> str:
+    """What stands behind `seccomp=` in a request: the profile; for Podman, which takes no other, a file with it."""
+    text = profile(machine, ptrace=ptrace)
+    if not as_file:
+        return text
+    file = folder / FILE
+    atomic_write(file, text.encode())
+    return str(file)
 
 
 def calls(policy: Filter) -> list[dict[str, Any]]:
