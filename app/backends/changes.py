@@ -9,18 +9,16 @@ import difflib
 import os
 import secrets
 import stat
-from collections.abc import Iterable, Iterator
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
-from typing import Literal
 
 from app.backends.local import mounts
 from app.backends.workspace import MAX_DEPTH
+from app.core.changed import Brought, Changed
 from app.core.schema import Mask
 from app.core.text import printable
 from app.errors import CarboyError
 
-type Kind = Literal["added", "changed", "removed", "link", "other"]
 LEFT_OUT = ".git"
 MAX_CHANGES = 20_000
 MAX_TEXT = 1024 * 1024
@@ -30,24 +28,19 @@ _FOLDER = os.O_RDONLY | os.O_DIRECTORY
 _FILE = os.O_RDONLY | os.O_NONBLOCK
 
 
-@dataclass(frozen=True)
-class Change:
-    """`link` and `other` (sockets, devices) are shown and never brought back."""
-
-    path: str
-    kind: Kind
-    size: int = 0
+type Skip = Callable[[str], bool]
+"""Whether a folder at this path is not looked into."""
 
 
-def changes(project: Path, copy: Path) -> list[Change]:
+def changes(project: Path, copy: Path, skip: Skip = lambda _: False) -> list[Changed]:
     """Everything that differs, by path. Raises OSError, or CarboyError where there is too much."""
-    found: list[Change] = []
+    found: list[Changed] = []
     with _root(project) as old, _root(copy) as new:
-        _compare(old, new, "", 0, found)
+        _compare(old, new, "", 0, found, skip)
     return sorted(found, key=lambda change: change.path)
 
 
-def _compare(old: int | None, new: int, path: str, depth: int, found: list[Change]) -> None:
+def _compare(old: int | None, new: int, path: str, depth: int, found: list[Changed], skip: Skip) -> None:
     if depth > MAX_DEPTH or len(found) > MAX_CHANGES:
         raise CarboyError("There are too many changes to be shown", "Look into the copy itself", "workspace")
     before = _listed(old) if old is not None else {}
@@ -59,37 +52,41 @@ def _compare(old: int | None, new: int, path: str, depth: int, found: list[Chang
         here = f"{path}{name}"
         former = before.pop(name, None)
         if stat.S_ISDIR(info.st_mode):
+            if skip(here):
+                continue
             with _opened(new, name, _FOLDER) as below:
                 if former is not None and stat.S_ISDIR(former.st_mode) and old is not None:
                     with _opened(old, name, _FOLDER) as below_old:
-                        _compare(below_old, below, here + "/", depth + 1, found)
+                        _compare(below_old, below, here + "/", depth + 1, found, skip)
                 else:
-                    _compare(None, below, here + "/", depth + 1, found)
+                    _compare(None, below, here + "/", depth + 1, found, skip)
         elif stat.S_ISREG(info.st_mode):
             if former is None or not stat.S_ISREG(former.st_mode):
-                found.append(Change(here, "added", info.st_size))
+                found.append(Changed(path=here, kind="added", size=info.st_size))
             elif old is not None and not _same(old, new, name, former, info):
-                found.append(Change(here, "changed", info.st_size))
+                found.append(Changed(path=here, kind="changed", size=info.st_size))
         elif stat.S_ISLNK(info.st_mode):
             same = former is not None and stat.S_ISLNK(former.st_mode) and old is not None
             if not (same and os.readlink(name, dir_fd=old) == os.readlink(name, dir_fd=new)):
-                found.append(Change(here, "link"))
+                found.append(Changed(path=here, kind="link"))
         else:
-            found.append(Change(here, "other"))
+            found.append(Changed(path=here, kind="other"))
     if old is not None:
         for name, info in before.items():
-            _gone(old, name, info, path, depth, found)
+            _gone(old, name, info, path, depth, found, skip)
 
 
-def _gone(parent: int, name: str, info: os.stat_result, path: str, depth: int, found: list[Change]) -> None:
+def _gone(
+    parent: int, name: str, info: os.stat_result, path: str, depth: int, found: list[Changed], skip: Skip
+) -> None:
     if not stat.S_ISDIR(info.st_mode):
-        found.append(Change(f"{path}{name}", "removed", info.st_size))
+        found.append(Changed(path=f"{path}{name}", kind="removed", size=info.st_size))
         return
-    if depth > MAX_DEPTH:
+    if depth > MAX_DEPTH or skip(f"{path}{name}"):
         return
     with _opened(parent, name, _FOLDER) as below:
         for inner, more in _listed(below).items():
-            _gone(below, inner, more, f"{path}{name}/", depth + 1, found)
+            _gone(below, inner, more, f"{path}{name}/", depth + 1, found, skip)
 
 
 def _listed(folder: int) -> dict[str, os.stat_result]:
@@ -146,26 +143,26 @@ def _content(root: Path, path: str) -> bytes | None:
 # --- bringing back --------------------------------------------------------------------------------------------------
 
 
-@dataclass(frozen=True)
-class Pulled:
-    written: tuple[str, ...] = ()
-    removed: tuple[str, ...] = ()
-    left: tuple[str, ...] = ()
-    """Not brought back, each with why."""
+def covered(path: str, masks: Iterable[Mask]) -> bool:
+    """Whether a mask lies over it: the bottle cannot have changed it, or was shown something else. Pure."""
+    folded = path.casefold()
+    closed = (mask.path.casefold() for mask in masks if mask.mode != "allow")
+    return any(folded == mask or folded.startswith(mask + "/") for mask in closed)
 
 
-def pull(project: Path, copy: Path, wanted: Iterable[str], masks: Iterable[Mask], *, delete: bool) -> Pulled:
+def pull(
+    project: Path, copy: Path, wanted: Iterable[str], masks: Iterable[Mask], *, delete: bool,
+    skip: Skip = lambda _: False,
+) -> Brought:  # fmt: skip
     """Bring changes back: all, or those at or below the `wanted` paths. What a mask covers stays as it is."""
-    names = [_checked(path) for path in wanted]
-    covered = [mask.path for mask in masks if mask.mode != "allow"]
+    names, masks = [_checked(path) for path in wanted], tuple(masks)
     written, removed, left = list[str](), list[str](), list[str]()
     with _root(project) as target, _root(copy) as source:
-        for change in changes(project, copy):
+        for change in changes(project, copy, skip):
             path = change.path
             if names and not any(path == name or path.startswith(name + "/") for name in names):
                 continue
-            if any(path.casefold() == mask.casefold() or path.casefold().startswith(mask.casefold() + "/")
-                   for mask in covered):  # fmt: skip
+            if covered(path, masks):
                 left.append(f"{path}: masked in the bottle")
             elif change.kind in ("link", "other"):
                 left.append(f"{path}: {'a link' if change.kind == 'link' else 'no file'}")
@@ -178,10 +175,10 @@ def pull(project: Path, copy: Path, wanted: Iterable[str], masks: Iterable[Mask]
                     left.append(f"{path}: {error.strerror}")
                 else:
                     (removed if change.kind == "removed" else written).append(path)
-    return Pulled(tuple(written), tuple(removed), tuple(left))
+    return Brought(written=tuple(written), removed=tuple(removed), left=tuple(left))
 
 
-def _bring(source: int, target: int, change: Change) -> None:
+def _bring(source: int, target: int, change: Changed) -> None:
     parent, _, name = change.path.rpartition("/")
     with _made(target, parent) as folder:
         if change.kind == "removed":

@@ -8,8 +8,9 @@ import errno
 import fcntl
 import os
 import stat
+import sys
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -46,25 +47,45 @@ class Copied:
         return (f"{self.left_out} entries of the project could not be copied: unreadable, or no files",)
 
 
-def copy(source: Path, target: Path, stop: threading.Event) -> Copied:
-    """Copy the folder `source` to `target`, which must not exist. Raises OSError, CarboyError, Cancelled."""
-    work = _Copying(stop)
+type Most = tuple[int, int]
+"""Files, bytes."""
+type Leave = Callable[[str, int], bool]
+"""Whether a folder of the project (its path, its descriptor) is left out as a whole."""
+
+
+class TooLarge(CarboyError):
+    """More than the caller allows."""
+
+
+def copy(
+    source: Path,
+    target: Path,
+    stop: threading.Event,
+    *,
+    leave: Leave | None = None,
+    most: Most | None = None,
+) -> Copied:
+    """Copy the folder `source` to `target`, which must not exist; at most `most` files and bytes, where that is given.
+    Raises OSError, CarboyError, Cancelled."""
+    work = _Copying(stop, leave, most)
     with _opened(os.open(source, _FOLDER)) as folder:
         os.mkdir(target, 0o700)
         with _opened(os.open(target, _FOLDER)) as new:
-            work.folder(folder, new, 0)
+            work.folder(folder, new, "", 0)
     return work.done
 
 
 class _Copying:
-    def __init__(self, stop: threading.Event) -> None:
+    def __init__(self, stop: threading.Event, leave: Leave | None, most: Most | None) -> None:
         self.done = Copied()
         self._stop = stop
+        self._leave = leave
+        self._most = most
         self._root = os.geteuid() == 0
         self._clones = True
         self._in_kernel = hasattr(os, "copy_file_range")
 
-    def folder(self, old: int, new: int, depth: int) -> None:
+    def folder(self, old: int, new: int, path: str, depth: int) -> None:
         if depth > MAX_DEPTH:
             raise CarboyError("The project's folders are too deep to be copied", "Use `workspace: mount`", "workspace")
         with os.scandir(old) as entries:
@@ -72,20 +93,22 @@ class _Copying:
                 if self._stop.is_set():
                     raise Cancelled
                 try:
-                    self._entry(old, new, entry.name, depth)
+                    self._entry(old, new, entry.name, path + entry.name, depth)
                 except OSError as error:
                     if error.errno not in _UNREADABLE:
                         raise
                     self.done.left_out += 1
         self._finish(os.fstat(old), new)
 
-    def _entry(self, old: int, new: int, name: str, depth: int) -> None:
+    def _entry(self, old: int, new: int, name: str, path: str, depth: int) -> None:
         info = os.stat(name, dir_fd=old, follow_symlinks=False)
         if stat.S_ISDIR(info.st_mode):
             with _opened(os.open(name, _FOLDER, dir_fd=old)) as folder:
+                if self._leave is not None and self._leave(path, folder):
+                    return
                 os.mkdir(name, 0o700, dir_fd=new)
                 with _opened(os.open(name, _FOLDER, dir_fd=new)) as copied:
-                    self.folder(folder, copied, depth + 1)
+                    self.folder(folder, copied, path + "/", depth + 1)
         elif stat.S_ISLNK(info.st_mode):
             os.symlink(os.readlink(name, dir_fd=old), name, dir_fd=new)
             if self._root:
@@ -101,6 +124,9 @@ class _Copying:
 
     def _content(self, old: int, new: int) -> None:
         info = os.fstat(old)
+        files, size = self._most or (sys.maxsize, sys.maxsize)
+        if self.done.files >= files or self.done.size + info.st_size > size:
+            raise TooLarge("The project is too large for that", "", "workspace")
         if not (self._clones and self._clone(old, new)):
             while self._piece(old, new):
                 if self._stop.is_set():

@@ -1,16 +1,15 @@
-"""Commands on what a bottle changed in its copy of the project: diff, pull."""
+"""Commands on what a bottle changed in its workspace: diff, pull, put-back."""
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import click
 
 from app.cli.output import json_option, line, note, print_json, with_client
+from app.core.changed import MARKS, Brought, Changed, Changes
 from app.core.text import printable
 
 if TYPE_CHECKING:
     from app.client import Client
-
-_MARKS = {"added": "A", "changed": "M", "removed": "D", "link": "L", "other": "?"}
 
 
 @click.command()
@@ -19,25 +18,32 @@ _MARKS = {"added": "A", "changed": "M", "removed": "D", "link": "L", "other": "?
 @click.option("--names", is_flag=True, help="Only which files.")
 @json_option
 def diff(slug: str, paths: tuple[str, ...], names: bool, as_json: bool) -> None:
-    """Show what a bottle changed in its copy of the project."""
+    """Show what a bottle changed: in its copy of the project, or in the project itself since its launch."""
 
-    async def work(client: "Client") -> list[dict[str, Any]]:
-        found = [one for one in await client.changes(slug) if not paths or _below(one["path"], paths)]
+    async def work(client: "Client") -> Changes:
+        found = await client.changes(slug)
+        own = tuple(one for one in found.changes if not paths or _below(one.path, paths))
         if not (names or as_json):
-            for one in found:
-                line(f"{_MARKS[one['kind']]} {printable(one['path'], 400)}")
-                if one["kind"] in ("added", "changed", "removed"):
-                    print(await client.change(slug, one["path"]), end="")
-        return found
+            for one in own:
+                _name(one)
+                if one.kind in ("added", "changed", "removed"):
+                    print(await client.difference(slug, one.path), end="")
+        return found.model_copy(update={"changes": own})
 
     found = with_client(work)
     if as_json:
-        print_json({"changes": found})
-    elif names:
-        for one in found:
-            line(f"{_MARKS[one['kind']]} {printable(one['path'], 400)}")
-    if not found and not as_json:
+        print_json(found)
+        return
+    for one in found.changes if names else ():
+        _name(one)
+    if not found.changes:
         line("no changes")
+    if found.left_out:
+        note(f"not compared: {', '.join(printable(path, 200) for path in found.left_out[:20])}")
+
+
+def _name(one: Changed) -> None:
+    line(f"{MARKS[one.kind]} {printable(one.path, 400)}")
 
 
 def _below(path: str, wanted: tuple[str, ...]) -> bool:
@@ -50,15 +56,30 @@ def _below(path: str, wanted: tuple[str, ...]) -> bool:
 @click.option("--delete", is_flag=True, help="Also remove what was removed in the bottle.")
 @json_option
 def pull(slug: str, paths: tuple[str, ...], delete: bool, as_json: bool) -> None:
-    """Bring a bottle's changes back into the project: all, or those at or below PATHs. Links and masked files stay."""
-    done = with_client(lambda client: client.pull(slug, paths, delete=delete))
+    """Bring the changes of a bottle's copy into the project: all, or those at or below PATHs. Links and masked files
+    stay."""
+    _brought(with_client(lambda client: client.pull(slug, paths, delete=delete)), as_json)
+
+
+@click.command("put-back")
+@click.argument("slug")
+@click.argument("paths", nargs=-1, required=True)
+@json_option
+def put_back(slug: str, paths: tuple[str, ...], as_json: bool) -> None:
+    """Put files of the project back to what they were before the bottle was launched in it: those at or below PATHs.
+    What was added since is removed."""
+    _brought(with_client(lambda client: client.put_back(slug, paths)), as_json)
+
+
+def _brought(done: Brought, as_json: bool) -> None:
     if as_json:
         print_json(done)
         return
-    for mark, key in (("wrote", "written"), ("removed", "removed")):
-        for path in done[key]:
-            line(f"{mark} {printable(path, 400)}")
-    for reason in done["left"]:
+    for path in done.written:
+        line(f"wrote {printable(path, 400)}")
+    for path in done.removed:
+        line(f"removed {printable(path, 400)}")
+    for reason in done.left:
         note(f"left as it is: {printable(reason, 400)}")
-    if not (done["written"] or done["removed"]):
+    if not (done.written or done.removed):
         line("nothing was changed")

@@ -15,6 +15,7 @@ from app.client.operator import OperatorCalls
 from app.client.start import ensure
 from app.client.streams import Backoff, RemoteTerminal, event_messages, lost
 from app.core.approvals import ApproveBody, ProposalView, RejectBody, RoutesEdit, RoutesView
+from app.core.changed import Brought, Changes
 from app.core.model import (
     BottleView,
     Catalogue,
@@ -153,18 +154,23 @@ class Client(OperatorCalls):
     async def kill(self, slug: str) -> BottleView:
         return await self._view("POST", slug, "/kill")
 
-    async def changes(self, slug: str) -> list[dict[str, Any]]:
-        """What it changed in its copy of the project."""
-        return orjson.loads(await self._call("GET", _bottle(slug) + "/changes", timeout=None))["changes"]
+    async def changes(self, slug: str) -> Changes:
+        """What it changed in its workspace."""
+        return Changes.model_validate_json(await self._call("GET", _bottle(slug) + "/changes", timeout=None))
 
-    async def change(self, slug: str, path: str) -> str:
+    async def difference(self, slug: str, path: str) -> str:
         """One file's changes as text."""
         return orjson.loads(await self._call("GET", _bottle(slug) + "/change", query={"path": path}))["text"]
 
-    async def pull(self, slug: str, paths: Sequence[str] = (), *, delete: bool = False) -> dict[str, Any]:
-        """Bring changes back into the project; `{written, removed, left}`."""
+    async def pull(self, slug: str, paths: Sequence[str] = (), *, delete: bool = False) -> Brought:
+        """Bring changes of its copy into the project."""
         body = {"paths": list(paths), "delete": delete}
-        return orjson.loads(await self._call("POST", _bottle(slug) + "/pull", body, timeout=None))
+        return Brought.model_validate_json(await self._call("POST", _bottle(slug) + "/pull", body, timeout=None))
+
+    async def put_back(self, slug: str, paths: Sequence[str]) -> Brought:
+        """Files of the project as they were before its launch."""
+        body = {"paths": list(paths)}
+        return Brought.model_validate_json(await self._call("POST", _bottle(slug) + "/put-back", body, timeout=None))
 
     async def commit(self, slug: str) -> BottleView:
         """Take a snapshot; it runs on."""

@@ -1,15 +1,19 @@
-"""The API of what a bottle changed in its copy of the project: the list, one file, and bringing changes back."""
+"""The API of what a bottle changed in its workspace: the list, one file, and bringing changes back into the project, or
+putting the project back to what it was before the launch. Thin."""
 
 import asyncio
-from dataclasses import asdict
+from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 from aiohttp import web
 from pydantic import Field
 
-from app.backends import changes, masks, workspace
+from app.backends import changes, masks, restore, workspace
 from app.controller.api import PARTS, answer, body, query, slug_of
+from app.core.changed import Changes
 from app.core.model import Snapshot
+from app.core.schema import Mask
 from app.errors import CarboyError
 
 
@@ -22,41 +26,95 @@ class PullBody(Snapshot):
     delete: bool = False
 
 
-def _trees(request: web.Request) -> tuple[Path, Path]:
-    """The project, and the bottle's copy of it."""
+class PutBackBody(Snapshot):
+    """Never all at once: what the operator wrote meanwhile is in the project as well."""
+
+    paths: tuple[str, ...] = Field(min_length=1, max_length=1000)
+
+
+@dataclass(frozen=True)
+class Trees:
+    """`before` and `after` are compared. `point`: the restore point, where the bottle works in the project itself."""
+
+    project: Path
+    before: Path
+    after: Path
+    masks: tuple[Mask, ...]
+    point: restore.Point | None = None
+
+    @property
+    def skip(self) -> changes.Skip:
+        return (lambda _: False) if self.point is None else partial(restore.skips, self.point)
+
+
+def _trees(request: web.Request) -> Trees:
     slug = slug_of(request)
-    project, state = request.app[PARTS].bottles.folders(slug)
-    copy = state / workspace.FOLDER
-    if project is None or not copy.is_dir():
+    record, state = request.app[PARTS].bottles.named_record(slug)
+    mode, covered = record.view.workspace, masks.complete(record.manifest.bottle.masks)
+    if record.project is None or mode not in ("copy", "mount"):
+        what = "has no project" if record.project is None else "sees the project read-only: it changed nothing there"
+        raise CarboyError(f"{slug} {what}", "`workspace: copy` or `mount` let it change files", "workspace")
+    project = Path(record.project)
+    if mode == "copy":
+        if not (state / workspace.FOLDER).is_dir():
+            raise CarboyError(f"The copy of the project that {slug} had is gone", "", "workspace")
+        return Trees(project, project, state / workspace.FOLDER, covered)
+    point = restore.load(state)
+    if point is None:
         raise CarboyError(
-            f"{slug} has no copy of a project", "With `workspace: mount` its changes are in the project: `git diff`",
-            "workspace",
+            f"{slug} has no restore point: what it changed cannot be told",
+            "It works in the project itself: `git diff` there; `workspace: copy` keeps its changes apart", "workspace",
         )  # fmt: skip
-    return project, copy
+    return Trees(project, state / restore.FOLDER, project, covered, point)
 
 
 async def listed(request: web.Request) -> web.Response:
-    found = await asyncio.to_thread(changes.changes, *_trees(request))
-    return answer({"changes": [asdict(change) for change in found]})
+    trees = await asyncio.to_thread(_trees, request)
+    found = await asyncio.to_thread(changes.changes, trees.before, trees.after, trees.skip)
+    if trees.point is None:
+        return answer(Changes(workspace="copy", changes=tuple(found)))
+    own = tuple(change for change in found if not changes.covered(change.path, trees.masks))
+    return answer(Changes(workspace="mount", changes=own, left_out=trees.point.left_out))
 
 
 async def one(request: web.Request) -> web.Response:
     asked = query(request, FileQuery)
-    return answer({"text": await asyncio.to_thread(changes.text_diff, *_trees(request), asked.path)})
+    trees = await asyncio.to_thread(_trees, request)
+    return answer({"text": await asyncio.to_thread(changes.text_diff, trees.before, trees.after, asked.path)})
 
 
 async def pull(request: web.Request) -> web.Response:
     """On record: it changes the operator's own files."""
     asked, parts, slug = await body(request, PullBody), request.app[PARTS], slug_of(request)
-    project, copy = _trees(request)
-    covered = masks.complete()
+    trees = await asyncio.to_thread(_trees, request)
+    if trees.point is not None:
+        raise CarboyError(
+            f"{slug} works in the project itself: its changes are there already",
+            f"`carboy put-back {slug} PATH` takes one back", "workspace",
+        )  # fmt: skip
     await parts.audit.record("pull", slug=slug, paths=list(asked.paths)[:100], delete=asked.delete)
-    done = await asyncio.to_thread(changes.pull, project, copy, asked.paths, covered, delete=asked.delete)
-    return answer(asdict(done))
+    work = partial(changes.pull, trees.project, trees.after, asked.paths, trees.masks, delete=asked.delete)
+    return answer(await asyncio.to_thread(work))
+
+
+async def put_back(request: web.Request) -> web.Response:
+    """On record, as well. What was added is removed, what was changed or removed is as before the launch."""
+    asked, parts, slug = await body(request, PutBackBody), request.app[PARTS], slug_of(request)
+    trees = await asyncio.to_thread(_trees, request)
+    if trees.point is None:
+        raise CarboyError(
+            f"{slug} works on a copy: the project is as it was", f"`carboy pull {slug}` takes changes over", "workspace"
+        )
+    await parts.audit.record("put-back", slug=slug, paths=list(asked.paths)[:100])
+    work = partial(
+        changes.pull, trees.project, trees.before, asked.paths, trees.masks, delete=True, skip=trees.skip
+    )  # fmt: skip
+    return answer(await asyncio.to_thread(work))
 
 
 ROUTES: tuple[web.RouteDef, ...] = (
     web.get("/v1/bottles/{slug}/changes", listed),
     web.get("/v1/bottles/{slug}/change", one),
     web.post("/v1/bottles/{slug}/pull", pull),
+    web.post("/v1/bottles/{slug}/put-back", put_back),
 )

@@ -13,8 +13,9 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import replace
+from pathlib import Path
 
-from app.backends import workspace
+from app.backends import restore, workspace
 from app.backends.base import BoxSpec, FileIn
 from app.controller import ca, placeholders
 from app.controller.agent_files import skill_files
@@ -121,7 +122,10 @@ class Launch:
             async with step("deploy keys"):
                 await self._make_deploy_keys()
         # side by side: each is on record, and both are undone whichever fails
-        await side_by_side(sandbox=self._make_sandbox(), sidecar=self._make_sidecar())
+        parts = {"sandbox": self._make_sandbox(), "sidecar": self._make_sidecar()}
+        if self.session.view.workspace == "mount" and self._plan.project is not None:
+            parts["restore-point"] = self._take_restore_point(self._plan.project)
+        await side_by_side(**parts)
         box, prepared = self.session.box, self._prepared
         assert box is not None
         assert prepared is not None
@@ -169,6 +173,25 @@ class Launch:
         self._transaction.undoing("workspace", end)
         copied = await asyncio.shield(copying)
         self.session.show(notes=(*self.session.view.notes, *copied.notes))
+
+    async def _take_restore_point(self, project: Path) -> None:
+        """Beside the sandbox's making: the project as it is before the agent."""
+        stop = threading.Event()
+        async with self._transaction.step("restore point"):
+            taking = spawn(
+                asyncio.to_thread(restore.take, project, self.session.state_folder, stop), name="restore-point",
+                on_error=lambda _: None,
+            )  # fmt: skip
+
+            async def end() -> None:  # before the folder is removed under its hands
+                stop.set()
+                await asyncio.wait([taking])
+
+            self._transaction.undoing("restore point", end)
+            missing = await asyncio.shield(taking)
+            if missing:
+                await asyncio.to_thread(remove_tree, self.session.state_folder / restore.FOLDER)
+                self.session.show(notes=(*self.session.view.notes, missing))
 
     async def _make_deploy_keys(self) -> None:
         async def revoke() -> None:

@@ -9,7 +9,7 @@ import shutil
 from collections.abc import Callable
 from pathlib import Path
 
-from app.backends import workspace
+from app.backends import restore, workspace
 from app.controller.record import FILE
 
 _SESSION_ID = re.compile(r"[0-9a-f]{12}")
@@ -36,9 +36,9 @@ def remove_tree(path: Path) -> None:
     shutil.rmtree(path, onexc=unlock)
 
 
-KEPT = frozenset({FILE, "exit.json", "transcript.cast", workspace.FOLDER, "snapshot"})
+KEPT = frozenset({FILE, "exit.json", "transcript.cast", workspace.FOLDER, "snapshot", restore.FOLDER, restore.FILE})
 """architecture.md, Life of a launch: the record and the transcript always stay; and the agent's copy of the project,
-since its work is nowhere else."""
+since its work is nowhere else; with `workspace: mount`, how the project was before."""
 
 
 def strip(folder: Path) -> None:

@@ -224,10 +224,10 @@ class Sessions:
         _, box = self._running(slug)
         return await box.exec(argv, timeout=timeout)
 
-    def folders(self, slug: str) -> tuple[Path | None, Path]:
-        """The project of a session, and its state folder."""
+    def named_record(self, slug: str) -> tuple[record.SessionRecord, Path]:
+        """A session's record, and its state folder."""
         session = self._find(slug)
-        return Path(session.record.project) if session.record.project else None, session.state_folder
+        return session.record, session.state_folder
 
     async def reports(self) -> tuple[BackendReport, ...]:
         """What each backend finds when it really tries (the doctor asks)."""

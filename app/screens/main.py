@@ -16,6 +16,7 @@ from app.core import bottles, trail
 from app.core.units import count
 from app.screens.actions import BottleActions
 from app.screens.approvals import ApprovalActions
+from app.screens.keeping import KeepingActions
 from app.screens.room import bindings
 from app.widgets.approvals_panel import ApprovalsPanel
 from app.widgets.bottle_list import BottleList
@@ -67,7 +68,7 @@ def arrangement(width: int, height: int, tab: str, *, zoomed: bool = False) -> f
     return frozenset(name for name, is_on in on.items() if is_on)
 
 
-class MainScreen(BottleActions, ApprovalActions, Screen[None]):
+class MainScreen(BottleActions, KeepingActions, ApprovalActions, Screen[None]):
     """`slug` is the selected bottle's, empty without one."""
 
     BINDINGS: ClassVar[list[BindingType]] = bindings(*scoped("main", "app"))

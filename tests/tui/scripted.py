@@ -5,7 +5,9 @@ import asyncio
 from collections.abc import AsyncIterator, Callable
 from typing import Any
 
+from app.core import report as report_of
 from app.core.approvals import ApproveBody, ManifestChange, ProposalView, RejectBody
+from app.core.changed import Brought, Changed, Changes
 from app.core.learning import LearnReport, learn
 from app.core.model import (
     AgentEntry,
@@ -27,7 +29,7 @@ from app.core.model import (
     StreamEvent,
 )
 from app.core.notices import Notice
-from app.core.report import Away, Changed, Decided, Ordered, Refused, Report
+from app.core.report import Away, Decided, Ordered, Refused, Report
 from app.core.risks import Risk
 from app.core.spending import AnswerOrder, BudgetOrder, BudgetsReport, CutoffOrder, UsageReport
 from app.core.vault import SecretView, VaultView
@@ -338,6 +340,23 @@ VAULT = VaultView(
 )
 
 
+CHANGES = Changes(
+    workspace="copy",
+    changes=(
+        Changed(path="README.md", kind="changed", size=2100),
+        Changed(path="src/retry.py", kind="changed", size=3400),
+        Changed(path="src/net/[bold]backoff\x1b.py", kind="added", size=900),
+        Changed(path="src/old.py", kind="removed", size=120),
+        Changed(path="tests/data", kind="link"),
+        Changed(path="tests/test_retry.py", kind="changed", size=5100),
+    ),
+)
+DIFFERENCE = (
+    "--- a/{path}\n+++ b/{path}\n@@ -40,3 +40,3 @@\n def wait(attempt):\n"
+    "-    delay = base * attempt\n+    delay = min(cap, base * 2 ** attempt)\n     return delay\n"
+)
+
+
 def learned(slug: str) -> LearnReport:
     """What a bottle was refused."""
     wanted = (
@@ -377,7 +396,7 @@ def reported(slug: str, **more: Any) -> Report:
             Decided(at=NOW - 9000, what="index.crates.io", kind="egress-allow", state="approved", by="op", reason="ok"),
         ),
         "orders": (Ordered(at=NOW - 8000, action="freeze", by="operator"),),
-        "changed": Changed(files=("src/retry.py", "tests/test_retry.py"), bytes=4200),
+        "changed": report_of.Changed(files=("src/retry.py", "tests/test_retry.py"), bytes=4200),
     }
     return Report(**(base | more))
 
@@ -427,6 +446,7 @@ class ScriptedClient:
         self.launch_error: CarboyError | None = None
         self.launch_gate: asyncio.Event | None = None
         self.vault_now = VAULT
+        self.changes_now = CHANGES
         self.away_now = Away(since=0.0, until=NOW)
         self.learned_now = learned
         self.notices_now: list[Notice] = []
@@ -584,6 +604,29 @@ class ScriptedClient:
     async def give_secrets(self, slug: str, given: dict[str, Secret]) -> BottleView:
         self.given.append((slug, {name: value.reveal() for name, value in given.items()}))
         return await self._act("give_secrets", slug, missing_secrets=())
+
+    async def commit(self, slug: str) -> BottleView:
+        return await self._act("commit", slug, saved_at=NOW)
+
+    async def archive(self, slug: str) -> BottleView:
+        changed = await self._act("archive", slug, state="ended", kept="archived")
+        del self.by_slug[slug]
+        return changed
+
+    async def changes(self, slug: str) -> Changes:
+        self._raise("changes")
+        return self.changes_now
+
+    async def difference(self, slug: str, path: str) -> str:
+        return DIFFERENCE.format(path=path)
+
+    async def pull(self, slug: str, paths: tuple[str, ...] = (), *, delete: bool = False) -> Brought:
+        self.calls.append(("pull", slug, tuple(paths), delete))
+        return Brought(written=tuple(paths), left=(".envrc: masked in the bottle",))
+
+    async def put_back(self, slug: str, paths: tuple[str, ...]) -> Brought:
+        self.calls.append(("put_back", slug, tuple(paths)))
+        return Brought(written=tuple(paths))
 
     async def learned(self, slug: str) -> LearnReport:
         return self.learned_now(slug)

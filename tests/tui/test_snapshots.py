@@ -61,6 +61,8 @@ PICTURES: dict[str, tuple[tuple[int, int], tuple[str, ...], str]] = {
     "learn": (LARGE, ("end", "L"), "g1thub"),
     "learn_small": (SMALL, ("3", "end", "L"), "g1thub"),
     "learn_file": (MEDIUM, ("end", "L", "y", "w"), "A new bottle file"),
+    "changes": (LARGE, ("d", "down", "down", "down", "down"), "min(cap, base"),
+    "changes_small": (SMALL, ("3", "home", "d"), "min(cap, base"),
     "report": (LARGE, ("end", "o"), "approved by op"),
     "report_small": (SMALL, ("3", "end", "o"), "322k tokens"),
     "launch_agent": (MEDIUM, ("n",), "developer"),

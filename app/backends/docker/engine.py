@@ -48,9 +48,7 @@ class Engine:
         if self._client is None:
             import docker
 
-            client = docker.DockerClient(
-                base_url=self.url, version="auto", timeout=CALL_SECONDS, max_pool_size=THREADS
-            )
+            client = docker.DockerClient(base_url=self.url, version="auto", timeout=CALL_SECONDS, max_pool_size=THREADS)
             self.podman = "podman" in str(client.version().get("Components", "")).lower()
             self._client = client
         return self._client

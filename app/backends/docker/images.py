@@ -25,7 +25,7 @@ from app.files import read_bounded
 RECIPE, FILE, IMAGE = "recipe:", "file:", "image:"
 BASE = "base"
 REPOSITORY = "localhost/carboy"
-"""No registry's name: what is missing is never fetched from a stranger who took it, and Podman adds no name of its own."""
+"""No registry's name: what is missing is never fetched from a stranger who took it; and Podman adds none of its own."""
 MAX_DOCKERFILE = 1024 * 1024
 MAX_CONTEXT = 512 * 1024 * 1024
 LAST_LINES = 12

@@ -48,10 +48,11 @@ async def _try(engine: Engine) -> BackendReport:
     with tempfile.TemporaryDirectory(prefix="carboy-") as folder:
         walls = await asyncio.to_thread(seccomp.option, Path(folder), platform.machine(), as_file=engine.podman)
         await engine.call(lambda client: _run_one(client, walls, podman=engine.podman))
+    name = "podman" if engine.podman else "docker"
     runtimes = sorted(str(runtime) for runtime in info.get("Runtimes") or {})
     notes = [] if "runsc" not in runtimes else ["the runtime runsc (gVisor) is available: `runtime: runsc`"]
     return BackendReport(
-        name="docker", engine="podman" if engine.podman else "docker", works=True, isolation="container", version=str(version.get("Version", "")),
+        name="docker", engine=name, works=True, isolation="container", version=str(version.get("Version", "")),
         capabilities=CAPABILITIES, notes=tuple(notes),
     )  # fmt: skip
 
@@ -62,7 +63,7 @@ def _run_one(client: Any, walls: str, *, podman: bool) -> None:
     made = client.containers.create(
         _image(client, machine), entrypoint=[tiny.PATH], command=[], network_mode="none", init=True, cap_drop=["ALL"],
         user="65534:65534", labels={facts.KIND: "probe"},
-        security_opt=["no-new-privileges:true", f"seccomp={walls}"], 
+        security_opt=["no-new-privileges:true", f"seccomp={walls}"],
         **options.resources(Limits(), podman=podman),
     )  # fmt: skip
     try:

@@ -1,0 +1,110 @@
+"""What a bottle changed, file by file; and the commands on its state."""
+
+from typing import Any
+
+import pytest
+from textual.pilot import Pilot
+
+from app.core.changed import Changes, tree
+from app.core.model import LaunchRequest, Preflight
+from app.errors import CarboyError
+from tests.tui.scripted import CHANGES, ScriptedClient, app, preflight
+from tests.tui.waiting import ready, text_of, until
+
+
+async def opened(pilot: Pilot[Any]) -> None:
+    await ready(pilot)
+    await pilot.press("d")
+    await until(pilot, lambda: "README.md" in text_of(pilot), "the tree")
+
+
+def toasts(pilot: Pilot[Any]) -> list[Any]:
+    return list(pilot.app._notifications)
+
+
+def found_fit(request: LaunchRequest) -> Preflight:
+    return preflight(request, problems=(), secrets=())
+
+
+def test_a_tree_has_each_folder_once() -> None:
+    rows = tree(CHANGES.changes)
+    assert [(row.depth, row.path) for row in rows if row.change is None] == [(0, "src"), (1, "src/net"), (0, "tests")]
+    assert [row.path for row in rows if row.change] == [
+        "README.md", "src/net/[bold]backoff\x1b.py", "src/old.py", "src/retry.py", "tests/data", "tests/test_retry.py",
+    ]  # fmt: skip
+
+
+async def test_each_file_is_shown_and_one_is_pulled() -> None:
+    client = ScriptedClient()
+    async with app(client).run_test(size=(100, 30)) as pilot:
+        await opened(pilot)
+        await until(pilot, lambda: "+++ b/README.md" in text_of(pilot), "its difference")
+        assert "[bold]backoff␛.py" in text_of(pilot)
+        await pilot.press("p")
+        await until(pilot, lambda: "Pull README.md into the project?" in text_of(pilot), "the question")
+        assert client.calls == []
+        await pilot.press("y")
+        await until(pilot, lambda: "masked in the bottle" in text_of(pilot), "what was left")
+        assert client.calls == [("pull", "impl-1", ("README.md",), True)]
+        await pilot.press("P", "escape", "down", "p", "y")  # all of it: no; a folder: yes
+        await until(pilot, lambda: len(client.calls) == 2, "the second")
+        assert client.calls[1] == ("pull", "impl-1", ("src",), True)
+
+
+async def test_in_the_project_itself_a_file_is_put_back_and_never_all() -> None:
+    client = ScriptedClient()
+    client.changes_now = Changes(workspace="mount", changes=CHANGES.changes, left_out=("target",))
+    async with app(client).run_test(size=(80, 24)) as pilot:
+        await opened(pilot)
+        assert "not compared: target" in text_of(pilot)
+        await pilot.press("P", "p")
+        await until(pilot, lambda: "Put README.md back" in text_of(pilot), "the question")
+        await pilot.press("y")
+        await until(pilot, lambda: client.calls == [("put_back", "impl-1", ("README.md",))], "the call")
+
+
+async def test_what_cannot_be_compared_is_said() -> None:
+    client = ScriptedClient()
+    client.fail["changes"] = CarboyError("impl-1 has no restore point", "git diff", "workspace")
+    async with app(client).run_test(size=(80, 24)) as pilot:
+        await ready(pilot)
+        await pilot.press("d")
+        await until(pilot, lambda: "no restore point" in text_of(pilot), "the reason")
+
+
+@pytest.mark.parametrize(("key", "verb"), [("c", "commit"), ("X", "archive")])
+async def test_state_of_a_bottle_by_key(key: str, verb: str) -> None:
+    client = ScriptedClient()
+    async with app(client).run_test(size=(120, 40)) as pilot:
+        await ready(pilot)
+        await pilot.press(key)
+        if verb == "archive":
+            await until(pilot, lambda: "into the archive?" in text_of(pilot), "the question")
+            await pilot.press("y")
+        await until(pilot, lambda: (verb, "impl-1") in client.calls, verb)
+
+
+async def test_a_fork_goes_through_the_preflight() -> None:
+    client = ScriptedClient()
+    client.preflight_answer = found_fit
+    async with app(client).run_test(size=(120, 40)) as pilot:
+        await ready(pilot)
+        await pilot.press("v")
+        await until(pilot, lambda: "Resolved manifest" in text_of(pilot), "the preflight")
+        await pilot.press("enter")
+        await until(pilot, lambda: any(request.fork == "impl-1" for request in client.requests), "the launch")
+
+
+async def test_only_one_that_is_over_is_resumed() -> None:
+    client = ScriptedClient()
+    client.preflight_answer = found_fit
+    async with app(client).run_test(size=(120, 40)) as pilot:
+        await ready(pilot)
+        await pilot.press("p")
+        await until(pilot, lambda: any("needs no resuming" in item.message for item in toasts(pilot)), "the refusal")
+        main = pilot.app.main_screen()  # type: ignore[attr-defined]
+        main.select("nightly")
+        await pilot.press("p")
+        await until(pilot, lambda: "Resolved manifest" in text_of(pilot), "the preflight")
+        await pilot.press("enter")
+        await until(pilot, lambda: any(request.resume == "nightly" for request in client.requests), "the launch")
