@@ -158,6 +158,19 @@ class IntentEvent(Wire):
     """What was set aside for the answer: an average of this bottle's, no bound."""
 
 
+class ProgressEvent(Wire):
+    """How far an answer had come that is still under way: in place of the numbers of its intent, should the sidecar
+    die. The newest counts. `input_tokens` is all that the model read, cached or not."""
+
+    id: str = Field(max_length=80)
+    at: Time
+    kind: Literal["progress"] = "progress"
+    request_id: str = Field(max_length=64)
+    model: str = Field(default="", max_length=200)
+    input_tokens: Count = 0
+    output_tokens: Count = 0
+
+
 class FaultInfo(Wire):
     """sidecar.meter.faults.Fault with its sentence for the user."""
 

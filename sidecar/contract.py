@@ -10,7 +10,7 @@ from typing import Annotated, Any, Literal, Self
 
 from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
 
-from sidecar.allowance import Allowance, IntentEvent, Metered, UsageEvent, WindowEvent
+from sidecar.allowance import Allowance, IntentEvent, Metered, ProgressEvent, UsageEvent, WindowEvent
 from sidecar.patterns import Pattern
 from sidecar.secret import Secret
 
@@ -436,5 +436,6 @@ def routes_hash(routes: tuple[Route, ...]) -> str:
 
 
 SpoolEvent = Annotated[
-    EgressEvent | NoticeEvent | ProposalEvent | IntentEvent | UsageEvent | WindowEvent, Field(discriminator="kind")
+    EgressEvent | NoticeEvent | ProposalEvent | IntentEvent | ProgressEvent | UsageEvent | WindowEvent,
+    Field(discriminator="kind"),
 ]

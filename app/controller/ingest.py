@@ -24,7 +24,7 @@ from app.core.usage import within
 from app.store.base import NewEvent, Position
 from app.store.metering import Counted, Metering
 from app.tasks import cancel_and_wait, spawn
-from sidecar.allowance import IntentEvent, UsageEvent, WindowEvent
+from sidecar.allowance import IntentEvent, ProgressEvent, UsageEvent, WindowEvent
 from sidecar.contract import EgressEvent, ProposalEvent, SpoolEvent
 from sidecar.spool import SpoolReader
 
@@ -70,7 +70,7 @@ def parse(lines: list[tuple[Position, bytes]]) -> Parsed:
             if isinstance(event, ProposalEvent):
                 _check_proposal(event)
                 proposals.append(event)
-            elif isinstance(event, IntentEvent | UsageEvent | WindowEvent):
+            elif isinstance(event, IntentEvent | ProgressEvent | UsageEvent | WindowEvent):
                 orjson.dumps(event.model_dump(mode="json"))  # refuses what is not text
                 report.take(event)
             else:
@@ -231,11 +231,11 @@ class Spool:
         return len(lines) >= BATCH_LINES
 
     def _metering(self, report: Report) -> Metering | None:
-        if not report.rows and not report.intents:
+        if not report.rows and not report.intents and not report.progress:
             return None
         counts, now = self._told.counts(self._session_id), time.time()
         rows = tuple(within(row, counts.since, now) for row in report.rows)
-        return Metering(counts.scopes, tuple(report.intents), rows)
+        return Metering(counts.scopes, tuple(report.intents), rows, tuple(report.progress))
 
 
 class Ingest:

@@ -7,9 +7,9 @@ from datetime import UTC, datetime
 from decimal import Decimal
 
 from app.core.budget import NANO
-from app.core.usage import Intent, UsageRow
+from app.core.usage import Intent, Progress, UsageRow
 from app.core.windows import Gauge
-from sidecar.allowance import IntentEvent, UsageEvent, WindowEvent
+from sidecar.allowance import IntentEvent, ProgressEvent, UsageEvent, WindowEvent
 from sidecar.meter.usage import Usage
 
 LAST_TIME = 253402300800.0
@@ -23,19 +23,24 @@ class Report:
     """What one batch of lines says of usage. `charged` adds up what was counted against each lease."""
 
     intents: list[Intent] = field(default_factory=list[Intent])
+    progress: list[Progress] = field(default_factory=list[Progress])
     rows: list[UsageRow] = field(default_factory=list[UsageRow])
     gauges: list[Gauge] = field(default_factory=list[Gauge])
     charged: dict[str, float] = field(default_factory=dict[str, float])
 
     def __bool__(self) -> bool:
-        return bool(self.intents or self.rows or self.gauges)
+        return bool(self.intents or self.rows or self.gauges)  # progress is nobody's news
 
-    def take(self, event: IntentEvent | UsageEvent | WindowEvent) -> None:
+    def take(self, event: IntentEvent | ProgressEvent | UsageEvent | WindowEvent) -> None:
         """Add one event. Raises ValueError for a time that no honest sidecar writes."""
         if not 0 <= event.at < LAST_TIME:
             raise ValueError("not a time")
         if isinstance(event, IntentEvent):
             self.intents.append(intent(event))
+        elif isinstance(event, ProgressEvent):
+            self.progress.append(
+                Progress(event.request_id, event.at, event.model, event.input_tokens, event.output_tokens)
+            )
         elif isinstance(event, UsageEvent):
             self.rows.append(row(event))
             for lease, amount in event.charged.items():

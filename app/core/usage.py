@@ -87,6 +87,17 @@ class Intent:
         )
 
 
+@dataclass(frozen=True, slots=True)
+class Progress:
+    """How far an announced answer had come at a time, in place of its intent's numbers."""
+
+    request_id: str
+    at: float
+    model: str = ""
+    input: int = 0
+    output: int = 0
+
+
 class Slice(Snapshot):
     """A sum for one provider, model and stretch of time in one scope; empty or 0 where these were not told apart."""
 

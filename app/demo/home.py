@@ -23,6 +23,7 @@ BOTTLE = """\
 agent_provider: {template: shell}
 env:
   ANTHROPIC_API_KEY: {secret: CARBOY_DEMO_KEY}
+budget: {anthropic: 600}
 egress:
   log: 1
   routes:
@@ -36,7 +37,7 @@ egress:
       matches:
         - methods: [GET, HEAD]
 ---
-The demo's bottle: it may talk to the model and read a package index. Nothing else leaves.
+The demo's bottle: it may talk to the model, for a few answers, and read a package index. Nothing else leaves.
 """
 AGENT = """\
 ---

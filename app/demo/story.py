@@ -43,6 +43,9 @@ STORY = (
         "path_not_allowed",
     ),
     Expected("an unknown host is refused", "pastebin.com", "POST", "/api", "deny", "host_not_allowed"),
+    Expected(
+        "spending beyond the budget is refused", "api.anthropic.com", "POST", "/v1/messages", "deny", "budget_exhausted"
+    ),
     Expected("a misplaced key is refused", "pypi.org", "GET", "/simple/", "deny", "placeholder_misplaced"),
 )
 

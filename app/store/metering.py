@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 
 from app.core.model import StreamEvent
 from app.core.schema import Amount
-from app.core.usage import Intent, Metrics, Slice, UsageRow
+from app.core.usage import Intent, Metrics, Progress, Slice, UsageRow
 from app.core.windows import Gauge
 
 
@@ -18,6 +18,8 @@ class Metering:
     scopes: tuple[str, ...] = ()
     intents: Sequence[Intent] = ()
     rows: Sequence[UsageRow] = ()
+    progress: Sequence[Progress] = ()
+    """Of intents that have no row yet; of others it is left out."""
 
 
 @dataclass(frozen=True)

@@ -37,12 +37,18 @@ _INSERT_INTENT = (
     " WHERE NOT EXISTS (SELECT 1 FROM usage WHERE session_id = ?1 AND request_id = ?2)"
     " ON CONFLICT (session_id, request_id) DO NOTHING"
 )
+_PROGRESS = (
+    "UPDATE usage_intents SET model = CASE WHEN ?1 = '' THEN model ELSE ?1 END, input = ?2, output = ?3, at = ?4,"
+    " known = 1 WHERE session_id = ?5 AND request_id = ?6 AND at <= ?4"
+)
 
 
 def keep(db: sqlite3.Connection, slug: str, session_id: str, metering: Metering) -> tuple[Counted, ...]:
     """Part of the caller's transaction. Returns what changed in the sums."""
     for intent in metering.intents:
         db.execute(_INSERT_INTENT, (session_id, *(getattr(intent, name) for name in _INTENT)))
+    for step in metering.progress:
+        db.execute(_PROGRESS, (step.model, step.input, step.output, step.at, session_id, step.request_id))
     counted: list[Counted] = []
     for row in metering.rows:
         counted += _keep_row(db, slug, session_id, row)

@@ -91,6 +91,13 @@ class Meter:
             self._flags.add("bad_encoding")
             self._decoder = None
 
+    def so_far(self) -> Usage | None:
+        """What would be written if it broke off here; None where nothing can be said, or it has ended."""
+        tally = self._tally
+        if tally is None or tally.ended or not tally.recognised or self._status >= 300 or self._result is not None:
+            return None
+        return settle(tally, self._facts, self._learned, frozenset(), complete=False)
+
     def finish(self, complete: bool) -> Usage:
         """The usage; asked again, the same. `complete` is false when the connection broke or somebody hung up."""
         if self._result is not None:

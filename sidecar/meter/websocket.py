@@ -64,6 +64,15 @@ class SocketMeter:
         """Tokens that a request which continues the conversation reads again."""
         return self._context
 
+    def so_far(self) -> Usage | None:
+        """What would be written for the answer that is under way if the connection broke here."""
+        if not self._open:
+            return None
+        tally, facts, _ = self._open[next(iter(self._open))]
+        if tally.ended:
+            return None
+        return self._with_context(settle(tally, facts, self._learned, frozenset(), complete=False), facts)
+
     def finish(self, complete: bool = False) -> tuple[Usage, ...]:
         """The connection has closed: what was still open broke off, also what was asked and never begun."""
         ended = [self._settle(key, complete=False) for key in list(self._open)]

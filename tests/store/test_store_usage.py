@@ -8,7 +8,7 @@ import pytest
 
 from app.core.model import Sum
 from app.core.schema import Amount
-from app.core.usage import BUCKET, Intent, Metrics, UsageRow, total
+from app.core.usage import BUCKET, Intent, Metrics, Progress, UsageRow, total
 from app.core.windows import Gauge
 from app.store.base import NewEvent, Position, Store
 from app.store.metering import Metering, Override, SumQuery
@@ -95,6 +95,22 @@ async def test_an_announced_answer_that_never_came_is_estimated(store: Store) ->
     found = await whole(store)
     assert (found.requests, found.total, found.estimated, found.unmetered, found.cost_nano) == (3, 1635, 1, 1, 18)
     assert await store.settle_intents("s1", "dev", SCOPES, ["r7"], [11]) == ()
+
+
+async def test_how_far_an_answer_had_come_is_what_it_counts_for(store: Store) -> None:
+    steps = (
+        Progress("r1", 41.0, "sonnet", 700, 50),
+        Progress("r1", 43.0, "", 700, 90),
+        Progress("r2", 42.0, "x", 1, 1),
+    )
+    made = batch(row(2), intents=(Intent("r1", 40.0, "claude", input=500, output=1000, known=False),))
+    await store.ingest("dev", "s1", [], None, replace(made, progress=steps))
+    old = Metering(SCOPES, progress=(Progress("r1", 42.0, "old", 1, 1), Progress("r2", 99.0, "x", 5, 5)))
+    await store.ingest("dev", "s1", [], None, old)
+    assert await store.intents("s1") == [Intent("r1", 43.0, "claude", model="sonnet", input=700, output=90)]
+    (counted,) = await store.settle_intents("s1", "dev", SCOPES, ["r1"])
+    assert (counted.row.estimated, counted.row.complete, counted.row.total) == (True, False, 790)
+    assert (await whole(store)).total == 1115 + 790
 
 
 async def test_a_usage_that_comes_late_takes_the_place_of_its_estimate(store: Store) -> None:

@@ -9,6 +9,8 @@ key=${ANTHROPIC_API_KEY:-}
 bold=$(printf '\033[1m') dim=$(printf '\033[2m') off=$(printf '\033[0m')
 green=$(printf '\033[32m') red=$(printf '\033[31m') cyan=$(printf '\033[36m') yellow=$(printf '\033[33m')
 failed=0
+rounds=0
+question='{"model": "claude-demo", "max_tokens": 400, "stream": true, "tools": [{"name": "none"}], "messages": [{"role": "user", "content": "What is this place?"}]}'
 
 # own_key URL: the key, for the host that it belongs to
 own_key() { case $1 in https://api.anthropic.com/*) printf '%s' "$key" ;; esac; }
@@ -66,6 +68,29 @@ unreachable() {
     if [ "$status" = 000 ]; then good "no way out: $line"; else bad "REACHED: $answer"; fi
 }
 
+# spend BODY: asks again and again; the budget must end it with the sidecar's 400, whose reason is shown
+spend() {
+    count=0
+    while [ "$count" -lt 9 ]; do
+        answer=$(request POST https://api.anthropic.com/v1/messages "$1")
+        status=${answer##*
+}
+        case $status in
+            200) count=$((count + 1)) ;;
+            400)
+                reason=${answer#*'"reason":"'}
+                good "cut off after $count more answers: ${reason%%\"*}"
+                return
+                ;;
+            *)
+                bad "expected 200 or 400: $answer"
+                return
+                ;;
+        esac
+    done
+    bad "NOT cut off after $count answers"
+}
+
 # talk: one streamed turn of the model, word by word
 talk() {
     printf '   %s' "$cyan"
@@ -87,6 +112,7 @@ talk() {
 }
 
 round() {
+    rounds=$((rounds + 1))
     printf '%s carboy demo %s  a scripted agent in a real bottle; nothing here touches the internet\n' "$bold$yellow" "$off"
 
     title 'Who am I?' "$(id -un 2>/dev/null || id -u) on $(hostname 2>/dev/null || cat /proc/sys/kernel/hostname)"
@@ -94,7 +120,11 @@ round() {
     pause
 
     title '1. Ask the model' 'POST https://api.anthropic.com/v1/messages'
-    talk '{"model": "claude-demo", "max_tokens": 400, "stream": true, "tools": [{"name": "none"}], "messages": [{"role": "user", "content": "What is this place?"}]}'
+    if [ "$rounds" -le 1 ]; then
+        talk "$question"
+    else
+        printf '   %sin the first round my budget was used up: b raises it%s\n' "$dim" "$off"
+    fi
     pause
     title '2. Read a package index' 'GET https://pypi.org/simple/carboy/'
     allowed GET https://pypi.org/simple/carboy/
@@ -119,6 +149,9 @@ round() {
     pause
     title '9. Look a name up' 'without the proxy'
     unreachable http://example.com/
+    pause
+    title '10. Spend more than I may' 'the same question, again and again'
+    spend "$question"
     pause
 
     if [ "$failed" -eq 0 ]; then

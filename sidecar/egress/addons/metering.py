@@ -56,7 +56,7 @@ class Metering:
         )
         if call.meter is not None:
             self._books.windows(call, call.meter.windows)
-            exchange.taps.append(_tap(call, call.meter))
+            exchange.taps.append(_tap(self._books, call, call.meter))
 
     def response(self, flow: HTTPFlow) -> None:
         if flow.websocket is None:
@@ -112,11 +112,12 @@ def _result(call: Call, exchange: Exchange, complete: bool) -> tuple[Usage, Faul
     return gone, None
 
 
-def _tap(call: Call, meter: Meter):
+def _tap(books: Books, call: Call, meter: Meter):
     def tap(data: bytes) -> None:
         if call.first is None and data:
             call.first = time.perf_counter()
         meter.feed(data)
+        books.passed(call, len(data), meter.so_far)
 
     return tap
 

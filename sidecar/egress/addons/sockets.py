@@ -50,6 +50,8 @@ class Conversation:
         if self.open and self.open[0].first is None:
             self.open[0].first = time.perf_counter()
         self._close(self.meter.feed_message("down", message, now=time.time()))
+        if self.open:
+            self._books.passed(self.open[0], len(message), self.meter.so_far)
         self._books.windows(self.upgrade, self.meter.windows)
 
     def end(self) -> None:
