@@ -87,14 +87,15 @@ class InjectionWatch:
         self._told: set[str] = set()
         self._seen = 0
 
-    def feed(self, data: bytes) -> tuple[Finding, ...]:
+    def feed(self, data: bytes, *, last: bool = False) -> tuple[Finding, ...]:
         """What is found with these bytes, each code once an answer. Decoded bytes, as for the echo."""
         found: list[Finding] = []
-        for at in range(0, len(data), _SLICE):
+        for at in range(0, len(data) or last, _SLICE):
             piece = data[at : at + _SLICE]
             text = self._carry + piece
             base = self._seen - len(self._carry)
-            for code, title, severity, shown, start, end in judged(text, self._shapes):
+            edges = _Edges(base > 0, not last)
+            for code, title, severity, shown, start, end in judged(text, self._shapes, edges):
                 if code not in self._told:
                     self._told.add(code)
                     found.append(_finding(code, title, severity, shown, self._where, base + start, base + end))
@@ -105,21 +106,30 @@ class InjectionWatch:
 
 def find(data: bytes, *, where: str = "response", name: Backend | None = None) -> tuple[Finding, ...]:
     """The findings of a whole text."""
-    return InjectionWatch(where, name).feed(data)
+    return InjectionWatch(where, name).feed(data, last=True)
 
+
+class _Edges(NamedTuple):
+    """What a text's ends are: it was `cut` from what came before (which was judged with it), and may `go_on`."""
+
+    cut: bool = False
+    goes_on: bool = False
+
+
+_WHOLE = _Edges()
 
 type _Judgement = tuple[str, str, Severity, str, int, int]
 
 
-def judged(text: bytes, compiled: Shapes) -> Iterator[_Judgement]:
+def judged(text: bytes, compiled: Shapes, edges: _Edges = _WHOLE) -> Iterator[_Judgement]:
     """Every judgement about a text: as it is, and as its reader sees it."""
-    yield from _of_view(text, compiled)
+    yield from _of_view(text, compiled, edges)
     if _VIEWS.search(text) is None:
         return
     hidden = fold.hidden(text)
     plain = seen(text)
     for view in {plain, plain if plain.isascii() else fold.fold(plain)} - {text}:
-        for code, title, severity, shown, _, _ in _of_view(view, compiled):
+        for code, title, severity, shown, _, _ in _of_view(view, compiled, edges):
             yield code, title, severity, shown, 0, len(text)
     if hidden:
         worst = any(severity == "block" for _, _, severity, *_ in _of_view(hidden, compiled))
@@ -141,8 +151,9 @@ def seen(text: bytes) -> bytes:
     return text.replace(b"\xc2\xa0", b" ")
 
 
-def _of_view(text: bytes, compiled: Shapes) -> Iterator[_Judgement]:
+def _of_view(text: bytes, compiled: Shapes, edges: _Edges = _WHOLE) -> Iterator[_Judgement]:
     hits, overflow = compiled.hits(text)
+    hits = [hit for hit in hits if not _undecided(text, hit, edges)]
     if overflow:
         yield "injection_limits", "Too much that looks like instructions", "block", "", 0, len(text)
     for hit in hits:
@@ -160,13 +171,24 @@ def _of_view(text: bytes, compiled: Shapes) -> Iterator[_Judgement]:
     yield from _together(text, hits)
 
 
+def _undecided(text: bytes, hit: _Hit, edges: _Edges) -> bool:
+    """A cut is no beginning of a sentence; what was put into quotation marks may end with one in the next piece."""
+    if edges.cut and not hit.start:
+        return True
+    return edges.goes_on and hit.end == len(text) and hit.shape.strong and _quoted(text, hit)
+
+
+def _quoted(text: bytes, hit: _Hit) -> bool:
+    letter = _LETTER.search(text, hit.start, hit.end)
+    lead = text[max(0, hit.start - 4) : letter.start() if letter else hit.start]
+    return _OPENED.search(lead) is not None and _JSON_STRING.search(lead) is None
+
+
 def _mentioned(text: bytes, hit: _Hit) -> bool:
     """The words stand in quotation marks, or end with one: somebody writes about them."""
     if text[hit.end : hit.end + 1] not in (b'"', b"'", b"`", b"\xe2") and _QUOTED.match(text, hit.end) is None:
         return False
-    letter = _LETTER.search(text, hit.start, hit.end)
-    lead = text[max(0, hit.start - 4) : letter.start() if letter else hit.start]
-    return _OPENED.search(lead) is not None and _JSON_STRING.search(lead) is None
+    return _quoted(text, hit)
 
 
 def _together(text: bytes, hits: Sequence[_Hit]) -> Iterator[_Judgement]:

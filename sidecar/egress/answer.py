@@ -6,7 +6,7 @@ from collections.abc import Callable, Sequence
 
 from sidecar.dlp.echo import EchoRedactor
 from sidecar.dlp.finding import Finding
-from sidecar.dlp.injection import InjectionWatch
+from sidecar.dlp.injection_deltas import AnswerWatch
 from sidecar.egress.refusal import Refusal
 from sidecar.meter.decode import Decoder
 
@@ -29,7 +29,7 @@ class AnswerFilter:
         *,
         decoder: Decoder | None,
         echo: EchoRedactor | None,
-        watch: InjectionWatch | None,
+        watch: AnswerWatch | None,
         found: Found,
         events: bool,
         expected: int | None,
@@ -55,6 +55,8 @@ class AnswerFilter:
         pieces = [data] if self._decoder is None or not data else self._decoder.feed(data)
         was_over = self._over
         out = b"".join(self._piece(piece) for piece in pieces if piece)
+        if not data and not self._over and self._watch is not None:
+            self._judge(self._watch.finish())
         if self._over and not was_over:
             out += self._last_words(None if self._expected is None else self._expected - self._given - len(out))
         if not data and not self._over and self._echo is not None:
@@ -70,13 +72,14 @@ class AnswerFilter:
             if self._dropped > MAX_DROPPED:
                 raise BadAnswer("it was ended")
             return b""
-        findings = self._watch.feed(piece) if self._watch is not None else ()
-        refusal = self._found(findings) if findings else None
-        if refusal is None:
-            return piece if self._echo is None else self._echo.feed(piece)
-        self._over = True
-        self._refusal = refusal
-        return b""
+        self._judge(self._watch.feed(piece) if self._watch is not None else ())
+        if self._over:
+            return b""
+        return piece if self._echo is None else self._echo.feed(piece)
+
+    def _judge(self, findings: Sequence[Finding]) -> None:
+        self._refusal = self._found(findings) if findings else None
+        self._over = self._refusal is not None
 
     def _last_words(self, room: int | None) -> bytes:
         """Why it ended, as long as the agent was told that the rest would be."""

@@ -2,7 +2,9 @@
 sees nothing; after that the flow is killed and recorded."""
 
 import asyncio
+import importlib
 import inspect
+import pkgutil
 from collections.abc import AsyncIterator, Awaitable, Callable
 from typing import Any
 
@@ -12,26 +14,62 @@ import websockets
 
 from sidecar.allowance import Allowance, Lease, Metered
 from sidecar.contract import Route
-from sidecar.egress.addons import budget, credentials, dial, gate, introspect, journal, metering, outbound
+from sidecar.egress import addons
+from sidecar.gitgate.addon import GitGate
 from sidecar.guard import BEFORE_SENT
-from tests.sidecar.proxy_kit import Seen, Upstream, authority, bottle, pem
+from sidecar.supervise.addon import Mcp
+from tests.sidecar.proxy_kit import Bottle, Seen, Upstream, authority, bottle, pem
 
 HOST = "api.example.com"
-ADDONS = [
-    *(gate.Gate, introspect.Introspect, budget.Budget, credentials.Placeholders, credentials.Inject, dial.Dial),
-    *(metering.Metering, journal.Journal, credentials.TakeOff, outbound.Outbound),
-]
 HOOKS = (
-    *("requestheaders", "request", "responseheaders", "response", "error", "websocket_start", "websocket_end"),
+    *("requestheaders", "request", "responseheaders", "response", "error"),
+    *("websocket_start", "agent_message", "websocket_end"),
     *("http_connect", "http_connect_error", "http_connected", "tls_clienthello", "tls_start_client"),
 )
+
+
+def every_addon() -> list[type]:
+    """Whatever has a hook, so that one which is added later is broken here as well."""
+    modules = [
+        importlib.import_module(f"{addons.__name__}.{each.name}") for each in pkgutil.iter_modules(addons.__path__)
+    ]
+    own = [
+        cls
+        for module in modules
+        for _, cls in inspect.getmembers(module, inspect.isclass)
+        if cls.__module__ == module.__name__
+    ]
+    return [cls for cls in [*own, GitGate, Mcp] if any(inspect.isfunction(getattr(cls, hook, None)) for hook in HOOKS)]
+
+
 ALL = [
     f"{cls.__module__}:{cls.__name__}.{name}"
-    for cls in ADDONS
+    for cls in every_addon()
     for name, _ in inspect.getmembers(cls, inspect.isfunction)
     if name in HOOKS
 ]
 EARLY = [fault for fault in ALL if fault.rpartition(".")[2] in BEFORE_SENT]
+LATE = [fault for fault in ALL if fault.rpartition(".")[2] in ("responseheaders", "response")]
+SOCKET = [fault for fault in ALL if fault.rpartition(".")[2] in ("websocket_start", "agent_message")]
+STREAMS = [
+    "sidecar.egress.addons.journal:_counter:stream",
+    "sidecar.egress.addons.metering:_tap:stream",
+    "sidecar.meter.meter:Meter.feed:raise",
+    "sidecar.egress.answer:AnswerFilter.feed:raise",
+    "sidecar.egress.addons.inbound:Inbound.echo:raise",
+    "sidecar.dlp.injection:InjectionWatch.feed:raise",
+    "sidecar.dlp.injection_deltas:AnswerWatch.feed:raise",
+    "sidecar.dlp.echo:EchoRedactor.feed:raise",
+]
+"""What sees or changes an answer's bytes on their way."""
+FRAMES = [
+    "sidecar.egress.websocket:Relay._count",
+    "sidecar.egress.websocket:Relay._relay",
+    "sidecar.egress.addons.inbound:FrameFilter.down",
+    "sidecar.dlp.injection_deltas:AnswerWatch.message",
+    "sidecar.dlp.echo:FrameRedactor.message",
+    "sidecar.egress.addons.sockets:Conversation.down",
+]
 INNER = [
     "sidecar.egress.addons.outbound:examine",
     "sidecar.egress.addons.outbound:judge",
@@ -86,6 +124,7 @@ def options(upstream: Upstream, **kwargs: Any) -> dict[str, Any]:
         "extra_ca": (pem(upstream.ca),),
         "connect_to": mapped,
         "placeholders": {"T": "placeholder-0123456789"},
+        "secrets": {"T": "a-real-credential-of-the-host-0123456789"},
         "policy": {"metered": (Metered(provider="claude", host=HOST),)},
         "allowance": Allowance(leases=(Lease(id="free", provider="claude"),)),
         **kwargs,
@@ -125,10 +164,13 @@ async def test_asynchronous_hooks_that_hang_or_fail_are_bounded(upstream: Upstre
         assert upstream.seen == []
 
 
-@pytest.mark.parametrize("http2", [False, True], ids=["h1", "h2"])
+def both_protocols(fault: str) -> list[bool]:
+    return [False, True] if "journal" in fault else [False]
+
+
 @pytest.mark.parametrize(
-    "fault",
-    ["sidecar.egress.addons.journal:Journal.responseheaders:raise", "sidecar.egress.addons.journal:_counter:stream"],
+    ("fault", "http2"),
+    [(f, h2) for f in [*(f"{name}:raise" for name in LATE), *STREAMS] for h2 in both_protocols(f)],
 )
 async def test_after_it_was_sent_the_flow_is_killed_and_recorded(upstream: Upstream, fault: str, http2: bool):
     upstream.handler = slow
@@ -136,20 +178,50 @@ async def test_after_it_was_sent_the_flow_is_killed_and_recorded(upstream: Upstr
         got: list[bytes] = []
         with pytest.raises(httpx.HTTPError):
             await collect(client, got)
-        assert got == []
+        if ".response:" not in fault:
+            assert got == []
         event = await box.event(phase="closed")
-        assert (event.decision, event.code) == ("error", "killed")
+        assert (event.decision, event.code) in (("error", "killed"), ("error", "internal_error"))
         assert len(upstream.seen) == 1
+        assert b"sk-not-for-the-log" not in b"".join(path.read_bytes() for path in (box.folder / "spool").iterdir())
+        assert (await box.channel.call("health"))[0]["live"] == 0
 
 
-@pytest.mark.parametrize("fault", ["sidecar.egress.websocket:Relay._count", "sidecar.egress.websocket:Relay._relay"])
+async def talk(box: Bottle) -> None:
+    async with websockets.connect(f"wss://{HOST}/ws", proxy=box.proxy, ssl=box.tls()) as socket:
+        await socket.send("hello")
+        await socket.recv()
+
+
+@pytest.mark.parametrize("fault", [*SOCKET, *FRAMES])
 async def test_websocket_faults_end_the_connection(upstream: Upstream, fault: str):
     async with bottle(Route(host=HOST), fault=f"{fault}:raise", **options(upstream)) as box:
-        async with websockets.connect(f"wss://{HOST}/ws", proxy=box.proxy, ssl=box.tls()) as socket:
-            await socket.send("hello")
-            with pytest.raises(websockets.ConnectionClosed):
-                await socket.recv()
-        assert (await box.event(phase="closed", code="killed")).decision == "error"
+        with pytest.raises((websockets.ConnectionClosed, websockets.InvalidHandshake, EOFError)):
+            await talk(box)
+        event = await box.event(phase="closed")
+        assert (event.decision, event.code) in (("error", "killed"), ("error", "internal_error"))
+        assert (await box.channel.call("health"))[0]["live"] == 0
+
+
+@pytest.mark.parametrize("fault", [fault for fault in ALL if fault.endswith((".websocket_end", ".error"))])
+async def test_a_failing_end_is_recorded_and_frees_everything(upstream: Upstream, fault: str):
+    async def broken(seen: Seen, send: Callable[[dict[str, Any]], Awaitable[None]]) -> None:
+        await send({"type": "http.response.start", "status": 200, "headers": [(b"content-length", b"100")]})
+        await send({"type": "http.response.body", "body": b"x", "more_body": True})
+        raise RuntimeError("the upstream breaks off")
+
+    upstream.handler = broken
+    async with bottle(Route(host=HOST), fault=f"{fault}:raise", **options(upstream)) as box, box.client() as client:
+        if fault.endswith("_end"):
+            async with websockets.connect(f"wss://{HOST}/ws", proxy=box.proxy, ssl=box.tls()) as socket:
+                await socket.send("bye")
+                with pytest.raises(websockets.ConnectionClosed):
+                    await socket.recv()
+        else:
+            with pytest.raises(httpx.HTTPError):
+                await client.get(f"https://{HOST}/x")
+        await box.event(phase="closed")
+        assert (await box.channel.call("health"))[0]["live"] == 0
 
 
 async def test_a_failing_record_of_the_end_still_frees_everything(upstream: Upstream):

@@ -144,6 +144,31 @@ async def test_an_answer_with_orders_is_ended_with_words_that_can_be_read(
         assert "previous instructions" in (await client.get(f"https://{HOST}/page")).text
 
 
+async def test_an_order_split_over_events_ends_the_stream(upstream: Upstream) -> None:
+    async def orders(seen: Seen, send: Send) -> None:
+        await send({"type": "http.response.start", "status": 200, "headers": [(b"content-type", b"text/event-stream")]})
+        for at in range(0, len(ORDER), 5):
+            event = {"choices": [{"index": 0, "delta": {"content": ORDER[at : at + 5]}}]}
+            data = f"data: {json.dumps(event)}\n\n".encode()
+            await send({"type": "http.response.body", "body": data, "more_body": True})
+        await send({"type": "http.response.body", "body": b"data: [DONE]\n\n"})
+
+    upstream.handler = orders
+    async with bottle(Route(host=HOST), **options(upstream)) as box, box.client() as client:
+        got = await client.get(f"https://{HOST}/stream")
+        events = [json.loads(line[6:]) for line in got.text.splitlines() if line.startswith("data: ")]
+        said = "".join(each["choices"][0]["delta"]["content"] for each in events if "choices" in each)
+        assert "ignore all" in said
+        assert "previous instructions" not in said
+        assert events[-1]["code"] == "injection_found"
+        event = await box.event(code="injection_found")
+        assert event.detail["inbound"][0]["code"] == "injection_override"
+    provider = {"policy": {"provider_hosts": (HOST,)}}
+    async with bottle(Route(host=HOST), **options(upstream, **provider)) as box, box.client() as client:
+        assert "DONE" in (await client.get(f"https://{HOST}/stream")).text
+        assert (await box.event(phase="closed")).detail["inbound"]
+
+
 async def test_what_says_nothing_comes_as_it_was_sent(upstream: Upstream) -> None:
     body = secrets.token_bytes(300_000)
 

@@ -15,7 +15,7 @@ from sidecar.contract import Route
 from sidecar.dlp.echo import EchoRedactor, FrameRedactor
 from sidecar.dlp.echo_seek import masked
 from sidecar.dlp.finding import Finding, Location
-from sidecar.dlp.injection import InjectionWatch
+from sidecar.dlp.injection_deltas import AnswerWatch
 from sidecar.egress.addons.journal import Journal
 from sidecar.egress.addons.metering import accept_readable
 from sidecar.egress.answer import AnswerFilter, BadAnswer
@@ -28,6 +28,8 @@ from sidecar.meter.decode import Decoder
 
 _TEXT = ("text/", "json", "xml", "javascript", "yaml", "markdown", "x-www-form-urlencoded")
 _WAIT_FOR_EVENTS = ("text/event-stream", "ndjson", "jsonl", "json-seq")
+_MOST_TOLD = 20
+"""Findings of one answer that are written down."""
 _KNOWN = frozenset({"known_secrets"})
 
 
@@ -81,7 +83,7 @@ class Inbound:
         return AnswerFilter(
             decoder=decoder,
             echo=self.echo(kind),
-            watch=InjectionWatch() if watched else None,
+            watch=AnswerWatch(events=any(word in kind for word in _WAIT_FOR_EVENTS)) if watched else None,
             found=lambda findings: self.found(exchange, findings),
             events="text/event-stream" in kind,
             expected=expected,
@@ -101,7 +103,8 @@ class Inbound:
 
     def found(self, exchange: Exchange, findings: Sequence[Finding]) -> Refusal | None:
         """Note what was found; the refusal where it ends the answer."""
-        exchange.detail["inbound"] = evidence([*findings])
+        told = exchange.detail.setdefault("inbound", [])
+        told += evidence([*findings])[: _MOST_TOLD - len(told)]
         worst = next((finding for finding in findings if finding.severity == "block"), None)
         route = exchange.route
         if worst is None or route is None or route.host in self._state.policy.policy.provider_hosts:
@@ -132,12 +135,12 @@ class FrameFilter:
         self._redactor = inbound.frames()
         route = exchange.route
         watched = route is not None and route.dlp.inbound_detectors is not False
-        self._watch = InjectionWatch("websocket") if watched else None
+        self._watch = AnswerWatch("websocket") if watched else None
 
     def down(self, message: str | bytes) -> list[str | bytes]:
         """The messages that may go on now. One that must not sets the exchange's refusal."""
         data = message.encode() if isinstance(message, str) else message
-        findings = self._watch.feed(data) if self._watch is not None else ()
+        findings = self._watch.message(data) if self._watch is not None else ()
         if findings and self._inbound.found(self._exchange, findings) is not None:
             return []
         if self._redactor is None:
