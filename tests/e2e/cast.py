@@ -6,9 +6,17 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 from app.demo.pretend import anthropic, gemini, openai
-from app.demo.pretend.script import Call, Conversation, Say, Turn
+from app.demo.pretend.script import Call, Conversation, Say, Script, Turn
 from tests.e2e.world import REAL_KEY, Agent
 
+REFUSED = "refused.example"
+"""A host that no route names: the agents' commands try it."""
+LOOK_AROUND = (
+    "echo hello > hello.txt; env > env.txt; "
+    f"curl -sS -o /dev/null -w '%{{http_code}}' https://{REFUSED}/ > curl.txt 2>&1; true"
+)
+"""What an agent is made to run: it writes the file, shows what the agent could read, and tries the other host."""
+DONE = "All done: the file is there."
 CHOICE = {"complexity_reasoning": "It is one command.", "complexity_score": 10}
 """What Gemini CLI asks a small model before the first turn: how hard the task is."""
 
@@ -38,6 +46,19 @@ class Role:
             return None
         return Turn((Say(json.dumps(CHOICE) if self.name == "gemini" else "A title"),))
 
+    def runs(self, command: str = LOOK_AROUND, end: str = DONE) -> Callable[[str], Script]:
+        """Runs one command, then says that it is done."""
+
+        def script(talk: Conversation) -> Turn:
+            aside = self.aside(talk)
+            if aside is not None:
+                return aside
+            if talk.step:
+                return Turn((Say(end),))
+            return Turn((Say("I will."), self.run(command, talk.tools)))
+
+        return lambda folder: script
+
     def on(self, *hosts: str) -> Agent:
         """The same agent in a world where other hosts are pretended, too."""
         return Agent(self.agent.packages, self.agent.provider, (*self.agent.hosts, *hosts))
@@ -54,8 +75,14 @@ def _prefixed(prefix: str) -> Callable[[str, dict[str, object], frozenset[str]],
 def _codex_run(command: str, tools: frozenset[str]) -> Call:
     """By a program of its own where the model orchestrates tools so, else by the tool itself."""
     if "exec" not in tools:
-        return Call("exec_command", {"cmd": command})
-    return Call("exec", {"input": f"text(await tools.exec_command({{cmd: {json.dumps(command)}}}))"})
+        return Call("exec_command", {"cmd": command, "yield_time_ms": 60_000})
+    # a command that runs on after its time is asked about again
+    program = (
+        f"let r = await tools.exec_command({{cmd: {json.dumps(command)}, yield_time_ms: 60000}}); "
+        "while (r.session_id) "
+        "r = await tools.write_stdin({session_id: r.session_id, chars: '', yield_time_ms: 30000}); text(r)"
+    )
+    return Call("exec", {"input": program})
 
 
 def _codex_tool(tool: str, arguments: dict[str, object], tools: frozenset[str]) -> Call:

@@ -24,15 +24,8 @@ from app.terminal.emulator import Emulator
 from app.terminal.rows import plain_text
 from sidecar.contract import CREDENTIAL_HEADERS
 from sidecar.secret import Secret
-from tests.e2e.world import Agent, World
-
-REFUSED = "refused.example"
-"""A host that no route names: the agents' commands try it."""
-LOOK_AROUND = (
-    "echo hello > hello.txt; env > env.txt; "
-    f"curl -sS -o /dev/null -w '%{{http_code}}' https://{REFUSED}/ > curl.txt 2>&1; true"
-)
-"""What an agent is made to run: it writes the file, shows what the agent could read, and tries the other host."""
+from tests.e2e.cast import DONE, REFUSED
+from tests.e2e.world import MARKER, Agent, World
 
 
 class InProject:
@@ -66,7 +59,7 @@ def start(world: World, secrets: dict[str, str], *options: str) -> subprocess.Co
 def assert_file_written(world: World, ran: subprocess.CompletedProcess[str]) -> None:
     """The turn came to its end, and the agent wrote what it was told to, as the project's owner."""
     assert ran.returncode == 0, ran.stderr + ran.stdout
-    assert "All done: the file is there." in ran.stdout
+    assert DONE in ran.stdout
     hello = world.project / "hello.txt"
     assert hello.read_text() == "hello\n"
     assert hello.stat().st_uid == world.project.stat().st_uid
@@ -92,7 +85,7 @@ def assert_no_placeholder_sent(world: World) -> None:
 
 
 def assert_looked_around(world: World, slug: str, real: str) -> None:
-    """`LOOK_AROUND` ran: no credential in sight, and the other host was refused."""
+    """`cast.LOOK_AROUND` ran: no credential in sight, and the other host was refused."""
     seen = (world.project / "env.txt").read_text()
     assert "HTTPS_PROXY=" in seen
     assert real not in seen
@@ -105,10 +98,21 @@ def assert_looked_around(world: World, slug: str, real: str) -> None:
 def turns(world: World, host: str, *, real: str, header: str) -> list[Seen]:
     """What the vendor saw. Each request had the real credential in this header, and no other one."""
     seen = [one for one in world.vendor.of(host) if one.method != "WS"]
-    others = CREDENTIAL_HEADERS - {header}
     assert seen
+    others = CREDENTIAL_HEADERS - {header}
     assert {one.headers.get(header) for one in seen} == {real}
     assert not [one.path for one in seen if others & one.headers.keys()]
+    return seen
+
+
+def whole_turn(world: World, variable: str, key: str, *, header: str, scheme: str = "") -> list[Seen]:
+    """What the vendor saw of one headless turn that looks around. No credential is where it must not be."""
+    assert_file_written(world, start(world, {variable: key}))
+    seen = turns(world, world.agent.hosts[0], real=scheme + key, header=header)
+    assert MARKER in "".join(one.body.decode() for one in world.vendor.seen)
+    assert_looked_around(world, "turn", key)
+    assert_no_placeholder_sent(world)
+    assert_no_credential_left(world, key)
     return seen
 
 
@@ -182,6 +186,15 @@ async def assert_memory_is_clean(world: World, real: str, *, known: str) -> None
     assert any(held)
     leaked = [pid for pid in processes if await asyncio.to_thread(memory_holds, pid, real.encode())]
     assert leaked == []
+
+
+def assert_environment_is_clean(world: World, real: str) -> None:
+    """No process of the agent has it in its environment or its arguments, where the placeholder is."""
+    found = [Path(f"/proc/{pid}") for pid in agents_processes(world)]
+    assert found
+    seen = [(folder / name).read_bytes() for folder in found for name in ("environ", "cmdline")]
+    assert not [text for text in seen if real.encode() in text]
+    assert any(value.encode() in text for value in placeholders(world) for text in seen)
 
 
 def agents_processes(world: World) -> Iterator[int]:

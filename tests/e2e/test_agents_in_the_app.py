@@ -1,20 +1,35 @@
-"""Each agent's first screen, and a turn, in the app's own terminal."""
+"""Each agent's first screen, and a turn, in the app's own terminal; and no credential in its memory, environment or
+files while it runs.
 
+The first screen is compared with its picture in `screens/`: plain text, without what differs from run to run. To make a
+picture anew after a change that was meant: delete it, and run its test twice."""
+
+import re
+from collections import Counter
 from collections.abc import Callable
+from pathlib import Path
 
 import pytest
 
 from app.carboy import CarboyApp
 from app.client import Client
 from app.core.model import BottleView, LaunchRequest
-from app.demo.pretend.script import Conversation, Say, Script, Turn
+from app.terminal.emulator import Emulator
 from sidecar.secret import Secret
-from tests.e2e.cast import CAST, Role
-from tests.e2e.judge import a_world
+from tests.e2e.cast import CAST, DONE
+from tests.e2e.judge import (
+    a_world,
+    assert_environment_is_clean,
+    assert_memory_is_clean,
+    assert_no_credential_left,
+    assert_no_placeholder_sent,
+    screen,
+)
 from tests.e2e.world import World
 from tests.tui.waiting import text_of, until
 
 pytestmark = [pytest.mark.e2e, pytest.mark.sandbox, pytest.mark.timeout(300)]
+PICTURES = Path(__file__).with_name("screens")
 FIRST = {
     "claude": ("Claude Code v2.1.329", "❯"),
     "codex": ("OpenAI Codex (v0.169.0)", "›"),
@@ -22,19 +37,16 @@ FIRST = {
     "opencode": ("Ask anything", "1.18.33"),
     "pi": ("pi v0.87.1", "claude-"),
 }
-DIALOGS = ("Do you trust", "Sign in", "login", "Update available", "Welcome to", "API key", "failed to load")
-
-
-def answers(role: Role) -> Callable[[str], Script]:
-    def script(talk: Conversation) -> Turn:
-        aside = role.aside(talk)
-        if aside is not None:
-            return aside
-        if talk.step:
-            return Turn((Say("All done: the file is there."),))
-        return Turn((Say("I will."), role.run("echo hello > hello.txt", talk.tools)))
-
-    return lambda folder: script
+DIALOGS = ("Do you trust", "Sign in", "login", "Update available", "Welcome to", "API key", "failed to load", "Zen")
+VARIES = (
+    r'(?<=❯ )Try ".*"',
+    r"(?<=› ).*",
+    r'(?<=Ask anything… )".*"',
+    r"(?m)^ *● Tip.*(\n.*\S.*){0,2}",
+    r"(?m)^ *Tip: .*(\n  \S.*)*",
+    r"(?m)^ Warning: (fd|ripgrep) not found.*",
+)
+"""What an agent suggests by lot, or says of the machine."""
 
 
 @pytest.mark.parametrize("name", list(CAST))
@@ -42,7 +54,7 @@ async def test_a_session_in_the_apps_terminal(
     worlds: Callable[..., World], name: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     role = CAST[name]
-    world = a_world(worlds, role.agent, answers(role))
+    world = a_world(worlds, role.agent, role.runs())
     monkeypatch.setattr("os.environ", {**world.env})
     monkeypatch.chdir(world.project)
     request = LaunchRequest(
@@ -59,15 +71,52 @@ async def test_a_session_in_the_apps_terminal(
             assert not [dialog for dialog in DIALOGS if dialog in text_of(pilot)]
             pane = app.screen_stack[0]._session
             await until(pilot, lambda: app.board.views["talk"].doing == "idle", "idle", seconds=30)
+            first = Picture(name, pane.pane.term, world)
+            await until(pilot, first.is_as_kept, f"as in {first.file}", seconds=40)
             pane.send(b"write the file please")
             await until(pilot, lambda: "write the file please" in text_of(pilot), "typed", seconds=30)
             pane.send(b"\r")
-            await until(pilot, lambda: "All done: the file is there." in text_of(pilot), "done", seconds=60)
+            await until(pilot, lambda: DONE in text_of(pilot), "done", seconds=60)
+            await until(pilot, lambda: app.board.views["talk"].tool_calls == 1, "one call", seconds=30)
             await until(pilot, lambda: app.board.views["talk"].doing == "waiting", "waits", seconds=30)
             await until(pilot, lambda: "waits" in text_of(pilot), "shown", seconds=10)
         assert (world.project / "hello.txt").read_text() == "hello\n"
         (view,) = await client.bottles()
         assert (view.doing, view.turns, view.tool_calls) == ("waiting", 1, 1)
         assert view.title
+        assert_environment_is_clean(world, role.key)
+        await assert_memory_is_clean(world, role.key, known="write the file please")
         await client.kill("talk")
         await client.wait("talk")
+    assert_no_placeholder_sent(world)
+    assert_no_credential_left(world, role.key)
+
+
+class Picture:
+    """The agent's screen without its chance parts, beside the one that is kept."""
+
+    def __init__(self, name: str, term: Emulator, world: World) -> None:
+        self.file = PICTURES / f"{name}.txt"
+        self._term = term
+        self._world = world
+        self._seen: Counter[str] = Counter()
+
+    def is_as_kept(self) -> bool:
+        """Where none is kept yet, this one is, once it stands still."""
+        now = self._drawn()
+        if self.file.exists():
+            return now == self.file.read_text()
+        self._seen[now] += 1
+        if self._seen[now] > 300:
+            self.file.write_text(now)
+            pytest.fail(f"there was no picture: look at {self.file}, which is made")
+        return False
+
+    def _drawn(self) -> str:
+        text = screen(self._term)
+        for path in (str(self._world.project), str(self._world.project).replace(str(self._world.root), "~")):
+            text = text.replace(path, "PROJECT")
+        for pattern in VARIES:
+            text = re.sub(pattern, "", text)
+        lines = [re.sub(r"(?<=\S) {2,}", "  ", line) if "PROJECT" in line else line for line in text.splitlines()]
+        return re.sub(r"\n{3,}", "\n\n", "\n".join(map(str.rstrip, lines))).strip("\n") + "\n"

@@ -3,27 +3,21 @@
 The vendor's side is the judge: what it saw is what left the bottle.
 """
 
-import asyncio
 import json
 import os
 import re
 import shutil
-import time
 from collections.abc import Callable
 
 import pytest
 
-from app.client import Client
-from app.core.model import BottleView, LaunchRequest
 from app.demo.pretend import anthropic
 from app.demo.pretend.script import Call, Conversation, Say, Script, Turn
-from app.terminal.emulator import Emulator
-from app.terminal.rows import plain_text
-from sidecar.secret import Secret
-from tests.e2e.world import MARKER, REAL_KEY, REAL_TOKEN, World
+from tests.e2e.judge import a_world, assert_no_credential_left, assert_no_placeholder_sent
+from tests.e2e.world import CLAUDE, MARKER, REAL_KEY, REAL_TOKEN, World
 
 pytestmark = [pytest.mark.e2e, pytest.mark.sandbox, pytest.mark.timeout(600)]
-Worlds = Callable[[Script], World]
+Worlds = Callable[..., World]
 SHAPE = re.compile(r"sk-ant-[a-z0-9]+-carboy-[a-z0-9-]+")
 
 
@@ -45,24 +39,6 @@ def writes_a_file(folder: str, bash: str = "env > env.txt; echo made-by-bash") -
     return script
 
 
-class InProject:
-    """A script that needs the project's path, which is known only once the world is made."""
-
-    def __init__(self, make: Callable[[str], Script] = writes_a_file) -> None:
-        self._make = make
-        self.folder = ""
-
-    def __call__(self, talk: Conversation) -> Turn:
-        return self._make(self.folder)(talk)
-
-
-def a_world(worlds: Worlds, make: Callable[[str], Script] = writes_a_file) -> World:
-    script = InProject(make)
-    world = worlds(script)
-    script.folder = str(world.project)
-    return world
-
-
 def placeholder(world: World) -> bytes:
     """The placeholder of the world's one session, from its record: it may lie on disk."""
     (record,) = world.paths.state.glob("bottles/*/session.json")
@@ -71,19 +47,8 @@ def placeholder(world: World) -> bytes:
     return value.encode()
 
 
-def assert_no_credential_left(world: World, real: str) -> None:
-    guilty = [str(path) for path in world.files() if real.encode() in path.read_bytes()]
-    assert guilty == []
-
-
-def assert_no_placeholder_sent(world: World, value: bytes) -> None:
-    for seen in world.vendor.seen:
-        everything = seen.body + seen.path.encode() + seen.query.encode() + "".join(seen.headers.values()).encode()
-        assert value not in everything, f"the placeholder left in {seen.method} {seen.path}"
-
-
 def test_a_headless_turn_with_tool_calls(worlds: Worlds) -> None:
-    world = a_world(worlds)
+    world = a_world(worlds, CLAUDE, writes_a_file)
     ran = world.run(
         "start", "dev", "--headless", "--prompt", "Write the file", "--cwd", str(world.project),
         env={"ANTHROPIC_API_KEY": REAL_KEY},
@@ -104,13 +69,13 @@ def test_a_headless_turn_with_tool_calls(worlds: Worlds) -> None:
     environment = (world.project / "env.txt").read_bytes()
     assert REAL_KEY.encode() not in environment
     assert placeholder(world) in environment
-    assert_no_placeholder_sent(world, placeholder(world))
+    assert_no_placeholder_sent(world)
     assert_no_credential_left(world, REAL_KEY)
     assert REAL_KEY not in ran.stdout + ran.stderr
 
 
 def test_a_turn_in_the_other_engines_sandbox(worlds: Worlds) -> None:
-    world = a_world(worlds)
+    world = a_world(worlds, CLAUDE, writes_a_file)
     if bwrap := shutil.which("bwrap"):
         if os.geteuid() != 0:
             pytest.skip("bubblewrap is installed, and only root can hide it")
@@ -123,11 +88,11 @@ def test_a_turn_in_the_other_engines_sandbox(worlds: Worlds) -> None:
     assert (world.project / "hello.txt").read_text() == "hello\n"
     (record,) = world.paths.state.glob("bottles/*/session.json")
     assert json.loads(record.read_bytes())["view"]["engine"] == "nsbox"
-    assert_no_placeholder_sent(world, placeholder(world))
+    assert_no_placeholder_sent(world)
 
 
 def test_a_subscription_token_goes_as_bearer(worlds: Worlds) -> None:
-    world = a_world(worlds)
+    world = a_world(worlds, CLAUDE, writes_a_file)
     ran = world.run(
         "start", "dev", "--headless", "--prompt", "Write the file", "--cwd", str(world.project),
         env={"CLAUDE_CODE_OAUTH_TOKEN": REAL_TOKEN},
@@ -136,12 +101,12 @@ def test_a_subscription_token_goes_as_bearer(worlds: Worlds) -> None:
     turns = world.vendor.of(anthropic.HOST, "/v1/messages")
     assert {seen.headers.get("authorization") for seen in turns} == {f"Bearer {REAL_TOKEN}"}
     assert all("x-api-key" not in seen.headers for seen in turns)
-    assert_no_placeholder_sent(world, placeholder(world))
+    assert_no_placeholder_sent(world)
     assert_no_credential_left(world, REAL_TOKEN)
 
 
 def test_without_a_credential_nothing_starts(worlds: Worlds) -> None:
-    world = a_world(worlds)
+    world = a_world(worlds, CLAUDE, writes_a_file)
     ran = world.run("start", "dev", "--headless", "--prompt", "x", "--cwd", str(world.project))
     assert ran.returncode == 1
     assert "ANTHROPIC_API_KEY" in ran.stderr
@@ -150,7 +115,7 @@ def test_without_a_credential_nothing_starts(worlds: Worlds) -> None:
 
 
 def test_telemetry_is_refused_without_breaking_the_agent(worlds: Worlds) -> None:
-    world = a_world(worlds)
+    world = a_world(worlds, CLAUDE, writes_a_file)
     ran = world.run(
         "start", "dev", "--headless", "--label", "noisy", "--cwd", str(world.project), "--",
         "env", "-u", "CLAUDE_CODE_DISABLE_NONESSENTIAL_TRAFFIC",
@@ -165,67 +130,8 @@ def test_telemetry_is_refused_without_breaking_the_agent(worlds: Worlds) -> None
     assert {entry["code"] for entry in refused} == {"path_not_allowed"}
 
 
-def screen(emulator: Emulator) -> str:
-    return "\n".join(plain_text(emulator.line(row)) for row in range(emulator.rows))
-
-
-async def shows(emulator: Emulator, text: str, seconds: float = 40.0) -> None:
-    deadline = time.monotonic() + seconds
-    while text not in screen(emulator):
-        assert time.monotonic() < deadline, f"{text!r} never came:\n{screen(emulator)}"
-        await asyncio.sleep(0.05)
-
-
-async def test_an_interactive_session_shows_no_dialog_and_answers(
-    worlds: Worlds, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    world = a_world(worlds)
-    monkeypatch.setattr("os.environ", {**world.env})
-    request = LaunchRequest(
-        agent="dev", cwd=str(world.project), rows=30, cols=100, label="talk",
-        env={"ANTHROPIC_API_KEY": Secret(REAL_KEY)},
-    )  # fmt: skip
-    async with await Client.connect(world.paths) as client:
-        views = [step async for step in client.launch(request) if isinstance(step, BottleView)]
-        slug = views[0].slug
-        terminal = await client.terminal(slug, 30, 100)
-        emulator = Emulator(100, 30, lambda _: None)
-
-        async def follow() -> None:
-            async for data in terminal.output():
-                emulator.feed(data)
-
-        following = asyncio.get_running_loop().create_task(follow())
-        try:
-            await shows(emulator, "Claude Code")
-            await shows(emulator, "❯")
-            text = screen(emulator)
-            for dialog in ("Do you trust", "custom API key", "Bypass Permissions mode", "login", "failed to load"):
-                assert dialog not in text
-            await terminal.write(b"write the file please")
-            await shows(emulator, "write the file please")
-            await terminal.write(b"\r")
-            await shows(emulator, "All done: the file is there.")
-            assert (world.project / "hello.txt").read_text() == "hello\n"
-            again = await client.terminal(slug, 30, 100)
-            late = Emulator(100, 30, lambda _: None)
-            async for data in again.output():
-                late.feed(data)
-                if "All done: the file is there." in screen(late):
-                    break
-            await again.close()
-        finally:
-            following.cancel()
-            await terminal.close()
-            await client.kill(slug)
-            await client.wait(slug)
-    turns = world.vendor.of(anthropic.HOST, "/v1/messages")
-    assert {seen.headers.get("x-api-key") for seen in turns} == {REAL_KEY}
-    assert_no_credential_left(world, REAL_KEY)
-
-
 def test_the_record_of_a_turn(worlds: Worlds) -> None:
-    world = a_world(worlds)
+    world = a_world(worlds, CLAUDE, writes_a_file)
     ran = world.run(
         "start", "dev", "--headless", "--label", "seen", "--prompt", "Write the file", "--cwd", str(world.project),
         env={"ANTHROPIC_API_KEY": REAL_KEY},

@@ -9,12 +9,10 @@ from typing import Any
 import pytest
 from aiohttp import web
 
-from app.demo.pretend.script import Conversation, Say, Script, Turn
 from app.demo.pretend.seen import Handler, Seen
 from app.providers.chatgpt import CLAIMS, HOST, ISSUER
 from tests.e2e.cast import CAST
 from tests.e2e.judge import (
-    LOOK_AROUND,
     a_world,
     assert_file_written,
     assert_looked_around,
@@ -70,15 +68,6 @@ def chat(world: World) -> Handler:
     return answer
 
 
-def writes_a_file(folder: str) -> Script:
-    def script(talk: Conversation) -> Turn:
-        if not talk.tools or talk.step:
-            return Turn((Say("All done: the file is there."),))
-        return Turn((Say("I will."), CAST["codex"].run(LOOK_AROUND, talk.tools)))
-
-    return script
-
-
 def assert_nothing_of_it_inside(world: World, *real: str) -> None:
     """Nothing of carboy's, and nothing in the bottle's home or project, holds a real token."""
     guilty = [
@@ -91,7 +80,7 @@ def assert_nothing_of_it_inside(world: World, *real: str) -> None:
 
 @pytest.mark.parametrize("agent", [SOCKET, LOGIN], ids=["websocket", "sse"])
 def test_a_headless_turn_with_the_hosts_login(worlds: Worlds, agent: Agent) -> None:
-    world = a_world(worlds, agent, writes_a_file)
+    world = a_world(worlds, agent, CAST["codex"].runs())
     world.vendor.handlers[HOST] = chat(world)
     access = token("access-one", time.time() + 86400)
     logged_in(world, access)
@@ -111,7 +100,7 @@ def test_a_headless_turn_with_the_hosts_login(worlds: Worlds, agent: Agent) -> N
 
 
 def test_an_expired_one_is_renewed_on_the_host(worlds: Worlds) -> None:
-    world = a_world(worlds, LOGIN, writes_a_file)
+    world = a_world(worlds, LOGIN, CAST["codex"].runs())
     world.vendor.handlers[HOST] = chat(world)
     fresh = token("access-two", time.time() + 86400)
 
@@ -133,7 +122,7 @@ def test_an_expired_one_is_renewed_on_the_host(worlds: Worlds) -> None:
 
 
 def test_one_that_cannot_be_renewed_says_what_to_do(worlds: Worlds) -> None:
-    world = a_world(worlds, LOGIN, writes_a_file)
+    world = a_world(worlds, LOGIN, CAST["codex"].runs())
     world.vendor.handlers[ISSUER] = world.vendor.refuse
     logged_in(world, token("access-old", time.time() - 60))
     ran = start(world, {})
@@ -145,7 +134,7 @@ def test_one_that_cannot_be_renewed_says_what_to_do(worlds: Worlds) -> None:
 
 
 def test_without_a_login_nothing_starts(worlds: Worlds) -> None:
-    world = a_world(worlds, LOGIN, writes_a_file)
+    world = a_world(worlds, LOGIN, CAST["codex"].runs())
     ran = start(world, {})
     assert ran.returncode == 1
     assert "codex login" in ran.stderr
@@ -153,7 +142,7 @@ def test_without_a_login_nothing_starts(worlds: Worlds) -> None:
 
 
 async def test_an_interactive_session_holds_no_token(worlds: Worlds, monkeypatch: pytest.MonkeyPatch) -> None:
-    world = a_world(worlds, SOCKET, writes_a_file)
+    world = a_world(worlds, SOCKET, CAST["codex"].runs())
     world.vendor.handlers[HOST] = chat(world)
     access = token("access-one", time.time() + 86400)
     logged_in(world, access)

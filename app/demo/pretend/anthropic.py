@@ -23,11 +23,13 @@ def read(body: dict[str, Any]) -> Conversation:
         if message.get("role") != "user":
             continue
         texts, found = _parts(message.get("content"))
-        if found:
+        # beside results, clients put notes of their own; anything else is somebody who speaks again
+        said = [text for text in texts if not (found and text.lstrip().startswith("<system-reminder>"))]
+        if said:
+            user, step, results = "\n".join(said), 0, []
+        elif found:
             step += 1
             results.extend(found)
-        elif texts:
-            user, step, results = "\n".join(texts), 0, []
     return Conversation(
         model=str(body.get("model", "")),
         system="\n".join(_parts(body.get("system"))[0]),
