@@ -298,6 +298,11 @@ class CarboyApp(Working, App[None], inherit_bindings=False):
 
         self.push_screen(SecretsScreen())
 
+    def action_set_up(self) -> None:
+        from app.screens.set_up import SetUpAgents
+
+        self.push_screen(SetUpAgents())
+
     def action_themes(self) -> None:
         from app.screens.theme_picker import ThemePicker
 

@@ -28,6 +28,8 @@ class Command(NamedTuple):
 COMMANDS: tuple[Command, ...] = (
     Command("new", "n", "New bottle…", "Pick an agent and bottles, look, and start", "Bottle", "new", short="new",
             footer=2),
+    Command("prompts", "P", "Ready tasks…", "A task from the prompt library, then the agent for it", "Bottle",
+            "prompts"),
     Command("stop", "s", "Stop the bottle…", "Ask the agent to end, then release everything", "Bottle", "stop",
             short="stop", footer=5, needs="live"),
     Command("kill", "K", "Kill the bottle…", "End it at once", "Bottle", "kill", needs="live"),
@@ -90,6 +92,8 @@ COMMANDS: tuple[Command, ...] = (
             "app"),
     Command("secrets", "S", "Secrets", "Names in the system keyring; set one, remove one", "carboy", "app.secrets",
             "app"),
+    Command("set-up", "I", "Set up agents…", "Which agent CLIs are here; an agent and its key for each", "carboy",
+            "app.set_up", "app"),
     Command("help", "question_mark", "Keys", "All keys", "carboy", "app.help", "app", short="keys", footer=20),
     Command("palette", "colon", "Commands", "Find a command or a bottle by name", "carboy", "app.palette", "app",
             short="commands", footer=19),

@@ -160,7 +160,8 @@ def agent_checks() -> list[DoctorCheck]:
                 fix = getattr(error, "hint", "") or chosen.install_hint
                 return DoctorCheck(name=name, ok=False, text=str(error), fix=fix)
             version = f" {found.version}" if found.version else ""
-            text = f"{chosen.title}{version} ({found.host_path or found.program})"
+            tried = f", tried with {chosen.tested_versions}" if chosen.tested_versions else ""
+            text = f"{chosen.title}{version} ({found.host_path or found.program}){tried}"
             return DoctorCheck(name=name, ok=True, text="; ".join((text, *found.warnings)))
 
         checks.append(_safely(look))

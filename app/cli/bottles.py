@@ -12,15 +12,15 @@ from app.errors import CarboyError, NotFound
 if TYPE_CHECKING:
     from app.client import Client
 
-_WHATS = ("active", "agents", "bottles", "archived")
+_WHATS = ("active", "agents", "bottles", "archived", "prompts")
 
 
 @click.command("list")
 @click.argument("what", type=click.Choice(_WHATS), default="active")
 @json_option
 def list_(what: str, as_json: bool) -> None:
-    """List bottles that run or wait to be looked at (active), agents, bottle files (bottles), or ended sessions
-    (archived)."""
+    """List bottles that run or wait to be looked at (active), agents, bottle files (bottles), ended sessions
+    (archived), or ready tasks (prompts)."""
     import os
 
     if what in ("active", "archived"):
@@ -30,13 +30,17 @@ def list_(what: str, as_json: bool) -> None:
         print_json(views) if as_json else _print_views(views)
         return
     found = with_client(lambda client: client.catalogue(os.getcwd()))
-    entries = found.agents if what == "agents" else found.bottles
     if as_json:
-        print_json(list(entries))
+        print_json(list({"agents": found.agents, "prompts": found.prompts}.get(what, found.bottles)))
         return
-    _print_agents(found) if what == "agents" else _print_bottle_files(found)
+    {"agents": _print_agents, "prompts": _print_prompts}.get(what, _print_bottle_files)(found)
     for warning in found.warnings:
         note(f"warning: {warning}")
+
+
+def _print_prompts(found: Catalogue) -> None:
+    rows = [(item.name, item.error or item.description) for item in found.prompts]
+    print(table(rows, ("NAME", "WHAT")))
 
 
 def _print_views(views: list[BottleView]) -> None:

@@ -1,5 +1,6 @@
 """Commands on the operator's own files: init, edit, settings. They need no controller."""
 
+import getpass
 import os
 import shlex
 import shutil
@@ -10,12 +11,12 @@ from typing import TYPE_CHECKING
 
 import click
 
-from app.cli.output import json_option, line, note, print_json
+from app.cli.output import json_option, line, note, print_json, with_client
 from app.errors import CarboyError, ConfigError
 from app.paths import Paths, private_folder
 
 if TYPE_CHECKING:
-    from app.manifests.agents import Ready
+    from app.core.model import Ready
 
 
 @click.command()
@@ -34,7 +35,7 @@ def init(source: Path | None, agents: str | None, yes: bool, as_json: bool) -> N
     paths = Paths.resolve()
     report = make(paths, from_dir=source)
     ready = [] if source is not None else _agents(paths, agents, ask=not (yes or as_json) and sys.stdin.isatty())
-    report.written += [file for one in ready for file in one.written]
+    report.written += [Path(file) for one in ready for file in one.written]
     if as_json:
         written, kept = [str(path) for path in report.written], [str(path) for path in report.kept]
         print_json(
@@ -53,9 +54,8 @@ def init(source: Path | None, agents: str | None, yes: bool, as_json: bool) -> N
 
 
 def _agents(paths: Paths, only: str | None, *, ask: bool) -> "list[Ready]":
-    """Set up the agents that are here, or those that were named or chosen."""
+    """Set up the agents that are here, or those that were named or chosen; take the keys that they lack."""
     from app.manifests.agents import look, set_up
-    from app.secrets import locate
 
     found = look()
     names = [one.provider for one in found if one.found]
@@ -67,19 +67,35 @@ def _agents(paths: Paths, only: str | None, *, ask: bool) -> "list[Ready]":
     elif ask and names:
         note(f"Found here: {', '.join(one.title for one in found if one.found)}")
         names = [name for name in names if click.confirm(f"Set up {name}?", default=True, err=True)]
-    chosen = [one for one in found if one.provider in names]
-    wanted = sorted({name for one in chosen for name in one.secrets})
-    located = locate(wanted)
-    there = [name for name in wanted if located[name].source != "missing" or os.environ.get(name)]
-    set_up(paths, chosen, there)
-    return [one for one in found if one in chosen or not one.found]
+    made = set_up(paths, [one for one in found if one.provider in names])
+    kept = _take_keys([one.wants for one in made if one.found and one.wants]) if ask else set[str]()
+    made = [one.model_copy(update={"available": one.wants}) if one.wants in kept else one for one in made]
+    return [*made, *(one for one in found if not one.found and one.provider not in names)]
+
+
+def _take_keys(names: "list[str]") -> set[str]:
+    """Ask for keys without echo and put them into the keyring; those that are there now. Empty leaves one for later."""
+    from app.processes.private import keep_to_itself
+    from sidecar.secret import Secret
+
+    keep_to_itself()
+    kept = set[str]()
+    for name in dict.fromkeys(names):
+        value = Secret(getpass.getpass(f"{name} (empty: later): ", stream=sys.stderr).strip())
+        if not value:
+            continue
+        try:
+            view = with_client(lambda client, name=name, value=value: client.set_secret(name, value))
+        except CarboyError as error:  # no keyring, or it is locked: the setup stands without it
+            note(f"  not kept: {error.render()}")
+            break
+        note(f"  {name} is in {view.keyring}")
+        kept.add(name)
+    return kept
 
 
 def _shown(one: "Ready") -> dict[str, object]:
-    return {
-        "provider": one.provider, "title": one.title, "found": one.found, "version": one.version, "agent": one.agent,
-        "secrets": list(one.secrets), "available": one.available, "wants": one.wants, "hint": one.hint,
-    }  # fmt: skip
+    return one.model_dump(mode="json", exclude={"written"}) | {"wants": one.wants}
 
 
 def _say(one: "Ready") -> None:

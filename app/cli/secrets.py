@@ -68,7 +68,7 @@ def _given(name: str, fd: int | None) -> str:
     """A value that was handed over for being kept."""
     keep_to_itself()
     if fd is not None or not sys.stdin.isatty():
-        value = _from_descriptor(sys.stdin.fileno() if fd is None else fd)
+        value = from_descriptor(sys.stdin.fileno() if fd is None else fd)
     else:
         value = getpass.getpass(f"{name}: ", stream=sys.stderr)
     if not value:
@@ -114,7 +114,7 @@ async def _lacking(client: "Client", slug: str) -> tuple[str, ...]:
 def _value(name: str, fd: int | None) -> Secret:
     keep_to_itself()
     if fd is not None:
-        value = _from_descriptor(fd)
+        value = from_descriptor(fd)
     elif os.environ.get(name):
         value = os.environ[name]
     elif sys.stdin.isatty():
@@ -128,7 +128,7 @@ def _value(name: str, fd: int | None) -> Secret:
     return Secret(value)
 
 
-def _from_descriptor(fd: int) -> str:
+def from_descriptor(fd: int) -> str:
     """All of it, but one newline at its end: that is how `echo` and files give it."""
     try:
         with open(fd, "rb", closefd=False) as file:

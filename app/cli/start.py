@@ -8,7 +8,9 @@ import click
 
 from app.cli.output import json_option, note, print_json, run
 from app.core.model import COLORS
+from sidecar.secret import Secret
 
+_ALONE = ("park", "reject", "stop")
 _WORKSPACES = ("mount", "read-only", "copy", "none")
 
 
@@ -32,6 +34,21 @@ def _budgets(ctx: click.Context, param: click.Parameter, value: tuple[str, ...])
     return found
 
 
+def _secrets(ctx: click.Context, param: click.Parameter, value: tuple[str, ...]) -> dict[str, Secret]:
+    """Each read once, from its own descriptor: neither arguments nor the environment show it to other processes."""
+    from app.cli.secrets import from_descriptor
+    from app.processes.private import keep_to_itself
+
+    found: dict[str, Secret] = {}
+    for item in value:
+        name, _, number = item.partition("=")
+        if not name or not number.isascii() or not number.isdigit():
+            raise click.BadParameter(f"{item!r}: write NAME=FD, such as OPENAI_API_KEY=3", ctx, param)
+        keep_to_itself()
+        found[name] = Secret(from_descriptor(int(number)))
+    return found
+
+
 @click.command(cls=_WithCommand, options_metavar="[OPTIONS]", epilog="Everything after -- is run instead of an agent.")
 @click.argument("agent", required=False)
 @click.option("--bottle", "-b", "bottles", multiple=True, help="A bottle file; more than one are merged in order.")
@@ -40,10 +57,17 @@ def _budgets(ctx: click.Context, param: click.Parameter, value: tuple[str, ...])
 @click.option("--color", type=click.Choice(COLORS))
 @click.option("--model", help="The agent's model.")
 @click.option("--budget", multiple=True, callback=_budgets, help="PROVIDER=AMOUNT for this launch.")
+@click.option(
+    "--unattended", type=click.Choice(_ALONE), help="While you are away: park what asks you, reject it, or stop."
+)
 @click.option("--cwd", type=click.Path(file_okay=False), help="The project folder (else the present one).")
 @click.option("--workspace", type=click.Choice(_WORKSPACES), help="How the bottle sees the project.")
 @click.option("--prompt", help="The task.")
+@click.option("--task", help="The task, by its name in the prompt library (`carboy list prompts`).")
 @click.option("--headless", is_flag=True, help="Without a terminal; never asks anything.")
+@click.option(
+    "--secret-fd", "secrets", multiple=True, callback=_secrets, help="NAME=FD: a secret for this launch, read there."
+)
 @click.option("--learn", is_flag=True, help="Record what is refused, for `carboy learn`.")
 @click.option("--detach", "-d", is_flag=True, help="Leave it running and print its name.")
 @click.option("--dry-run", is_flag=True, help="Show what would be made, and make nothing (CARBOY_DRY_RUN).")
@@ -57,6 +81,7 @@ def start(
     detach: bool,
     dry_run: bool,
     as_json: bool,
+    task: str | None,
     **fields: Any,
 ) -> int:
     """Start an agent, or any command after --, in a bottle.
@@ -69,6 +94,8 @@ def start(
     command = ctx.meta.get("command", ())
     if not agent and not command:
         raise click.UsageError("Name an agent, or give a command after --")
+    if task:
+        fields["prompt"] = _from_library(task, fields["prompt"])
     headless = fields["headless"]
     if headless and not (fields["prompt"] or command):
         raise click.UsageError("--headless needs --prompt or a command")
@@ -82,6 +109,15 @@ def start(
     where = os.path.abspath(cwd or os.getcwd())
     request = LaunchRequest(agent=agent, command=command, budget=budget, cwd=where, rows=rows, cols=cols, **fields)
     return run(launching.start(request, dry_run=dry_run, detach=detach, as_json=as_json))
+
+
+def _from_library(name: str, more: str | None) -> str:
+    """A ready task, and what was written besides."""
+    from app.manifests.prompts import prompt
+    from app.paths import Paths
+
+    text = prompt(Paths.resolve(), name)
+    return f"{text}\n\n{more}" if more else text
 
 
 def terminal_size() -> tuple[int, int]:

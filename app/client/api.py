@@ -26,6 +26,7 @@ from app.core.model import (
     ModelList,
     Preflight,
     Provenance,
+    SetUp,
     Status,
     StreamEvent,
 )
@@ -93,9 +94,13 @@ class Client(OperatorCalls):
     async def cleanup(self) -> CleanupReport:
         return CleanupReport.model_validate_json(await self._call("POST", "/v1/cleanup", timeout=None))
 
-    async def init(self) -> int:
-        """Copy the starter library into the config folder, overwriting nothing; how many files were written."""
-        return int(orjson.loads(await self._call("POST", "/v1/init"))["written"])
+    async def agents_here(self) -> SetUp:
+        """Which agent CLIs are on the controller's host, and which of their keys are there."""
+        return SetUp.model_validate_json(await self._call("GET", "/v1/init", timeout=None))
+
+    async def init(self, agents: tuple[str, ...] = ()) -> SetUp:
+        """Copy the starter library into the config folder, set up agents for these providers; overwrites nothing."""
+        return SetUp.model_validate_json(await self._call("POST", "/v1/init", {"agents": list(agents)}, timeout=None))
 
     # --- manifests and settings ---------------------------------------------------------------------------------
 

@@ -14,7 +14,7 @@ import orjson
 from aiohttp import web
 from pydantic import BaseModel, ValidationError
 
-from app import __version__, manifests
+from app import __version__
 from app.controller.audit import Audit
 from app.controller.budget_orders import Orders
 from app.controller.budgets import Budgets
@@ -25,6 +25,7 @@ from app.controller.rooms import (
     Bottles,
     BottlesQuery,
     CatalogueQuery,
+    InitBody,
     LogQuery,
     ManifestQuery,
     ModelsQuery,
@@ -33,6 +34,7 @@ from app.controller.rooms import (
 )
 from app.core.model import LIVE, BottleView, Doctor, DoctorCheck, LaunchRequest, Status, StreamEvent
 from app.errors import CarboyError, NotFound, Refused
+from app.manifests import agents
 from app.paths import Paths
 from app.store.base import EventQuery, Store
 
@@ -174,10 +176,15 @@ async def cleanup(request: web.Request) -> web.Response:
     return answer(report)
 
 
+async def agents_here(request: web.Request) -> web.Response:
+    """Which agent CLIs are on this host, and which of their keys are there."""
+    return answer(await asyncio.to_thread(agents.found))
+
+
 async def init(request: web.Request) -> web.Response:
-    """Fill the config folder from the starter library; what is there stays as it is."""
-    report = await asyncio.to_thread(manifests.init, request.app[PARTS].paths)
-    return answer({"written": len(report.written), "kept": len(report.kept), "warnings": list(report.warnings)})
+    """Fill the config folder from the starter library, and for the agents that were named; what is there stays."""
+    asked = await body(request, InitBody)
+    return answer(await asyncio.to_thread(agents.begin, request.app[PARTS].paths, asked.agents))
 
 
 # --- manifests and settings -------------------------------------------------------------------------------------
@@ -335,5 +342,6 @@ ROUTES: tuple[web.RouteDef, ...] = (
     web.get("/v1/audit", audit),
     web.get("/v1/doctor", doctor),
     web.post("/v1/cleanup", cleanup),
+    web.get("/v1/init", agents_here),
     web.post("/v1/init", init),
 )

@@ -285,8 +285,8 @@ class Keeping:
 def _resumed(request: LaunchRequest, kept: LaunchRequest, session: Session) -> LaunchRequest:
     """The former launch with what this client brings: its terminal's size, its secrets."""
     changes = _brought(request) | {"resume": request.resume, "label": session.view.label}
-    if not kept.headless:
-        changes["prompt"] = None  # the agent has had it: its conversation goes on
+    if request.prompt or not kept.headless:
+        changes["prompt"] = request.prompt  # the agent has had the former one: its conversation goes on
     return kept.model_copy(update=changes)
 
 

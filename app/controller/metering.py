@@ -27,6 +27,8 @@ class Report:
     rows: list[UsageRow] = field(default_factory=list[UsageRow])
     gauges: list[Gauge] = field(default_factory=list[Gauge])
     charged: dict[str, float] = field(default_factory=dict[str, float])
+    retry_at: float | None = None
+    """The latest time that a provider asked to wait for, where it did."""
 
     def __bool__(self) -> bool:
         return bool(self.intents or self.rows or self.gauges)  # progress is nobody's news
@@ -43,6 +45,8 @@ class Report:
             )
         elif isinstance(event, UsageEvent):
             self.rows.append(row(event))
+            if event.fault is not None and event.fault.retry_after:
+                self.retry_at = max(event.at + event.fault.retry_after, self.retry_at or 0.0)
             for lease, amount in event.charged.items():
                 self.charged[lease] = self.charged.get(lease, 0.0) + amount
         else:

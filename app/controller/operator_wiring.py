@@ -73,6 +73,7 @@ class OperatorDesk:
             providers = {row.provider for row in report.rows}
             gauges = [item for item in budgets.windows.current(time.time()) if item.provider in providers]
             windows = [(1.0 if item.status == "rejected" else item.used, item.resets_at) for item in gauges]
+            windows += [(1.0, report.retry_at)] if report.retry_at is not None else []
             self.unattended.faults(session_id, [row.fault_kind for row in report.rows], windows)
 
         ingest.told.used = used

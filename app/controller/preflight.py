@@ -25,7 +25,7 @@ from app.controller.plan import Plan
 from app.core import slug as slugs
 from app.core.merge import provenance_list
 from app.core.model import BackendReport, LaunchRequest, Preflight, SecretNeed, Workspace
-from app.core.overnight import Profile, hold_seconds, profile
+from app.core.overnight import Profile, alone, hold_seconds, profile
 from app.core.pending import not_acted_on
 from app.core.repositories import Repository, made, needed_secrets, repositories
 from app.core.schema import Amount, Manifest, Mask, Settings
@@ -187,6 +187,7 @@ def _read(request: LaunchRequest, paths: Paths, confirmed: tuple[str, ...] | Non
         settings=reading.settings,
         confirmed=confirmed,
     )
+    reading.manifest = alone(reading.manifest, request.unattended)
     bottle = reading.manifest.bottle
     reading.warnings += (*reading.manifest.warnings, *not_acted_on(reading.manifest))
     if request.headless or profile(reading.manifest) != Profile():

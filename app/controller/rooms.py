@@ -43,6 +43,11 @@ class Bottles(Protocol):
     async def cleanup(self) -> CleanupReport: ...
 
 
+class InitBody(Snapshot):
+    agents: tuple[str, ...] = ()
+    """Providers to set up an agent for."""
+
+
 class ShutdownBody(Snapshot):
     force: bool = False
 

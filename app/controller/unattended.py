@@ -16,12 +16,14 @@ from app.core.model import LIVE, BottleView, LaunchRequest, LaunchStep
 from app.core.notices import About, Notice
 from app.core.overnight import (
     LIMITS,
-    MOST_RETRIES,
     Overnight,
     is_limit,
+    most_resumes,
     next_reset,
     pause_before_resume,
     profile,
+    resume_at,
+    to_go_on,
     wake,
 )
 from app.errors import CarboyError
@@ -180,11 +182,11 @@ class Unattended:
         """Its agent ended badly, and nobody asked for that."""
         wanted, done, now = profile(session.record.manifest), session.record.overnight.resumes, time.time()
         limited = bool(limit.last) and wanted.on_limit in ("retry", "wait_for_reset")
-        if done >= max(wanted.resumes, MOST_RETRIES if limited and wanted.on_limit == "retry" else 0):
+        if done >= most_resumes(wanted, limited=limited):
             if done:
                 self._say(view, "failed", f"was started again {done} times, and is left as it is now")
             return
-        at = wake(limit.reset, done, now) if limited else now + pause_before_resume(done)
+        at = resume_at(limit.reset, done, now) if limited else now + pause_before_resume(done)
         self._resuming[view.session_id] = (view, at, done + 1)
         self._arm()
 
@@ -226,7 +228,10 @@ class Unattended:
         given = self._given.pop(view.session_id, {})
         try:
             secrets, env = given.get("secrets", {}), given.get("env", {})
-            request = LaunchRequest(resume=view.slug, cwd=view.cwd, secrets=secrets, env=env)
+            former = self._runner.session(view.session_id)
+            asked = former.record.request if former is not None else None
+            task = to_go_on(asked.prompt, view.provider) if asked is not None else None
+            request = LaunchRequest(resume=view.slug, cwd=view.cwd, prompt=task, secrets=secrets, env=env)
             made = await self._runner.launch(request, lambda _: None)
         except CarboyError as error:
             self._say(view, "failed", f"could not be started again: {error.message}")

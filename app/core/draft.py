@@ -34,6 +34,8 @@ class Draft:
     """Amount for this launch, as people write it; empty for none of its own."""
     shutdown: str = "ask"
     """What a used up budget does; empty leaves it to the files."""
+    unattended: str = ""
+    """What it does while nobody answers; empty leaves it to the files."""
     confirmed: frozenset[str] = field(default_factory=frozenset[str])
 
     @property

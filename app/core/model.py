@@ -171,6 +171,9 @@ class AgentEntry(Snapshot):
     origin: Literal["home", "project"]
     description: str = ""
     bottle: str | None = None
+    provider: str = ""
+    """The title of the agent CLI of its own bottle, and the versions that carboy was tried with."""
+    tested: str = ""
     error: str | None = None
     confirmed: bool = True
     """False for a project's agent whose present content the operator has not confirmed yet."""
@@ -187,12 +190,53 @@ class BottleEntry(Snapshot):
     error: str | None = None
 
 
+class PromptEntry(Snapshot):
+    """A ready task of the prompt library."""
+
+    name: str
+    description: str = ""
+    text: str = ""
+    error: str | None = None
+
+
 class Catalogue(Snapshot):
     """All manifests as they are on disk now; `warnings` name ignored files and why."""
 
     agents: tuple[AgentEntry, ...] = ()
     bottles: tuple[BottleEntry, ...] = ()
+    prompts: tuple[PromptEntry, ...] = ()
     warnings: tuple[str, ...] = ()
+
+
+class Ready(Snapshot):
+    """One provider at `init`: found or not, its agent, the files that were made for it, and the secrets it works with
+    (one is enough)."""
+
+    provider: str
+    title: str
+    found: bool
+    version: str = ""
+    hint: str = ""
+    agent: str = ""
+    written: tuple[str, ...] = ()
+    secrets: tuple[str, ...] = ()
+    available: str = ""
+    """The secret that is there already."""
+
+    @property
+    def wants(self) -> str:
+        """The secret to set, where none is there."""
+        return "" if self.available or not self.secrets else self.secrets[0]
+
+
+class SetUp(Snapshot):
+    """What `init` found, or made. `keyring` is where keys go; without one, `hint` says what else there is."""
+
+    agents: tuple[Ready, ...] = ()
+    written: int = 0
+    warnings: tuple[str, ...] = ()
+    keyring: str = ""
+    hint: str = ""
 
 
 class BackendReport(Snapshot):
@@ -236,6 +280,8 @@ class LaunchRequest(Snapshot):
     """By provider, as people write it: `500k`, `$20`."""
     shutdown: Literal["ask", "cutoff", "freeze", "kill"] | None = None
     """What a used up budget does; None leaves it to the files."""
+    unattended: Literal["park", "reject", "stop"] | None = None
+    """What it does while nobody answers (`overnight.ALONE`); None leaves it to the files."""
     cwd: str
     workspace: Workspace | None = None
     prompt: str | None = None

@@ -1,12 +1,12 @@
 """What an unattended bottle does by itself: when nobody answers, at a provider's limit, when its agent ends. Pure: the
 profile is the manifest's `unattended`, and only what a file says of it is acted on."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Literal
 
 from app.core.model import Snapshot
-from app.core.schema import Manifest
+from app.core.schema import Manifest, Unattended
 
 PARK_SECONDS = 7 * 86400.0
 """How long a held request of a parked bottle is kept: over a weekend and a holiday."""
@@ -57,6 +57,24 @@ def profile(manifest: Manifest) -> Profile:
     )
 
 
+ALONE: Mapping[str, Unattended] = {
+    "park": Unattended(hold="park", on_limit="wait_for_reset", on_exit={"resume": 3}),
+    "reject": Unattended(hold="reject", on_limit="wait_for_reset", on_exit={"resume": 3}),
+    "stop": Unattended(hold="reject", on_limit="stop", on_exit="keep"),
+}
+"""Profiles to choose at a launch (`LaunchRequest.unattended`), in place of what the files say."""
+
+
+def alone(manifest: Manifest, chosen: str | None) -> Manifest:
+    """The manifest with the profile that was chosen at the launch; as it is where none was."""
+    if chosen is None:
+        return manifest
+    files = {path: source for path, source in manifest.provenance.items() if path.partition(".")[0] != "unattended"}
+    told = {f"unattended.{key}": "launch" for key in ("hold", "on_limit", "on_exit")}
+    bottle = manifest.bottle.model_copy(update={"unattended": ALONE[chosen]})
+    return manifest.model_copy(update={"bottle": bottle, "provenance": files | told})
+
+
 def hold_seconds(manifest: Manifest, usual: float) -> float:
     """How long a held request waits for the operator."""
     found = profile(manifest)
@@ -79,10 +97,33 @@ def wake(reset: float | None, waited: int, now: float) -> float:
     return now + min(UNKNOWN_WAIT * 2**waited, 3600.0)
 
 
+def resume_at(reset: float | None, number: int, now: float) -> float:
+    """When to start an agent again that ended at a limit: once that is over, the first time with `number` 0."""
+    if reset is not None and reset <= now:
+        return now + pause_before_resume(number)
+    return wake(reset, number, now)
+
+
+def most_resumes(found: Profile, *, limited: bool) -> int:
+    """How often an agent that ended badly is started again. What a limit ended is not the agent's fault."""
+    waits = limited and found.on_limit in ("retry", "wait_for_reset")
+    return max(found.resumes, MOST_RETRIES if waits else 0)
+
+
 def next_reset(windows: Iterable[tuple[float | None, float | None]], now: float) -> float | None:
     """The latest end of a window that is used up; each is a used fraction and when it ends."""
     ends = [end for used, end in windows if end is not None and end > now and (used or 0.0) >= 0.97]
     return max(ends, default=None)
+
+
+GO_ON = "You were interrupted. Go on with this task, from what is done already:\n\n"
+
+
+def to_go_on(task: str | None, provider: str) -> str | None:
+    """What an agent is told that is started again: its conversation may end anywhere. A shell's task is a command."""
+    if not task or provider == "shell":
+        return None
+    return task if task.startswith(GO_ON) else GO_ON + task
 
 
 def pause_before_resume(number: int) -> float:

@@ -1,78 +1,92 @@
 """`carboy init`, its second half: which agent CLIs are here, an agent and a bottle file for each, and which secrets
-they still want. It never overwrites a file and stores nothing; asking is the command line's."""
+they still want. It never overwrites a file and stores no secret; asking is the faces'."""
 
 import os
 from collections.abc import Collection
-from dataclasses import dataclass, field
 from pathlib import Path
 
+from app import keyrings
+from app.core.model import Ready, SetUp
 from app.core.schema import Manifest
 from app.errors import CarboyError
 from app.files import create
-from app.manifests.starters import library
+from app.manifests.starters import init, library
 from app.paths import Paths, private_folder
 
 PLAIN = frozenset({"shell"})
 """Always here, and served by the starter library."""
 
 
-@dataclass
-class Ready:
-    """One provider: found or not, the files that were made for it, and the secrets it works with (one is enough)."""
-
-    provider: str
-    title: str
-    found: bool
-    version: str = ""
-    hint: str = ""
-    agent: str = ""
-    written: list[Path] = field(default_factory=list[Path])
-    secrets: tuple[str, ...] = ()
-    available: str = ""
-    """The secret that is there already."""
-
-    @property
-    def wants(self) -> str:
-        """The secret to set, where none is there."""
-        return "" if self.available or not self.secrets else self.secrets[0]
-
-
 def look() -> list[Ready]:
-    """Every provider but the shell, and whether its CLI is on this host. Blocks: each is asked for its version."""
-    from app.providers.registry import names, provider
+    """Every provider but the shell: whether its CLI is on this host, and which of its secrets is there. Blocks: each is
+    asked for its version, and the keyring for its secrets."""
+    from app.providers.registry import names
+    from app.secrets import locate
 
-    found: list[Ready] = []
-    for name in names():
-        if name in PLAIN:
-            continue
-        try:
-            chosen = provider(name)
-            cli = chosen.find(dict(os.environ))
-            wanted = tuple(dict.fromkeys(one.token_ref for one in chosen.credentials(Manifest())))
-            found.append(Ready(name, chosen.title, True, cli.version, secrets=wanted))
-        except CarboyError as error:
-            found.append(Ready(name, name, False, hint=error.hint or error.message))
-    return found
+    found = [_one(name) for name in names() if name not in PLAIN]
+    wanted = sorted({secret for one in found for secret in one.secrets})
+    located = locate(wanted)
+    there = {name for name in wanted if located[name].source != "missing" or os.environ.get(name)}
+    return [
+        one.model_copy(update={"available": next((name for name in one.secrets if name in there), "")}) for one in found
+    ]
 
 
-def set_up(paths: Paths, found: Collection[Ready], secrets: Collection[str]) -> None:
-    """Files for each of these, and which of their secrets is there. `secrets` are the names that have a value."""
-    for ready in found:
-        ready.available = next((name for name in ready.secrets if name in secrets), "")
-        ready.agent = "developer" if ready.provider == "claude" else f"{ready.provider}-developer"
-        if ready.provider == "claude":
-            continue  # the starter library's own developer
-        private_folder(paths.agents)
-        private_folder(paths.bottles)
-        bottle = (
-            f"---\nextends: [{ready.provider}, net-read, github-read]\n---\nEveryday development with {ready.title}.\n"
-        )
-        for file, text in (
-            (paths.bottles / f"{ready.provider}-dev.md", bottle),
-            (paths.agents / f"{ready.agent}.md", _agent(ready)),
-        ):
-            if create(file, text.encode()):
-                ready.written.append(file)
+def _one(name: str) -> Ready:
+    from app.providers.registry import provider
+
+    try:
+        chosen = provider(name)
+    except CarboyError as error:
+        return Ready(provider=name, title=name, found=False, hint=error.hint or error.message)
+    agent = "developer" if name == "claude" else f"{name}-developer"
+    made = Ready(provider=name, title=chosen.title, found=False, agent=agent)
+    try:
+        cli = chosen.find(dict(os.environ))
+        wanted = tuple(dict.fromkeys(one.token_ref for one in chosen.credentials(Manifest())))
+    except CarboyError as error:
+        return made.model_copy(update={"hint": error.hint or error.message})
+    return made.model_copy(update={"found": True, "version": cli.version, "secrets": wanted})
+
+
+def found() -> SetUp:
+    """What there is to set up, and where a key would go."""
+    keyring = keyrings.choose()
+    here = keyring.backend is not None
+    return SetUp(
+        agents=tuple(look()),
+        keyring=(keyring.name or "the keyring") if here else "",
+        hint="" if here else f"{keyring.why}. {keyrings.WAYS}",
+    )
+
+
+def begin(paths: Paths, providers: Collection[str]) -> SetUp:
+    """The starter library, and an agent for each of these that is here."""
+    report = init(paths)
+    made = set_up(paths, [one for one in look() if one.found and one.provider in providers])
+    written = len(report.written) + sum(len(one.written) for one in made)
+    return SetUp(agents=tuple(made), written=written, warnings=tuple(report.warnings))
+
+
+def set_up(paths: Paths, chosen: Collection[Ready]) -> list[Ready]:
+    """Files for each of these; what was written."""
+    return [ready.model_copy(update={"written": _files(paths, ready)}) for ready in chosen]
+
+
+def _files(paths: Paths, ready: Ready) -> tuple[str, ...]:
+    if ready.provider == "claude":
+        return ()  # the starter library's own developer
+    private_folder(paths.agents)
+    private_folder(paths.bottles)
+    written: list[Path] = []
+    bottle = f"---\nextends: [{ready.provider}, net-read, github-read]\n---\nEveryday development with {ready.title}.\n"
+    for file, text in (
+        (paths.bottles / f"{ready.provider}-dev.md", bottle),
+        (paths.agents / f"{ready.agent}.md", _agent(ready)),
+    ):
+        if create(file, text.encode()):
+            written.append(file)
+    return tuple(map(str, written))
 
 
 def _agent(ready: Ready) -> str:

@@ -1,6 +1,6 @@
 """Everything that can be picked, as it is on disk now. A broken file is listed with its error and hides no other."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -10,8 +10,10 @@ from app.core.merge import TEMPLATE, fold, leaves
 from app.core.model import AgentEntry, BottleEntry, Catalogue
 from app.errors import CarboyError
 from app.manifests.folders import list_home, list_project, read_bottle, read_home_agent, read_project_agent
+from app.manifests.prompts import prompts
 from app.manifests.trust import confirmed
 from app.paths import Paths
+from app.providers.registry import provider
 
 MAX_DESCRIPTION = 200
 
@@ -27,9 +29,11 @@ def load_catalogue(paths: Paths, cwd: Path | None = None) -> Catalogue:
         entries |= {name: _agent(paths, name, place, "project", _project(cwd)) for name in project.names}
         warnings += project.warnings
     shelf = _Shelf(paths)
+    shown = {name: shelf.entry(name, bottles.names) for name in bottles.names}
     return Catalogue(
-        agents=tuple(entries[name] for name in sorted(entries)),
-        bottles=tuple(shelf.entry(name, bottles.names) for name in bottles.names),
+        agents=tuple(_with_provider(entries[name], shown) for name in sorted(entries)),
+        bottles=tuple(shown.values()),
+        prompts=prompts(paths),
         warnings=tuple(warnings),
     )
 
@@ -55,6 +59,18 @@ def _agent(paths: Paths, name: str, place: str, origin: str, read: Reader) -> Ag
         return plain.model_copy(update={"error": "the file has just gone"})
     seen = file.digest is None or confirmed(paths, file.digest)
     return plain.model_copy(update={"description": _description(file), "bottle": file.agent.bottle, "confirmed": seen})
+
+
+def _with_provider(agent: AgentEntry, bottles: Mapping[str, BottleEntry]) -> AgentEntry:
+    """Which CLI runs it in its own bottle, and how far that was tried."""
+    bottle = bottles.get(agent.bottle or "")
+    if bottle is None or bottle.provider is None:
+        return agent
+    try:
+        chosen = provider(bottle.provider)
+    except CarboyError:  # a plugin that is gone: the launch says so
+        return agent
+    return agent.model_copy(update={"provider": chosen.title, "tested": chosen.tested_versions})
 
 
 def _description(file: AgentFile) -> str:

@@ -21,6 +21,7 @@ from sidecar.contract import PathMatch, Route, RouteDlp, RouteMatch
 HOST = "api.anthropic.com"
 API_KEY = "ANTHROPIC_API_KEY"
 OAUTH = "CLAUDE_CODE_OAUTH_TOKEN"
+TRIED = "2.1.329"
 INSTALL = (
     "Install it with `npm install -g @anthropic-ai/claude-code` or `curl -fsSL https://claude.ai/install.sh | bash`"
 )
@@ -60,7 +61,7 @@ class ClaudeProvider(Provider):
 
     name = "claude"
     title = "Claude Code"
-    tested_versions = ">=2.0,<3"
+    tested_versions = TRIED
     install_hint = INSTALL
     settings_keys = frozenset({"auth", "fallback_model"})
 
@@ -112,6 +113,7 @@ RECIPE = Recipe(
     package="@anthropic-ai/claude-code",
     title=ClaudeProvider.title,
     install_hint=INSTALL,
+    tried=TRIED,
     places=(".local/bin/claude", ".claude/local/claude", ".claude/local/node_modules/.bin/claude"),
     tested=((2, 0), (3,)),
 )

@@ -45,7 +45,7 @@ class CodexProvider(Provider):
 
     name = "codex"
     title = "Codex"
-    tested_versions = ">=0.169,<1"
+    tested_versions = TRIED
     install_hint = INSTALL
     login_hint = chatgpt.LOG_IN
     settings_keys = frozenset({"transport", "effort"})
@@ -113,6 +113,7 @@ RECIPE = Recipe(
     package="@openai/codex",
     title=CodexProvider.title,
     install_hint=INSTALL,
+    tried=TRIED,
     places=(".local/bin/codex",),
     tested=((0, 169), (1,)),
     native="{package}-{platform}/vendor/{triple}/bin/{program}",

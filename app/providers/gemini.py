@@ -18,6 +18,7 @@ from app.providers.vendors import VENDORS
 from sidecar.contract import Route
 
 GOOGLE = VENDORS["google"]
+TRIED = "0.61.0"
 INSTALL = "Install it with `npm install -g @google/gemini-cli`"
 REQUEST_TIMEOUT_FLAG = 45773134
 """The flag that holds the limit for an answer in seconds; without it 60 (seen in 0.61.0)."""
@@ -41,7 +42,7 @@ class GeminiProvider(Provider):
 
     name = "gemini"
     title = "Gemini CLI"
-    tested_versions = ">=0.61,<1"
+    tested_versions = TRIED
     install_hint = INSTALL
 
     def find(self, environ: dict[str, str]) -> Found:
@@ -89,6 +90,7 @@ RECIPE = Recipe(
     package="@google/gemini-cli",
     title=GeminiProvider.title,
     install_hint=INSTALL,
+    tried=TRIED,
     tested=((0, 61), (1,)),
     node=(20,),
 )

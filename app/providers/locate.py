@@ -35,7 +35,9 @@ class Recipe:
     install_hint: str
     places: tuple[str, ...] = ()
     tested: tuple[tuple[int, ...], tuple[int, ...]] = ((0,), (10**6,))
-    """Versions from the first up to, but without, the second."""
+    """Versions from the first up to, but without, the second: an older one is refused, a newer one warned of."""
+    tried: str = ""
+    """The version that the end-to-end tests ran with."""
     native: str = "{package}-{platform}/{program}"
     """Where the native binary of npm's platform package lies, below node_modules."""
     marker: str = ""
@@ -60,7 +62,7 @@ def locate(recipe: Recipe, environ: dict[str, str]) -> Found:
 
     Raises CarboyError with the command that installs it; one that was found but cannot be used is named.
     """
-    passed, hint = list[str](), recipe.install_hint
+    passed, hint, old = list[str](), recipe.install_hint, list[CarboyError]()
     for candidate in candidates(recipe, environ):
         program = _resolve(candidate, recipe)
         if program is not None:
@@ -69,8 +71,11 @@ def locate(recipe: Recipe, environ: dict[str, str]) -> Found:
             except CarboyError as error:
                 passed.append(error.message)
                 hint = error.hint
+                old += [error] if error.code == "provider_version" else []
         elif candidate.exists():
             passed.append(f"{candidate} is a wrapper that cannot be followed")
+    if old:
+        raise old[0]
     detail = f" ({'; '.join(passed)})" if passed else ""
     raise CarboyError(f"{recipe.title} was not found{detail}", hint, "provider_missing")
 
@@ -160,7 +165,7 @@ def _package(folder: Path) -> dict[str, object]:
 
 def _found(program: _Program, candidate: Path, recipe: Recipe, environ: dict[str, str]) -> Found:
     version = _version(program, recipe, environ)
-    warnings = _warnings(version, recipe)
+    warnings = _judged(version, candidate, recipe)
     inside, mounts = _inside(program, recipe)
     if not program.script:
         return Found(inside, version, mounts, host_path=str(candidate), warnings=warnings)
@@ -222,12 +227,23 @@ def _version(program: _Program, recipe: Recipe, environ: dict[str, str]) -> str:
     return node.version(program.path, environ)
 
 
-def _warnings(version: str, recipe: Recipe) -> tuple[str, ...]:
-    """One warning where this version was never tried. An unknown version is one."""
+def _judged(version: str, candidate: Path, recipe: Recipe) -> tuple[str, ...]:
+    """One warning where this version was never tried, or is not known. Raises CarboyError where it is too old."""
     low, high = recipe.tested
-    span = f"{'.'.join(map(str, low))} up to {'.'.join(map(str, high))}"
+    span = f"{_dotted(low)} up to {_dotted(high)}"
     if not version:
         return (f"the version of {recipe.title} could not be found; tried are {span}",)
-    if low <= numbers(version) < high:
+    install = f"`npm install -g {recipe.package}@{recipe.tried or 'latest'}`"
+    if numbers(version) < low:
+        raise CarboyError(
+            f"{recipe.title} {version} at {candidate} is too old: carboy works with {_dotted(low)} and newer",
+            f"Install the version that carboy was tried with: {install}",
+            "provider_version",
+        )
+    if numbers(version) < high:
         return ()
-    return (f"{recipe.title} {version} was never tried with carboy; tried are {span}",)
+    return (f"{recipe.title} {version} was never tried with carboy; tried are {span}: {install}",)
+
+
+def _dotted(version: tuple[int, ...]) -> str:
+    return ".".join(map(str, version))

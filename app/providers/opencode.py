@@ -17,6 +17,7 @@ from app.providers.opencode_record import OpenCodeReader
 from app.providers.prepare import PATIENCE_MS, bounded, command, model, placeholder_env, startup_args
 from sidecar.contract import Route
 
+TRIED = "1.18.33"
 INSTALL = "Install it with `npm install -g opencode-ai` or `curl -fsSL https://opencode.ai/install | bash`"
 DRIVERS = {
     "openai-completions": ("@ai-sdk/openai-compatible", ""),
@@ -42,7 +43,7 @@ class OpenCodeProvider(Provider):
 
     name = "opencode"
     title = "OpenCode"
-    tested_versions = ">=1.18,<2"
+    tested_versions = TRIED
     install_hint = INSTALL
     settings_keys = KEYS
 
@@ -87,6 +88,7 @@ RECIPE = Recipe(
     package="opencode-ai",
     title=OpenCodeProvider.title,
     install_hint=INSTALL,
+    tried=TRIED,
     places=(".opencode/bin/opencode",),
     tested=((1, 18), (2,)),
     native="opencode-{platform}/bin/{program}",

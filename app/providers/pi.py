@@ -17,6 +17,7 @@ from app.providers.prepare import bounded, command, json_file, model, placeholde
 from app.providers.reading import LineReader
 from sidecar.contract import Route
 
+TRIED = "0.87.1"
 INSTALL = "Install it with `npm install -g @earendil-works/pi-coding-agent` (it needs Node 22.19 or newer)"
 
 ENV = {
@@ -38,7 +39,7 @@ class PiProvider(Provider):
 
     name = "pi"
     title = "Pi"
-    tested_versions = ">=0.87,<1"
+    tested_versions = TRIED
     install_hint = INSTALL
     settings_keys = KEYS
 
@@ -89,6 +90,7 @@ RECIPE = Recipe(
     package="@earendil-works/pi-coding-agent",
     title=PiProvider.title,
     install_hint=INSTALL,
+    tried=TRIED,
     tested=((0, 87), (1,)),
     node=(22, 19),
     node_options=("--disable-warning=UNDICI-EHPA",),  # node warns of its own proxy support, above every answer

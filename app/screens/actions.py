@@ -33,6 +33,16 @@ class BottleActions(Working):
 
         start(self.carboy)
 
+    def action_prompts(self) -> None:
+        self.work("read the ready tasks", self._prompts(), group="prompts", alone=True)
+
+    async def _prompts(self) -> None:
+        from app.screens.launch.flow import start
+        from app.screens.launch.prompts import PromptPicker
+
+        entries = (await self.client.catalogue()).prompts
+        self.carboy.push_screen(PromptPicker(entries, lambda entry: start(self.carboy, entry.text)))
+
     def action_stop(self) -> None:
         from app.screens.confirm import Confirm
 

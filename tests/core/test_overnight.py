@@ -6,6 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from app.core import overnight
 from app.core.overnight import PARK_SECONDS, hold_seconds, is_limit, next_reset, pause_before_resume, profile, wake
 from app.core.schema import Bottle, Manifest
 
@@ -57,3 +58,35 @@ def test_windows_that_are_used_up_say_when_they_end() -> None:
 def test_a_wait_is_in_the_future_and_bounded(reset: float | None, waited: int) -> None:
     assert NOW < wake(reset, waited, NOW) <= NOW + PARK_SECONDS
     assert 0 < pause_before_resume(waited) <= 300
+
+
+def test_a_profile_chosen_at_the_launch_stands_in_place_of_the_files() -> None:
+    manifest = Manifest(
+        bottle=Bottle.model_validate({"unattended": {"hold": "park", "max_wait": 60}}),
+        provenance={"unattended.hold": "base", "unattended.max_wait": "base", "supervise": "base"},
+    )
+    assert overnight.alone(manifest, None) is manifest
+    made = overnight.alone(manifest, "reject")
+    assert overnight.profile(made) == overnight.Profile(hold="reject", on_limit="wait_for_reset", resumes=3)
+    assert made.provenance["supervise"] == "base"
+    assert made.provenance["unattended.hold"] == "launch"
+    assert "unattended.max_wait" not in made.provenance
+
+
+def test_what_a_limit_ended_is_started_again_once_it_is_over() -> None:
+    waits = overnight.Profile(on_limit="wait_for_reset")
+    assert overnight.most_resumes(waits, limited=True) == overnight.MOST_RETRIES
+    assert overnight.most_resumes(waits, limited=False) == 0
+    assert overnight.most_resumes(overnight.Profile(on_limit="stop", resumes=2), limited=True) == 2
+    assert overnight.resume_at(90.0, 0, 100.0) == 102.0, "over already"
+    assert overnight.resume_at(150.0, 0, 100.0) == 155.0
+    assert overnight.resume_at(None, 0, 100.0) == 100.0 + overnight.UNKNOWN_WAIT
+
+
+def test_what_an_agent_is_told_that_goes_on() -> None:
+    told = overnight.to_go_on("Fix it", "claude")
+    assert told is not None
+    assert told.endswith("Fix it")
+    assert overnight.to_go_on(told, "claude") == told, "not told twice"
+    assert overnight.to_go_on("make nightly", "shell") is None, "a command stays as it is"
+    assert overnight.to_go_on(None, "claude") is None

@@ -9,20 +9,18 @@ from app.paths import Paths
 def test_a_working_setup_for_each(paths: Paths) -> None:
     manifests.init(paths)
     found = [
-        Ready("codex", "Codex", True, "0.1", secrets=("OPENAI_API_KEY", "CODEX_KEY")),
-        Ready("claude", "Claude Code", True, "2.1", secrets=("ANTHROPIC_API_KEY",)),
-    ]
-    set_up(paths, found, ["CODEX_KEY"])
-    assert [one.agent for one in found] == ["codex-developer", "developer"]
+        Ready(provider="codex", title="Codex", found=True, agent="codex-developer",
+              secrets=("OPENAI_API_KEY", "CODEX_KEY"), available="CODEX_KEY"),
+        Ready(provider="claude", title="Claude Code", found=True, agent="developer", secrets=("ANTHROPIC_API_KEY",)),
+    ]  # fmt: skip
+    assert [len(one.written) for one in set_up(paths, found)] == [2, 0]
     assert [one.wants for one in found] == ["", "ANTHROPIC_API_KEY"]
     made = manifests.resolve(paths, agent="codex-developer", bottles=None, cwd=None, settings=Settings())
     assert made.bottle.agent_provider.template == "codex"
     assert "careful software developer" in made.prompt
     mine = paths.agents / "codex-developer.md"
     mine.write_text("mine")
-    again = [Ready("codex", "Codex", True)]
-    set_up(paths, again, [])
-    assert again[0].written == []
+    assert [one.written for one in set_up(paths, found)] == [(), ()]
     assert mine.read_text() == "mine"
 
 

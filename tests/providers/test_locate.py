@@ -158,11 +158,24 @@ def test_files_that_cannot_be_run_are_no_candidates(home: Path) -> None:
         locate(RECIPE, environ(home, home / "bin", home / "bin2", home / "bin3"))
 
 
-@pytest.mark.parametrize(("version", "warned"), [("1.9.9", True), ("2.0.0", False), ("2.99.1", False), ("3.0.0", True)])
+@pytest.mark.parametrize(("version", "warned"), [("2.0.0", False), ("2.99.1", False), ("3.0.0", True)])
 def test_untried_versions_are_warned_of(home: Path, version: str, warned: bool) -> None:
     found = locate(RECIPE, environ(home, npm(home / "npm", version=version)))
     assert bool(found.warnings) == warned
     assert all(version in text for text in found.warnings)
+
+
+def test_one_that_is_too_old_is_refused_with_the_command_that_helps(home: Path) -> None:
+    with pytest.raises(CarboyError) as refused:
+        locate(replace(RECIPE, tried="2.1.0"), environ(home, npm(home / "npm", version="1.9.9")))
+    assert refused.value.code == "provider_version"
+    assert "1.9.9" in refused.value.message
+    assert f"npm install -g {RECIPE.package}@2.1.0" in refused.value.hint
+
+
+def test_a_newer_one_behind_it_is_taken(home: Path) -> None:
+    found = locate(RECIPE, environ(home, npm(home / "old", version="1.0.0"), npm(home / "new", version="2.5.0")))
+    assert found.version == "2.5.0"
 
 
 def test_the_program_is_asked_only_where_nothing_else_tells(home: Path) -> None:

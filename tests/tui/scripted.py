@@ -23,7 +23,9 @@ from app.core.model import (
     ModelList,
     Preflight,
     Provenance,
+    Ready,
     SecretNeed,
+    SetUp,
     SidecarHealth,
     Status,
     StreamEvent,
@@ -218,6 +220,17 @@ def events() -> list[StreamEvent]:
     ]
 
 
+AGENTS_HERE = SetUp(
+    agents=(
+        Ready(provider="claude", title="Claude Code", found=True, version="2.1.329", agent="developer",
+              secrets=("ANTHROPIC_API_KEY",), available="ANTHROPIC_API_KEY"),
+        Ready(provider="codex", title="Codex", found=True, version="0.169.0", agent="codex-developer",
+              secrets=("OPENAI_API_KEY",)),
+        Ready(provider="gemini", title="Gemini CLI", found=False, agent="gemini-developer",
+              hint="Install it with `npm install -g @google/gemini-cli`"),
+    ),
+    keyring="the keyring of this test",
+)  # fmt: skip
 CATALOGUE = Catalogue(
     agents=(
         AgentEntry(
@@ -226,6 +239,8 @@ CATALOGUE = Catalogue(
             origin="home",
             description="Implements and tests",
             bottle="claude",
+            provider="Claude Code",
+            tested="2.1.329",
         ),
         AgentEntry(
             name="researcher",
@@ -531,11 +546,15 @@ class ScriptedClient:
         self._raise("catalogue")
         return self.catalogue_now
 
-    async def init(self) -> int:
+    async def agents_here(self) -> SetUp:
+        self._raise("agents_here")
+        return AGENTS_HERE
+
+    async def init(self, agents: tuple[str, ...] = ()) -> SetUp:
         self._raise("init")
-        self.calls.append(("init",))
+        self.calls.append(("init", agents))
         self.catalogue_now = CATALOGUE
-        return len(CATALOGUE.agents) + len(CATALOGUE.bottles)
+        return SetUp(agents=AGENTS_HERE.agents, written=len(CATALOGUE.agents) + len(CATALOGUE.bottles))
 
     async def doctor(self) -> Doctor:
         self._raise("doctor")
@@ -546,7 +565,7 @@ class ScriptedClient:
         return ModelList(
             provider="claude",
             title="Claude Code",
-            tested=">=2.0,<3",
+            tested="2.1.329",
             models=("opus", "sonnet", "haiku", "claude-opus-5-5"),
             source="vendor",
         )

@@ -49,8 +49,14 @@ async def test_a_newcomer_gets_the_starter_library_from_the_picker(size: tuple[i
         await until(pilot, lambda: "the starter library" in text_of(pilot), "offered")
         assert client.calls == []
         await pilot.press("enter")
-        await until(pilot, lambda: "developer" in text_of(pilot), "agents")
-        assert ("init",) in client.calls
+        await until(pilot, lambda: "2 of 3 agent CLIs" in text_of(pilot), "looked")
+        assert "npm install -g @google/gemini-cli" in text_of(pilot)
+        await pilot.press("space", "tab", "tab", *"sk-secret")
+        assert "sk-secret" not in text_of(pilot)
+        await pilot.press("ctrl+s")
+        await until(pilot, lambda: "researcher" in text_of(pilot), "agents")
+        assert ("init", ("codex",)) in client.calls
+        assert client.given == [("OPENAI_API_KEY", {"value": "sk-secret"})]
         await pilot.press(*"resear", "enter")
         await at(pilot, "BottlesStep")
 

@@ -57,9 +57,10 @@ class AgentStep(Step):
         warnings = "\n".join(f"▲ {printable(text, 300)}" for text in catalogue.warnings)
         self.query_one("#ignored", Static).update(ink((warnings, "asks")))
 
-    async def _fill(self) -> None:
-        await self.client.init()
-        await self._read()
+    def _set_up(self) -> None:
+        from app.screens.set_up import SetUpAgents
+
+        self.app.push_screen(SetUpAgents(), lambda done: self._load() if done else None)
 
     def on_board_changed(self, event: BoardChanged) -> None:
         """Manifests are read again as soon as a file changes; what was typed stays."""
@@ -74,7 +75,7 @@ class AgentStep(Step):
             return
         self.complain("")
         if choice.id == STARTERS:
-            self.work("copy the starter library", self._fill(), group="catalogue", alone=True)
+            self._set_up()
             return
         if choice.id == ANY_COMMAND:
             self.add_class("-command")
@@ -116,7 +117,7 @@ class AgentStep(Step):
 _STARTERS = Choice(
     STARTERS,
     "the starter library",
-    detail="There are no agents yet: ↵ copies ready agents and bottles into your config folder (carboy init)",
+    detail="There are no agents yet: ↵ looks which agent CLIs are here, and sets up an agent for each (carboy init)",
     mark="+",
     tone="asks",
     always=True,
@@ -125,6 +126,7 @@ _STARTERS = Choice(
 
 def _choice(item: AgentEntry) -> Choice:
     notes = [f"in {item.bottle}"] if item.bottle else []
+    notes += [f"{printable(item.provider, 30)}, tried with {printable(item.tested, 20)}"] if item.tested else []
     notes += ["this project's"] if item.origin == "project" else []
     notes += ["to be confirmed"] if not item.confirmed else []
     mark, tone = ("✗", "refused") if item.error else ("⚑", "asks") if not item.confirmed else ("●", "faint")

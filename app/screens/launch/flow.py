@@ -4,6 +4,7 @@ through here, so each of them sees what the others did."""
 from __future__ import annotations
 
 import os
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -47,6 +48,7 @@ class Flow:
                 "model": draft.model.strip() or None,
                 "budget": _budget(draft.budget, preflight.provider if preflight else ""),
                 "shutdown": draft.shutdown or None,
+                "unattended": draft.unattended or None,
                 "cwd": draft.cwd,
                 "prompt": draft.prompt.strip() or None,
                 "rows": self.rows,
@@ -70,8 +72,10 @@ def _budget(text: str, provider: str) -> dict[str, str]:
     return {provider: name} if name and provider else {}
 
 
-def start(app: CarboyApp) -> None:
-    """Open the first step."""
+def start(app: CarboyApp, task: str = "") -> None:
+    """Open the first step; with a task that was chosen already."""
     from app.screens.launch.agent import AgentStep
 
-    app.push_screen(AgentStep(Flow(app)))
+    flow = Flow(app)
+    flow.draft = replace(flow.draft, prompt=task)
+    app.push_screen(AgentStep(flow))

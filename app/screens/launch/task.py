@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 
     from textual.widget import Widget
 
-    from app.core.model import BackendReport
+    from app.core.model import BackendReport, PromptEntry
 
 COLORS = ("none", "red", "green", "yellow", "blue", "magenta")
 AUTO = "auto"
@@ -36,6 +36,10 @@ SHUTDOWNS = {
     "kill": "kill",
     "as its files say": "",
 }
+
+
+ALONE = {"as its files say": "", "wait for me": "park", "go on without it": "reject", "stop": "stop"}
+"""What it does while nobody answers (`LaunchRequest.unattended`)."""
 
 
 class Task(TextArea):
@@ -54,9 +58,11 @@ class TaskStep(Step):
     keys: ClassVar[tuple[Key, ...]] = (
         Key("tab", "next field"),
         Key("← →", "choose"),
+        Key("ctrl+l", "ready tasks", "screen.library"),
         Key("ctrl+s", "preflight", "screen.next"),
     )
     BINDINGS: ClassVar[list[BindingType]] = [
+        Binding("ctrl+l", "library", "Ready tasks", show=False),
         Binding("ctrl+s,ctrl+enter", "next", "Preflight", show=False),
     ]
     AUTO_FOCUS = "#task"
@@ -78,11 +84,15 @@ class TaskStep(Step):
             ink((draft.what, "bold ink"), (f" in {order}", "soft"), (f"   {draft.cwd}", "faint")), classes="what"
         )
         task = Task(draft.prompt)
-        task.border_title = ink(("Task", "bold"), (" optional: the first thing that the agent is told", "faint"))
+        task.border_title = ink(
+            ("Task", "bold"), (" optional: the first thing that the agent is told", "faint")
+        )
         colors = OptionStrip(COLORS, tones={name: f"bottle-{name}" for name in COLORS[1:]}, id="color")
         colors.choose(draft.color or "none")
         shutdowns = OptionStrip(tuple(SHUTDOWNS), id="shutdown")
         shutdowns.choose(next(word for word, policy in SHUTDOWNS.items() if policy == draft.shutdown))
+        away = OptionStrip(tuple(ALONE), id="unattended")
+        away.choose(next(word for word, chosen in ALONE.items() if chosen == draft.unattended))
         backends = OptionStrip(tuple(dict.fromkeys((AUTO, draft.backend or AUTO))), id="backend")
         backends.choose(draft.backend or AUTO)
         yield VerticalScroll(
@@ -99,6 +109,8 @@ class TaskStep(Step):
             Input(draft.budget, placeholder="none of its own; 500k, $5, or claude=500k", id="budget", compact=True),
             Static("A used up budget", classes="field"),
             shutdowns,
+            Static("What asks you while you are away", classes="field"),
+            away,
             Static("Backend", classes="field"),
             backends,
             Static(id="backends-broken"),
@@ -163,6 +175,7 @@ class TaskStep(Step):
             model=self.query_one("#model", Input).value,
             budget=self.query_one("#budget", Input).value,
             shutdown=SHUTDOWNS[self.query_one("#shutdown", OptionStrip).value],
+            unattended=ALONE[self.query_one("#unattended", OptionStrip).value],
             color="" if color == "none" else color,
             backend="" if backend == AUTO else backend,
         )
@@ -173,6 +186,18 @@ class TaskStep(Step):
 
     def on_input_submitted(self, event: Input.Submitted) -> None:
         self.action_next()
+
+    def action_library(self) -> None:
+        from app.screens.launch.prompts import PromptPicker
+
+        entries = self.flow.catalogue.prompts if self.flow.catalogue else ()
+        self.app.push_screen(PromptPicker(entries, self._take))
+
+    def _take(self, entry: PromptEntry) -> None:
+        """A ready task, above what was typed: nothing that somebody wrote is lost."""
+        field = self.query_one("#task", TextArea)
+        field.text = f"{entry.text}\n\n{field.text}".rstrip()
+        field.focus()
 
     def action_next(self) -> None:
         from app.screens.launch.preflight import PreflightStep
