@@ -84,9 +84,7 @@ class TaskStep(Step):
             ink((draft.what, "bold ink"), (f" in {order}", "soft"), (f"   {draft.cwd}", "faint")), classes="what"
         )
         task = Task(draft.prompt)
-        task.border_title = ink(
-            ("Task", "bold"), (" optional: the first thing that the agent is told", "faint")
-        )
+        task.border_title = ink(("Task", "bold"), (" optional: the first thing that the agent is told", "faint"))
         colors = OptionStrip(COLORS, tones={name: f"bottle-{name}" for name in COLORS[1:]}, id="color")
         colors.choose(draft.color or "none")
         shutdowns = OptionStrip(tuple(SHUTDOWNS), id="shutdown")
