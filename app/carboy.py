@@ -274,7 +274,7 @@ class CarboyApp(Working, App[None], inherit_bindings=False):
         self.push_screen(UsageScreen())
 
     def action_budgets(self) -> None:
-        from app.screens.usage import BudgetsScreen
+        from app.screens.budgets import BudgetsScreen
 
         self.push_screen(BudgetsScreen())
 

@@ -69,6 +69,8 @@ COMMANDS: tuple[Command, ...] = (
             "Bottle", "budget", short="budget", footer=4, needs="live"),
     Command("cutoff", "x", "Cut off, or give back", "Close the model's hosts of the bottle; the agent runs on",
             "Bottle", "cutoff", short="cut off", footer=5, needs="live"),
+    Command("bottle-usage", "U", "Its usage", "Tokens and cost of the selected bottle", "Bottle", "usage",
+            needs="bottle"),
     Command("usage", "u", "Usage", "Tokens and cost: today, by model, by bottle, over time", "View", "app.usage",
             "app"),
     Command("budgets", "B", "Budgets", "Every budget that is set, and how the bottles stand", "View", "app.budgets",

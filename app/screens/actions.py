@@ -28,6 +28,12 @@ class BottleActions(Working):
             return None
         return view
 
+    def action_usage(self) -> None:
+        from app.screens.usage import UsageScreen
+
+        if self.view is not None:
+            self.carboy.push_screen(UsageScreen(self.view.slug))
+
     def action_new(self) -> None:
         from app.screens.launch.flow import start
 

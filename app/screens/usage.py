@@ -1,4 +1,4 @@
-"""What was used and what may be: the usage screen (live, by model, by bottle, history) and the budgets screen."""
+"""What was used: of this host or one bottle; live, by model, by bottle, history."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 from app.core import trail
 from app.core.text import printable
 from app.core.units import count, took
-from app.screens.budget import gauge
+from app.screens.live import LiveRoom
 from app.screens.page import Page, fact, heading
 from app.widgets.ink import ink, spread
 
@@ -19,11 +19,12 @@ if TYPE_CHECKING:
     from app.core.spending import Line, UsageReport
     from app.core.usage import Metrics
 
-WIDTH = 76
+WIDTH = 72
+"""What a window of 80 columns has room for."""
 MOST = 30
 
 
-class UsageScreen(Page):
+class UsageScreen(Page, LiveRoom):
     """Of this host; with `slug` of one bottle."""
 
     heading = "Usage"
@@ -32,6 +33,9 @@ class UsageScreen(Page):
         super().__init__()
         self.slug = slug
         self.note = printable(slug, 63) if slug else "this host, 30 days"
+
+    def ask_again(self) -> None:
+        self.work("show usage", self._fill(), group="page", alone=True)  # what is shown stays until there is more
 
     async def rows(self) -> list[Content]:
         found = await self.client.usage(self.slug or None)
@@ -54,11 +58,12 @@ class UsageScreen(Page):
 
 
 def _sum(found: Sum) -> Content:
-    extra = f"   {found.estimated} estimated, {found.unmetered} unmetered" if found.estimated or found.unmetered else ""
+    marks = ((found.estimated, "estimated"), (found.unmetered, "unmetered"))
+    extra = ", ".join(f"{number} {word}" for number, word in marks if number)
     return ink(
         (f"{count(found.total)} tokens in {found.requests:,} answers", "ink"),
         (f"   {trail.cost(found)}", "soft"),
-        (extra, "asks"),
+        (f"   {extra}" if extra else "", "asks"),
     )
 
 
@@ -67,13 +72,13 @@ def _windows(found: UsageReport) -> list[Content]:
     for item in found.windows:
         if item.used is None:
             continue
-        full, empty = trail.bar(item.used, 30)
+        full, empty = trail.bar(item.used, 20)
         shares = sorted(item.shares.items(), key=lambda pair: -pair[1])[:4]
         who = ", ".join(f"{printable(slug or 'elsewhere', 24)} {part:.0%}" for slug, part in shares if part >= 0.005)
         name = f"{printable(item.provider, 14)} {printable(item.name, 10)}"
         tone = trail.tone(int(item.used * 100))
         rows.append(
-            fact(name, ink((full, tone), (empty, "line"), (f" {item.used:.0%}", tone), (f"  {who}", "faint")), 22)
+            fact(name, ink((full, tone), (empty, "line"), (f" {item.used:.0%}", tone), (f"  {who}", "faint")), 17)
         )
     return [*heading("Windows of the providers"), *rows] if rows else []
 
@@ -102,7 +107,7 @@ def _table(title: str, rows: list[tuple[str, str, Sum]]) -> list[Content]:
         return []
     made = [
         spread(
-            ink((f"{printable(name, 25):<26}", "ink"), (printable(detail, 14), "faint")),
+            ink((f"{printable(name, 20):<21}", "ink"), (printable(detail, 10), "faint")),
             ink(
                 (f"{found.requests:>6,}  ", "faint"),
                 (f"{count(found.total):>6}", "ink"),
@@ -155,31 +160,3 @@ def _session(item: Metrics) -> Content:
              "faint"), (f"  {price:>9}", "soft")),
         WIDTH,
     )  # fmt: skip
-
-
-class BudgetsScreen(Page):
-    """Every budget that is set, and how the bottles stand. Changes are made for one bottle with b, for all others by
-    `carboy budget` or in settings.yml."""
-
-    heading = "Budgets"
-
-    async def rows(self) -> list[Content]:
-        found = await self.client.budgets()
-        names = {item.scope: bottle.slug for bottle in found.bottles for item in bottle.budgets}
-        marks = ", ".join(f"{mark} %" for mark in found.thresholds)
-        rows = [
-            fact("period", f"{found.period}, told of at {marks}"),
-            fact("used up", f"{found.shutdown}, where a bottle file says nothing else"),
-            ink(("b on a bottle raises its budget; `carboy budget set SCOPE PROVIDER AMOUNT` sets any", "faint")),
-            *heading("Budgets"),
-        ]
-        for item in found.budgets:
-            rows += gauge(item, names.get(item.scope, ""), WIDTH)
-        if not found.budgets:
-            rows.append(ink(("None is set: `carboy budget set global claude 5M`, or settings.yml", "soft")))
-        rows += heading("Running bottles") if found.bottles else []
-        states = {"": ("open", "ok"), "budget": ("cut off", "refused"), "ask": ("waits for you", "asks")}
-        for bottle in found.bottles:
-            state = states.get(bottle.cut, ("cut off by you", "refused"))
-            rows.append(fact(printable(bottle.slug, 24), ink(state, (f"   at 100 %: {bottle.shutdown}", "faint")), 25))
-        return rows

@@ -48,16 +48,20 @@ class StatusBar(Pressable, Widget):
             self.refresh()
 
     def render(self) -> Content:
+        roomy, tight = self._line(tight=False), self._line(tight=True)
+        return roomy if not self.overview.tokens or self.overview.tokens in roomy.plain else tight
+
+    def _line(self, *, tight: bool) -> Content:
+        """`tight`: said in fewer words, so that what was used has a place in a narrow window."""
         view, width = self.overview, self.size.width
         brand = ink(("◖ carboy", "bold accent"))
         noun = "bottle" if view.bottles == 1 else "bottles"
-        bottles = ink(
-            "   ", (f"{view.bottles} {noun}", "ink"), (f" · {view.working} at work", "faint") if view.working else ""
-        )
+        working = f" · {view.working} at work" if view.working and not tight else ""
+        bottles = ink("   ", (f"{view.bottles} {noun}", "ink"), (working, "faint"))
         approvals = pressable("screen.approvals", *_approvals(view.approvals))
         traffic = ink("   ", (view.requests, "soft"), (f" · {view.refused} refused", "refused") if view.refused else "")
         glyph, word, tone = view.sidecars
-        right = ink(("sidecars ", "faint"), (f"{glyph} {word}", tone))
+        right = ink(("" if tight else "sidecars ", "faint"), (f"{glyph} {word}", tone))
         if view.link:
             right = ink((f"▲ {view.link}", "bold asks"))
         left = brand

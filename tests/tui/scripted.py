@@ -467,6 +467,7 @@ class ScriptedClient:
         self.notices_now: list[Notice] = []
         self.totals: dict[str, Any] = {}
         self.report_of_usage = UsageReport(since=0.0, now=NOW)
+        self.asked_usage: list[str | None] = []
         self.report_of_budgets = BudgetsReport(period="month", thresholds=(50, 80, 95))
         self.orders: list[AnswerOrder | BudgetOrder] = []
         self.fail: dict[str, Exception] = {}
@@ -667,6 +668,7 @@ class ScriptedClient:
         return self.totals
 
     async def usage(self, slug: str | None = None, days: int | None = None) -> UsageReport:
+        self.asked_usage.append(slug)
         return self.report_of_usage.model_copy(update={"slug": slug or ""})
 
     async def budgets(self) -> BudgetsReport:

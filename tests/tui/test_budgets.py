@@ -4,7 +4,7 @@ from typing import Any
 
 import pytest
 
-from app.core.model import BudgetAsk, BudgetView, Sum
+from app.core.model import BudgetAsk, BudgetView, StreamEvent, Sum
 from app.core.spending import AnswerOrder, BottleBudget, BudgetOrder, BudgetsReport, Line, UsageReport
 from app.core.usage import Metrics, Slice
 from app.core.windows import Gauge
@@ -64,7 +64,12 @@ PICTURES: dict[str, tuple[bool, tuple[int, int], tuple[str, ...], str]] = {
     "budget_small": (True, SMALL, ("3", "4"), "waits for you"),
     "budget_box": (True, LARGE, ("3", "b"), "Raise by"),
     "budget_usage": (False, LARGE, ("3", "u"), "By model"),
+    "budget_usage_small": (False, SMALL, ("3", "u"), "History"),
+    "budget_usage_bottle": (False, LARGE, ("3", "U"), "By model"),
     "budget_budgets": (False, LARGE, ("3", "B"), "told of at"),
+    "budget_budgets_small": (False, SMALL, ("3", "B"), "told of at"),
+    "budget_change": (False, LARGE, ("3", "B", "n"), "A new budget"),
+    "budget_box_small": (True, SMALL, ("3", "b"), "Raise by"),
 }
 
 
@@ -158,6 +163,65 @@ async def test_nothing_chosen_is_said_and_keeps_the_box() -> None:
         await pilot.press("enter")
         await until(pilot, lambda: "Nothing was chosen" in text_of(pilot), "the complaint")
         assert made.orders == []
+
+
+@pytest.mark.parametrize("size", [SMALL, LARGE], ids=lambda size: f"{size[0]}x{size[1]}")
+async def test_usage_is_asked_for_again_when_there_is_more_and_only_while_it_is_seen(size: tuple[int, int]) -> None:
+    made = client()
+    async with app(made).run_test(size=size) as pilot:
+        await ready(pilot)
+        await pilot.press("3", "U")
+        await until(pilot, lambda: "41 answers" in text_of(pilot), "the screen")
+        assert made.asked_usage == ["research-2"]
+        more = SPEND.model_copy(update={"requests": 42})
+        made.report_of_usage = made.report_of_usage.model_copy(update={"whole": more})
+        made.push(StreamEvent(seq=0, at=NOW, kind="usage", data=dict(TOTALS)))
+        await until(pilot, lambda: "42 answers" in text_of(pilot), "what is new")
+        await pilot.press("D")
+        await until(pilot, lambda: "Doctor" in text_of(pilot), "another screen")
+        made.push(StreamEvent(seq=0, at=NOW, kind="usage", data=dict(TOTALS)))
+        board = pilot.app.board  # type: ignore[attr-defined]
+        await until(pilot, lambda: board.totals is not None, "it is known")
+        await pilot.pause(1.2)
+        assert len(made.asked_usage) == 2
+        await pilot.press("escape")
+        await until(pilot, lambda: len(made.asked_usage) == 3, "asked again once it is seen")
+
+
+async def test_any_budget_is_changed_from_their_screen_and_a_new_one_is_made() -> None:
+    made = client()
+    async with app(made).run_test(size=(80, 24)) as pilot:
+        await ready(pilot)
+        await pilot.press("3", "B")
+        await until(pilot, lambda: "told of at" in text_of(pilot), "the screen")
+        await pilot.press("enter")
+        await until(pilot, lambda: "What to do" in text_of(pilot), "the box")
+        await pilot.press(*"2M", "enter")
+        await until(pilot, lambda: len(made.orders) == 1, "the raise")
+        await until(pilot, lambda: "What to do" not in text_of(pilot), "the box to close")
+        await pilot.press("down", "b")
+        await until(pilot, lambda: "What to do" in text_of(pilot), "the second box")
+        await pilot.press("shift+tab", "right", "right", "ctrl+s")
+        await until(pilot, lambda: len(made.orders) == 2, "cleared")
+        await until(pilot, lambda: "What to do" not in text_of(pilot), "the box to close")
+        await pilot.press("n")
+        await until(pilot, lambda: "A new budget" in text_of(pilot), "the new one")
+        await pilot.press("enter")
+        await until(pilot, lambda: "Something is missing" in text_of(pilot), "the complaint")
+        await pilot.press(*"agent:x", "tab", *"codex", "tab", *"$5", "enter")
+        await until(pilot, lambda: len(made.orders) == 3, "the new one")
+        first, second, third = (order.model_copy(update={"by": ""}) for order in made.orders)
+        assert first == BudgetOrder(scope="global", provider="claude", amount="2M", more=True, hard=True)
+        assert second == BudgetOrder(scope="research-2", provider="claude", amount=None)
+        assert third == BudgetOrder(scope="agent:x", provider="codex", amount="$5")
+
+
+async def test_the_header_of_a_narrow_window_says_what_was_used_today() -> None:
+    async with app(client(spent=True)).run_test(size=(80, 24)) as pilot:
+        await ready(pilot)
+        await until(pilot, lambda: "1.4M tok · $3.10 today" in text_of(pilot), "the header")
+        for text in ("2 bottles", "1 approval", "healthy"):
+            assert text in text_of(pilot).splitlines()[0], text
 
 
 async def test_a_cutoff_asks_once_and_is_taken_back_at_once() -> None:
