@@ -14,7 +14,7 @@ from typing import Any, Literal
 
 from app.core.model import BackendReport, Isolation
 from app.core.schema import Limits, Mask
-from app.errors import NotSupported
+from app.errors import CarboyError, NotSupported
 from sidecar.secret import Secret
 
 
@@ -230,6 +230,11 @@ class Backend(ABC):
     async def cleanup(self, live: frozenset[str], kept: frozenset[str]) -> list[str]:
         """Remove what sessions not in `live` (session ids) left behind; returns a line for each thing removed. Of those
         in `kept` what a resume needs stays."""
+
+    def runtime_problem(self, runtime: str | None) -> CarboyError | None:
+        """Why a bottle cannot run under this container runtime; None where it can."""
+        del runtime
+        return None
 
     async def commit(self, state: Path, name: str) -> tuple[str, str]:
         """Save what of a session's sandbox lies outside its state folder: the image's id and its name for people, both

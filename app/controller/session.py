@@ -135,6 +135,8 @@ class Session:
             self.show(save=False, title=str(body.get("text", ""))[:200])
         elif note == "activity":
             self.show(save=False, last_activity=time.time())
+        elif note == "engine":
+            self.show(save=False, engine_gone=body.get("answers") is False)
 
     def sidecar_is(self, state: SidecarHealth) -> None:
         self.show(save=False, sidecar=state)

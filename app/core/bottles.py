@@ -35,6 +35,8 @@ def live(view: BottleView) -> bool:
 def mark(view: BottleView) -> Verdict:
     """What the operator must know first: a missing sidecar before a working agent."""
     if view.state in ("running", "frozen"):
+        if view.engine_gone:
+            return Verdict("?", "lost", "refused")
         if view.sidecar.state == "restarting":
             return Verdict("▲", "no network", "asks")
         if view.sidecar.state == "failed":

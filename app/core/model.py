@@ -150,6 +150,8 @@ class BottleView(Snapshot):
     asks: tuple[BudgetAsk, ...] = ()
     shutdown: Literal["ask", "cutoff", "freeze", "kill"] = "cutoff"
     """What a used up budget does to it."""
+    engine_gone: bool = False
+    """Its container engine does not answer: nothing is known of it until that is back."""
     fault: str = ""
     """What the model's provider answered last, if that was an error; empty once an answer came."""
     doing: Literal["", "idle", "working", "waiting"] = ""

@@ -29,10 +29,10 @@ async def real(paths: Paths) -> AsyncIterator[Rig]:
 
 
 @asynccontextmanager
-async def controller(paths: Paths, script: str) -> AsyncIterator[asyncio.subprocess.Process]:
-    """A process that launches one bottle with `script`; killed at the end, if it still lives."""
+async def controller(paths: Paths, script: str, *more: str) -> AsyncIterator[asyncio.subprocess.Process]:
+    """A process that launches one bottle with `script` (`stand_in`); killed at the end, if it still lives."""
     process = await asyncio.create_subprocess_exec(
-        sys.executable, "-m", "tests.integration.stand_in", str(paths.config.parent), script,
+        sys.executable, "-m", "tests.integration.stand_in", str(paths.config.parent), script, *more,
         cwd=ROOT, stdout=subprocess.PIPE,
     )  # fmt: skip
     try:

@@ -17,12 +17,15 @@ from app.backends.docker import facts, helper, images, options, probing, script,
 from app.backends.docker.box import DockerBox
 from app.backends.docker.engine import Engine
 from app.backends.docker.facts import Facts
+from app.backends.docker.watch import Watch
 from app.backends.held import ForkHolder, TokenOf
 from app.backends.local import placeholders
 from app.backends.local.identity import Account
 from app.core.model import BackendReport
-from app.errors import CarboyError, NotFound
+from app.errors import CarboyError, NotFound, NotSupported
 
+ENTERED = ("runc", "crun")
+"""Runtimes whose containers share this host's kernel: only those can be entered (decision 16)."""
 SAVED = "localhost/carboy/saved"
 """Where snapshots are tagged: `docker save localhost/carboy/saved:…` takes one elsewhere."""
 
@@ -41,6 +44,7 @@ class DockerBackend(Backend):
         self._fork_holder = fork_holder
         self._token = token
         self._engines: dict[str, Engine] = {}
+        self._watches: dict[str, Watch] = {}
         self._report: BackendReport | None = None
         self._probing = asyncio.Lock()
         self._building = asyncio.Lock()
@@ -52,6 +56,9 @@ class DockerBackend(Backend):
         if url not in self._engines:
             self._engines[url] = Engine(url)
         return self._engines[url]
+
+    def _watch(self, engine: Engine) -> Watch:
+        return self._watches.setdefault(engine.url, Watch(engine))
 
     async def probe(self) -> BackendReport:
         """The first engine in which a container really runs. A good finding is kept while the engine answers."""
@@ -77,12 +84,23 @@ class DockerBackend(Backend):
             lines.append(f"project {spec.project} ({copied}{'read-write' if spec.project_writable else 'read-only'})")
         return [*lines, *(f"read-only {mount.source} at {mount.target}" for mount in spec.mounts)]
 
+    def runtime_problem(self, runtime: str | None) -> CarboyError | None:
+        if runtime in (None, *ENTERED):
+            return None
+        return NotSupported(
+            f"A bottle cannot run under the runtime {runtime}: with a kernel of its own inside, it cannot be entered, "
+            f"and would have neither its project nor its proxy. Known: {', '.join(ENTERED)}",
+            "Take `runtime` out of the bottle file; for a stronger wall, run carboy in a virtual machine",
+        )
+
     # --- making -------------------------------------------------------------------------------------------------------
 
     async def create(self, spec: BoxSpec, progress: Progress = lambda _: None) -> Box:
         report = await self.probe()
         if not report.works:
             raise CarboyError(report.reason, report.fix, "no_engine")
+        if problem := self.runtime_problem(spec.runtime):
+            raise problem
         engine = self.engine(self._url)
         async with self._building:  # one build for all who want the image
             image = await images.ensure(engine, spec.image, self._recipes, spec.image_base, progress)
@@ -105,7 +123,7 @@ class DockerBackend(Backend):
             raise
         dial = held.dialler(spec.session_id, spec.run, self._token)
         box = DockerBox(spec.slug, spec.session_id, holder.channel, dial, report.engine)
-        box.at(engine, known, spec)
+        box.at(engine, self._watch(engine), known, spec)
         box.forked = holder
         return box
 
@@ -151,7 +169,8 @@ class DockerBackend(Backend):
             return None
         channel, status = found
         box = DockerBox(slug, session_id, channel, dial, str(status.get("engine", "")))
-        box.at(self.engine(known.url), known, None)
+        engine = self.engine(known.url)
+        box.at(engine, self._watch(engine), known, None)
         return box
 
     async def remove(self, state: Path) -> list[str]:
@@ -209,6 +228,10 @@ class DockerBackend(Backend):
     async def preserve(self, state: Path) -> None:
         """The container stays, stopped: its layer is what a resume goes on from."""
         await asyncio.to_thread(placeholders.forget, state)
+        known = await asyncio.to_thread(facts.load, state)
+        if known is not None:  # its holder may have been killed: it must not run on
+            with contextlib.suppress(CarboyError):
+                await self.engine(known.url).call(lambda client: _end(client, known.name))
 
     async def purge(self, state: Path, session_id: str) -> None:
         await self.forget(state)
@@ -219,11 +242,9 @@ class DockerBackend(Backend):
                 await self.engine(known.url).call(lambda client: _remove_images(client, wanted, frozenset()))
 
     async def cleanup(self, live: frozenset[str], kept: frozenset[str]) -> list[str]:
-        """Containers and images of ours whose session is neither live nor kept, in the engine that answers."""
-        if not self._url:
-            return []
+        """Containers and images of ours whose session is neither live nor kept, in the engines that were spoken to."""
         home = facts.home_of(self._state)
-        engine, safe = self.engine(self._url), live | kept
+        safe = live | kept
 
         def clear(client: Any) -> list[str]:
             removed: list[str] = []
@@ -233,10 +254,20 @@ class DockerBackend(Backend):
                     removed.append(f"container {found['Names'][0].lstrip('/')}")
             return removed + _remove_images(client, {facts.HOME: home}, safe)
 
-        try:
-            return await engine.call(clear)
-        except CarboyError:
-            return []
+        removed: list[str] = []
+        for engine in tuple(self._engines.values()):
+            with contextlib.suppress(CarboyError):
+                removed += await engine.call(clear)
+        return removed
+
+
+def _end(client: Any, name: str) -> None:
+    state = client.api.inspect_container(name)["State"]
+    if state.get("Paused"):
+        client.api.unpause(name)
+    if state.get("Running"):
+        client.api.kill(name, "SIGKILL")
+        client.api.wait(name, timeout=30)
 
 
 def _remove_images(client: Any, wanted: dict[str, str], safe: frozenset[str]) -> list[str]:

@@ -5,9 +5,10 @@ import contextlib
 from collections.abc import Sequence
 from typing import Any
 
-from app.backends.base import BoxSpec, ExecResult, Usage
+from app.backends.base import BoxSpec, ExecResult, Exit, Usage
 from app.backends.docker.engine import Engine
 from app.backends.docker.facts import Facts
+from app.backends.docker.watch import Watch
 from app.backends.held import HeldBox
 from app.errors import CarboyError, NotFound
 
@@ -24,8 +25,20 @@ class DockerBox(HeldBox):
     facts: Facts
     spec: BoxSpec | None = None
 
-    def at(self, engine: Engine, facts: Facts, spec: BoxSpec | None) -> None:
-        self.container_engine, self.facts, self.spec = engine, facts, spec
+    watch: Watch
+
+    def at(self, engine: Engine, watch: Watch, facts: Facts, spec: BoxSpec | None) -> None:
+        self.container_engine, self.watch, self.facts, self.spec = engine, watch, facts, spec
+
+    async def wait(self) -> Exit:
+        def tell(answers: bool) -> None:
+            self._heard("engine", {"answers": answers})
+
+        self.watch.add(tell)
+        try:
+            return await super().wait()
+        finally:
+            self.watch.remove(tell)
 
     async def pause(self) -> None:
         await self.container_engine.call(lambda client: client.api.pause(self.facts.id))
@@ -95,6 +108,3 @@ class DockerBox(HeldBox):
         await self.container_engine.call(
             lambda client: client.api.exec_start(client.api.exec_create(self.facts.id, kill)["Id"])
         )
-
-    async def release(self) -> None:
-        await super().release()

@@ -50,7 +50,7 @@ async def _try(engine: Engine) -> BackendReport:
         await engine.call(lambda client: _run_one(client, walls, podman=engine.podman))
     name = "podman" if engine.podman else "docker"
     runtimes = sorted(str(runtime) for runtime in info.get("Runtimes") or {})
-    notes = [] if "runsc" not in runtimes else ["the runtime runsc (gVisor) is available: `runtime: runsc`"]
+    notes = ["the engine has gVisor (runsc): a bottle cannot run under it"] if "runsc" in runtimes else []
     return BackendReport(
         name="docker", engine=name, works=True, isolation="container", version=str(version.get("Version", "")),
         capabilities=CAPABILITIES, notes=tuple(notes),

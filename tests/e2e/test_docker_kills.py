@@ -1,0 +1,115 @@
+"""Docker bottles whose controller, engine or session holder is killed: nothing stays behind, nothing is lost."""
+
+import asyncio
+import os
+import signal
+from collections.abc import AsyncIterator, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from app.backends.docker import facts, watch
+from app.paths import Paths
+from tests.conftest import until
+from tests.e2e.docker_engine import BASE, again, engine, import_base, running
+from tests.integration import walks
+from tests.integration.launching import Rig, rig
+from tests.integration.test_kill import only, recorded, see
+
+pytestmark = [pytest.mark.e2e, pytest.mark.timeout(180), pytest.mark.xdist_group("docker")]
+
+
+@pytest.fixture(scope="module")
+def url() -> Iterator[str]:
+    with engine("docker") as found:
+        import_base(found)
+        yield found
+
+
+@pytest.fixture
+def home(url: str, paths: Paths, monkeypatch: pytest.MonkeyPatch) -> Paths:
+    monkeypatch.setenv("DOCKER_HOST", url)
+    paths.config.mkdir(parents=True, exist_ok=True)
+    paths.settings.write_text(f"image_base: {BASE}\n")
+    return paths
+
+
+@pytest.fixture
+async def bottles(home: Paths) -> AsyncIterator[Rig]:
+    async with rig(home) as made:
+        yield made
+
+
+def ours(url: str, paths: Paths) -> list[Any]:
+    """Containers and images of this test's sessions."""
+    import docker
+
+    client = docker.DockerClient(base_url=url)
+    mine = f"{facts.HOME}={facts.home_of(paths.session_state('any'))}"
+    containers = client.containers.list(all=True, filters={"label": mine})
+    return [*containers, *client.images.list(filters={"label": mine})]
+
+
+@pytest.mark.parametrize("step", walks.LAUNCH)
+async def test_controller_killed_in_a_launch(home: Paths, url: str, step: str) -> None:
+    await walks.killed_in(home, "docker", "", f"{step} done")
+    await walks.after_a_launch(home)
+    running_ones = [one for one in ours(url, home) if one.attrs.get("State", {}).get("Running")]
+    assert running_ones == []
+
+
+@pytest.mark.parametrize("step", ["image running", "image done", *walks.COMMIT])
+async def test_controller_killed_in_a_snapshot(home: Paths, url: str, step: str) -> None:
+    await walks.killed_in(home, "docker", "commit", step)
+    await walks.after_a_commit(home)
+    assert ours(url, home) == []
+
+
+@pytest.mark.parametrize("step", walks.RESUME)
+async def test_controller_killed_in_a_resume(home: Paths, url: str, step: str) -> None:
+    await walks.killed_in(home, "docker", "resume", f"{step} done")
+    await walks.after_a_resume(home)
+    assert ours(url, home) == []
+
+
+async def test_an_engine_that_is_killed_is_lost_and_found(
+    bottles: Rig, url: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(watch.Watch.__init__, "__defaults__", (0.2,))
+    await bottles.launch("echo up; while read line; do echo got $line; done", backend="docker")
+    await see(bottles, b"up")
+    process = running(Path(url.removeprefix("unix://")).parent)
+    process.kill()
+    process.wait()
+    await until(lambda: only(bottles).engine_gone)
+    assert only(bottles).state == "running"
+    again(url, "docker")
+    await until(lambda: not only(bottles).engine_gone)
+
+    async def answered() -> bool:
+        terminal = await bottles.sessions.terminal("one", 24, 80)
+        await terminal.write(b"word\r")
+        await terminal.close()
+        try:
+            async with asyncio.timeout(2):
+                await see(bottles, b"got word")
+        except TimeoutError:
+            return False
+        return True
+
+    await until(answered, 30)
+
+
+async def test_a_killed_holder_leaves_no_container_running_and_loses_nothing(
+    bottles: Rig, url: str, home: Paths
+) -> None:
+    await bottles.launch("[ -e /var/lib/kept ] && echo again; echo x > ~/kept; echo up; sleep 600", backend="docker")
+    await see(bottles, b"up")
+    os.kill(recorded(bottles, "holder").pid, signal.SIGKILL)
+    ended = await asyncio.wait_for(bottles.sessions.wait("one"), 30)
+    assert (ended.state, ended.kept) == ("lost", "preserved")
+    assert [one.status for one in ours(url, home)] == ["exited"]
+    view = await bottles.sessions.launch(bottles.request("", resume="one"), bottles.steps.append)
+    assert view.state == "running"
+    assert (home.session_state("one") / "home/kept").exists()
