@@ -3,16 +3,20 @@
 import json
 import subprocess
 from pathlib import Path
+from typing import Any, cast
 
 import pytest
 import requests
 
 from app.backends.base import BoxSpec, Command
 from app.backends.docker import facts, hosts, images, options, script, seccomp, tiny
-from app.backends.docker.engine import translated
+from app.backends.docker.backend import DockerBackend
+from app.backends.docker.engine import Engine, translated
 from app.backends.docker.hijack import Demultiplexer
+from app.backends.docker.watch import Watch
 from app.core.schema import Limits
-from app.errors import NotSupported
+from app.errors import CarboyError, NotSupported
+from tests.conftest import until
 
 
 def spec(tmp_path: Path, **changes: object) -> BoxSpec:
@@ -128,3 +132,37 @@ def test_the_smallest_program_is_an_elf_file(machine: str) -> None:
     data = tiny.program(machine)
     assert data.startswith(b"\x7fELF\x02\x01\x01")
     assert len(data) < 200
+
+
+@pytest.mark.parametrize(("runtime", "refused"), [(None, False), ("runc", False), ("crun", False), ("runsc", True)])
+def test_a_runtime_that_cannot_be_entered_is_refused(tmp_path: Path, runtime: str | None, *, refused: bool) -> None:
+    async def fork(_: str) -> Any:
+        raise AssertionError
+
+    backend = DockerBackend(fork, lambda _: "", tmp_path, tmp_path)
+    problem = backend.runtime_problem(runtime)
+    assert (problem is not None) is refused
+    assert problem is None or "cannot be entered" in problem.message
+
+
+async def test_an_engine_that_goes_and_comes_is_told_once_each() -> None:
+    class Wavering:
+        answers = True
+
+        async def call(self, _: Any) -> bool:
+            if not self.answers:
+                raise CarboyError("gone", "", "docker_down")
+            return True
+
+    engine, told = Wavering(), list[bool]()
+    looking = Watch(cast("Engine", engine), 0.01)
+    looking.add(told.append)
+    engine.answers = False
+    await until(lambda: told == [False])
+    late = list[bool]()
+    looking.add(late.append)
+    assert late == [False]
+    engine.answers = True
+    await until(lambda: told == late == [False, True])
+    looking.remove(told.append)
+    looking.remove(late.append)
