@@ -5,6 +5,7 @@ Changes its view in one place, so that every change is saved and told. Decides n
 """
 
 import asyncio
+import contextlib
 import logging
 import time
 from collections.abc import Callable, Mapping
@@ -17,6 +18,7 @@ from app.controller.record import SessionRecord
 from app.core import health, lifecycle
 from app.core.lifecycle import Happening
 from app.core.model import LIVE, BottleView, SidecarHealth
+from app.errors import CarboyError
 from app.paths import Paths
 from sidecar.secret import Secret
 
@@ -137,6 +139,12 @@ class Session:
             self.show(save=False, last_activity=time.time())
         elif note == "engine":
             self.show(save=False, engine_gone=body.get("answers") is False)
+
+    async def awake(self) -> None:
+        """It runs, but may have been paused for a snapshot when its former controller was killed."""
+        if self.box is not None and self.view.state == "running":
+            with contextlib.suppress(CarboyError):
+                await self.box.unpause()
 
     def sidecar_is(self, state: SidecarHealth) -> None:
         self.show(save=False, sidecar=state)

@@ -429,9 +429,7 @@ class Sessions:
             await self._finish(session, await asyncio.to_thread(endings.read_exit, session.state_folder))
             return
         await session.supervisor.adopt()
-        if session.view.state == "running":
-            with contextlib.suppress(CarboyError):  # it was paused for a snapshot when its controller was killed
-                await session.box.unpause()
+        await session.awake()
         seen = await asyncio.to_thread(last_sign, session.state_folder)
         session.show(save=False, last_activity=max(seen, session.view.last_activity or 0.0) or None)
         self._follow(session)
