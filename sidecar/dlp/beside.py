@@ -23,11 +23,13 @@ def _executor() -> ThreadPoolExecutor:
 
 
 class Beside[T]:
-    """`work`, begun on another thread where one is free."""
+    """`work`, begun on another thread where one is free; with `here`, done when its result is wanted."""
 
-    def __init__(self, work: Callable[[], T]) -> None:
+    def __init__(self, work: Callable[[], T], *, here: bool = False) -> None:
         self._work = work
         self._future: Future[T] | None = None
+        if here:
+            return
         try:
             self._future = _executor().submit(work)
         except RuntimeError:  # no thread can be started: at exit, or at the limit of processes

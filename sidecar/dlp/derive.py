@@ -15,7 +15,7 @@ from functools import cache
 from typing import NamedTuple
 
 from sidecar.dlp import fold
-from sidecar.dlp.bits import BASE64, ascii_group, base32_offsets
+from sidecar.dlp.bits import BASE64, ascii_group, base32_offsets, may_hold_ascii
 from sidecar.dlp.matcher import Spec
 from sidecar.dlp.needles import OVERLAYS, decoded_url_alphabet
 from sidecar.dlp.portable_matcher import Expression
@@ -132,6 +132,8 @@ _ESCAPES = re.compile(
 
 def percent(data: bytes) -> bytes:
     """One layer of percent-encoding taken off."""
+    if b"%" not in data:
+        return data
     return _PERCENT.sub(lambda match: bytes.fromhex(match.group().replace(b"%", b"").decode()), data)
 
 
@@ -152,7 +154,7 @@ def _unescape(match: re.Match[bytes]) -> bytes:
 
 def unescape(data: bytes) -> bytes:
     """One layer of the backslash escapes of JSON, JavaScript, Python and C taken off."""
-    return _ESCAPES.sub(_unescape, data)
+    return _ESCAPES.sub(_unescape, data) if b"\\" in data else data
 
 
 _NUMBERS = re.compile(rb"&#(?:[0-9]{1,7}|[xX][0-9A-Fa-f]{1,6});(?:&#(?:[0-9]{1,7}|[xX][0-9A-Fa-f]{1,6});)*")
@@ -160,6 +162,8 @@ _NUMBERS = re.compile(rb"&#(?:[0-9]{1,7}|[xX][0-9A-Fa-f]{1,6});(?:&#(?:[0-9]{1,7
 
 def entities(data: bytes) -> bytes:
     """HTML entities taken off."""
+    if b"&" not in data:
+        return data
     data = _NUMBERS.sub(_numbers, data)
     if b"&" not in data:
         return data
@@ -234,7 +238,7 @@ def _text_in(data: bytes) -> bytes:
     image was decoded."""
     if data.isascii():
         return data
-    match = _ASCII_RUN.search(data)
+    match = _ASCII_RUN.search(data) if may_hold_ascii(data) else None
     if match is None:
         return b""
     try:
@@ -273,12 +277,20 @@ def _a2b(run: bytes) -> bytes:
 def _hex(text: bytes, ends: Sequence[int] | None, allowance: Allowance) -> Iterator[Derived]:
     alphabet = b"0123456789abcdefABCDEFxX%:,;-.&#[](){}u"
     for start, end in _runs(text, ends, alphabet, _HEX_LINES):
-        run = re.sub(rb"0[xX]", b"", text[start:end]).translate(None, _NOT_HEX)
-        for offset in range(2):
-            part = run[offset:]
-            data = bytes.fromhex(part[: len(part) // 2 * 2].decode())
+        for data in _unhexed(text[start:end]):
             if found := _text_in(data):
                 yield Derived("hex", start, end, allowance.take(found))
+
+
+def _unhexed(run: bytes) -> Iterator[bytes]:
+    """The bytes that a run says in hex, beginning with its first and with its second digit."""
+    for offset in range(2):
+        size = (len(run) - offset) // 2 * 2
+        try:
+            yield binascii.unhexlify(run[offset : offset + size])
+        except binascii.Error:  # there is something else between the digits
+            digits = re.sub(rb"0[xX]", b"", run).translate(None, _NOT_HEX)[offset:]
+            yield binascii.unhexlify(digits[: len(digits) // 2 * 2])
 
 
 def _base32(text: bytes, ends: Sequence[int] | None, allowance: Allowance) -> Iterator[Derived]:
@@ -392,18 +404,23 @@ _FOLDED_UNITS = (
 # --- what gives each away -----------------------------------------------------------------------------------------
 
 
-def _prose(*sources: str) -> tuple[Spec, ...]:
+def _prose(*sources: str, lane: str = "") -> tuple[Spec, ...]:
     """Signs of characters that stand in no long run."""
-    return tuple(Spec(source, where="prose") for source in sources)
+    return tuple(Spec(source, where="prose", lane=lane) for source in sources)
 
 
-_ESCAPE_SIGNS = _prose(
-    rf"\\u(?:{_FOLDED_UNITS})|\\x[2-7][0-9A-Fa-f]|\\[01][0-7]{{2}}\\[01][0-7]|\\/[A-Za-z0-9]",
-    # lines so short that no piece of a secret would be whole
-    r"\\[nrt](?:[A-Za-z0-9]{1,11}[^A-Za-z0-9\\]{0,2}\\{1,4}[nrt]){3}",
-    # what has quotes or line ends in its shape is not found under their escapes: files quoted in JSON
-    r'\\{1,8}"[A-Za-z_]{1,24}\\{1,8}"[ ]{0,2}:[ ]{0,2}\\{1,8}"[A-Za-z0-9+/=_.~\-]{16}',
-    r"machine [!-~]{1,80}(?:\\{1,8}[nt]| )",
+_ESCAPE_SIGNS = (
+    *_prose(
+        # lines so short that no piece of a secret would be whole
+        r"\\[nrt](?:[A-Za-z0-9]{1,11}[^A-Za-z0-9\\]{0,2}\\{1,4}[nrt]){3}",
+        lane="lines",
+    ),
+    *_prose(
+        rf"\\u(?:{_FOLDED_UNITS})|\\x[2-7][0-9A-Fa-f]|\\[01][0-7]{{2}}\\[01][0-7]|\\/[A-Za-z0-9]",
+        # what has quotes or line ends in its shape is not found under their escapes: files quoted in JSON
+        r'\\{1,8}"[A-Za-z_]{1,24}\\{1,8}"[ ]{0,2}:[ ]{0,2}\\{1,8}"[A-Za-z0-9+/=_.~\-]{16}',
+        r"machine [!-~]{1,80}(?:\\{1,8}[nt]| )",
+    ),
 )
 _ENTITY_NAMES = "sol|plus|equals|lowbar|hyphen|dash|period|colon|amp|lt|gt|quot|apos|num|commat|percnt"
 
@@ -412,12 +429,12 @@ def _of_text() -> tuple[Decoder, ...]:
     """What takes escapes and disguises off."""
     wide = r"[A-Za-z0-9]\x00[A-Za-z0-9]\x00[A-Za-z0-9]\x00[A-Za-z0-9]\x00"
     return (
-        Decoder("folded", _prose(fold.search_source()), _local("folded", _folded)),
+        Decoder("folded", _prose(fold.search_source(), lane="money"), _local("folded", _folded)),
         Decoder("url", _prose(r"%[0-9A-Fa-f]{2}"), _local("url", percent)),
         Decoder("escapes", _ESCAPE_SIGNS, _local("escapes", unescape)),
         Decoder("entities", _prose(rf"&(?:#[0-9xX]|(?:{_ENTITY_NAMES});)"), _local("entities", entities)),
         Decoder("wide", _prose(wide), _local("wide", _wide)),
-        Decoder("overlaid", _prose(_OVER, _OVER_ESCAPES, _OVER_ENTITIES), _overlaid, outer=True),
+        Decoder("overlaid", _prose(_OVER, _OVER_ESCAPES, _OVER_ENTITIES, lane="over"), _overlaid, outer=True),
     )
 
 
@@ -428,13 +445,17 @@ def _of_runs() -> tuple[Decoder, ...]:
     start = rf"[^A-Za-z0-9+/_\-][A-Za-z0-9+/_\-]{{0,3}}(?:{group}){{6}}"
     letters = ("[A-Z2-7]", "[a-z2-7]")
     return (
-        Decoder("base64", (Spec(f"(?:{group}){{8}}", where="run"), Spec(start, where="run")), _base64),
+        Decoder(
+            "base64",
+            (Spec(f"(?:{group}){{8}}", where="run", lane="base64"), Spec(start, where="run", lane="base64 start")),
+            _base64,
+        ),
         Decoder(
             "hex",
             (
-                Spec(r"(?:[2-7][0-9A-Fa-f]){12}", where="run"),
+                Spec(r"(?:[2-7][0-9A-Fa-f]){12}", where="run", lane="hex"),
                 Spec(r"[0-9A-Fa-f]{64}", where="blob"),
-                *_prose(r"(?:[2-7][0-9A-Fa-f][^0-9A-Za-z]{1,2}(?:0?[xX])?){6}"),
+                *_prose(r"(?:[2-7][0-9A-Fa-f][^0-9A-Za-z]{1,2}(?:0?[xX])?){6}", lane="numbers"),
             ),
             _hex,
         ),

@@ -9,23 +9,18 @@ caller refuses. Nothing here logs, waits or keeps what it scanned, except a `Ses
 from bisect import bisect_right
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
-from functools import cache, partial
-from typing import cast
+from functools import partial
 
 from sidecar.dlp import crlf, entropy
-from sidecar.dlp.assignments import generic_rules
 from sidecar.dlp.beside import Beside
-from sidecar.dlp.bits import ascii_islands
-from sidecar.dlp.derive import Allowance, Decoder, Derived, TooMuch, decoders
-from sidecar.dlp.financial import financial_rules
+from sidecar.dlp.derive import Allowance, Decoder, Derived, TooMuch
 from sidecar.dlp.finding import Finding, Location, Match, Severity, snippet
 from sidecar.dlp.grams import Grams
 from sidecar.dlp.known import KnownSecrets, Pieces
-from sidecar.dlp.matcher import Backend, Hits, Searcher, Spec, Where, backend
-from sidecar.dlp.matcher import Engine as Engines
-from sidecar.dlp.needles import Known
-from sidecar.dlp.rules import Rule, credential_rules, windows
-from sidecar.dlp.runs import Runs, find_runs
+from sidecar.dlp.matcher import Backend, Hits
+from sidecar.dlp.needles import Known, project
+from sidecar.dlp.rules import Rule, windows
+from sidecar.dlp.searches import PARALLEL, Shapes, shapes
 from sidecar.dlp.session import Session
 from sidecar.dlp.view import View, derived
 
@@ -34,9 +29,6 @@ DEFAULT = frozenset({"token_patterns", "known_secrets", "financial", "host_label
 
 DEPTH = 4
 """Layers taken off: how the value is put into the body, two nested encodings, and gzip inside the second."""
-
-PARALLEL = 128 * 1024
-"""Texts of this size are worth a second thread: handing over costs 50 µs."""
 
 MAX_FINDINGS = 200
 _EVERY = 1000
@@ -65,109 +57,6 @@ class Scan:
     @property
     def clean(self) -> bool:
         return not self.findings
-
-
-class Shapes:
-    """Everything that does not depend on secrets, compiled: the rules, and what gives an encoding away.
-
-    Four searches, of the whole text and of parts of it: an expression without a literal in it costs as much as all of
-    those with one, so it is applied only where it can match.
-    """
-
-    def __init__(self, name: Backend | None) -> None:
-        self.backend = backend(name)
-        self.rules: tuple[Rule, ...] = (*credential_rules(), *generic_rules(), *financial_rules())
-        self.decoders: tuple[Decoder, ...] = decoders()
-        specs = [(place, rule.spec) for place, rule in enumerate(self.rules)]
-        base = len(self.rules)
-        signs = [(base + place, spec) for place, each in enumerate(self.decoders) for spec in each.specs]
-        self._rules = _Searches(specs, self.backend)
-        self._all = _Searches([*specs, *signs], self.backend)
-        self._apart = [
-            _Searches([(place, spec) for spec in each.specs], self.backend) for place, each in enumerate(self.decoders)
-        ]
-        self._base64 = next(place for place, each in enumerate(self.decoders) if each.name == "base64")
-
-    def search_again(self, text: bytes) -> Hits:
-        """The cheap pass over what was found clean before: all rules with a literal in them, over the whole text."""
-        return self._rules.scan_text(text, 2048 + len(text) // 256)
-
-    def search(self, text: bytes) -> tuple[Hits, dict[int, list[int] | None]]:
-        """Hits of rules, and for each decoder with work the places, or None where there are so many that all is."""
-        runs = find_runs(text)
-        found = self._all.scan(text, runs, 3000 + len(text) // 512)
-        if found.overflow:
-            return self._search_apart(text, runs)
-        base = len(self.rules)
-        pairs: list[tuple[int, int]] = []
-        signs: dict[int, list[int] | None] = {}
-        for place, end in found.pairs:
-            if place < base:
-                pairs.append((place, end))
-            else:
-                cast(list[int], signs.setdefault(place - base, [])).append(end)
-        if islands := ascii_islands(runs.long.text):
-            signs[self._base64] = [*(signs.get(self._base64) or ()), *map(runs.long.origin, islands)]
-        return Hits(pairs, False), signs
-
-    def _search_apart(self, text: bytes, runs: Runs) -> tuple[Hits, dict[int, list[int] | None]]:
-        """As `search` where there was too much for one: each decoder by itself, so that only the flooded get it all."""
-        hits = self._rules.scan(text, runs, 2048 + len(text) // 256)
-        signs: dict[int, list[int] | None] = {}
-        if hits.overflow:
-            return hits, signs  # refused already
-        for place, searches in enumerate(self._apart):
-            found = searches.scan(text, runs, 1000 + len(text) // 2048)
-            if found.pairs:
-                signs[place] = None if found.overflow else [end for _, end in found.pairs]
-        return hits, signs
-
-
-class _Searches:
-    """One set of expressions, each searched for where it says."""
-
-    def __init__(self, specs: list[tuple[int, Spec]], engine: Engines) -> None:
-        def of(*where: Where) -> _Search:
-            return _Search([each for each in specs if each[1].where in where], engine)
-
-        self._text = of("text")
-        self._prose = of("prose")
-        self._short = of("run")
-        self._long = of("blob")
-
-    def scan_text(self, text: bytes, limit: int) -> Hits:
-        return self._text.scan(text, limit)
-
-    def scan(self, text: bytes, runs: Runs, limit: int) -> Hits:
-        pairs, overflow = self._text.scan(text, limit)
-        for search, part in ((self._prose, runs.prose), (self._short, runs.short), (self._long, runs.long)):
-            more = search.scan(part.text, limit)
-            pairs += [(place, part.origin(end)) for place, end in more.pairs]
-            overflow = overflow or more.overflow
-        return Hits(pairs, overflow)
-
-
-class _Search:
-    """A search whose hits carry the numbers that its expressions were given with."""
-
-    def __init__(self, specs: list[tuple[int, Spec]], engine: Engines) -> None:
-        self._places = [place for place, _ in specs]
-        self._search: Searcher = engine.expressions([spec for _, spec in specs])
-
-    def scan(self, text: bytes, limit: int) -> Hits:
-        hits = self._search.scan(text, limit)
-        places = self._places
-        return Hits([(places[index], end) for index, end in hits.pairs], hits.overflow)
-
-
-def shapes(name: Backend | None = None) -> Shapes:
-    """Compiled once a process (seconds, unless prepared): call it before the first request, in the zygote."""
-    return _shapes(backend(name).name)
-
-
-@cache
-def _shapes(name: Backend) -> Shapes:
-    return Shapes(name)
 
 
 @dataclass
@@ -268,15 +157,17 @@ class Engine:
         self._examine(raw, work, DEPTH)
 
     def _examine(self, view: View, work: _Work, depth: int) -> None:
-        looking = None
-        if "known_secrets" in work.detectors:
-            before = work.pieces
-            look = partial(self._known.find, view, before)
-            looking = Beside(look) if len(view.text) >= PARALLEL else look
-        hits, signs = self._shapes.search(view.text)
+        needles: list[Beside[Hits]] = []
+
+        def look() -> None:
+            if "known_secrets" in work.detectors:
+                search = partial(self._known.search, project(view.text))
+                needles.append(Beside(search, here=len(view.text) < PARALLEL))
+
+        hits, signs = self._shapes.search(view.text, look)
         self._rules(view, hits, work)
-        if looking is not None:
-            found, work.pieces, overflow = looking.result() if isinstance(looking, Beside) else looking()
+        for looked in needles:
+            found, work.pieces, overflow = self._known.find(view, looked.result(), work.pieces)
             for finding in found:
                 work.add(finding, finding.value.reveal() if finding.value else b"")
             if overflow:

@@ -25,7 +25,8 @@ _CARD = "|".join(
         r"3[0-9]{3}[ .\-][0-9]{6}[ .\-][0-9]{4,5}",
     )
 )
-_CARD_SEARCH = r"[0-9]{4}[ .\-]{0,1}[0-9]{4}[ .\-]{0,1}[0-9]{4}[ .\-0-9]|3[0-9]{3}[ .\-][0-9]{6}[ .\-][0-9]{4}"
+_CARD_SEARCH = r"[2-6][0-9]{3}[ .\-]{0,1}[0-9]{4}[ .\-]{0,1}[0-9]{2}[0-9 .\-][0-9][0-9 .\-]"
+"""The first thirteen characters at least, of any grouping: a third of the cost of the groupings apart."""
 _IBAN = r"[A-Z]{2}[0-9]{2}(?: {0,1}[A-Z0-9]{4}){2,7}(?: {0,1}[A-Z0-9]{1,3}){0,1}"
 _IBAN_SEARCH = r"[A-Z]{2}[0-9]{2} {0,1}[A-Z0-9]{4} {0,1}[A-Z0-9]{4}"
 _B58 = r"[1-9A-HJ-NP-Za-km-z]"
@@ -52,6 +53,7 @@ def _rule(
     search: str = "",
     words: tuple[bytes, ...] = (),
     where: Where = "text",
+    lane: str = "",
 ) -> Rule:
     return Rule(
         kind=kind,
@@ -59,7 +61,7 @@ def _rule(
         detector="financial",
         code=f"financial_{kind}",
         severity="block",
-        spec=Spec(search or f"{_BEFORE}{shape.trimmed(source)}", False, words, where),
+        spec=Spec(search or f"{_BEFORE}{shape.trimmed(source)}", False, words, where, lane),
         width=shape.max_width(source) + 4,
         regex=Expression(f"{_LEFT}({source}){_RIGHT}"),
         accept=accept,
@@ -108,9 +110,16 @@ def _phrases(run: list[tuple[str, int, int]]) -> Iterator[tuple[int, int]]:
 def financial_rules() -> tuple[Rule, ...]:
     phrase = r"(?:[a-z]{3,8}[ \t\r\n,.;:0-9)\]\"'\\\-]{1,8}){11}[a-z]{3,8}"
     return (
-        _rule("card", "A payment card number", _CARD, money.card, search=_CARD_SEARCH, where="prose"),
-        _rule("iban", "A bank account (IBAN)", _IBAN, money.iban, search=_IBAN_SEARCH, where="prose"),
-        _rule("bitcoin", "A Bitcoin-like address", rf"[13LMDT]{_B58}{{25,34}}", money.base58check, where="run"),
+        _rule("card", "A payment card number", _CARD, money.card, search=_CARD_SEARCH, where="prose", lane="money"),
+        _rule("iban", "A bank account (IBAN)", _IBAN, money.iban, search=_IBAN_SEARCH, where="prose", lane="money"),
+        _rule(
+            "bitcoin",
+            "A Bitcoin-like address",
+            rf"[13LMDT]{_B58}{{25,34}}",
+            money.base58check,
+            where="run",
+            lane="bitcoin",
+        ),
         _rule(
             "bech32",
             "A Bitcoin-like address",
@@ -126,7 +135,7 @@ def financial_rules() -> tuple[Rule, ...]:
             search=r"0x[0-9A-Fa-f]{40}",
             words=(b"0x",),
         ),
-        _rule("wif", "A Bitcoin private key", rf"[5KLc9]{_B58}{{50,51}}", money.base58check, where="run"),
+        _rule("wif", "A Bitcoin private key", rf"[5KLc9]{_B58}{{50,51}}", money.base58check, where="run", lane="wif"),
         _rule(
             "extended-key",
             "An extended wallet key",
@@ -140,7 +149,7 @@ def financial_rules() -> tuple[Rule, ...]:
             detector="financial",
             code="financial_seed-phrase",
             severity="block",
-            spec=Spec(r"(?:[a-z]{3,8}(?:[ ,\n\t]{1,2}|\\n)){11}[a-z]{3}", where="prose"),
+            spec=Spec(r"(?:[a-z]{3,8}(?:[ ,\n\t]{1,2}|\\n)){11}[a-z]{3}", where="prose", lane="words"),
             width=shape.max_width(phrase) * 2 + 16,
             regex=None,
             locate=seed_phrases,

@@ -11,6 +11,9 @@ from functools import cache
 
 _RUN = re.compile(r"[^\x00-\x7f]+")
 _PUNCTUATION = frozenset("-_+/=.:@~#%&;\\")
+_FEW = 16
+"""Different characters to fold that are replaced one after the other: each is one pass at the speed of memory."""
+
 _MEMO = 4096
 """Different runs remembered within one call; natural text has a few hundred."""
 
@@ -81,6 +84,12 @@ def foldable() -> frozenset[int]:
 def fold_text(text: str) -> str:
     """`text` with every run of non-ASCII characters folded."""
     table = _table()
+    held = set("".join(set(_RUN.findall(text))))
+    changed = {char: table[ord(char)] or "" for char in held if ord(char) in table}
+    if len(changed) <= _FEW and all(plain.isascii() for plain in changed.values()):
+        for char, plain in changed.items():  # in any order: what is put in holds none of them
+            text = text.replace(char, plain)
+        return text
     memo: dict[str, str] = {}
 
     def run(match: re.Match[str]) -> str:

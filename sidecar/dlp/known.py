@@ -13,7 +13,7 @@ from sidecar.dlp.finding import Detector, Finding, Match, snippet
 from sidecar.dlp.grams import Grams
 from sidecar.dlp.information import dull_prefix
 from sidecar.dlp.matcher import Engine as Backend
-from sidecar.dlp.matcher import Searcher
+from sidecar.dlp.matcher import Hits, Searcher
 from sidecar.dlp.needles import (
     LEAST,
     WINDOW,
@@ -104,11 +104,14 @@ class KnownSecrets:
         for offset, literal in pieces(raw):
             owners.setdefault(literal, []).append(Owner(index, 0, offset, piece=True))
 
-    def find(self, view: View, before: Pieces) -> tuple[list[Finding], Pieces, bool]:
-        """Findings in one text, the pieces seen (with those `before`), and whether there were too many hits."""
+    def search(self, projection: bytes) -> Hits:
+        """Where needles stand in a projection: the part of `find` that needs no lock."""
+        return self._search.scan(projection, _LIMIT)
+
+    def find(self, view: View, hits: Hits, before: Pieces) -> tuple[list[Finding], Pieces, bool]:
+        """Findings in one text from the `hits` of its search, the pieces seen (with those `before`), and whether there
+        were too many hits."""
         findings = list(self._short(view))
-        projection = project(view.text)
-        hits = self._search.scan(projection, _LIMIT)
         if not hits.pairs:
             return findings, before, False
         found = self._sort(hits.pairs)

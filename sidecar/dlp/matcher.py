@@ -32,13 +32,15 @@ class Spec:
     """One expression: ASCII source, bounded, no lookaround, `.` matches any byte. `literals`, where given, are
     lower-case words of which every match holds one: the portable search looks for those instead, and reports where
     they end. `where`: what is searched. Whole texts; all but blobs, for expressions without a literal; runs of letters
-    and digits that may be a single value, with which every match then begins; or blobs.
+    and digits that may be a single value, with which every match then begins; or blobs. `lane`: expressions that are
+    cheaper to search for by themselves in long texts (measured: an expression may cost more among others than alone).
     """
 
     source: str
     caseless: bool = False
     literals: tuple[bytes, ...] = ()
     where: Where = "text"
+    lane: str = ""
 
 
 class Engine(Protocol):

@@ -7,7 +7,6 @@ text (reversed, case-swapped, rot13) are laid over every other encoding here.
 """
 
 import base64
-import codecs
 import html
 import zlib
 from collections.abc import Callable, Iterator
@@ -28,6 +27,9 @@ _NOT_ALNUM = bytes(code for code in range(256) if not (code < 128 and chr(code).
 _SWAP = bytes.maketrans(
     bytes([*range(65, 91), *range(97, 123)]), bytes([*range(97, 123), *range(65, 91)])
 )  # case-swapped letters
+_ROT13 = bytes.maketrans(
+    bytes([*range(65, 91), *range(97, 123)]), bytes([*range(78, 91), *range(65, 78), *range(110, 123), *range(97, 110)])
+)
 _URL = bytes.maketrans(b"-_", b"+/")
 
 
@@ -132,7 +134,7 @@ def _swapped(value: bytes) -> bytes:
 
 
 def _rot13(value: bytes) -> bytes:
-    return codecs.encode(value.decode("latin-1"), "rot13").encode("latin-1")
+    return value.translate(_ROT13)
 
 
 OVERLAYS: dict[str, Callable[[bytes], bytes]] = {"reversed": _reversed, "case-swapped": _swapped, "rot13": _rot13}
