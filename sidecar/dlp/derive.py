@@ -154,7 +154,22 @@ def _unescape(match: re.Match[bytes]) -> bytes:
 
 def unescape(data: bytes) -> bytes:
     """One layer of the backslash escapes of JSON, JavaScript, Python and C taken off."""
-    return _ESCAPES.sub(_unescape, data) if b"\\" in data else data
+    # a run of backslashes is read in pairs from its first, so what stands between two pairs is read by itself
+    return b"\\".join([_unescaped(part) for part in data.split(b"\\\\")])
+
+
+_NUMERIC = re.compile(rb"\\[ux0-3]")
+_BLANKS = re.compile(rb"(?:\\[nrtbfv])+")
+
+
+def _unescaped(part: bytes) -> bytes:
+    """As `unescape`, of a text without two backslashes in a row."""
+    if b"\\" not in part:
+        return part
+    if _NUMERIC.search(part):
+        return _ESCAPES.sub(_unescape, part)
+    part = _BLANKS.sub(b"\n", part)
+    return part.replace(b'\\"', b'"').replace(b"\\/", b"/").replace(b"\\'", b"'")
 
 
 _NUMBERS = re.compile(rb"&#(?:[0-9]{1,7}|[xX][0-9A-Fa-f]{1,6});(?:&#(?:[0-9]{1,7}|[xX][0-9A-Fa-f]{1,6});)*")
@@ -282,15 +297,17 @@ def _hex(text: bytes, ends: Sequence[int] | None, allowance: Allowance) -> Itera
                 yield Derived("hex", start, end, allowance.take(found))
 
 
-def _unhexed(run: bytes) -> Iterator[bytes]:
+def _unhexed(run: bytes) -> tuple[bytes, bytes]:
     """The bytes that a run says in hex, beginning with its first and with its second digit."""
-    for offset in range(2):
-        size = (len(run) - offset) // 2 * 2
-        try:
-            yield binascii.unhexlify(run[offset : offset + size])
-        except binascii.Error:  # there is something else between the digits
-            digits = re.sub(rb"0[xX]", b"", run).translate(None, _NOT_HEX)[offset:]
-            yield binascii.unhexlify(digits[: len(digits) // 2 * 2])
+    try:
+        return _digits(run), _digits(run[1:])
+    except binascii.Error:  # there is something else between the digits: the two together look at each character
+        run = re.sub(rb"0[xX]", b"", run).translate(None, _NOT_HEX)
+        return _digits(run), _digits(run[1:])
+
+
+def _digits(run: bytes) -> bytes:
+    return binascii.unhexlify(run[: len(run) // 2 * 2])
 
 
 def _base32(text: bytes, ends: Sequence[int] | None, allowance: Allowance) -> Iterator[Derived]:

@@ -11,6 +11,7 @@ from functools import cache
 
 _RUN = re.compile(r"[^\x00-\x7f]+")
 _PUNCTUATION = frozenset("-_+/=.:@~#%&;\\")
+_ASCII = bytes(range(128))
 _FEW = 16
 """Different characters to fold that are replaced one after the other: each is one pass at the speed of memory."""
 
@@ -84,12 +85,6 @@ def foldable() -> frozenset[int]:
 def fold_text(text: str) -> str:
     """`text` with every run of non-ASCII characters folded."""
     table = _table()
-    held = set("".join(set(_RUN.findall(text))))
-    changed = {char: table[ord(char)] or "" for char in held if ord(char) in table}
-    if len(changed) <= _FEW and all(plain.isascii() for plain in changed.values()):
-        for char, plain in changed.items():  # in any order: what is put in holds none of them
-            text = text.replace(char, plain)
-        return text
     memo: dict[str, str] = {}
 
     def run(match: re.Match[str]) -> str:
@@ -106,7 +101,18 @@ def fold_text(text: str) -> str:
 
 def fold(data: bytes) -> bytes:
     """Folded UTF-8; what is not UTF-8 is replaced, ASCII is as it was."""
-    return fold_text(data.decode("utf-8", "replace")).encode("utf-8", "replace")
+    try:
+        text = data.decode()
+    except UnicodeDecodeError:
+        return fold_text(data.decode("utf-8", "replace")).encode("utf-8", "replace")
+    table = _table()
+    held = set(data.translate(None, _ASCII).decode())  # whole characters stay whole
+    changed = {char: table[ord(char)] or "" for char in held if ord(char) in table}
+    if len(changed) > _FEW or not all(plain.isascii() for plain in changed.values()):
+        return fold_text(text).encode()
+    for char, plain in changed.items():  # in any order: what is put in holds none of them
+        data = data.replace(char.encode(), plain.encode())
+    return data
 
 
 def hidden(data: bytes) -> bytes:

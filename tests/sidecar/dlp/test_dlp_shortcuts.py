@@ -1,0 +1,125 @@
+"""Each shortcut of the scan against the plain way of doing the same: they may never differ."""
+
+import base64
+import codecs
+import random
+import re
+
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from sidecar.dlp import bits, derive, fold, needles
+from sidecar.dlp.derive import Allowance
+from sidecar.dlp.matcher import Spec, backend
+from sidecar.dlp.runs import find_runs
+from sidecar.dlp.searches import _Blobs, _Lanes, shapes
+
+MANY = settings(max_examples=400, deadline=None)
+_PARTS = r"\ \\ \\\ n r t b f v u x 0 1 3 7 / \" ' { } 0041 41 d83d de00 \u00 \x4 a"
+ESCAPED = st.lists(st.sampled_from([*_PARTS.encode().split(), b"\n", b" ", b"\xff"]), max_size=24).map(b"".join)
+_CHARS = "ab →ïéﬁ㎡Ａ１ао\u200b\u0301⒜℃¼𝐀\U000e0041€\nx"
+MIXED = st.text(st.sampled_from(_CHARS), max_size=40).map(str.encode)
+
+
+@MANY
+@given(data=ESCAPED)
+def test_escapes_are_taken_off_as_by_one_expression(data: bytes) -> None:
+    assert derive.unescape(data) == derive._ESCAPES.sub(derive._unescape, data)
+
+
+@MANY
+@given(
+    data=st.one_of(
+        MIXED, st.binary(max_size=200), st.text(max_size=100).map(lambda text: text.encode("utf-8", "replace"))
+    )
+)
+def test_folding_by_replacement_is_folding_by_table(data: bytes) -> None:
+    table = fold._table()
+    text = data.decode("utf-8", "replace")
+    plain = "".join(char if char.isascii() else char.translate(table) for char in text)
+    assert fold.fold(data) == plain.encode("utf-8", "replace")
+
+
+def test_the_whole_table_folds_alike_one_by_one() -> None:
+    table = fold._table()
+    for code in fold.foldable():
+        char = chr(code)
+        assert fold.fold(f"a{char}b".encode()) == f"a{table[code] or ''}b".encode()
+
+
+@MANY
+@given(data=st.binary(max_size=300))
+def test_rot13_by_table(data: bytes) -> None:
+    assert needles.OVERLAYS["rot13"](data) == codecs.encode(data.decode("latin-1"), "rot13").encode("latin-1")
+
+
+@MANY
+@given(parts=st.lists(st.tuples(st.integers(0, 40), st.integers(0, 40)), max_size=12), ascii_first=st.booleans())
+def test_a_run_of_ascii_is_never_overlooked(parts: list[tuple[int, int]], ascii_first: bool) -> None:
+    data = b"".join(
+        b"a" * left + b"\xff" * right if ascii_first else b"\xff" * right + b"a" * left for left, right in parts
+    )
+    if re.search(rb"[\x00-\x7f]{24}", data):
+        assert bits.may_hold_ascii(data)
+
+
+HEX = st.lists(st.sampled_from([b"0x", b"4", b"a", b"F", b"-", b":", b" ", b"0X", b"g", b"61", b"\n"]), max_size=40)
+
+
+@MANY
+@given(run=HEX.map(b"".join))
+def test_hex_is_read_as_digits_alone(run: bytes) -> None:
+    digits = re.sub(rb"0[xX]", b"", run).translate(None, derive._NOT_HEX)
+    expected = [bytes.fromhex(digits[offset:][: len(digits[offset:]) // 2 * 2].decode()) for offset in range(2)]
+    assert list(derive._unhexed(run)) == expected
+
+
+def test_lanes_find_what_one_search_finds() -> None:
+    rng = random.Random(3)
+    words = b"legal winner thank year wave sausage worth useful legal winner thank yellow "
+    pieces = [
+        b"4539 1488 0343 6467 ", b"4539148803436467 ", b"3782-822463-10005 ", b"DE89370400440532013000 ", b"\\u0041",
+        b"%41%62", b"&#65;&#66;", "naïve →".encode(), b"\\nab\\ncd\\nef\\ngh\\n", b"61 62 63 64 65 66 67 ",
+        words, rng.randbytes(90), b"H4sIAAAAAAAAAABBBBBBBBBB ",
+    ]  # fmt: skip
+    for name in ("hyperscan", "portable"):
+        searches = shapes(name)._all  # type: ignore[arg-type]
+        for lanes in (searches._prose, searches._seldom, searches._short):
+            assert isinstance(lanes, _Lanes)
+            for _ in range(6):
+                text = b"".join(rng.choice(pieces) for _ in range(3000))
+                merged = set(lanes._one.scan(text, 1 << 20).pairs)
+                apart = {pair for each in lanes._each for pair in each.scan(text, 1 << 20).pairs}
+                assert merged == apart
+                assert merged == set(lanes.scan(text, 1 << 20).pairs)
+
+
+def test_each_run_in_a_blob_is_found_once_and_many_mean_everywhere() -> None:
+    rng = random.Random(4)
+    noise = base64.b64encode(rng.randbytes(3000)).replace(b"=", b"")
+    for name in ("hyperscan", "portable"):
+        search = _Blobs([Spec(r"[0-9A-Fa-f]{64}", where="blob")], backend(name))  # type: ignore[arg-type]
+        for count in (0, 1, 5, 64, 65, 200):
+            runs = [rng.randbytes(rng.randint(32, 200)).hex().encode() for _ in range(count)]
+            text = noise + b"".join(run + b"+" + noise[: rng.randint(1, 900)] for run in runs)
+            plain = [match.span() for match in re.finditer(rb"[0-9A-Fa-f]{64,}", text)]
+            found = search.find(find_runs(text).long)
+            if len(plain) > 64:
+                assert found is None
+            else:
+                assert found is not None
+                assert len(found) == len(plain)
+                assert all(start + 64 == end for (start, _), end in zip(plain, found, strict=True))
+
+
+def test_hex_in_a_blob_is_decoded_wherever_it_stands() -> None:
+    rng = random.Random(5)
+    secret = b"the parser reads the next token and then it stops here"
+    decoder = next(each for each in derive.decoders() if each.name == "hex")
+    for _ in range(20):
+        left, right = rng.randbytes(rng.randint(600, 3000)).hex(), rng.randbytes(rng.randint(600, 3000)).hex()
+        text = (left + secret.hex() + right).encode()
+        _, signs = shapes().search(text)
+        place = shapes().decoders.index(decoder)
+        parts = list(decoder.expand(text, signs[place], Allowance.of(len(text))))
+        assert any(secret in part.data for part in parts)
