@@ -60,6 +60,18 @@ def may_hold_ascii(data: bytes) -> bool:
     return bool((plain[1:] & plain[:-1]).any())
 
 
+def hex_may_hold_ascii(digits: bytes) -> bool:
+    """False where hex digits hold no 24 bytes of ASCII in a row, at either alignment: each begins below 8."""
+    low = (np.frombuffer(digits, np.uint8) - np.uint8(48)) <= 7
+    for offset in range(2):
+        row = int.from_bytes(np.packbits(low[offset::2], bitorder="little").tobytes(), "little")
+        for step in (1, 2, 4, 8, 8):
+            row &= row >> step
+        if row:
+            return True
+    return False
+
+
 def ascii_group(alphabet: str, *, also: str = "") -> str:
     """An expression for one aligned group of characters that encode ASCII: the top bit of each byte is 0.
 

@@ -15,7 +15,7 @@ from functools import cache
 from typing import NamedTuple
 
 from sidecar.dlp import fold
-from sidecar.dlp.bits import BASE64, ascii_group, base32_offsets, may_hold_ascii
+from sidecar.dlp.bits import BASE64, ascii_group, base32_offsets, hex_may_hold_ascii, may_hold_ascii
 from sidecar.dlp.matcher import Spec
 from sidecar.dlp.needles import OVERLAYS, decoded_url_alphabet
 from sidecar.dlp.portable_matcher import Expression
@@ -297,13 +297,19 @@ def _hex(text: bytes, ends: Sequence[int] | None, allowance: Allowance) -> Itera
                 yield Derived("hex", start, end, allowance.take(found))
 
 
+_ONLY_HEX = re.compile(rb"[0-9A-Fa-f]*")
+_LONG_HEX = 4096
+"""Digits of a run that is worth a look before it is decoded: what is text then has a stretch of it."""
+
+
 def _unhexed(run: bytes) -> tuple[bytes, bytes]:
-    """The bytes that a run says in hex, beginning with its first and with its second digit."""
-    try:
-        return _digits(run), _digits(run[1:])
-    except binascii.Error:  # there is something else between the digits: the two together look at each character
+    """The bytes that a run says in hex, beginning with its first and with its second digit; of a long run without any
+    text, nothing."""
+    if not _ONLY_HEX.fullmatch(run):
         run = re.sub(rb"0[xX]", b"", run).translate(None, _NOT_HEX)
-        return _digits(run), _digits(run[1:])
+    if len(run) >= _LONG_HEX and not hex_may_hold_ascii(run):
+        return b"", b""
+    return _digits(run), _digits(run[1:])
 
 
 def _digits(run: bytes) -> bytes:

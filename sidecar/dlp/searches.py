@@ -5,7 +5,6 @@ those with one, so it is applied only where it can match. Of a large text the se
 another thread, beside the work that needs the interpreter's lock. Decides nothing about what is found.
 """
 
-import re
 from collections.abc import Callable
 from functools import cache, partial
 
@@ -200,7 +199,8 @@ class _Blobs:
 
     def __init__(self, specs: list[Spec], engine: Engines) -> None:
         self._search = engine.expressions(specs)
-        self._rest = [re.compile(spec.source[: spec.source.index("]") + 1].encode() + b"*") for spec in specs]
+        others = [spec.source[: spec.source.index("]") + 1].replace("[", "[^") for spec in specs]
+        self._end = [engine.expressions([Spec(source)]) for source in others]
 
     def find(self, part: Stretches) -> list[int] | None:
         """An end inside each such run; None where there are many."""
@@ -211,8 +211,10 @@ class _Blobs:
                 return None
             index, end = pairs[0]
             ends.append(part.origin(at + end))
-            rest = self._rest[index].match(text, at + end)
-            at = rest.end() if rest is not None else at + end
+            after = self._end[index].scan(text[at + end :], 1).pairs
+            if not after:
+                break
+            at += end + after[0][1]
         return ends
 
 

@@ -26,7 +26,7 @@ from sidecar.egress import layers
 from sidecar.egress.exchange import Exchange, exchange_of, refuse
 from sidecar.egress.policy import CompiledPolicy
 from sidecar.egress.proxy_types import Engine, Origin
-from sidecar.egress.reach import Destination, Unreachable
+from sidecar.egress.reach import READ_LIMIT, Destination, Unreachable
 from sidecar.egress.wire import Front2
 from sidecar.tasks import spawn
 
@@ -35,6 +35,20 @@ log = logging.getLogger(__name__)
 REGULAR = mode_specs.ProxyMode.parse("regular")
 REQUEST_BYTES = 16 * 1024
 """What a request costs while it lives, beside its head and body (measured: 14 kB)."""
+
+
+READ_AT_ONCE = READ_LIMIT
+"""mitmproxy reads 64 KiB at a time: each time goes through all of its layers."""
+
+
+class _Reader:
+    """A stream read in large pieces. All that mitmproxy does with a reader is `read`."""
+
+    def __init__(self, stream: asyncio.StreamReader) -> None:
+        self._stream = stream
+
+    async def read(self, size: int) -> bytes:
+        return await self._stream.read(max(size, READ_AT_ONCE))
 
 
 class Watch:
@@ -77,7 +91,7 @@ class Edge(LiveConnectionHandler):
     """An accepted connection and all upstream connections that it leads to."""
 
     def __init__(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter, engine: Engine) -> None:
-        super().__init__(reader, writer, cast(Any, engine.options), REGULAR)
+        super().__init__(cast(Any, _Reader(reader)), writer, cast(Any, engine.options), REGULAR)
         self.engine = engine
         self.limits = engine.limits
         self.front: Front2 | None = None
@@ -347,7 +361,9 @@ class Edge(LiveConnectionHandler):
         server.peername = writer.get_extra_info("peername")
         server.sockname = writer.get_extra_info("sockname")
         self.addresses[server.id] = address
-        self.transports[server] = ConnectionIO(handler=asyncio.current_task(), reader=reader, writer=writer)
+        self.transports[server] = ConnectionIO(
+            handler=asyncio.current_task(), reader=cast(Any, _Reader(reader)), writer=writer
+        )
         self._take(events.OpenConnectionCompleted(command, None))
         limit = asyncio.get_running_loop().call_later(self.limits.handshake_seconds, _give_up_handshake, server, writer)
         try:

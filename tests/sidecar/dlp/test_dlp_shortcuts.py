@@ -74,6 +74,17 @@ def test_hex_is_read_as_digits_alone(run: bytes) -> None:
     assert list(derive._unhexed(run)) == expected
 
 
+@MANY
+@given(seed=st.integers(0, 2**32), text=st.integers(0, 30), at=st.integers(0, 5000), gap=st.booleans())
+def test_text_in_long_hex_is_never_overlooked(seed: int, text: int, at: int, gap: bool) -> None:
+    rng = random.Random(seed)
+    noise = rng.randbytes(3000).hex().encode()
+    run = noise[:at] + (b"a" * text).hex().encode() + noise[at:]
+    plain = [derive._text_in(bytes.fromhex(run[offset:][: len(run[offset:]) // 2 * 2].decode())) for offset in range(2)]
+    sent = run[: at // 2] + b"-" + run[at // 2 :] if gap else run
+    assert [derive._text_in(data) for data in derive._unhexed(sent)] == plain
+
+
 def test_lanes_find_what_one_search_finds() -> None:
     rng = random.Random(3)
     words = b"legal winner thank year wave sausage worth useful legal winner thank yellow "
