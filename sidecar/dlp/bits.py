@@ -47,6 +47,24 @@ def ascii_islands(text: bytes) -> list[int]:
     return sorted(ends)
 
 
+_NIBBLES = np.full(256, 16, np.uint8)
+for _value, _digit in enumerate(b"0123456789abcdef"):
+    _NIBBLES[_digit] = _NIBBLES[bytes([_digit]).upper()[0]] = _value
+
+
+def percent_decoded(data: bytes) -> bytes:
+    """One layer of percent-encoding taken off, at the same cost however much there is of it."""
+    codes = np.frombuffer(data, np.uint8)
+    marks = np.flatnonzero(codes[:-2] == 37)
+    high, low = _NIBBLES[codes[marks + 1]], _NIBBLES[codes[marks + 2]]
+    real = (high | low) < 16
+    marks = marks[real]
+    plain, kept = codes.copy(), np.ones(len(codes), np.bool_)
+    plain[marks] = (high[real] << 4) | low[real]
+    kept[marks + 1] = kept[marks + 2] = False
+    return plain[kept].tobytes()
+
+
 _TOP_BITS = np.uint64(0x8080808080808080)
 
 

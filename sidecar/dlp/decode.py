@@ -14,7 +14,7 @@ from typing import Any, NamedTuple, cast
 import brotli as brotli_module  # pyright: ignore[reportMissingTypeStubs]
 import zstandard
 
-from sidecar.dlp.derive import percent
+from sidecar.dlp.escapes import percent
 
 _br: Any = cast(Any, brotli_module)  # the binding has no types
 MAX_ENCODINGS = 3

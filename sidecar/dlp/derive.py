@@ -6,7 +6,6 @@ data, such as an image, does so once in 2¹⁸ places.
 """
 
 import binascii
-import html
 import re
 import zlib
 from collections.abc import Callable, Iterator, Sequence
@@ -16,6 +15,7 @@ from typing import NamedTuple
 
 from sidecar.dlp import fold
 from sidecar.dlp.bits import BASE64, ascii_group, base32_offsets, hex_may_hold_ascii, may_hold_ascii
+from sidecar.dlp.escapes import entities, percent, unescape
 from sidecar.dlp.matcher import Spec
 from sidecar.dlp.needles import OVERLAYS, decoded_url_alphabet
 from sidecar.dlp.portable_matcher import Expression
@@ -121,76 +121,6 @@ def source_span(decode: Callable[[bytes], bytes], source: bytes, start: int, end
 
 
 # --- escapes ------------------------------------------------------------------------------------------------------
-
-_PERCENT = re.compile(rb"(?:%[0-9A-Fa-f]{2})+")
-_ESCAPES = re.compile(
-    rb"\\(?:(u[0-9A-Fa-f]{4}(?:\\u[0-9A-Fa-f]{4})*)|(x[0-9A-Fa-f]{2}(?:\\x[0-9A-Fa-f]{2})*)|"
-    rb"([0-3][0-7]{2}(?:\\[0-3][0-7]{2})*)|u\{([0-9A-Fa-f]{1,6})\}|"
-    rb"([nrtbfv](?:\\[nrtbfv])*)|([\\/\"'](?:\\[\\/\"'])*))"
-)
-
-
-def percent(data: bytes) -> bytes:
-    """One layer of percent-encoding taken off."""
-    if b"%" not in data:
-        return data
-    return _PERCENT.sub(lambda match: bytes.fromhex(match.group().replace(b"%", b"").decode()), data)
-
-
-def _unescape(match: re.Match[bytes]) -> bytes:
-    wide, byte, octal, brace, blank, plain = match.groups()
-    if wide:
-        units = bytes.fromhex(wide[1:].replace(b"\\u", b"").decode())
-        return units.decode("utf-16-be", "replace").encode("utf-8", "replace")
-    if byte:
-        return bytes.fromhex(byte[1:].replace(b"\\x", b"").decode())
-    if octal:
-        return bytes(int(digits, 8) & 255 for digits in octal.split(b"\\"))
-    if brace:
-        code = int(brace, 16)
-        return chr(code).encode("utf-8", "replace") if code < 0x110000 else b""
-    return b"\n" if blank else plain[::2]
-
-
-def unescape(data: bytes) -> bytes:
-    """One layer of the backslash escapes of JSON, JavaScript, Python and C taken off."""
-    # a run of backslashes is read in pairs from its first, so what stands between two pairs is read by itself
-    return b"\\".join([_unescaped(part) for part in data.split(b"\\\\")])
-
-
-_NUMERIC = re.compile(rb"\\[ux0-3]")
-_BLANKS = re.compile(rb"(?:\\[nrtbfv])+")
-
-
-def _unescaped(part: bytes) -> bytes:
-    """As `unescape`, of a text without two backslashes in a row."""
-    if b"\\" not in part:
-        return part
-    if _NUMERIC.search(part):
-        return _ESCAPES.sub(_unescape, part)
-    part = _BLANKS.sub(b"\n", part)
-    return part.replace(b'\\"', b'"').replace(b"\\/", b"/").replace(b"\\'", b"'")
-
-
-_NUMBERS = re.compile(rb"&#(?:[0-9]{1,7}|[xX][0-9A-Fa-f]{1,6});(?:&#(?:[0-9]{1,7}|[xX][0-9A-Fa-f]{1,6});)*")
-
-
-def entities(data: bytes) -> bytes:
-    """HTML entities taken off."""
-    if b"&" not in data:
-        return data
-    data = _NUMBERS.sub(_numbers, data)
-    if b"&" not in data:
-        return data
-    return html.unescape(data.decode("utf-8", "replace")).encode("utf-8", "replace")
-
-
-def _numbers(match: re.Match[bytes]) -> bytes:
-    """A run of numeric entities at once: whole texts are written so."""
-    codes = (
-        int(entity[1:], 16) if entity[:1] in b"xX" else int(entity) for entity in match.group()[2:-1].split(b";&#")
-    )
-    return "".join(chr(code) if code < 0xD800 or 0xDFFF < code < 0x110000 else "" for code in codes).encode()
 
 
 def _folded(data: bytes) -> bytes:
@@ -328,6 +258,9 @@ _GZIP_START = re.compile(rb"H4sI|eJ[w-z]|eNo|eAE|eF4")
 _TRIED = 96
 """Characters of base64 from which zlib tells a stream from noise."""
 
+_VAIN = 512
+"""What a start of nothing costs of the allowance: four thousand in a megabyte are no accident."""
+
 _GZIP_SIGN = r"H4sI[A-Za-z][A-Za-z0-9+/_\-]{16}|(?:\A|[^A-Za-z0-9+/_\-])(?:eJ[w-z]|eNo|eAE|eF4)[A-Za-z0-9+/_\-]{16}"
 
 
@@ -338,6 +271,9 @@ def _gzip(text: bytes, ends: Sequence[int] | None, allowance: Allowance) -> Iter
     for low, high in spans:
         for match in _GZIP_START.finditer(text, max(low, done), high):
             if not inflate(_a2b(_letters(text[match.start() : match.start() + _TRIED])), allowance):
+                allowance.tries -= _VAIN
+                if allowance.tries < 0:
+                    raise TooMuch("too many starts of compressed data")
                 continue
             lines = _B64_LINES.match(text, match.start())
             if lines is None:

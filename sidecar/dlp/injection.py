@@ -11,7 +11,7 @@ from functools import cache
 from typing import NamedTuple
 
 from sidecar.dlp import fold, shape
-from sidecar.dlp.derive import entities, unescape
+from sidecar.dlp.escapes import entities, unescape
 from sidecar.dlp.finding import Finding, Severity
 from sidecar.dlp.injection_shapes import SHAPES, TOGETHER, Shape
 from sidecar.dlp.matcher import Backend, Searcher, Spec, backend

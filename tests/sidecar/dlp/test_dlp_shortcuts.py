@@ -8,13 +8,13 @@ import re
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from sidecar.dlp import bits, derive, fold, needles
+from sidecar.dlp import bits, derive, escapes, fold, needles
 from sidecar.dlp.derive import Allowance
 from sidecar.dlp.matcher import Spec, backend
 from sidecar.dlp.runs import find_runs
 from sidecar.dlp.searches import _Blobs, _Lanes, shapes
 
-MANY = settings(max_examples=400, deadline=None)
+MANY = settings(max_examples=100, deadline=None)
 _PARTS = r"\ \\ \\\ n r t b f v u x 0 1 3 7 / \" ' { } 0041 41 d83d de00 \u00 \x4 a"
 ESCAPED = st.lists(st.sampled_from([*_PARTS.encode().split(), b"\n", b" ", b"\xff"]), max_size=24).map(b"".join)
 _CHARS = "ab →ïéﬁ㎡Ａ１ао\u200b\u0301⒜℃¼𝐀\U000e0041€\nx"
@@ -24,7 +24,7 @@ MIXED = st.text(st.sampled_from(_CHARS), max_size=40).map(str.encode)
 @MANY
 @given(data=ESCAPED)
 def test_escapes_are_taken_off_as_by_one_expression(data: bytes) -> None:
-    assert derive.unescape(data) == derive._ESCAPES.sub(derive._unescape, data)
+    assert escapes.unescape(data) == escapes._ESCAPES.sub(escapes._unescape, data)
 
 
 @MANY
@@ -45,6 +45,27 @@ def test_the_whole_table_folds_alike_one_by_one() -> None:
     for code in fold.foldable():
         char = chr(code)
         assert fold.fold(f"a{char}b".encode()) == f"a{table[code] or ''}b".encode()
+
+
+PERCENT = st.lists(st.sampled_from([b"%", b"4", b"1", b"%41", b"%fF", b"g", b"%%", b"\xff"]), max_size=300).map(
+    b"".join
+)
+
+
+@MANY
+@given(data=PERCENT)
+def test_much_percent_encoding_is_taken_off_as_little_of_it(data: bytes) -> None:
+    plain = escapes._PERCENT.sub(lambda match: bytes.fromhex(match.group().replace(b"%", b"").decode()), data)
+    assert bits.percent_decoded(data) == plain == escapes.percent(data)
+
+
+ENTITIES = st.sampled_from(["&#65;", "&#x41;", "&#x110000;", "&#55296;", "&#0;", "&#8203;", "&#X0041;"])
+
+
+@MANY
+@given(parts=st.lists(ENTITIES, min_size=1, max_size=30))
+def test_entities_in_a_row_are_what_each_is_alone(parts: list[str]) -> None:
+    assert escapes.entities("".join(parts).encode()) == b"".join(escapes.entities(part.encode()) for part in parts)
 
 
 @MANY
@@ -97,8 +118,8 @@ def test_lanes_find_what_one_search_finds() -> None:
         searches = shapes(name)._all  # type: ignore[arg-type]
         for lanes in (searches._prose, searches._seldom, searches._short):
             assert isinstance(lanes, _Lanes)
-            for _ in range(6):
-                text = b"".join(rng.choice(pieces) for _ in range(3000))
+            for _ in range(2):
+                text = b"".join(rng.choice(pieces) for _ in range(1500))
                 merged = set(lanes._one.scan(text, 1 << 20).pairs)
                 apart = {pair for each in lanes._each for pair in each.scan(text, 1 << 20).pairs}
                 assert merged == apart

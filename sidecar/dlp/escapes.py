@@ -1,0 +1,89 @@
+"""One layer of percent-encoding, of backslash escapes or of HTML entities taken off a text. Pure; linear; texts written
+in nothing else cost little more than others.
+"""
+
+import html
+import re
+
+from sidecar.dlp.bits import percent_decoded
+
+_PERCENT = re.compile(rb"(?:%[0-9A-Fa-f]{2})+")
+_ESCAPES = re.compile(
+    rb"\\(?:(u[0-9A-Fa-f]{4}(?:\\u[0-9A-Fa-f]{4})*)|(x[0-9A-Fa-f]{2}(?:\\x[0-9A-Fa-f]{2})*)|"
+    rb"([0-3][0-7]{2}(?:\\[0-3][0-7]{2})*)|u\{([0-9A-Fa-f]{1,6})\}|"
+    rb"([nrtbfv](?:\\[nrtbfv])*)|([\\/\"'](?:\\[\\/\"'])*))"
+)
+
+
+_MANY = 64
+"""Percent signs from which a few passes over the whole cost less than a call for each."""
+
+
+def percent(data: bytes) -> bytes:
+    """One layer of percent-encoding taken off."""
+    marks = data.count(b"%")
+    if not marks:
+        return data
+    if marks > _MANY:
+        return percent_decoded(data)
+    return _PERCENT.sub(lambda match: bytes.fromhex(match.group().replace(b"%", b"").decode()), data)
+
+
+def _unescape(match: re.Match[bytes]) -> bytes:
+    wide, byte, octal, brace, blank, plain = match.groups()
+    if wide:
+        units = bytes.fromhex(wide[1:].replace(b"\\u", b"").decode())
+        return units.decode("utf-16-be", "replace").encode("utf-8", "replace")
+    if byte:
+        return bytes.fromhex(byte[1:].replace(b"\\x", b"").decode())
+    if octal:
+        return bytes(int(digits, 8) & 255 for digits in octal.split(b"\\"))
+    if brace:
+        code = int(brace, 16)
+        return chr(code).encode("utf-8", "replace") if code < 0x110000 else b""
+    return b"\n" if blank else plain[::2]
+
+
+def unescape(data: bytes) -> bytes:
+    """One layer of the backslash escapes of JSON, JavaScript, Python and C taken off."""
+    # a run of backslashes is read in pairs from its first, so what stands between two pairs is read by itself
+    return b"\\".join([_unescaped(part) for part in data.split(b"\\\\")])
+
+
+_NUMERIC = re.compile(rb"\\[ux0-3]")
+_BLANKS = re.compile(rb"(?:\\[nrtbfv])+")
+
+
+def _unescaped(part: bytes) -> bytes:
+    """As `unescape`, of a text without two backslashes in a row."""
+    if b"\\" not in part:
+        return part
+    if _NUMERIC.search(part):
+        return _ESCAPES.sub(_unescape, part)
+    part = _BLANKS.sub(b"\n", part)
+    return part.replace(b'\\"', b'"').replace(b"\\/", b"/").replace(b"\\'", b"'")
+
+
+_NUMBERS = re.compile(rb"&#(?:[0-9]{1,7}|[xX][0-9A-Fa-f]{1,6});(?:&#(?:[0-9]{1,7}|[xX][0-9A-Fa-f]{1,6});)*")
+
+
+def entities(data: bytes) -> bytes:
+    """HTML entities taken off."""
+    if b"&" not in data:
+        return data
+    data = _NUMBERS.sub(_numbers, data)
+    if b"&" not in data:
+        return data
+    return html.unescape(data.decode("utf-8", "replace")).encode("utf-8", "replace")
+
+
+def _numbers(match: re.Match[bytes]) -> bytes:
+    """A run of numeric entities at once: whole texts are written so."""
+    entities = match.group()[2:-1].split(b";&#")
+    meaning = {entity: _character(entity) for entity in set(entities)}
+    return "".join([meaning[entity] for entity in entities]).encode()
+
+
+def _character(entity: bytes) -> str:
+    code = int(entity[1:], 16) if entity[:1] in b"xX" else int(entity)
+    return chr(code) if code < 0xD800 or 0xDFFF < code < 0x110000 else ""
