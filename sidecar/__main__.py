@@ -11,6 +11,7 @@ import logging
 import os
 import signal
 import socket
+import sys
 from pathlib import Path
 from typing import Any, NoReturn
 
@@ -35,6 +36,10 @@ log = logging.getLogger(__name__)
 CONFIGURE_SECONDS = 60.0
 NOTE_SECONDS = 0.01
 """Written events are announced together; the operator's log follows within a blink."""
+
+
+SWITCH_SECONDS = 0.001
+"""How long a scan on another thread may keep the interpreter from the event loop: streams go on meanwhile."""
 
 
 def preload() -> None:
@@ -242,6 +247,7 @@ def run(sock: socket.socket) -> NoReturn:
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     signal.signal(signal.SIGPIPE, signal.SIG_IGN)
     os.umask(0o077)
+    sys.setswitchinterval(SWITCH_SECONDS)
     # before anything is given up: the sidecar itself executes nothing
     git_runner = runner.start()
     missing = confine.isolate()

@@ -49,7 +49,7 @@ class Shapes:
         base = len(self.rules)
         signs = [(base + place, spec) for place, each in enumerate(self.decoders) for spec in each.specs]
         self._rules = _Searches(specs, self.backend)
-        self._all = _Searches([*specs, *signs], self.backend)
+        self._all = _Searches([*specs, *signs], self.backend, apart=True)
         self._apart = [
             _Searches([(place, spec) for spec in each.specs], self.backend) for place, each in enumerate(self.decoders)
         ]
@@ -123,15 +123,15 @@ class Shapes:
 class _Searches:
     """One set of expressions, each searched for where it says; blobs are `_Blobs`' own."""
 
-    def __init__(self, specs: Placed, engine: Engines) -> None:
+    def __init__(self, specs: Placed, engine: Engines, *, apart: bool = False) -> None:
         def of(where: Where) -> Placed:
             return [each for each in specs if each[1].where == where]
 
         prose = of("prose")
         self._text = _Search(of("text"), engine)
-        self._prose = _Lanes([each for each in prose if each[1].lane not in _SELDOM], engine)
-        self._seldom = _Lanes([each for each in prose if each[1].lane in _SELDOM], engine)
-        self._short = _Lanes(of("run"), engine)
+        self._prose = _Lanes([each for each in prose if each[1].lane not in _SELDOM], engine, apart)
+        self._seldom = _Lanes([each for each in prose if each[1].lane in _SELDOM], engine, apart)
+        self._short = _Lanes(of("run"), engine, apart)
 
     def scan_text(self, text: bytes, limit: int) -> Hits:
         return self._text.scan(text, limit)
@@ -174,10 +174,11 @@ class _Search:
 class _Lanes:
     """Expressions in one search for short texts; for long ones in groups, which are cheaper than all together."""
 
-    def __init__(self, specs: Placed, engine: Engines) -> None:
+    def __init__(self, specs: Placed, engine: Engines, apart: bool) -> None:
         names = sorted({spec.lane for _, spec in specs})
         self._one = _Search(specs, engine)
-        self._each = [_Search([each for each in specs if each[1].lane == name], engine) for name in names]
+        lanes = [[each for each in specs if each[1].lane == name] for name in names]
+        self._each = [_Search(lane, engine) for lane in lanes] if apart and len(lanes) > 1 else [self._one]
 
     def scan(self, text: bytes, limit: int) -> Hits:
         if len(text) < _TOGETHER:
