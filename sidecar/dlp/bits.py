@@ -12,17 +12,24 @@ for _value, (_upper, _lower) in enumerate(zip(BASE32.encode(), BASE32.lower().en
     _VALUES[_upper] = _VALUES[_lower] = _value
 
 
+_ISLAND = 24
+_CLEAR = bytes(_ISLAND)
+
+
 def base32_offsets(run: bytes) -> Iterator[bytes]:
-    """`run` decoded from base32 starting at each of its first eight letters; what is no letter of it is skipped."""
+    """`run` decoded from base32 starting at each of its first eight letters; what is no letter of it is skipped.
+
+    Left out is what holds no text: neither all of it is ASCII, nor 24 bytes in a row (the top bits tell).
+    """
     values = _VALUES[np.frombuffer(run, np.uint8)]
     values = values[values < 32]
     bits = np.unpackbits(values.reshape(-1, 1), axis=1)[:, 3:].ravel()
     for offset in range(8):
         part = bits[5 * offset :]
-        yield np.packbits(part[: len(part) // 8 * 8]).tobytes()
-
-
-_ISLAND = 24
+        part = part[: len(part) // 8 * 8]
+        tops = part[::8].tobytes()
+        if b"\1" not in tops or (len(tops) >= _ISLAND and _CLEAR in tops):
+            yield np.packbits(part).tobytes()
 
 
 def ascii_islands(text: bytes) -> list[int]:
@@ -73,6 +80,8 @@ def may_hold_ascii(data: bytes) -> bool:
 
     Random data has such a pair once in 2¹⁶ places, so an image is told from text without looking at each byte.
     """
+    if len(data) < 1024:
+        return True  # for so little another look is cheaper
     words = np.frombuffer(data, np.uint64, len(data) // 8)
     plain = (words & _TOP_BITS) == 0
     return bool((plain[1:] & plain[:-1]).any())

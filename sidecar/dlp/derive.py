@@ -178,6 +178,16 @@ def _runs(
                 break
 
 
+def _each_once(text: bytes, spans: Iterator[tuple[int, int]]) -> Iterator[tuple[int, int, bytes]]:
+    """Each different run with where it stands first: what one decodes to is examined once anyway."""
+    seen: set[bytes] = set()
+    for start, end in spans:
+        run = text[start:end]
+        if run not in seen:
+            seen.add(run)
+            yield start, end, run
+
+
 def _text_in(data: bytes) -> bytes:
     """What of decoded data is text: all of it, its stretches of ASCII, or nothing where an alignment was wrong or an
     image was decoded."""
@@ -198,8 +208,8 @@ _ASCII_PARTS = re.compile(rb"[\x00-\x7f]{8,}")
 
 
 def _base64(text: bytes, ends: Sequence[int] | None, allowance: Allowance) -> Iterator[Derived]:
-    for start, end in _runs(text, ends, _B64, _B64_LINES):
-        run = _letters(text[start:end])
+    for start, end, lines in _each_once(text, _runs(text, ends, _B64, _B64_LINES)):
+        run = _letters(lines)
         for offset in range(4):
             data = _a2b(run[offset:])
             if found := _text_in(data):
@@ -221,8 +231,8 @@ def _a2b(run: bytes) -> bytes:
 
 def _hex(text: bytes, ends: Sequence[int] | None, allowance: Allowance) -> Iterator[Derived]:
     alphabet = b"0123456789abcdefABCDEFxX%:,;-.&#[](){}u"
-    for start, end in _runs(text, ends, alphabet, _HEX_LINES):
-        for data in _unhexed(text[start:end]):
+    for start, end, run in _each_once(text, _runs(text, ends, alphabet, _HEX_LINES)):
+        for data in _unhexed(run):
             if found := _text_in(data):
                 yield Derived("hex", start, end, allowance.take(found))
 
@@ -248,8 +258,8 @@ def _digits(run: bytes) -> bytes:
 
 def _base32(text: bytes, ends: Sequence[int] | None, allowance: Allowance) -> Iterator[Derived]:
     alphabet = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz234567="
-    for start, end in _runs(text, ends, alphabet, _B32_LINES):
-        for data in base32_offsets(text[start:end]):
+    for start, end, run in _each_once(text, _runs(text, ends, alphabet, _B32_LINES)):
+        for data in base32_offsets(run):
             if found := _text_in(data):
                 yield Derived("base32", start, end, allowance.take(found))
 

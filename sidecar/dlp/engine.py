@@ -74,11 +74,21 @@ class _Work:
     most: int = MAX_FINDINGS
     every: bool = False
 
+    @property
+    def full(self) -> bool:
+        """True once no finding more is kept; the verdict is `limits` then."""
+        if len(self.found) >= self.most:
+            self.limit = self.limit or "too many findings"
+        return len(self.found) >= self.most
+
+    def holds(self, kind: str, code: str, value: bytes) -> bool:
+        """True for a value that counts once and was counted."""
+        return not self.every and (kind, code, value) in self.found
+
     def add(self, finding: Finding, key: bytes) -> None:
         if self.every:
             key = b"%s %d" % (finding.view.encode(), finding.start)
-        if len(self.found) >= self.most:
-            self.limit = self.limit or "too many findings"
+        if self.full:
             return
         self.found.setdefault((finding.kind, finding.code, key), replace(finding, location=str(self.where)))
 
@@ -201,9 +211,14 @@ class Engine:
             rule = self._shapes.rules[index]
             if rule.detector not in work.detectors:
                 continue
+            judged: dict[bytes, bool] = {}
             for low, high in windows(sorted(ends), rule.width, len(view.text)):
-                for start, end, example in rule.find(view.text, low, high):
+                for start, end, example in rule.find(view.text, low, high, judged):
                     value = view.text[start:end]
+                    if work.holds(rule.kind, rule.code, value):
+                        continue
+                    if work.full:
+                        return  # refused in any case
                     work.add(_finding(rule, view, start, end, value, example, work.examples), value)
 
 

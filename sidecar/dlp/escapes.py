@@ -4,6 +4,7 @@ in nothing else cost little more than others.
 
 import html
 import re
+from functools import lru_cache
 
 from sidecar.dlp.bits import percent_decoded
 
@@ -79,7 +80,21 @@ def entities(data: bytes) -> bytes:
 
 def _numbers(match: re.Match[bytes]) -> bytes:
     """A run of numeric entities at once: whole texts are written so."""
-    entities = match.group()[2:-1].split(b";&#")
+    run = match.group()
+    return _short_run(run) if len(run) <= _SHORT else _run(run)
+
+
+_SHORT = 10
+
+
+@lru_cache(4096)
+def _short_run(run: bytes) -> bytes:
+    """A single entity, as a rule: remembered, since each by itself is a call."""
+    return _run(run)
+
+
+def _run(run: bytes) -> bytes:
+    entities = run[2:-1].split(b";&#")
     meaning = {entity: _character(entity) for entity in set(entities)}
     return "".join([meaning[entity] for entity in entities]).encode()
 

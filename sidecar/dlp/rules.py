@@ -43,12 +43,16 @@ class Rule:
     placeholders: bool = True
     locate: Callable[[bytes, int, int], Iterator[tuple[int, int]]] | None = None
 
-    def find(self, text: bytes, start: int, end: int) -> Iterator[tuple[int, int, bool]]:
-        """(start, end, is a documented example) of each value in text[start:end] that counts."""
+    def find(
+        self, text: bytes, start: int, end: int, judged: dict[bytes, bool] | None = None
+    ) -> Iterator[tuple[int, int, bool]]:
+        """(start, end, is a documented example) of each value in text[start:end] that counts. `judged` keeps what was
+        decided about each value of this text by itself."""
         if self.locate is not None:
             for left, right in self.locate(text, start, end):
                 yield left, right, False
             return
+        judged = {} if judged is None else judged
         at = start
         assert self.regex is not None
         while match := self.regex.search(text, at, end):
@@ -57,14 +61,20 @@ class Rule:
             value = text[left:right]
             if value in self.documented:
                 yield left, right, True
-            elif self._counts(text, left, value):
-                yield left, right, False
+            elif self._in_context(text, left):
+                counts = judged.get(value)
+                if counts is None:
+                    counts = judged[value] = self._counts(value)
+                if counts:
+                    yield left, right, False
 
-    def _counts(self, text: bytes, left: int, value: bytes) -> bool:
-        if self.keywords:
-            before = text[max(0, left - KEYWORD_REACH) : left].lower()
-            if not any(word in before for word in self.keywords):
-                return False
+    def _in_context(self, text: bytes, left: int) -> bool:
+        if not self.keywords:
+            return True
+        before = text[max(0, left - KEYWORD_REACH) : left].lower()
+        return any(word in before for word in self.keywords)
+
+    def _counts(self, value: bytes) -> bool:
         if self.placeholders and is_placeholder(value[self.prefix :]):
             return False
         return self.accept is None or self.accept(value.decode("ascii", "replace"))
