@@ -8,7 +8,8 @@ import threading
 from collections.abc import Callable
 from concurrent.futures import Future, ThreadPoolExecutor
 
-_WORKERS = 2
+_WORKERS = 1
+"""A third thread waits more for the interpreter than it gains (measured on two cores)."""
 _lock = threading.Lock()
 _pool: tuple[int, ThreadPoolExecutor] | None = None
 

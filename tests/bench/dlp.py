@@ -16,6 +16,7 @@ import random
 import re
 import statistics
 import string
+import sys
 import sysconfig
 import time
 import unicodedata
@@ -25,6 +26,7 @@ from collections import Counter
 from collections.abc import Callable
 from pathlib import Path
 
+from sidecar.__main__ import SWITCH_SECONDS
 from sidecar.dlp.engine import Engine, EngineConfig
 from sidecar.dlp.finding import Location
 from sidecar.dlp.needles import Known
@@ -293,6 +295,7 @@ def many_secrets(engine: Engine) -> None:
 
 
 def main() -> None:
+    sys.setswitchinterval(SWITCH_SECONDS)  # as in a sidecar
     values = secrets(20)
     engine, plain, portable = engine_of(values), Plain(values), engine_of(values, "portable")
     single_bodies(engine, plain, portable)
