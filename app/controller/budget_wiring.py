@@ -11,6 +11,7 @@ from app.controller.history import History
 from app.controller.ingest import Ingest
 from app.controller.session_metrics import SessionMetrics
 from app.controller.sessions import Sessions
+from app.controller.traces import Traces
 from app.core.model import BottleView
 from app.core.schema import Settings
 from app.errors import CarboyError
@@ -55,6 +56,7 @@ async def connect(
         budgets.bottle(view)
 
     ingest.told.counts, ingest.told.used = budgets.counts, budgets.used
+    ingest.told.traced = Traces(paths.state).answers
     sessions.on_sidecar, sessions.on_lease = on_sidecar, budgets.lease
     sessions.allow, sessions.spooled_out = budgets.allow, budgets.ended
     history.also = also

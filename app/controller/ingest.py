@@ -20,7 +20,7 @@ from pydantic import TypeAdapter
 from app.controller.events import Bus
 from app.controller.metering import LAST_TIME, Report
 from app.core.model import StreamEvent
-from app.core.usage import within
+from app.core.usage import UsageRow, within
 from app.store.base import NewEvent, Position
 from app.store.metering import Counted, Metering
 from app.tasks import cancel_and_wait, spawn
@@ -151,6 +151,8 @@ class Listeners:
     proposed: Callable[[str, ProposalEvent], Awaitable[None]] | None = None
     kept: Callable[[str, list[StreamEvent]], None] = lambda *_: None
     counts: Callable[[str], Counts] = lambda _: Counts()
+    traced: Callable[[str, str, tuple[UsageRow, ...]], None] = lambda *_: None
+    """Beside the loop, and before the line counts as read: it may come again."""
     used: Callable[[str, Report, tuple[Counted, ...]], None] = lambda *_: None
 
 
@@ -215,6 +217,8 @@ class Spool:
             assert self._told.proposed is not None
             await self._told.proposed(self._session_id, proposal)
         metering = self._metering(parsed.report)
+        if metering is not None and metering.rows:
+            await asyncio.to_thread(self._told.traced, self._slug, self._session_id, tuple(metering.rows))
         done = await self._bus.ingest(self._slug, self._session_id, parsed.events, position, metering)
         kept = done.events
         self._tally = self._tally.plus(kept)
