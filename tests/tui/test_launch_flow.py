@@ -300,7 +300,7 @@ async def test_models_are_offered_and_complete_what_is_typed(size: tuple[int, in
         await pilot.press("enter")
         await at(pilot, "TaskStep")
         await until(pilot, lambda: "the vendor's: opus, sonnet, haiku" in text_of(pilot), "offered")
-        assert "Claude Code, tried >=2.0,<3" in text_of(pilot)
+        assert "Claude Code, tried 2.1.329" in text_of(pilot)
         field = pilot.app.screen.query_one("#model", Input)
         field.focus()
         await pilot.press(*"claude-o")
