@@ -14,6 +14,7 @@ from pathlib import Path
 
 from sidecar.contract import GitRepo, UpstreamSettings
 from sidecar.gitgate.agent import Agent
+from sidecar.gitgate.connection import Connection
 from sidecar.gitgate.git import scratch
 from sidecar.gitgate.hostkeys import known_hosts
 from sidecar.gitgate.urls import Upstream
@@ -47,6 +48,7 @@ class Credentials:
         secrets: Secrets,
         agent: Agent | None,
         authorities: str,
+        connection: Connection | None = None,
     ) -> None:
         self._repo = repo
         self._upstream = upstream
@@ -55,6 +57,7 @@ class Credentials:
         self._secrets = secrets
         self._agent = agent
         self._authorities = authorities
+        self._connection = connection
 
     def prepare(self) -> None:
         """Write what is public: the pinned host key, the trusted authorities."""
@@ -88,8 +91,9 @@ class Credentials:
         access = Access(env={"GIT_ALLOW_PROTOCOL": self._upstream.scheme})
         if self._upstream.scheme == "ssh":
             assert self._agent is not None
-            async with self._agent.open() as socket:
-                access.env |= {"GIT_SSH_COMMAND": self._ssh(socket), "GIT_SSH_VARIANT": "ssh"}
+            async with self._agent.open() as socket, self._shared(socket) as control:
+                command = shlex.join(self._ssh(socket, control))
+                access.env |= {"GIT_SSH_COMMAND": command, "GIT_SSH_VARIANT": "ssh"}
                 yield access
             return
         self._http(access)
@@ -121,7 +125,18 @@ class Credentials:
         for name, value in settings.items():
             access.args += ["-c", f"{name}={value}"]
 
-    def _ssh(self, socket: str) -> str:
+    @contextlib.asynccontextmanager
+    async def _shared(self, socket: str) -> AsyncGenerator[str]:
+        """What ssh is to share its connection by."""
+        if self._connection is None:
+            yield "none"
+            return
+        upstream = self._upstream
+        server = ["-p", str(upstream.port), f"{upstream.user}@{upstream.host}" if upstream.user else upstream.host]
+        async with self._connection.open([*self._ssh(socket, ""), *server]) as control:
+            yield control
+
+    def _ssh(self, socket: str, control: str) -> list[str]:
         options = {
             "BatchMode": "yes",
             "StrictHostKeyChecking": "yes",
@@ -132,8 +147,8 @@ class Credentials:
             "IdentityAgent": socket,
             "IdentityFile": "none",
             "PreferredAuthentications": "publickey",
-            "ControlPath": "none",
-            "ControlMaster": "no",
+            **({"ControlPath": control, "ControlMaster": "no"} if control else {}),
+            "ControlPersist": "no",
             "ForwardAgent": "no",
             "ClearAllForwardings": "yes",
             "PermitLocalCommand": "no",
@@ -142,5 +157,4 @@ class Credentials:
             "ServerAliveCountMax": "3",
             "LogLevel": "ERROR",
         }
-        parts = ["ssh", "-F", "none", *(part for name, value in options.items() for part in ("-o", f"{name}={value}"))]
-        return shlex.join(parts)
+        return ["ssh", "-F", "none", *(part for name, value in options.items() for part in ("-o", f"{name}={value}"))]

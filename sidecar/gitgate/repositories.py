@@ -15,6 +15,7 @@ from sidecar.contract import GitGateConfig, GitRepo, SidecarConfig
 from sidecar.egress.tls import system_bundle
 from sidecar.gitgate import limits, quarantine
 from sidecar.gitgate.agent import Agent, load
+from sidecar.gitgate.connection import Connection
 from sidecar.gitgate.credentials import Credentials
 from sidecar.gitgate.git import Git
 from sidecar.gitgate.gitleaks import Gitleaks
@@ -52,6 +53,7 @@ class Repositories:
         self.repos: dict[str, Served] = {}
         self.gitleaks: Gitleaks | None = None
         self._agents: dict[str, Agent] = {}
+        self._connections: dict[str, Connection] = {}
         self._slots = asyncio.Semaphore(limits.PACKS)
         self._waiting = 0
         self._warming: list[asyncio.Task[None]] = []
@@ -75,8 +77,10 @@ class Repositories:
         git, missing = await Git.set_up(runner, self.folder)
         self.gitleaks = Gitleaks(git)
         authorities = await asyncio.to_thread(_authorities, self._config.upstream.extra_ca)
-        for repo in self._gate.repos:
+        for number, repo in enumerate(self._gate.repos):
             upstream = parse(repo.url)
+            if upstream.scheme == "ssh":
+                self._connections[repo.name] = Connection(git, f"ssh-{number}")
             credentials = Credentials(
                 repo,
                 upstream,
@@ -85,6 +89,7 @@ class Repositories:
                 lambda: self.secrets(),
                 self._agents.get(repo.name),
                 authorities,
+                self._connections.get(repo.name),
             )
             credentials.prepare()
             mirror = Mirror(repo.name, self.folder, upstream, credentials, git)
@@ -94,6 +99,8 @@ class Repositories:
 
     async def close(self) -> None:
         await cancel_and_wait(*self._warming)
+        for connection in self._connections.values():
+            await connection.close()
         for agent in self._agents.values():
             agent.close()
 

@@ -35,7 +35,7 @@ _ETC = (
 )
 _MORE_ETC = ("ld.so.cache", "ca-certificates", "gnutls", "crypto-policies", "alternatives")
 _RESOLVERS = ("/run/systemd/resolve", "/run/NetworkManager", "/run/resolvconf")
-PROGRAMS = ("git", "gitleaks")
+PROGRAMS = ("git", "gitleaks", "ssh")
 
 
 def programs() -> dict[str, str]:
