@@ -43,7 +43,7 @@ def _base62(number: int, size: int) -> str:
     return out.rjust(size, "0")
 
 
-def _checked(prefix: str) -> Maker:
+def checked(prefix: str) -> Maker:
     """GitHub and npm: thirty characters and six of their CRC-32."""
 
     def make(rng: random.Random) -> str:
@@ -135,11 +135,11 @@ def not_phrase(rng: random.Random) -> str:
 
 
 DOCUMENTED: dict[str, Maker] = {
-    "github-personal-token": _checked("ghp_"),
-    "github-oauth-token": _checked("gho_"),
-    "github-user-token": _checked("ghu_"),
+    "github-personal-token": checked("ghp_"),
+    "github-oauth-token": checked("gho_"),
+    "github-user-token": checked("ghu_"),
     "github-fine-grained-token": form("github_pat_11", (UP, 20), "_", (ALNUM, 59)),
-    "npm-token": _checked("npm_"),
+    "npm-token": checked("npm_"),
     "gitlab-access-token": form("glpat-", (URL, 20)),
     "gitlab-deploy-token": form("gldt-", (URL, 20)),
     "aws-access-key-id": form("AKIA", (string.ascii_uppercase + "234567", 16)),

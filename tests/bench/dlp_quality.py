@@ -17,6 +17,7 @@ from pathlib import Path
 
 from sidecar.dlp.engine import Engine, EngineConfig, shapes
 from sidecar.dlp.finding import Location
+from tests.bench._dlp_formats import FORMATS
 from tests.bench._dlp_samples import DOCUMENTED, MADE, NEAR
 from tests.bench.dlp import log_lines
 from tests.sidecar.dlp.dlp_kit import ENCODERS, INJECTED, PLACEMENTS, engine_for, make_secret, scan
@@ -46,7 +47,7 @@ def places(value: str, rng: random.Random) -> bytes:
 def credentials(engine: Engine) -> None:
     print("\n| type | source | found | near misses taken for it |\n| --- | --- | --- | --- |")
     totals: Counter[str] = Counter()
-    for source, made in (("documented form", DOCUMENTED), ("made by its tool", MADE)):
+    for source, made in (("documented form", DOCUMENTED | FORMATS), ("made by its tool", MADE)):
         for kind, make in sorted(made.items()):
             rng = random.Random(f"{source} {kind}")
             count = EACH if source == "documented form" else 12
@@ -62,8 +63,9 @@ def credentials(engine: Engine) -> None:
             totals["all"] += count
             totals["found"] += found
             print(f"| {kind} | {source} | {found} of {count} | {wrong} |")
+    share = 100 * totals["found"] / totals["all"]
     print(
-        f"\nin all: {totals['found']} of {totals['all']} found ({100 * totals['found'] / totals['all']:.1f} %), "
+        f"\n{len(DOCUMENTED | FORMATS | MADE)} types: {totals['found']} of {totals['all']} found ({share:.1f} %), "
         f"{totals['taken']} of {totals['near']} near misses taken for one",
         flush=True,
     )

@@ -46,7 +46,7 @@ TYPES = (
         "jina-api-key",
         "Jina AI",
         "API key",
-        r"jina_[0-9a-f]{32}[A-Za-z0-9_-]{28}",
+        r"jina_[A-Za-z0-9_-]{60}",
         "JINA_API_KEY=jina_<hex:32><url:27>a",
         no=("jina_<hex:32>", "jinb_<hex:32><url:28>"),
     ),

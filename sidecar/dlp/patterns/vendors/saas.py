@@ -163,7 +163,7 @@ TYPES = (
         "typeform-token",
         "Typeform",
         "personal access token",
-        r"tfp_[A-Za-z0-9]{40,50}_[A-Za-z0-9]{8,16}",
+        r"tfp_[A-Za-z0-9_-]{50,66}",
         "TYPEFORM_TOKEN=tfp_<b62:44>_<b62:12>",
         no=("tfp_<b62:12>", "tfq_<b62:44>_<b62:12>"),
     ),
