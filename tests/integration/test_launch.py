@@ -31,12 +31,13 @@ async def _output(real: Rig, slug: str = "one") -> bytes:
     return data
 
 
-async def test_an_agent_runs_to_its_end_and_leaves_only_its_record(real: Rig) -> None:
+async def test_an_agent_runs_to_its_end_and_leaves_only_its_record_and_restore_point(real: Rig) -> None:
     view = await real.launch("echo hello from $HOME; read x; exit 0")
     assert view.state == "running"
     assert view.sidecar.state == "healthy"
     done = [step.step for step in real.steps if step.state == "done"]
-    assert set(done) == {"state", "authority", "sandbox", "sidecar", "listener", "self-test", "agent"}
+    steps = {"state", "authority", "sandbox", "sidecar", "restore point", "listener", "self-test", "agent"}
+    assert set(done) == steps
     assert done[-1] == "agent"
     held = await real.sessions.terminal("one", 24, 80)
     await held.write(b"\r")
@@ -45,7 +46,7 @@ async def test_an_agent_runs_to_its_end_and_leaves_only_its_record(real: Rig) ->
     assert (ended.state, ended.exit_code) == ("ended", 0)
     assert b"hello from /home/agent" in await _output(real)
     assert sorted(path.name for path in real.paths.session_state("one").iterdir()) == [
-        "exit.json", "session.json", "transcript.cast",
+        "exit.json", "restore", "restore.json", "session.json", "transcript.cast",
     ]  # fmt: skip
     assert not real.paths.session_run(view.session_id).exists()
     assert processes_of(real.paths) == []
