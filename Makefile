@@ -28,8 +28,9 @@ demo: setup
 test: setup-dev
 	$(PYTEST) -m "not e2e" -n $(JOBS) --dist loadgroup -q
 
+# Two at a time: they wait for agents and engines most of the time, and each agent is a few hundred megabytes.
 e2e: setup-dev
-	$(PYTEST) -m e2e -q
+	$(PYTEST) -m e2e -n 2 --dist loadgroup -q
 
 lint: setup-dev
 	.venv/bin/ruff check .
