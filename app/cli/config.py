@@ -95,7 +95,7 @@ def _take_keys(names: "list[str]") -> set[str]:
 
 
 def _shown(one: "Ready") -> dict[str, object]:
-    return one.model_dump(mode="json", exclude={"written"}) | {"wants": one.wants}
+    return {**one.model_dump(mode="json", exclude={"written"}), "wants": one.wants}
 
 
 def _say(one: "Ready") -> None:

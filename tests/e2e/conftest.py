@@ -17,6 +17,7 @@ import trustme
 
 from app.demo.pretend.script import Script
 from app.demo.pretend.server import PretendServer, in_thread
+from sidecar.prepared import VARIABLE
 from tests.e2e.packages import installed
 from tests.e2e.world import CLAUDE, Agent, World
 
@@ -50,6 +51,7 @@ def worlds() -> Iterator[Callable[..., World]]:
                 "PATH": os.pathsep.join([*folders, *SYSTEM_PATH]),
                 "LANG": "C.UTF-8",
                 "PYTHONWARNINGS": "default",
+                VARIABLE: os.environ[VARIABLE],  # the compiled rules, shared by all tests
             }
             world.write(authority.cert_pem.bytes())
             stack.callback(world.end)
