@@ -16,7 +16,7 @@ from tests.e2e.judge import a_world, start
 from tests.e2e.test_agents_ask import open_proposal
 from tests.e2e.world import World
 
-pytestmark = [pytest.mark.e2e, pytest.mark.sandbox, pytest.mark.timeout(400)]
+pytestmark = [pytest.mark.e2e, pytest.mark.sandbox, pytest.mark.timeout(600)]
 DATA = "data.example.com"
 TOKEN = "ghp_" + "wWPw5k4aXcaT4fNP0UcnZwJUVFk6LO" + "0pINUx"
 """Of the shape of a forge's token, with a right checksum; no one's."""
