@@ -13,7 +13,7 @@ import psutil
 from app.client import Client
 from app.core.model import LIVE, BottleView, LaunchRequest
 from app.demo.pretend import anthropic
-from app.demo.pretend.script import Conversation, Say, Turn, Usage
+from app.demo.pretend.script import Conversation, Say, Script, Turn, Usage
 from app.demo.pretend.server import PretendServer
 from app.paths import Paths
 from sidecar.contract import LISTEN_PORT
@@ -101,11 +101,13 @@ def turn(talk: Conversation) -> Turn:
 
 
 @contextlib.asynccontextmanager
-async def spenders(paths: Paths, settings: str = "", bottle: str = "") -> AsyncIterator[Spenders]:
+async def spenders(
+    paths: Paths, settings: str = "", bottle: str = "", script: Script = turn
+) -> AsyncIterator[Spenders]:
     """`settings` and `bottle` are more lines of settings.yml and of the bottle's file."""
     project = prepare(paths)
     (paths.bottles / "plain.md").write_text(BOTTLE.format(host=anthropic.HOST, more=bottle))
-    async with PretendServer(turn) as vendor:
+    async with PretendServer(script) as vendor:
         mapped = f'egress:\n  connect_to: {{"{anthropic.HOST}:80": "127.0.0.1:{vendor.port}"}}\n'
         paths.settings.write_text(mapped + settings)
         async with await Client.connect(paths) as client:

@@ -50,7 +50,7 @@ class Vendors:
         turn = self._script(talk)
         if not talk.stream:
             return web.json_response(anthropic.message(talk, turn))
-        return await self._stream(request, anthropic.events(talk, turn), turn.delay)
+        return await self._stream(request, anthropic.events(talk, turn), turn.delay, turn.headers)
 
     async def openai(self, request: web.Request, seen: Seen) -> web.StreamResponse:
         """Paths are told by their end: others put the same API below a prefix of their own."""
@@ -128,8 +128,10 @@ class Vendors:
             return web.json_response(gemini.answer(talk, turn))
         return await self._stream(request, gemini.chunks(talk, turn), turn.delay)
 
-    async def _stream(self, request: web.Request, events: Iterable[bytes], delay: float) -> web.StreamResponse:
-        response = web.StreamResponse(headers={"content-type": "text/event-stream; charset=utf-8"})
+    async def _stream(
+        self, request: web.Request, events: Iterable[bytes], delay: float, more: Iterable[tuple[str, str]] = ()
+    ) -> web.StreamResponse:
+        response = web.StreamResponse(headers={"content-type": "text/event-stream; charset=utf-8", **dict(more)})
         if self._compress:
             response.enable_compression()
         await response.prepare(request)

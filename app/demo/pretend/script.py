@@ -44,6 +44,8 @@ class Turn:
     blocks: tuple[Say | Call, ...]
     usage: Usage = Usage()
     delay: float = 0.0
+    headers: tuple[tuple[str, str], ...] = ()
+    """More headers of a streamed Anthropic answer (rate-limit windows)."""
 
     @property
     def calls_tools(self) -> bool:
