@@ -56,5 +56,7 @@ def test_a_headless_turn_with_a_tool_call(worlds: Callable[..., World], name: st
     world.vendor.handlers[COMPANY] = world.vendor.vendors.openai  # it speaks as OpenAI does
     whole_turn(world, chosen.variable, KEY, header=chosen.header, scheme=chosen.scheme)
     asked = egress(world, "turn")
-    assert {(host, path) for decided, host, path in asked if decided == "allow"} == {(chosen.host, chosen.path)}
+    allowed = {(host, path) for decided, host, path in asked if decided == "allow"}
+    assert (chosen.host, chosen.path) in allowed
+    assert {host for host, _ in allowed} == {chosen.host}  # a smaller model of the same vendor may name the session
     assert {host for decided, host, _ in asked if decided == "deny"} == {REFUSED} | EXTRA[name]
