@@ -29,22 +29,44 @@ POLICIES = ("ask", "cutoff", "freeze", "kill")
 SPENT = ("raise", "cutoff", "freeze", "kill")
 
 
-class BudgetBox(Box[bool]):
-    """True once something was changed."""
+class BudgetForm(Box[bool]):
+    """A box that changes a budget: ↵ applies what was typed, its last line says what went wrong. True once something
+    was changed."""
 
     BINDINGS: ClassVar[list[BindingType]] = [*CLOSE, Binding("ctrl+s", "apply", "Do it", show=False, priority=True)]
-    AUTO_FOCUS = "#amount"
     DEFAULT_CSS = """
-    BudgetBox { align: center middle; background: $background 60%; }
-    BudgetBox > VerticalScroll {
+    BudgetForm { align: center middle; background: $background 60%; }
+    BudgetForm > VerticalScroll {
         width: 74; max-width: 96%; height: auto; max-height: 94%; border: round $accent; background: $panel;
         padding: 1 2; border-title-color: $accent; border-subtitle-color: $faint;
     }
-    BudgetBox Static { height: auto; }
-    BudgetBox .field { color: $faint; margin-top: 1; }
-    BudgetBox Input { height: 1; border: none; background: $raised; padding: 0 1; }
-    BudgetBox Input:focus { border: none; background: $cursor; background-tint: $background 0%; }
+    BudgetForm Static { height: auto; }
+    BudgetForm .field { color: $faint; margin-top: 1; }
+    BudgetForm Input { height: 1; border: none; background: $raised; padding: 0 1; }
+    BudgetForm Input:focus { border: none; background: $cursor; background-tint: $background 0%; }
     """
+
+    def on_input_submitted(self) -> None:
+        self.action_apply()
+
+    def on_option_strip_changed(self, event: OptionStrip.Changed) -> None:
+        event.stop()
+
+    def action_apply(self) -> None:
+        self.work("change the budget", self._apply(), group="budget", alone=True)
+
+    async def _apply(self) -> None:
+        """Order what was chosen and close. Raises CarboyError."""
+        raise NotImplementedError
+
+    def failed(self, what: str, error: Exception) -> None:
+        self.query_one("#word", Static).update(ink((f"✗ {printable(explain(error), 400)}", "refused")))
+
+
+class BudgetBox(BudgetForm):
+    """One bottle's."""
+
+    AUTO_FOCUS = "#amount"
 
     def __init__(self, view: BottleView, *, action: str = "raise", provider: str = "", amount: str = "") -> None:
         """What is chosen and typed already when it opens, and the provider that it is about."""
@@ -80,15 +102,6 @@ class BudgetBox(Box[bool]):
         if self.spent is not None:
             return self.spent.provider
         return self.view.budgets[0].provider if self.view.budgets else self.view.provider
-
-    def on_input_submitted(self) -> None:
-        self.action_apply()
-
-    def on_option_strip_changed(self, event: OptionStrip.Changed) -> None:
-        event.stop()
-
-    def action_apply(self) -> None:
-        self.work("change the budget", self._apply(), group="budget", alone=True)
 
     async def _apply(self) -> None:
         slug, by = self.view.slug, who()
@@ -127,9 +140,6 @@ class BudgetBox(Box[bool]):
     def _shown(self, view: BottleView) -> None:
         self.carboy.board.bottle(view)
         self.carboy.board_changed(bottles=True)
-
-    def failed(self, what: str, error: Exception) -> None:
-        self.query_one("#word", Static).update(ink((f"✗ {printable(explain(error), 400)}", "refused")))
 
 
 def _rows(view: BottleView) -> list[Content]:

@@ -13,10 +13,9 @@ from app.core.spending import BudgetOrder
 from app.core.text import printable
 from app.errors import CarboyError
 from app.screens.answer import who
-from app.screens.budget import gauge
+from app.screens.budget import BudgetForm, gauge
 from app.screens.list_page import ListPage
 from app.screens.live import LiveRoom
-from app.screens.room import CLOSE, Box, explain
 from app.widgets.ink import ink, lines
 from app.widgets.key_bar import Key
 from app.widgets.option_strip import OptionStrip
@@ -106,21 +105,8 @@ def _bottles(found: BudgetsReport) -> list[Content]:
     return [*rows, ink((f"and {more} more", "faint"))] if more > 0 else rows
 
 
-class ChangeBudget(Box[bool]):
-    """One budget of any scope: raised, set, or given back to what the files say. True once it was changed."""
-
-    BINDINGS: ClassVar[list[BindingType]] = [*CLOSE, Binding("ctrl+s", "apply", "Do it", show=False, priority=True)]
-    DEFAULT_CSS = """
-    ChangeBudget { align: center middle; background: $background 60%; }
-    ChangeBudget > VerticalScroll {
-        width: 74; max-width: 96%; height: auto; max-height: 94%; border: round $accent; background: $panel;
-        padding: 1 2; border-title-color: $accent; border-subtitle-color: $faint;
-    }
-    ChangeBudget Static { height: auto; }
-    ChangeBudget .field { color: $faint; margin-top: 1; }
-    ChangeBudget Input { height: 1; border: none; background: $raised; padding: 0 1; }
-    ChangeBudget Input:focus { border: none; background: $cursor; background-tint: $background 0%; }
-    """
+class ChangeBudget(BudgetForm):
+    """One budget of any scope: raised, set, or given back to what the files say."""
 
     def __init__(self, scope: str = "", held: BudgetView | None = None) -> None:
         super().__init__()
@@ -148,15 +134,6 @@ class ChangeBudget(Box[bool]):
     def on_mount(self) -> None:
         self.query_one("#amount" if self._held is not None else "#scope", Input).focus()
 
-    def on_input_submitted(self) -> None:
-        self.action_apply()
-
-    def on_option_strip_changed(self, event: OptionStrip.Changed) -> None:
-        event.stop()
-
-    def action_apply(self) -> None:
-        self.work("change the budget", self._apply(), group="budget", alone=True)
-
     async def _apply(self) -> None:
         held = self._held
         amount = self.query_one("#amount", Input).value.strip()
@@ -175,6 +152,3 @@ class ChangeBudget(Box[bool]):
         )
         await self.client.set_budget(order)
         self.dismiss(True)
-
-    def failed(self, what: str, error: Exception) -> None:
-        self.query_one("#word", Static).update(ink((f"✗ {printable(explain(error), 400)}", "refused")))

@@ -15,10 +15,10 @@ from typing import Any
 import pytest
 
 from app.client import Client
-from app.core.model import BottleView, LaunchRequest
+from app.core.model import LaunchRequest
 from app.paths import Paths
 from tests.e2e.docker_engine import BASE, engine, import_base
-from tests.integration.launching import prepare
+from tests.integration.launching import launched, prepare
 
 ROUNDS = 3
 DELTA = 200_000_000
@@ -39,13 +39,6 @@ def plain(client: Any) -> float:
     took = (time.perf_counter() - began) * 1000
     container.remove(force=True)
     return took
-
-
-async def launched(client: Client, request: LaunchRequest) -> BottleView:
-    async for item in client.launch(request):
-        if isinstance(item, BottleView):
-            return item
-    raise AssertionError("no bottle")
 
 
 async def first_byte(client: Client, request: LaunchRequest, slug: str) -> float:

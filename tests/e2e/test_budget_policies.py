@@ -14,6 +14,7 @@ from app.core.spending import AnswerOrder, CutoffOrder
 from app.errors import CarboyError
 from app.paths import Paths
 from tests.conftest import until
+from tests.integration.launching import launched
 from tests.integration.spending import EACH, PROVIDER, Spenders, spenders
 
 pytestmark = [pytest.mark.e2e, pytest.mark.sandbox, pytest.mark.timeout(180)]
@@ -46,10 +47,7 @@ async def carboy(*words: str) -> str:
 
 
 async def resume(rig: Spenders, name: str) -> BottleView:
-    async for item in rig.client.launch(LaunchRequest(resume=name, cwd=str(rig.project))):
-        if isinstance(item, BottleView):
-            return item
-    raise AssertionError("no bottle came of it")
+    return await launched(rig.client, LaunchRequest(resume=name, cwd=str(rig.project)))
 
 
 async def test_freeze_saves_and_stops_and_a_resume_goes_on(paths: Paths) -> None:

@@ -19,7 +19,7 @@ from app.demo.pretend.server import PretendServer
 from app.paths import Paths
 from sidecar.contract import LISTEN_PORT
 from tests.conftest import until
-from tests.integration.launching import prepare
+from tests.integration.launching import launched, prepare
 
 HOST = "files.example"
 TOKEN = "ghp_" + "wWPw5k4aXcaT4fNP0UcnZwJUVFk6LO" + "0pINUx"  # a made-up value with a right checksum
@@ -76,10 +76,7 @@ class Asking:
                 "headless": True,
             }
         )
-        async for item in self.client.launch(asked):
-            if isinstance(item, BottleView):
-                return item
-        raise AssertionError("no bottle came of it")
+        return await launched(self.client, asked)
 
     def stop(self) -> None:
         """Ask for no further path: the bottle ends once what it asked for is answered."""

@@ -7,6 +7,7 @@ from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from app.client import Client
 from app.controller.events import Bus
 from app.controller.ingest import Ingest
 from app.controller.sessions import Sessions
@@ -51,6 +52,14 @@ class Rig:
 
     async def launch(self, script: str, **changes: object) -> BottleView:
         return await self.sessions.launch(self.request(script, **changes), self.steps.append)
+
+
+async def launched(client: Client, asked: LaunchRequest) -> BottleView:
+    """The bottle that a controller made of it."""
+    async for item in client.launch(asked):
+        if isinstance(item, BottleView):
+            return item
+    raise AssertionError("no bottle came of it")
 
 
 def prepare(paths: Paths) -> Path:

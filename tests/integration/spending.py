@@ -18,7 +18,7 @@ from app.demo.pretend.server import PretendServer
 from app.paths import Paths
 from sidecar.contract import LISTEN_PORT
 from tests.conftest import until
-from tests.integration.launching import prepare
+from tests.integration.launching import launched, prepare
 
 EACH = 1000
 """Tokens of an answer."""
@@ -71,10 +71,7 @@ class Spenders:
                 **more,
             }
         )
-        async for item in self.client.launch(asked):
-            if isinstance(item, BottleView):
-                return item
-        raise AssertionError("no bottle came of it")
+        return await launched(self.client, asked)
 
     def answers(self, name: str) -> list[str]:
         """The status of each answer that a bottle got, on all its connections."""

@@ -16,7 +16,7 @@ from app.errors import CarboyError
 from app.paths import Paths
 from app.store.sqlite import SqliteStore
 from tests.conftest import until
-from tests.integration.launching import prepare
+from tests.integration.launching import launched, prepare
 
 pytestmark = pytest.mark.sandbox
 
@@ -62,10 +62,7 @@ async def launch(client: Client, project: Path, label: str, script: str) -> Bott
     request = LaunchRequest(
         bottles=("plain",), command=("/bin/sh", "-c", script), cwd=str(project), label=label, headless=True
     )
-    async for item in client.launch(request):
-        if isinstance(item, BottleView):
-            return item
-    raise AssertionError("no answer")
+    return await launched(client, request)
 
 
 async def test_a_full_disk_is_told_and_bottles_can_be_ended(small_disk: Path, client: Client, paths: Paths) -> None:
