@@ -20,7 +20,7 @@ from pydantic import ValidationError
 
 from sidecar import confine, prepared
 from sidecar.allowance import Allowance
-from sidecar.contract import DecisionBody, Policy, SidecarConfig
+from sidecar.contract import DecisionBody, Inquiry, Policy, SidecarConfig
 from sidecar.control import Answer, Channel, Listener, serve
 from sidecar.egress.proxy import Proxy
 from sidecar.egress.tls import system_authorities
@@ -65,6 +65,11 @@ class Sidecar:
     def configured(self) -> bool:
         return self._proxy is not None
 
+    @property
+    def outlives(self) -> bool:
+        """True where somebody else can dial it once its starter is gone."""
+        return self._control is not None
+
     def adopt(self, channel: Channel) -> None:
         """Notes go to this channel too, and its end changes nothing but that."""
         self._channels.add(channel)
@@ -90,6 +95,8 @@ class Sidecar:
                     return {"known": self._ready().desk.decide(_validated(DecisionBody, body))}
                 case "allowance":
                     return self._set_allowance(body)
+                case "inquire":
+                    return (await self._ready().inquire(_validated(Inquiry, body))).model_dump(mode="json")
                 case "health":
                     return {"ok": True, "pid": os.getpid(), "missing": self._missing, **self._ready().health()}
                 case "stop":
@@ -213,7 +220,7 @@ class Sidecar:
             channel.note(name, body)
 
 
-def _validated[T: (SidecarConfig, Policy, DecisionBody, Allowance)](kind: type[T], body: dict[str, Any]) -> T:
+def _validated[T: (SidecarConfig, Policy, DecisionBody, Allowance, Inquiry)](kind: type[T], body: dict[str, Any]) -> T:
     """`body` as `kind`. Raises ValueError without any of its values: they may be secrets."""
     try:
         return kind.model_validate(body)
@@ -228,16 +235,18 @@ async def _main(sock: socket.socket, missing: list[str], runner: socket.socket) 
     loop.add_signal_handler(signal.SIGTERM, sidecar.stopped.set)
     channel = Channel(sock, handler=sidecar.handle)
     sidecar.adopt(channel)
-    configured = spawn(_give_up_unconfigured(sidecar, channel), name="configure-limit")
+    left = spawn(_end_where_nobody_comes(sidecar, channel), name="starter-gone")
     await sidecar.stopped.wait()
-    configured.cancel()
+    left.cancel()
     await sidecar.close()
 
 
-async def _give_up_unconfigured(sidecar: Sidecar, channel: Channel) -> None:
-    """A sidecar whose starter vanished before it was configured has no purpose."""
+async def _end_where_nobody_comes(sidecar: Sidecar, channel: Channel) -> None:
+    """A sidecar whose starter vanished before it was configured, or that nobody else can dial, has no purpose."""
     await asyncio.wait([spawn(channel.wait_closed(), name="channel-end")], timeout=CONFIGURE_SECONDS)
-    if not sidecar.configured:
+    if sidecar.configured and not sidecar.outlives:
+        await channel.wait_closed()
+    if not (sidecar.configured and sidecar.outlives):
         sidecar.stopped.set()
 
 

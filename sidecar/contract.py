@@ -8,7 +8,7 @@ import hashlib
 import re
 from typing import Annotated, Any, Literal, Self
 
-from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
+from pydantic import Base64Bytes, BaseModel, ConfigDict, Field, field_validator, model_validator
 
 from sidecar.allowance import Allowance, IntentEvent, Metered, ProgressEvent, UsageEvent, WindowEvent
 from sidecar.patterns import Pattern
@@ -286,9 +286,31 @@ class SidecarConfig(Wire):
     git: GitGateConfig | None = None
 
 
+class Inquiry(Wire):
+    """One request that the controller asks of a sidecar (`inquire`): decided by the sidecar's policy, sent with the
+    credential of the route that allows it."""
+
+    method: Literal["GET", "POST"]
+    host: str
+    port: Annotated[int, Field(ge=1, le=65535)] = 443
+    target: str = Field(pattern=r"^/[!-~]{0,4095}$")
+    headers: dict[str, str] = {}
+    body: Secret = Secret("")
+
+
+class InquiryAnswer(Wire):
+    """`status` is 0 where there was no answer; then `why` says so in words that hold nothing of the request."""
+
+    status: Annotated[int, Field(ge=0, le=999)] = 0
+    body: Base64Bytes = b""
+    why: str = Field(default="", max_length=300)
+
+
 # --- control channel ----------------------------------------------------------------------------------------------
 
-ControlOp = Literal["configure", "listen", "policy", "secrets", "ack", "decision", "allowance", "health", "stop"]
+ControlOp = Literal[
+    "configure", "listen", "policy", "secrets", "ack", "decision", "allowance", "inquire", "health", "stop"
+]
 
 
 class Request(Wire):

@@ -6,12 +6,13 @@ import shutil
 import sys
 import tempfile
 import time
-from collections.abc import Awaitable, Callable, Iterator
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from pathlib import Path
 
 import pytest
 
 from app.paths import Paths
+from app.processes.spawner import Zygote
 from sidecar.prepared import VARIABLE
 
 # compiling the rules of the outbound scan takes seconds: once for all tests
@@ -42,6 +43,14 @@ def carboy_home(monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
 @pytest.fixture
 def paths(carboy_home: Path) -> Paths:
     return Paths.resolve({**os.environ, "CARBOY_HOME": str(carboy_home)})
+
+
+@pytest.fixture
+async def zygote(tmp_path: Path) -> AsyncIterator[Zygote]:
+    """Starts with its first order."""
+    one = Zygote(tmp_path)
+    yield one
+    await one.close()
 
 
 async def until(condition: Callable[[], Awaitable[object] | object], timeout: float = 60.0) -> object:

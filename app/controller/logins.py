@@ -16,6 +16,7 @@ from app.core.schema import Manifest
 from app.errors import CarboyError
 from app.providers.base import HostLogin, Provider
 from app.providers.registry import provider as provider_named
+from sidecar.contract import PathMatch, Route, RouteMatch
 from sidecar.secret import Secret
 
 log = logging.getLogger(__name__)
@@ -57,7 +58,9 @@ class Logins:
         if asked is None:
             raise expired(provider)
         try:
-            answer = await self._outbound.fetch(Ask("POST", asked.host, asked.path, body=asked.body))
+            exactly = RouteMatch(paths=(PathMatch(type="exact", value=asked.path),), methods=("POST",))
+            route = Route(host=asked.host, ports=(443,), matches=(exactly,))
+            answer = await self._outbound.fetch(Ask("POST", asked.path, route, body=asked.body))
             await asyncio.to_thread(asked.keep, answer)
         except Answered as error:
             if error.status in (400, 401, 403):

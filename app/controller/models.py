@@ -1,5 +1,5 @@
-"""The models that a launch can choose from: the vendor's own list, asked with the key that the launch would use, kept
-for a day; else what was heard last, else what the tried CLIs offer. Starts nothing, and tells no key to anyone else.
+"""The models that a launch can choose from: the vendor's own list, asked through a sidecar with the route and the key
+that the launch would use, kept for a day; else what was heard last, else what the tried CLIs offer.
 """
 
 import asyncio
@@ -20,10 +20,11 @@ from app.core.schema import Manifest
 from app.errors import CarboyError
 from app.files import atomic_write, read_bounded
 from app.paths import Paths
-from app.providers.base import Credential, ModelSource, Provider, pick
+from app.providers.base import Credential, ModelSource, Provider, pick, with_auth
 from app.providers.registry import provider as provider_named
 from app.secrets import locate
 from app.settings import load_settings
+from sidecar.contract import Route
 from sidecar.secret import Secret
 
 log = logging.getLogger(__name__)
@@ -53,6 +54,8 @@ class _Looked:
     source: ModelSource | None
     credential: Credential | None
     value: Secret | None
+    routes: tuple[Route, ...]
+    """The provider's, as the bottle's sidecar would have them."""
     wants: tuple[str, ...]
 
     @property
@@ -108,10 +111,10 @@ class Models:
         assert source is not None
         if credential is None or looked.value is None:
             raise CarboyError("there is no key to ask the vendor with", "", "secret_missing")
-        ask = Ask(
-            "GET", source.host, source.path, source.port, source.headers,
-            credential.auth.header, "Bearer" if credential.scheme == "Bearer" else "", looked.value,
-        )  # fmt: skip
+        route = next((one for one in looked.routes if one.host == source.host and source.port in one.ports), None)
+        if route is None:
+            raise CarboyError(f"this bottle has no route to {source.host}", "", "vendor")
+        ask = Ask("GET", source.path, route.model_copy(update={"ports": (source.port,)}), source.headers, looked.value)
         answer = await self._outbound.fetch(ask)
         try:
             found = source.read(json.loads(answer))
@@ -154,7 +157,8 @@ def _look(paths: Paths, request: LaunchRequest) -> _Looked:
     values = _values(provider, manifest, request, [one.token_ref for one in given])
     chosen = next(iter(pick(given, list(values)).chosen), None)
     wants = () if chosen is not None else tuple(one.token_ref for one in given)
-    return _Looked(provider, manifest, source, chosen, values[chosen.token_ref] if chosen else None, wants)
+    routes = with_auth(provider.routes(manifest), (chosen,) if chosen else ())
+    return _Looked(provider, manifest, source, chosen, values[chosen.token_ref] if chosen else None, routes, wants)
 
 
 def _values(provider: Provider, manifest: Manifest, request: LaunchRequest, names: list[str]) -> dict[str, Secret]:

@@ -64,7 +64,7 @@ class Sessions:
         self._deploy_keys = DeployKeys(paths, self._upstream)
         self._sessions: dict[str, Session] = {}
         self._watching: dict[str, asyncio.Task[None]] = {}
-        self._logins = Logins(Outbound(paths))
+        self._logins = Logins(Outbound(paths, self._zygote))
         self.keeping = Keeping(paths, self, self._backends, on_change)
         self.planned: Callable[[Session], Awaitable[None]] = _nothing
         """Awaited with each session before anything of it is made; what it raises ends the launch."""

@@ -99,7 +99,8 @@ async def wire(paths: Paths, stack: AsyncExitStack, stop: Callable[[], None]) ->
     parts = Parts(
         paths, store, bus, audit, sessions, lambda: diagnose(sessions.reports), stop,
         warnings=warnings, proposals=proposals, operator=desk.operator, looked_at=watcher.add_project,
-        budgets=budgets, orders=Orders(store, audit, sessions, budgets), models=Models(paths, Outbound(paths)),
+        budgets=budgets, orders=Orders(store, audit, sessions, budgets),
+        models=Models(paths, Outbound(paths, sessions.zygote)),
     )  # fmt: skip
     server = Server(parts, paths.controller_socket, activity)
     stack.push_async_callback(server.close)

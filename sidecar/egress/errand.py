@@ -26,6 +26,8 @@ class Errand:
     headers: list[tuple[bytes, bytes]] = field(repr=False)
     """They may hold a credential."""
     body: bytes = field(repr=False)
+    method: str = "POST"
+    most: int = MOST_ANSWER
 
 
 async def run(errand: Errand, destination: Destination, reach: Reach, upstreams: Upstreams) -> tuple[int, bytes]:
@@ -108,15 +110,15 @@ class Tls:
 async def _ask(errand: Errand, line: Plain | Tls) -> tuple[int, bytes]:
     http = h11.Connection(h11.CLIENT)
     try:
-        head = http.send(h11.Request(method=b"POST", target=errand.target.encode(), headers=errand.headers)) or b""
+        head = http.send(h11.Request(method=errand.method, target=errand.target, headers=errand.headers)) or b""
         body = http.send(h11.Data(data=errand.body)) or b""
         await line.write(head + body + (http.send(h11.EndOfMessage()) or b""))
-        return await _answer(http, line)
+        return await _answer(http, line, errand.most)
     except h11.ProtocolError:
         raise ErrandFailed("no HTTP answer") from None
 
 
-async def _answer(http: h11.Connection, line: Plain | Tls) -> tuple[int, bytes]:
+async def _answer(http: h11.Connection, line: Plain | Tls, most: int) -> tuple[int, bytes]:
     status, pieces, size = 0, list[bytes](), 0
     while True:
         event = http.next_event()
@@ -127,7 +129,7 @@ async def _answer(http: h11.Connection, line: Plain | Tls) -> tuple[int, bytes]:
         elif isinstance(event, h11.Data):
             pieces.append(bytes(event.data))
             size += len(event.data)
-            if size > MOST_ANSWER:
+            if size > most:
                 raise ErrandFailed("the answer is too long")
         elif isinstance(event, h11.EndOfMessage | h11.ConnectionClosed):
             return status, b"".join(pieces)

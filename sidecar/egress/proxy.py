@@ -17,7 +17,7 @@ from mitmproxy.http import HTTPFlow
 from OpenSSL import SSL
 
 from sidecar.allowance import Allowance, Cutoff, Standing
-from sidecar.contract import Policy, SidecarConfig
+from sidecar.contract import Inquiry, InquiryAnswer, Policy, SidecarConfig
 from sidecar.dlp.needles import Known
 from sidecar.egress.addons.budget import Budget
 from sidecar.egress.addons.counting import Counting
@@ -34,6 +34,7 @@ from sidecar.egress.books import Books
 from sidecar.egress.connection import Edge
 from sidecar.egress.exchange import Exchange, exchange_of
 from sidecar.egress.holds import Holds
+from sidecar.egress.inquiries import inquire
 from sidecar.egress.limits import DEFAULT, Limits
 from sidecar.egress.metered import MeteredHosts
 from sidecar.egress.names import canonical_host
@@ -174,6 +175,10 @@ class Proxy:
         self.journal.notice(
             "error", "scan_unavailable", "the outbound scan cannot be prepared: new secrets are not used"
         )
+
+    async def inquire(self, inquiry: Inquiry) -> InquiryAnswer:
+        """Ask something for the controller. Raises ValueError where it makes no sense."""
+        return await inquire(inquiry, self.state, self.reach, self.upstreams)
 
     def health(self) -> dict[str, object]:
         return {

@@ -16,6 +16,7 @@ from app.demo.pretend.script import Say, Turn
 from app.demo.pretend.seen import Seen
 from app.demo.pretend.server import PretendServer
 from app.paths import Paths
+from app.processes.spawner import Zygote
 from sidecar.secret import Secret
 
 KEY = {"ANTHROPIC_API_KEY": Secret("sk-ant-api03-REAL")}
@@ -48,9 +49,11 @@ def request(paths: Paths, bottle: str = "box", **given: Secret) -> LaunchRequest
     return LaunchRequest(bottles=(bottle,), cwd=str(project), env=given)
 
 
-async def test_the_vendor_is_asked_once_a_day_with_the_launchs_key(paths: Paths, vendor: PretendServer) -> None:
+async def test_the_vendor_is_asked_once_a_day_with_the_launchs_key(
+    paths: Paths, vendor: PretendServer, zygote: Zygote
+) -> None:
     now = [1_000_000.0]
-    models = Models(paths, Outbound(paths), lambda: now[0])
+    models = Models(paths, Outbound(paths, zygote), lambda: now[0])
     found = await models.of(request(paths, **KEY))
     assert (found.source, found.models, found.chosen, found.at) == ("vendor", anthropic.MODELS, "opus", now[0])
     assert (found.title, found.tested, found.reason) == ("Claude Code", "2.1.329", "")
@@ -58,7 +61,7 @@ async def test_the_vendor_is_asked_once_a_day_with_the_launchs_key(paths: Paths,
     assert (asked.method, asked.path, asked.headers["x-api-key"]) == ("GET", "/v1/models", "sk-ant-api03-REAL")
     assert asked.headers["anthropic-version"]
     now[0] += 3600
-    again = await Models(paths, Outbound(paths), lambda: now[0]).of(request(paths, **KEY))
+    again = await Models(paths, Outbound(paths, zygote), lambda: now[0]).of(request(paths, **KEY))
     assert (again.source, again.models, len(vendor.seen)) == ("cache", anthropic.MODELS, 1)
     assert (await models.of(request(paths, **KEY), fresh=True)).source == "vendor"
     now[0] += 90_000
@@ -68,9 +71,9 @@ async def test_the_vendor_is_asked_once_a_day_with_the_launchs_key(paths: Paths,
 
 
 async def test_without_a_key_there_are_the_built_in_ones_and_what_would_help(
-    paths: Paths, vendor: PretendServer
+    paths: Paths, vendor: PretendServer, zygote: Zygote
 ) -> None:
-    found = await Models(paths, Outbound(paths)).of(request(paths))
+    found = await Models(paths, Outbound(paths, zygote)).of(request(paths))
     assert (found.source, found.models[:2]) == ("built-in", ("opus", "sonnet"))
     assert set(found.wants_env) == {"ANTHROPIC_API_KEY", "CLAUDE_CODE_OAUTH_TOKEN"}
     assert "no key" in found.reason
@@ -79,9 +82,9 @@ async def test_without_a_key_there_are_the_built_in_ones_and_what_would_help(
 
 @pytest.mark.parametrize(("status", "body"), [(401, b"{}"), (200, b"<html>"), (200, b"{}"), (200, b"[" * 9999)])
 async def test_a_vendor_that_fails_is_said_and_the_last_answer_stays(
-    paths: Paths, vendor: PretendServer, status: int, body: bytes
+    paths: Paths, vendor: PretendServer, zygote: Zygote, status: int, body: bytes
 ) -> None:
-    models = Models(paths, Outbound(paths))
+    models = Models(paths, Outbound(paths, zygote))
     good = vendor.handlers[anthropic.HOST]
 
     async def bad(asked: web.Request, seen: Seen) -> web.StreamResponse:
@@ -97,11 +100,11 @@ async def test_a_vendor_that_fails_is_said_and_the_last_answer_stays(
     assert (found.source, bool(found.reason), found.models) == ("cache", True, anthropic.MODELS)
 
 
-async def test_a_broken_cache_is_none(paths: Paths) -> None:
+async def test_a_broken_cache_is_none(paths: Paths, zygote: Zygote) -> None:
     (paths.state / "models.json").write_text(json.dumps({"x": {"at": "never"}}))
-    assert (await Models(paths, Outbound(paths)).of(request(paths, **KEY))).source == "vendor"
+    assert (await Models(paths, Outbound(paths, zygote)).of(request(paths, **KEY))).source == "vendor"
 
 
-async def test_a_shell_has_none(paths: Paths) -> None:
-    found = await Models(paths, Outbound(paths)).of(request(paths, "sh"))
+async def test_a_shell_has_none(paths: Paths, zygote: Zygote) -> None:
+    found = await Models(paths, Outbound(paths, zygote)).of(request(paths, "sh"))
     assert (found.models, found.reason) == ((), "")

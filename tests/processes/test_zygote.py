@@ -3,7 +3,6 @@
 import asyncio
 import os
 import signal
-from collections.abc import AsyncIterator
 from pathlib import Path
 
 import pytest
@@ -13,13 +12,6 @@ from app.processes import spawner
 from app.processes.identity import ProcessId, identify, kill_and_wait, same
 from app.processes.spawner import Child, Zygote
 from tests.conftest import until
-
-
-@pytest.fixture
-async def zygote(tmp_path: Path) -> AsyncIterator[Zygote]:
-    one = Zygote(tmp_path)
-    yield one
-    await one.close()
 
 
 def _status(pid: int, key: str) -> str:

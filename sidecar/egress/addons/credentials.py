@@ -68,12 +68,12 @@ class Inject:
             return
         auth = exchange.route.auth
         secret = self._state.secrets.get(auth.token_ref)
-        if not secret or not _fits_header(secret):
+        if not secret or not fits_header(secret):
             refuse(flow, "credential_missing", f"the credential {auth.token_ref} is not there or not usable")
         elif flow.request.scheme != "https" and not (exchange.route.allow_private or exchange.mapped):
             refuse(flow, "credential_plaintext", "a credential would cross the internet unencrypted")
         else:
-            flow.request.headers[auth.header] = _render(auth, secret)
+            flow.request.headers[auth.header] = render(auth, secret)
 
 
 def _take_off(headers: Headers, names: frozenset[str]) -> None:
@@ -89,11 +89,11 @@ def _header_text(headers: Headers) -> str:
     return "\n".join(f"{name.decode('latin-1')}: {value.decode('latin-1')}" for name, value in headers.fields).lower()
 
 
-def _fits_header(secret: Secret) -> bool:
+def fits_header(secret: Secret) -> bool:
     return secret.reveal().isprintable() and secret.reveal().isascii()
 
 
-def _render(auth: RouteAuth, secret: Secret) -> str:
+def render(auth: RouteAuth, secret: Secret) -> str:
     value = secret.reveal()
     if auth.scheme == "basic":
         # a bare token goes in as the password: the forges take any user name beside it
