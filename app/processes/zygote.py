@@ -32,14 +32,16 @@ _HEADER = struct.Struct(">I")
 
 
 def load() -> dict[str, Entry]:
-    """Import what the children run. Costs a second and 110 MB once, instead of once for each bottle."""
-    from sidecar import prepared
+    """Import what the children run. Costs a second and 90 MB once, instead of once for each bottle."""
+    from sidecar import lean, prepared
 
+    lean.leave_out()
     prepared.prepare()  # first: what is imported after it fills the holes that the work leaves
     import sidecar.__main__
     from app.processes import holder
 
     sidecar.__main__.preload()
+    lean.let_go()
     return {"sidecar": sidecar.__main__.run, "holder": holder.run}
 
 
