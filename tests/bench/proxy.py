@@ -249,31 +249,38 @@ async def all_ways() -> AsyncIterator[list[Way]]:
     try:
         with processes(folder, ca) as (port, dump), sandbox_runtime(folder) as runtime:
             route = Route(host=NAME, ports=(port,), allow_private=True)
-            async with bottle(route, extra_ca=(pem(ca),)) as box:
+            plain = bottle(route, extra_ca=(pem(ca),), main="tests.bench._unscanned")
+            async with bottle(route, extra_ca=(pem(ca),)) as box, plain as unscanned:
                 direct = ssl.create_default_context(cadata=pem(ca))
                 shipped = ssl.create_default_context(cafile=str(folder / "mitmproxy-ca-cert.pem"))
                 ways = [
                     Way("direct", 0, port, direct),
-                    Way("mitmproxy as shipped", dump, port, shipped),
-                    Way("carboy sidecar", box.port, port, box.tls()),
+                    Way("mitmproxy", dump, port, shipped),
+                    Way("sidecar", box.port, port, box.tls()),
+                    Way("without scan", unscanned.port, port, unscanned.tls()),
                 ]
                 if runtime is not None:
-                    ways.append(Way("sandbox-runtime", runtime[0], port, ssl.create_default_context(cafile=runtime[1])))
+                    ways.append(Way("sandbox-rt", runtime[0], port, ssl.create_default_context(cafile=runtime[1])))
                 yield ways
     finally:
         shutil.rmtree(folder, ignore_errors=True)
 
 
 def row(name: str, values: list[float], unit: str, target: str) -> None:
+    """`values` in the order of `all_ways`; the sidecar's ratios, and those without its scan, to the two other proxies."""
     cells = "".join(f"{value:>14.2f}" for value in values)
-    ratios = "".join(f"{values[2] / values[other]:>8.2f}x" for other in (1, 3) if other < len(values))
+    ratios = "".join(
+        f"{values[2] / values[other]:>8.2f}x ({values[3] / values[other]:.2f}x)"
+        for other in (1, 4)
+        if other < len(values)
+    )
     print(f"{name:<26}{unit:<6}{cells}{ratios}   {target}")
 
 
 async def run() -> None:
     async with all_ways() as ways:
-        heads = "".join(f"{name:>14}" for name in ("direct", "mitmproxy", "sidecar", "sandbox-rt")[: len(ways)])
-        print(f"{'':<32}{heads}   sidecar to mitmproxy, to sandbox-runtime; targets")
+        heads = "".join(f"{way.name:>14}" for way in ways)
+        print(f"{'':<32}{heads}   sidecar (without scan) to mitmproxy, to sandbox-runtime; targets")
         small = await exchange_times(ways, lambda way: way.request(), SMALL, 20)
         row("small request, p50", [statistics.median(times) for times in small], "ms", "<= 1.0x, <= 2.5x")
         posts = await exchange_times(ways, lambda way: way.request(BODY), POSTS, 4)
