@@ -267,7 +267,7 @@ async def all_ways() -> AsyncIterator[list[Way]]:
 
 
 def row(name: str, values: list[float], unit: str, target: str) -> None:
-    """`values` in the order of `all_ways`; the sidecar's ratios, and those without its scan, to the two other proxies."""
+    """`values` in the order of `all_ways`; ratios of the sidecar, and of it without the scan, to both other proxies."""
     cells = "".join(f"{value:>14.2f}" for value in values)
     ratios = "".join(
         f"{values[2] / values[other]:>8.2f}x ({values[3] / values[other]:.2f}x)"
