@@ -3,14 +3,16 @@ or nothing. Also the operator's own edits of a running bottle's routes, which go
 
 import asyncio
 import logging
+import secrets
 import time
-from dataclasses import dataclass, field
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass, field, replace
 from typing import Any, Protocol
 
 from app.controller import policies, proposal_views
 from app.controller.audit import Audit
 from app.controller.policies import Change
-from app.controller.record import Applied
+from app.controller.record import Applied, Noted
 from app.controller.session import Session
 from app.core.approvals import ApproveBody, RoutesEdit, RoutesView
 from app.core.proposal import ACCESS, TEMPORARY
@@ -21,7 +23,7 @@ from app.errors import CarboyError
 from app.manifests.saving import Saving, prepare
 from app.manifests.suffixes import shared_domain
 from app.paths import Paths
-from app.store.base import Decided, ProposalRow
+from app.store.base import Decided, ProposalRow, Store
 from sidecar.contract import routes_hash
 
 log = logging.getLogger(__name__)
@@ -79,10 +81,17 @@ class Approving:
         hosts = changed_hosts(before, change.lasting)
         return await _prepare_saving(self._paths, session, hosts, change.lasting)
 
-    async def apply(self, session: Session, row: ProposalRow, approval: Approval, decided: Decided) -> None:
-        """Put it into force and on record, and save it. Raises CarboyError with everything as before."""
+    async def apply[T](
+        self,
+        session: Session,
+        row: ProposalRow,
+        approval: Approval,
+        decided: Decided,
+        decide: Callable[[], Awaitable[T]],
+    ) -> T:
+        """Put it into force, save it and decide. Raises CarboyError with everything as before."""
         if approval.change is None:
-            return
+            return await decide()
         applied = Applied(
             proposal_id=row.id,
             state=decided.state,
@@ -92,8 +101,8 @@ class Approving:
             scope=decided.scope,
             outcome=approval.outcome,
         )
-        change = Change(approval.change.lasting, approval.change.grants, applied)
-        await put_and_save(session, change, approval.saving)
+        change = replace(approval.change, applied=applied, noted=session.record.noted)
+        return await all_or_nothing(session, change, approval.saving, decide)
 
     async def finish(self, session: Session, applied: Applied) -> Decided:
         """The decision that a killed controller had put into force. What it may not have saved is saved now."""
@@ -109,11 +118,34 @@ class Approving:
                 scope = "session"
         return Decided(applied.state, applied.at, applied.by, applied.reason, scope, applied.outcome, applied.at)
 
-    async def narrow(self, session: Session, grants: tuple[Grant, ...]) -> list[str]:
-        """Leave only these grants. Returns what that changes."""
-        before = policies.present(session)
-        await policies.put(session, Change(policies.lasting(session), grants))
-        return list(diff(before, policies.present(session)))
+    async def narrow(self, session: Session, grants: tuple[Grant, ...], gone: list[str]) -> None:
+        """Leave only these grants, without those of the proposals `gone`."""
+        now = policies.now(session)
+        lines = list(diff(now.routes, replace(now, grants=grants).routes))
+        noted = _noted("grant-ended", "carboy", {"proposals": gone, "diff": lines})
+        await policies.put(session, replace(now, grants=grants, noted=noted))
+        # it is over already: a full disk may not give it back
+        await self._note(session, noted, may_wait=True)
+
+    async def _note(self, session: Session, noted: Noted, *, may_wait: bool = False) -> None:
+        await self._audit.record(
+            noted.action,
+            slug=session.slug,
+            session_id=session.id,
+            actor=noted.actor,
+            may_wait=may_wait,
+            change=noted.id,
+            **noted.detail,
+        )
+
+    async def note_late(self, session: Session, store: Store) -> None:
+        """The row of a change whose controller was killed before it wrote that."""
+        noted = session.record.noted
+        if noted is None:
+            return
+        rows = await store.orders(session.id, noted.at - CLOCK_SECONDS)
+        if not any(row.action == noted.action and row.detail.get("change") == noted.id for row in rows):
+            await self._note(session, noted, may_wait=True)
 
     # --- the operator's own edits -----------------------------------------------------------------------------------
 
@@ -134,36 +166,48 @@ class Approving:
             saving = await _prepare_saving(self._paths, session, changed_hosts(before, after), lasting)
         lines = diff(before, after)
         if not body.preview and (after != before or saving is not None):
-            await self._audit.record(
-                "operator-edit",
-                slug=session.slug,
-                session_id=session.id,
-                actor=body.by or "operator",
-                reason=body.reason,
-                scope=body.scope,
-                diff=list(lines),
-                file="" if saving is None else str(saving.file),
-            )
-            await put_and_save(session, Change(lasting, grants), saving)
+            file = "" if saving is None else str(saving.file)
+            detail = {"reason": body.reason, "scope": body.scope, "diff": list(lines), "file": file}
+            noted = _noted("operator-edit", body.by or "operator", detail)
+            change = Change(lasting, grants, session.record.applied, noted)
+            await all_or_nothing(session, change, saving, lambda: self._note(session, noted))
         manifest = None if saving is None else proposal_views.manifest(saving)
         found = risks(before, after, shared_domain)
         return self.routes(session).model_copy(update={"diff": lines, "risks": found, "manifest": manifest})
 
 
-async def put_and_save(session: Session, change: Change, saving: Saving | None) -> None:
-    """Both, or neither."""
-    record = session.record
-    before = Change(policies.lasting(session), record.grants)
+CLOCK_SECONDS = 3600.0
+"""How far a clock may have been put back between a change and its row."""
+
+
+def _noted(action: str, actor: str, detail: dict[str, Any]) -> Noted:
+    return Noted(id=secrets.token_hex(8), action=action, actor=actor, at=time.time(), detail=detail)
+
+
+async def all_or_nothing[T](
+    session: Session, change: Change, saving: Saving | None, decide: Callable[[], Awaitable[T]]
+) -> T:
+    """A change in force, in the bottle file and, by `decide`, on record; or none of it, and CarboyError."""
+    before = policies.now(session)
     await policies.put(session, change)
-    if saving is None:
-        return
+    try:
+        if saving is not None:
+            await _write(saving)
+        return await decide()
+    except CarboyError:
+        if saving is not None:
+            try:
+                await asyncio.to_thread(saving.undo)
+            except (CarboyError, OSError) as error:
+                log.error("%s keeps a change that was not made: %s", saving.file, error)
+        await policies.put(session, before)
+        raise
+
+
+async def _write(saving: Saving) -> None:
     try:
         await asyncio.to_thread(saving.write)
-    except (CarboyError, OSError) as error:
-        await policies.put(session, before)
-        session.update(applied=record.applied)
-        if isinstance(error, CarboyError):
-            raise
+    except OSError as error:
         raise CarboyError(f"{saving.file} cannot be written: {error.strerror}", "Check the file", "save") from None
 
 

@@ -9,6 +9,7 @@ import logging
 import os
 import secrets
 import time
+from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -75,6 +76,8 @@ class Audit:
             await self.record(
                 "audit-broken", actor="controller", found=[item.text for item in findings[:10]], may_wait=True
             )
+        elif head is not None and rows and rows[-1].number > head.count:
+            await self._seal(rows[-1])  # a crash came between that row and the head
 
     async def record(
         self,
@@ -95,6 +98,22 @@ class Audit:
         work = spawn(self._record(entry, may_wait), name=f"audit {action}", on_error=lambda _: None)
         await asyncio.shield(work)
 
+    async def with_row[T](
+        self,
+        write: Callable[[AuditRow], Awaitable[T]],
+        action: str,
+        *,
+        slug: str,
+        session_id: str,
+        actor: str,
+        **detail: Any,
+    ) -> T:
+        """Add a row together with what it tells of: `write` puts both into one transaction of the store, or raises with
+        neither. Not cut short by the caller's cancellation."""
+        entry = _Entry(time.time(), action, slug, session_id, actor, detail)
+        work = spawn(self._with_row(write, entry), name=f"audit {action}", on_error=lambda _: None)
+        return await asyncio.shield(work)
+
     async def close(self) -> None:
         """Write what waits, if that is possible by now."""
         async with self._order:
@@ -103,7 +122,7 @@ class Audit:
             except (CarboyError, OSError) as error:
                 log.error("%d rows of the audit trail are lost: %s", len(self._waiting), error)
 
-    async def _record(self, entry: "_Entry", may_wait: bool) -> None:
+    async def _record(self, entry: _Entry, may_wait: bool) -> None:
         async with self._order:
             self._waiting.append(entry)
             try:
@@ -114,26 +133,39 @@ class Audit:
                     raise
                 log.error("the audit trail cannot be written, %d rows wait: %s", len(self._waiting), error)
 
+    async def _with_row[T](self, write: Callable[[AuditRow], Awaitable[T]], entry: _Entry) -> T:
+        async with self._order:
+            await self._write()
+            row = self._next(entry)
+            done = await write(row)
+            await self._seal(row)
+        return done
+
     async def _write(self) -> None:
         while self._waiting:
-            one = self._waiting[0]
-            row = next_row(
-                self._key,
-                self._head,
-                at=one.at,
-                action=one.action,
-                actor=one.actor,
-                slug=one.slug,
-                session_id=one.session_id,
-                detail=one.detail,
-            )
+            row = self._next(self._waiting[0])
             await self._store.append_audit(row)
-            self._head = Head(row.number, row.tag)
             self._waiting.pop(0)
-            try:
-                await asyncio.to_thread(atomic_write, self._head_file, seal_head(self._key, self._head), 0o600)
-            except OSError as error:  # the row is there; the next one seals both
-                log.error("the end of the audit trail could not be sealed: %s", error)
+            await self._seal(row)
+
+    def _next(self, one: _Entry) -> AuditRow:
+        return next_row(
+            self._key,
+            self._head,
+            at=one.at,
+            action=one.action,
+            actor=one.actor,
+            slug=one.slug,
+            session_id=one.session_id,
+            detail=one.detail,
+        )
+
+    async def _seal(self, last: AuditRow) -> None:
+        self._head = Head(last.number, last.tag)
+        try:
+            await asyncio.to_thread(atomic_write, self._head_file, seal_head(self._key, self._head), 0o600)
+        except OSError as error:  # the row is there; the next one seals both
+            log.error("the end of the audit trail could not be sealed: %s", error)
 
     async def verify(self) -> list[Finding]:
         """What is wrong with the whole chain as it is stored; empty if it holds."""

@@ -8,7 +8,7 @@ import logging
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 
-from app.controller.record import Applied
+from app.controller.record import Applied, Noted
 from app.controller.session import Session
 from app.core.proposal import TEMPORARY
 from app.core.routes import Grant, Routes, changed_hosts, effective
@@ -25,11 +25,13 @@ FORMER = 16
 
 @dataclass(frozen=True)
 class Change:
-    """The routes as they shall be: `lasting` until the bottle ends, `grants` for a while."""
+    """The routes as they shall be: `lasting` until the bottle ends, `grants` for a while; and what the record says of
+    the last change, so that the next controller can put it on record."""
 
     lasting: Routes
     grants: tuple[Grant, ...] = ()
     applied: Applied | None = field(default=None)
+    noted: Noted | None = field(default=None)
 
     @property
     def routes(self) -> Routes:
@@ -43,6 +45,12 @@ def present(session: Session) -> Routes:
 def lasting(session: Session) -> Routes:
     record = session.record
     return record.policy.routes if record.lasting is None else record.lasting
+
+
+def now(session: Session) -> Change:
+    """What is in force: where a change that fails goes back to."""
+    record = session.record
+    return Change(lasting(session), record.grants, record.applied, record.noted)
 
 
 def made_from(session: Session, base_hash: str) -> Routes | None:
@@ -88,12 +96,13 @@ async def put(session: Session, change: Change) -> None:
         await _tell(session, policy)
     former = before.former if policy is before.policy else (before.policy.routes, *before.former)[:FORMER]
     changes = {"policy": policy, "lasting": change.lasting, "grants": change.grants, "former": former}
+    changes |= {"applied": change.applied, "noted": change.noted}
     try:
-        session.update(**changes, applied=change.applied or before.applied)
+        session.update(**changes)
     except OSError as error:
         # only these fields: something else of the record may have changed meanwhile
         session.record = session.record.model_copy(
-            update={name: getattr(before, name) for name in (*changes, "applied")}
+            update={name: getattr(before, name) for name in changes}
         )
         await _take_back(session)
         raise CarboyError(f"The change cannot be written down: {error}", "Make room on the disk", "disk_full") from None

@@ -58,7 +58,11 @@ class Proposals:
             self._pending[row.id] = row
         for session in self._desk.live():
             await policies.confirm(session)
-            await self._finish(session)
+        for view in await self._store.sessions():
+            if (session := self._desk.session(view.session_id)) is not None:
+                await self._approving.note_late(session, self._store)
+        for row in tuple(self._pending.values()):
+            await self._finish(self._desk.session(row.session_id), row)
         for row in tuple(self._pending.values()):
             if self._live(row) is None:
                 await self._close_one(row, "withdraw", "its bottle has ended")
@@ -155,7 +159,7 @@ class Proposals:
         """Approve as shown, or as edited. Raises CarboyError with nothing changed, and the proposal still pending."""
         session = self._waiting(await self._row(identity))
         async with session.policy_lock:
-            row = await self._row(identity)
+            row = await self._finish(session, await self._row(identity))
             act: Act = "approve" if body.routes is None else "modify"
             state = after(row.state, act, by=row.decided_by)
             check_answer(row.kind, act, reason=body.reason, scope=body.scope, edited=body.routes is not None)
@@ -163,12 +167,15 @@ class Proposals:
             if body.preview:
                 return proposal_views.edited(row, policies.present(session), approval.after, approval.saving)
             decided = Decided(state, time.time(), body.by, body.reason, body.scope, approval.outcome)
+
+            async def decide() -> ProposalRow:
+                return await self._decided(session, row, replace(decided, applied_at=time.time()))
+
             try:
-                await self._approving.apply(session, row, approval, decided)
+                done = await self._approving.apply(session, row, approval, decided, decide)
             except CarboyError as error:
                 await self._failed(row, error)
                 raise
-            done = await self._decided(session, row, replace(decided, applied_at=time.time()))
         self._again(session)
         return proposal_views.shown(done, None)
 
@@ -201,16 +208,17 @@ class Proposals:
         if session is not None and lock:
             async with session.policy_lock:
                 return await self._close_one(row, act, reason, by=by, lock=False)
-        now = await self._store.proposal(row.id) or row
+        now = await self._finish(session, await self._store.proposal(row.id) or row)
         if now.state != "pending" and by == "carboy":
             return now
         decided = Decided(after(now.state, act, by=now.decided_by), time.time(), by, reason)
         return await self._decided(session, now, decided)
 
     async def _decided(self, session: Session | None, row: ProposalRow, decided: Decided) -> ProposalRow:
-        """Put a decision on record, first in the audit trail: what was ordered must be there whatever happens next."""
+        """Put a decision on record, in one with its row of the audit trail, and tell everybody."""
         outcome = decided.outcome or {}
-        await self._audit.record(
+        done = await self._audit.with_row(
+            lambda said: self._store.decide_proposal(row.id, decided, said),
             f"proposal-{decided.state}",
             slug=row.slug,
             session_id=row.session_id,
@@ -222,7 +230,6 @@ class Proposals:
             diff=outcome.get("diff", []),
             file=outcome.get("file", ""),
         )
-        done = await self._store.decide_proposal(row.id, decided)
         self._pending.pop(row.id, None)
         self._publish(done)
         self.on_decided(row.id, row.session_id)
@@ -238,14 +245,13 @@ class Proposals:
             self._pending[kept.id] = kept
             self._publish(kept)
 
-    async def _finish(self, session: Session) -> None:
-        """An approval that was in force and on record when its controller was killed is given."""
-        applied: Applied | None = session.record.applied
-        if applied is None or applied.proposal_id not in self._pending:
-            return
-        row = self._pending[applied.proposal_id]
-        decided = await self._approving.finish(session, applied)
-        await self._decided(session, row, decided)
+    async def _finish(self, session: Session | None, row: ProposalRow) -> ProposalRow:
+        """An approval that is in force though nobody could say so (its controller was killed between, or the disk was
+        full and would not take it back) is given, before anything else is decided about it. Returns the row then."""
+        applied: Applied | None = None if session is None else session.record.applied
+        if session is None or applied is None or applied.proposal_id != row.id or row.state != "pending":
+            return row
+        return await self._decided(session, row, await self._approving.finish(session, applied))
 
     # --- time -------------------------------------------------------------------------------------------------------
 
@@ -271,14 +277,11 @@ class Proposals:
             if not gone or not session.live:
                 return
             try:
-                diff = await self._approving.narrow(session, rest)
+                await self._approving.narrow(session, rest, gone)
             except CarboyError as error:
                 log.error("a temporary grant of %s cannot be taken back yet: %s", session.slug, error)
                 self._alarm.later(RETRY_SECONDS)
                 return
-            await self._audit.record(
-                "grant-ended", actor="carboy", slug=session.slug, session_id=session.id, proposals=gone, diff=diff
-            )
         self._again(session)
         self._arm()
 

@@ -53,6 +53,17 @@ class Applied(Snapshot):
     outcome: dict[str, Any] = Field(default_factory=dict)
 
 
+class Noted(Snapshot):
+    """The last change of routes that no proposal asked for, written with it: its row of the audit trail. A controller
+    that is killed before it wrote the row finds it here; `id` is in the row as well."""
+
+    id: str
+    action: str
+    actor: str
+    at: float
+    detail: dict[str, Any] = Field(default_factory=dict)
+
+
 class Crossing(Snapshot):
     """A budget of this session that was used up, and what was done about it. `answered` once an `ask` was; `done` once
     a freeze or kill was: until then it is tried again."""
@@ -100,6 +111,7 @@ class SessionRecord(Snapshot):
     former: tuple[tuple[Route, ...], ...] = ()
     """Routes that were in force before, the newest first: proposals may have been made from them."""
     applied: Applied | None = None
+    noted: Noted | None = None
     resumed_from: str = ""
     """The folder in `aside` that this session goes on from, until it lives."""
     budget: dict[str, Amount] = Field(default_factory=dict)

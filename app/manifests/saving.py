@@ -46,6 +46,11 @@ class Saving:
             raise CarboyError(f"{self.file} was changed meanwhile", "Look at it, then try again", "stale_view")
         atomic_write(self.file, self.new, self.file.stat().st_mode & 0o777)
 
+    def undo(self) -> None:
+        """The old one again, where nothing came after `write`."""
+        if read_bounded(self.file, MAX_FILE) == self.new:
+            atomic_write(self.file, self.old, self.file.stat().st_mode & 0o777)
+
 
 def prepare(paths: Paths, bottles: tuple[str, ...], hosts: Iterable[str], routes: tuple[Route, ...]) -> Saving | None:
     """The change that makes the files of `bottles` say what `routes` say about `hosts`; None where they do already.

@@ -187,8 +187,9 @@ class Store(MeterStore, ABC):
         id."""
 
     @abstractmethod
-    async def decide_proposal(self, identity: str, decided: Decided) -> ProposalRow:
-        """Write the decision, once. Raises CarboyError `already_decided`, which says who was first."""
+    async def decide_proposal(self, identity: str, decided: Decided, said: AuditRow) -> ProposalRow:
+        """Write the decision, once, and the audit row that says so: both or neither. Raises CarboyError
+        `already_decided`, which says who was first, and where the row does not follow the last one."""
 
     @abstractmethod
     async def fault_proposal(self, identity: str, error: str) -> None:

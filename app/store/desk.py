@@ -1,12 +1,16 @@
-"""SQL of what the operator's desk remembers: names of secrets, notices. Each function runs on the writer's connection
-(or is a read); values from outside are parameters."""
+"""SQL of what the operator's desk remembers: names of secrets, notices, the audit trail. Each function runs on the
+writer's connection (or is a read); values from outside are parameters."""
 
 import sqlite3
 from collections.abc import Sequence
 from typing import Any
 
+import orjson
+
 from app.core.notices import Notice
+from app.errors import CarboyError
 from app.store.base import SecretName
+from app.store.chain import AuditRow
 
 
 def secret_names(db: sqlite3.Connection) -> list[SecretName]:
@@ -76,3 +80,15 @@ def orders(db: sqlite3.Connection, session_id: str, since: float) -> list[Any]:
         " WHERE session_id = ? AND at >= ? ORDER BY number DESC LIMIT 100"
     )
     return db.execute(sql, (session_id, since)).fetchall()[::-1]
+
+
+def append_audit(db: sqlite3.Connection, row: AuditRow) -> None:
+    detail = orjson.dumps(row.detail).decode()
+    values = (row.at, row.action, row.actor, row.slug, row.session_id, detail, row.tag)
+    # the number must follow the last one: a chain with a hole in it would be found broken for ever
+    sql = (
+        "INSERT INTO audit SELECT ?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8"
+        " WHERE ?1 = (SELECT coalesce(max(number), 0) + 1 FROM audit)"
+    )
+    if db.execute(sql, (row.number, *values)).rowcount != 1:
+        raise CarboyError(f"audit row {row.number} does not follow the last one", "", "audit_order")

@@ -9,7 +9,9 @@ import orjson
 
 from app.core.proposal import TEMPORARY
 from app.errors import CarboyError, NotFound
+from app.store import desk
 from app.store.base import Asker, Decided, ProposalRow
+from app.store.chain import AuditRow
 
 UNKNOWN = 2
 """`told` of an asker whose sidecar was another one by then: 0 is not yet told, 1 is told."""
@@ -95,18 +97,21 @@ def _longer(db: sqlite3.Connection, identity: str, until: float | None) -> None:
         db.execute(f"UPDATE proposals SET expires_at = max(expires_at, ?) {pending}", (until, identity))  # noqa: S608
 
 
-def decide(db: sqlite3.Connection, identity: str, decided: Decided) -> ProposalRow:
+def decide(db: sqlite3.Connection, identity: str, decided: Decided, said: AuditRow) -> ProposalRow:
     sql = (
         "UPDATE proposals SET state = ?, decided_at = ?, decided_by = ?, reason = ?, scope = ?, outcome = ?,"
         " applied_at = ?, error = '' WHERE id = ? AND state = 'pending'"
     )
     outcome = None if decided.outcome is None else orjson.dumps(decided.outcome).decode()
     values = (decided.state, decided.at, decided.by, decided.reason, decided.scope, outcome, decided.applied_at)
-    won = db.execute(sql, (*values, identity)).rowcount == 1
-    row = _known(db, identity)
-    if not won:
-        who = f" by {row.decided_by}" if row.decided_by else ""
-        raise CarboyError(f"This proposal was {row.state} already{who}", "A decision is made once", "already_decided")
+    with _Transaction(db):
+        won = db.execute(sql, (*values, identity)).rowcount == 1
+        row = _known(db, identity)
+        if not won:
+            who = f" by {row.decided_by}" if row.decided_by else ""
+            text = f"This proposal was {row.state} already{who}"
+            raise CarboyError(text, "A decision is made once", "already_decided")
+        desk.append_audit(db, said)
     return row
 
 

@@ -178,8 +178,8 @@ class SqliteStore(SqliteUsage, Store):
     async def add_proposal(self, row: ProposalRow) -> ProposalRow:
         return await self._writing(lambda db: proposals.add(db, row))
 
-    async def decide_proposal(self, identity: str, decided: Decided) -> ProposalRow:
-        return await self._writing(lambda db: proposals.decide(db, identity, decided))
+    async def decide_proposal(self, identity: str, decided: Decided, said: AuditRow) -> ProposalRow:
+        return await self._writing(lambda db: proposals.decide(db, identity, decided, said))
 
     async def fault_proposal(self, identity: str, error: str) -> None:
         await self._writing(lambda db: proposals.fault(db, identity, error))
@@ -218,7 +218,7 @@ class SqliteStore(SqliteUsage, Store):
         await self._writing(desk.clear_notices)
 
     async def append_audit(self, row: AuditRow) -> None:
-        await self._writing(lambda db: _append_audit(db, row))
+        await self._writing(lambda db: desk.append_audit(db, row))
 
     async def audit(self, *, after: int = 0, limit: int = 1000) -> list[AuditRow]:
         sql = (
@@ -280,18 +280,6 @@ def _ingest(
             db.execute("ROLLBACK")
         raise
     return Kept(kept, counted)
-
-
-def _append_audit(db: sqlite3.Connection, row: AuditRow) -> None:
-    detail = orjson.dumps(row.detail).decode()
-    values = (row.at, row.action, row.actor, row.slug, row.session_id, detail, row.tag)
-    # the number must follow the last one: a chain with a hole in it would be found broken for ever
-    sql = (
-        "INSERT INTO audit SELECT ?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8"
-        " WHERE ?1 = (SELECT coalesce(max(number), 0) + 1 FROM audit)"
-    )
-    if db.execute(sql, (row.number, *values)).rowcount != 1:
-        raise CarboyError(f"audit row {row.number} does not follow the last one", "", "audit_order")
 
 
 def _stream_event(seq: int, at: float, kind: Any, slug: str, data: dict[str, Any]) -> StreamEvent:

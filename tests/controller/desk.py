@@ -71,9 +71,9 @@ class TestDesk:
         )
         private_folder(self.paths.session_state(slug))
         record.save(self.paths.session_state(slug))
-        return self._session(record)
+        return self.put(record)
 
-    def _session(self, record: SessionRecord) -> Session:
+    def put(self, record: SessionRecord) -> Session:
         session = Session(record=record, paths=self.paths, on_change=lambda _: None)
         session.supervisor = Sidecar(record.policy)  # type: ignore[assignment]
         self.all[session.slug] = session
@@ -86,7 +86,7 @@ class TestDesk:
         for slug, session in list(self.all.items()):
             kept = load(Path(self.paths.session_state(slug)))
             assert kept is not None
-            self._session(kept).supervisor = session.supervisor
+            self.put(kept).supervisor = session.supervisor
 
     def live(self) -> list[Session]:
         return [session for session in self.all.values() if session.live]

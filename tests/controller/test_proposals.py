@@ -197,6 +197,53 @@ async def test_what_cannot_be_applied_stays_pending_and_says_why(room: Room) -> 
     assert (await room.queue.listed())[0].error == ""
 
 
+@pytest.mark.parametrize("scope", ["session", "save"])
+async def test_what_cannot_be_put_on_record_is_taken_back(
+    room: Room, monkeypatch: pytest.MonkeyPatch, scope: str
+) -> None:
+    session = room.desk.add("dev", API)
+    file = room.paths.bottles / "dev.md"
+    old = file.read_bytes()
+    await room.queue.opened(session.id, asks(session, NEW))
+    body = ApproveBody(reason="fine", by="ann", scope=scope)  # type: ignore[arg-type]
+
+    async def locked(*_: object) -> None:
+        raise CarboyError("The database refused: locked", "", "store")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(room.store, "decide_proposal", locked)
+        with pytest.raises(CarboyError, match="locked"):
+            await room.queue.approve("p-000001", body)
+    assert sidecar(session).policy.routes == session.record.policy.routes == (API,)
+    assert file.read_bytes() == old
+    assert await room.rows() == []
+    await room.restart()
+    assert (await room.queue.listed())[0].state == "pending"
+    assert (await room.queue.approve("p-000001", body)).state == "approved"
+    assert await room.rows() == ["proposal-approved"]
+    assert await room.audit.verify() == []
+
+
+async def test_what_could_not_be_taken_back_is_given(room: Room, monkeypatch: pytest.MonkeyPatch) -> None:
+    """It is in force: then whoever answers next is told that it was approved, and it is on record."""
+    session = room.desk.add("dev", API)
+    await room.queue.opened(session.id, asks(session, NEW))
+
+    async def full(*_: object) -> None:
+        sidecar(session).down = True
+        raise CarboyError("The disk is full", "", "disk_full")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(room.store, "decide_proposal", full)
+        with pytest.raises(CarboyError):
+            await room.queue.approve("p-000001", ApproveBody(reason="fine", by="ann"))
+    sidecar(session).down = False
+    with pytest.raises(CarboyError, match="approved already by ann"):
+        await room.queue.reject("p-000001", RejectBody(reason="no", by="bob"))
+    assert sidecar(session).policy.routes == session.record.policy.routes == (API, NEW)
+    assert await room.rows() == ["proposal-approved"]
+
+
 async def test_a_record_that_cannot_be_written_takes_it_back(room: Room, monkeypatch: pytest.MonkeyPatch) -> None:
     session = room.desk.add("dev", API)
     await room.queue.opened(session.id, asks(session, NEW))
@@ -227,7 +274,7 @@ async def test_killed_in_the_middle(room: Room, monkeypatch: pytest.MonkeyPatch,
 
     with monkeypatch.context() as patch:
         if moment == "audit":
-            patch.setattr(room.audit, "record", killed)
+            patch.setattr(room.audit, "with_row", killed)
         elif moment == "decide":
             patch.setattr(room.store, "decide_proposal", killed)
         else:

@@ -53,7 +53,11 @@ async def test_one_sessions_own_story(room: Room, tmp_path: Path) -> None:
     for identity, session in (("p-000001", "s1"), ("p-000002", "s1"), ("p-000003", "former")):
         row = ProposalRow(identity, "dev", session, "egress-allow", "pending", now, {"routes": [{"host": "a.example"}]})
         await room.store.add_proposal(row)
-    await room.store.decide_proposal("p-000001", Decided("approved", now, "ann", "fine", "session"))
+    decided = Decided("approved", now, "ann", "fine", "session")
+    await room.audit.with_row(
+        lambda said: room.store.decide_proposal("p-000001", decided, said),
+        "proposal-approved", slug="dev", session_id="s1", actor="ann",
+    )  # fmt: skip
     await room.audit.record("freeze", slug="dev", session_id="s1")
     await room.audit.record("freeze", slug="dev", session_id="former")
     found = await room.reporting.report(mine)

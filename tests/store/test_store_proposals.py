@@ -13,6 +13,7 @@ from hypothesis import strategies as st
 
 from app.errors import CarboyError, NotFound
 from app.store.base import Decided, ProposalRow, Store
+from app.store.chain import AuditRow
 from app.store.connection import prepare
 from app.store.migrations import MIGRATIONS
 from app.store.review_tables import REVIEWS
@@ -28,6 +29,16 @@ def row(identity: str = "p-000001", **more: Any) -> ProposalRow:
 
 def said(state: str, by: str = "ann") -> Decided:
     return Decided(state, 2.0, by, "why", "session", {"diff": ["+x"]}, 1.5)
+
+
+def line(number: int = 1) -> AuditRow:
+    """The audit row of a decision."""
+    return AuditRow(number, 2.0, "proposal-decided", "ann", "dev", "s1", {"number": number}, f"tag{number}")
+
+
+async def decide(store: Store, identity: str, decided: Decided) -> ProposalRow:
+    """As the only writer of the chain does, which knows the last row."""
+    return await store.decide_proposal(identity, decided, line(len(await store.audit()) + 1))
 
 
 @pytest.fixture(params=ENGINES)
@@ -57,7 +68,7 @@ async def test_the_same_question_joins_the_one_that_is_pending(store: Store) -> 
     assert longest.expires_at is None
     other = await store.add_proposal(row("p-000004", content_key="k", session_id="s2"))
     assert other.id == "p-000004"
-    await store.decide_proposal(first.id, said("rejected"))
+    await decide(store, first.id, said("rejected"))
     assert [asker.id for asker in await store.untold("s1")] == ["p-000001", "p-000002", "p-000003"]
     await store.told("p-000001")
     anew = await store.add_proposal(row("p-000005", content_key="k"))
@@ -67,7 +78,7 @@ async def test_the_same_question_joins_the_one_that_is_pending(store: Store) -> 
 
 async def test_an_answer_that_reached_nobody_is_joined_by_the_next(store: Store) -> None:
     await store.add_proposal(row(content_key="k", expires_at=10.0))
-    await store.decide_proposal("p-000001", said("rejected"))
+    await decide(store, "p-000001", said("rejected"))
     await store.told("p-000001", known=False)
     assert await store.untold("s1") == []
     again = await store.add_proposal(row("p-000002", content_key="k", expires_at=99.0))
@@ -93,7 +104,7 @@ async def test_another_bottles_id_cannot_be_taken(store: Store) -> None:
 async def test_of_two_who_race_one_is_told_who_won(store: Store) -> None:
     await store.add_proposal(row())
     ends = await asyncio.gather(
-        *(store.decide_proposal("p-000001", said("approved", f"user{number}")) for number in range(8)),
+        *(store.decide_proposal("p-000001", said("approved", f"user{number}"), line()) for number in range(8)),
         return_exceptions=True,
     )
     won = [end for end in ends if isinstance(end, ProposalRow)]
@@ -109,14 +120,14 @@ async def test_of_two_who_race_one_is_told_who_won(store: Store) -> None:
 async def test_unknown_ids(store: Store) -> None:
     assert await store.proposal("nobody") is None
     with pytest.raises(NotFound):
-        await store.decide_proposal("nobody", said("approved"))
+        await store.decide_proposal("nobody", said("approved"), line())
 
 
 async def test_a_fault_is_shown_while_it_waits(store: Store) -> None:
     await store.add_proposal(row())
     await store.fault_proposal("p-000001", "sidecar down")
     assert (await store.proposals())[0].error == "sidecar down"
-    decided = await store.decide_proposal("p-000001", said("approved"))
+    decided = await decide(store, "p-000001", said("approved"))
     await store.fault_proposal("p-000001", "late")
     assert decided.error == (await store.proposals())[0].error == ""
 
@@ -127,7 +138,7 @@ async def test_who_leaves_and_who_is_told(store: Store) -> None:
     assert not await store.leave_proposal("p-000001")
     assert await store.leave_proposal("p-000002")
     assert await store.untold("s1") == []
-    await store.decide_proposal("p-000001", said("approved"))
+    await decide(store, "p-000001", said("approved"))
     first, second = await store.untold("s1")
     assert (first.proposal_id, first.state, first.reason, first.scope) == ("p-000001", "approved", "why", "session")
     await store.told(first.id)
@@ -166,8 +177,10 @@ def test_whatever_happens_a_decision_stays(
             else:
                 found = await engine.proposal(name)
                 try:
-                    end = await engine.decide_proposal(
-                        found.id if found else name, said({"approve": "approved"}.get(act, "rejected"), f"user{number}")
+                    end = await decide(
+                        engine,
+                        found.id if found else name,
+                        said({"approve": "approved"}.get(act, "rejected"), f"user{number}"),
                     )
                 except CarboyError:
                     assert found is None or found.id in decided
@@ -215,3 +228,16 @@ async def test_proposals_of_an_older_database_stay(tmp_path: Path) -> None:
         assert raw.execute("SELECT count(*) FROM proposals").fetchone() == (3,)
         assert raw.execute("SELECT count(*) FROM proposal_askers").fetchone() == (3,)
     raw.close()
+
+
+async def test_a_decision_and_its_audit_row_are_written_both_or_neither(store: Store) -> None:
+    await store.add_proposal(row())
+    with pytest.raises(CarboyError) as caught:
+        await store.decide_proposal("p-000001", said("approved"), line(2))
+    assert caught.value.code == "audit_order"
+    assert [found.state for found in await store.proposals()] == ["pending"]
+    await store.decide_proposal("p-000001", said("approved"), line(1))
+    with pytest.raises(CarboyError) as caught:
+        await store.decide_proposal("p-000001", said("rejected"), line(2))
+    assert caught.value.code == "already_decided"
+    assert await store.audit() == [line(1)]
