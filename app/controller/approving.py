@@ -63,7 +63,7 @@ class Approving:
         asked = asks.asked if body.routes is None else read_routes(body.routes, "the edited routes")
         after = widen(before, asked) if body.routes is None else asked
         _as_seen(body.seen, before, after, preview=body.preview)
-        if after == before:
+        if after == before and (body.scope in TEMPORARY or body.routes is not None or covered(session, asked)):
             hint = "Reject it, or edit it first"
             raise CarboyError("There is nothing left of this proposal to apply", hint, "nothing_to_apply")
         policies.check(session, after)
@@ -209,6 +209,12 @@ async def _write(saving: Saving) -> None:
         await asyncio.to_thread(saving.write)
     except OSError as error:
         raise CarboyError(f"{saving.file} cannot be written: {error.strerror}", "Check the file", "save") from None
+
+
+def covered(session: Session, asked: Routes) -> bool:
+    """Whether all of it is allowed until the bottle ends: what is allowed for a while may still be asked for."""
+    held = policies.lasting(session)
+    return widen(held, asked) == held
 
 
 def _as_seen(seen: str, before: Routes, after: Routes, *, preview: bool) -> None:

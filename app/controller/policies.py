@@ -101,9 +101,7 @@ async def put(session: Session, change: Change) -> None:
         session.update(**changes)
     except OSError as error:
         # only these fields: something else of the record may have changed meanwhile
-        session.record = session.record.model_copy(
-            update={name: getattr(before, name) for name in changes}
-        )
+        session.record = session.record.model_copy(update={name: getattr(before, name) for name in changes})
         await _take_back(session)
         raise CarboyError(f"The change cannot be written down: {error}", "Make room on the disk", "disk_full") from None
 

@@ -14,7 +14,7 @@ from typing import Any
 
 from app.controller import policies, proposal_views
 from app.controller.alarm import Alarm
-from app.controller.approving import Approving, Desk
+from app.controller.approving import Approving, Desk, covered
 from app.controller.audit import Audit
 from app.controller.events import Bus
 from app.controller.record import Applied
@@ -104,9 +104,7 @@ class Proposals:
                 self.tell(session.id)
                 return
             self._pending[row.id] = row
-            asks = proposal_views.wish_of(row, policies.present(session))
-            if row.kind in ACCESS and not asks.asked and not asks.notes:
-                await self._close_one(row, "approve", "all of it is allowed already", lock=False)
+            if await self._allowed_already(session, row):
                 return
             self.on_card(self._publish(row))
             self._arm()
@@ -176,7 +174,7 @@ class Proposals:
             except CarboyError as error:
                 await self._failed(row, error)
                 raise
-        self._again(session)
+        await self._again(session)
         return proposal_views.shown(done, None)
 
     async def reject(self, identity: str, body: RejectBody) -> ProposalView:
@@ -194,7 +192,7 @@ class Proposals:
         async with session.policy_lock:
             view = await self._approving.edit(session, body)
         if not body.preview:
-            self._again(session)
+            await self._again(session)
             self._arm()
         return view
 
@@ -282,7 +280,7 @@ class Proposals:
                 log.error("a temporary grant of %s cannot be taken back yet: %s", session.slug, error)
                 self._alarm.later(RETRY_SECONDS)
                 return
-        self._again(session)
+        await self._again(session)
         self._arm()
 
     # --- below ------------------------------------------------------------------------------------------------------
@@ -322,10 +320,22 @@ class Proposals:
         self._bus.pass_on(StreamEvent(seq=0, at=time.time(), kind="proposal", slug=row.slug, data=data))
         return data
 
-    def _again(self, session: Session) -> None:
-        for row in self._pending.values():
-            if row.session_id == session.id and row.kind in ACCESS:
-                self._publish(row)
+    async def _again(self, session: Session) -> None:
+        """Its routes have changed: what waits is another change now, or none."""
+        async with session.policy_lock:
+            for row in [row for row in self._pending.values() if row.session_id == session.id and row.kind in ACCESS]:
+                if not await self._allowed_already(session, row):
+                    self._publish(row)
+
+    async def _allowed_already(self, session: Session, row: ProposalRow) -> bool:
+        """Whether it asks for nothing that is not allowed; then it is answered, and no card is needed."""
+        if row.kind not in ACCESS:
+            return False
+        asks = proposal_views.wish_of(row, policies.present(session))
+        if asks.notes or not covered(session, asks.asked):
+            return False
+        await self._close_one(row, "approve", "all of it is allowed already", lock=False)
+        return True
 
     def _live(self, row: ProposalRow) -> Session | None:
         session = self._desk.session(row.session_id)

@@ -57,7 +57,11 @@ class Reporting:
             spend=view.model_dump(mode="json").get("spend") or {},
             refusals=tuple(Refused(host=host, code=code, times=times) for host, code, times in refusals),
             decisions=tuple(_decided(row) for row in rows[-100:]),
-            orders=tuple(Ordered(at=row.at, action=row.action, by=row.actor) for row in orders),
+            orders=tuple(
+                Ordered(at=row.at, action=row.action, by=row.actor)
+                for row in orders
+                if not row.action.startswith("proposal-")  # those are the decisions
+            ),
             changed=await asyncio.to_thread(changed, self._workspace(view), began),
         )
 

@@ -45,6 +45,13 @@ def diff_lines(diff: tuple[str, ...], most: int = 200) -> list[Content]:
     return rows + ([ink((f"… {len(diff) - most} lines more", "faint"))] if len(diff) > most else [])
 
 
+def _same_question(shown: ProposalView, now: ProposalView) -> bool:
+    """Whether it still asks for what was shown, with nothing more to be said against it."""
+    loud = {risk.code for risk in now.risks if risk.level == "warn"} - {risk.code for risk in shown.risks}
+    same = (shown.title, shown.hosts, shown.notes) == (now.title, now.hosts, now.notes)
+    return same and now.state == "pending" and not loud
+
+
 class Answer(Box[bool]):
     """`edited` is a routes file to be applied instead of what was asked. Dismissed with True once it is answered."""
 
@@ -75,6 +82,7 @@ class Answer(Box[bool]):
         self.scope = "session"
         self._at = 0
         self._sending = False
+        self._given = 0
         self._saving: ProposalView | None = None
         self._said = ink()
 
@@ -102,11 +110,13 @@ class Answer(Box[bool]):
     def _show_all(self) -> None:
         view = self._saving or self.view
         width = min(82, self.app.size.width - 10)
-        rows = [card(item, self.carboy.clock(), width) for item in self.views[:5]]
-        if len(self.views) == 1 and self.verb == "allow":
-            rows += diff_lines(view.diff, 60)
-            if self.edited is not None:
-                rows += warnings(view)
+        rows: list[Content] = []
+        for item in self.views:
+            rows.append(card(item, self.carboy.clock(), width))
+            if self.verb == "allow":
+                rows += diff_lines(view.diff if item is self.view else item.diff, 60)
+        if self.edited is not None:
+            rows += warnings(view)
         if self._saving is not None and self._saving.manifest is not None:
             change = self._saving.manifest
             rows += [ink(), ink((f"{printable(change.file, 300)}", "bold accent")), *diff_lines(change.diff, 60)]
@@ -176,19 +186,37 @@ class Answer(Box[bool]):
             self.work(f"{self.verb} it", self._send(), group="answer")
 
     async def _send(self) -> None:
+        """One after the other; those that are answered are gone from `views` when one fails."""
         from app.core.approvals import RejectBody
 
         try:
-            for view in self.views:
-                if self.verb == "allow":
-                    await self.client.approve(view.id, self._body(self._saving or view))
-                else:
+            while True:
+                if self.verb == "reject":
                     reason = self.query_one(Input).value.strip()
-                    await self.client.reject(view.id, RejectBody(reason=reason, by=who()))
+                    await self.client.reject(self.view.id, RejectBody(reason=reason, by=who()))
+                else:
+                    await self._allow(self._saving or self.view)
+                self._given += 1
+                if len(self.views) == 1:
+                    break
+                self.views = self.views[1:]
         finally:
             self._sending = False
-        self.carboy.notify(f"{'Allowed' if self.verb == 'allow' else 'Rejected'}: {self.view.title}")
+        more = f", and {self._given - 1} alike" if self._given > 1 else ""
+        self.carboy.notify(f"{'Allowed' if self.verb == 'allow' else 'Rejected'}: {self.view.title}{more}")
         self.dismiss(True)
+
+    async def _allow(self, view: ProposalView) -> None:
+        """Those that were answered before this one have changed what it is to be compared with: it is looked at again,
+        and must ask for what was shown."""
+        if self._given:
+            now = await self.client.proposal(view.id)
+            if now.state in ("approved", "modified"):
+                return  # by what was allowed before it
+            if not _same_question(view, now):
+                raise CarboyError("It is another change by now", "Look at it, then decide", "stale_view")
+            view = now
+        await self.client.approve(view.id, self._body(view))
 
     def failed(self, what: str, error: Exception) -> None:
         code = error.code if isinstance(error, CarboyError) else ""
@@ -197,11 +225,12 @@ class Answer(Box[bool]):
             self.dismiss(False)
             return
         self._say(f"✗ Could not {what}: {explain(error)}", "refused")
-        if code == "stale_view" and self.edited is None and len(self.views) == 1:
+        if code == "stale_view" and self.edited is None:
             self.work("look again", self._look_again(), group="preview", alone=True)
 
     async def _look_again(self) -> None:
-        self.views = (await self.client.proposal(self.view.id),)
+        self.views = (await self.client.proposal(self.view.id), *self.views[1:])
+        self._given = 0
         if self.scope == "save":
             await self._preview()
         self._show_all()

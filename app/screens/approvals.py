@@ -16,6 +16,8 @@ if TYPE_CHECKING:
     from app.core.approvals import ProposalView
     from app.core.journal import Entry
 
+MOST_ALIKE = 20
+"""Cards that one answer is for: all of them are shown with what they change."""
 BACK_SECONDS = 5.0
 """An answer so soon after the leader was meant from within the terminal."""
 
@@ -51,7 +53,7 @@ class ApprovalActions(Working):
         elif event.verb in ("open", "edit"):
             from app.screens.proposal import ProposalScreen
 
-            self.carboy.push_screen(ProposalScreen(view))
+            self.carboy.push_screen(ProposalScreen(view, edit=event.verb == "edit"))
         elif event.verb == "log":
             self.open_request(view)
         elif event.verb == "batch":
@@ -101,7 +103,7 @@ class ApprovalActions(Working):
             for item in self.carboy.proposals
             if item.editable and (item.slug, item.host) == (view.slug, view.host) and self.approvals.armed(item)
         )
-        return same or (view,)
+        return same[:MOST_ALIKE] or (view,)
 
     def open_request(self, view: ProposalView) -> None:
         """The request that a card is about: the held one, or the latest that was refused for its host."""

@@ -19,6 +19,7 @@ from textual.widgets import TextArea
 from app.core.text import printable, printable_lines
 from app.core.units import date_and_time
 from app.errors import CarboyError
+from app.files import read_bounded
 from app.screens.answer import Answer, diff_lines, who
 from app.screens.page import Page, fact, heading
 from app.screens.room import Box, explain
@@ -55,12 +56,16 @@ class ProposalScreen(Page):
         Key("l", "its request", "screen.log"),
     )
 
-    def __init__(self, view: ProposalView) -> None:
+    def __init__(self, view: ProposalView, *, edit: bool = False) -> None:
         super().__init__()
         self.view = view
+        self._edit = edit
 
     async def rows(self) -> list[Content]:
         self.view = await self.client.proposal(self.view.id)
+        if self._edit:
+            self._edit = False
+            self.action_edit()
         return story(self.view)
 
     def action_answer(self, verb: str) -> None:
@@ -133,8 +138,18 @@ async def edit_outside(screen: Page, text: str) -> str:
             hint = "Set EDITOR to an editor that is installed"
             raise CarboyError(f"{editor[0]} cannot be started: {error.strerror}", hint, "editor") from None
         if code != 0:
-            raise CarboyError(f"{editor[0]} ended with code {code}", "", "editor")
-        return file.read_text(encoding="utf-8")[:MAX_EDIT]
+            raise CarboyError(f"{editor[0]} ended with code {code}", "Nothing was taken over", "editor")
+        return _read_back(file)
+
+
+def _read_back(file: Path) -> str:
+    try:
+        return read_bounded(file, MAX_EDIT).decode()
+    except UnicodeDecodeError:
+        raise CarboyError("What the editor wrote is not UTF-8", "Nothing was taken over", "editor") from None
+    except OSError as error:
+        text = f"What the editor wrote cannot be read: {error}"
+        raise CarboyError(text, "Nothing was taken over", "editor") from None
 
 
 class RoutesEditor(Box[str]):

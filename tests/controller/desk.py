@@ -10,7 +10,7 @@ from app.controller.session import Session
 from app.core.schema import Manifest
 from app.errors import CarboyError, NotFound
 from app.paths import Paths, private_folder
-from sidecar.contract import Policy, Route
+from sidecar.contract import Policy, ProposalEvent, Route, routes_hash
 from sidecar.egress.policy import CompiledPolicy
 from tests.controller.standin import view
 
@@ -103,3 +103,17 @@ class TestDesk:
 def sidecar(session: Session) -> Sidecar:
     assert isinstance(session.supervisor, Sidecar)
     return session.supervisor
+
+
+def asks(session: Session, *routes: Route, identity: str = "p-000001", **more: Any) -> ProposalEvent:
+    """The bottle asks for more routes."""
+    present = session.record.policy.routes
+    fields: dict[str, Any] = {
+        "id": f"e-{identity}",
+        "at": time.time(),
+        "proposal_id": identity,
+        "type": "egress-allow",
+        "routes": (*present, *routes),
+        "base_hash": routes_hash(present),
+    }
+    return ProposalEvent(**{**fields, **more})

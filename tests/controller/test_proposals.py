@@ -20,9 +20,9 @@ from app.core.routetext import write_routes
 from app.errors import CarboyError, NotFound
 from app.paths import Paths, private_folder
 from app.store.sqlite import SqliteStore
-from sidecar.contract import ProposalEvent, Report, Route, routes_hash
+from sidecar.contract import ProposalEvent, Report, Route
 from tests.conftest import until
-from tests.controller.desk import TestDesk, sidecar
+from tests.controller.desk import TestDesk, asks, sidecar
 
 
 def route(host: str, *paths: str, **more: Any) -> Route:
@@ -68,19 +68,6 @@ async def room(paths: Paths) -> AsyncIterator[Room]:
     yield made
     await made.queue.close()
     await store.close()
-
-
-def asks(session: Session, *routes: Route, identity: str = "p-000001", **more: Any) -> ProposalEvent:
-    present = session.record.policy.routes
-    fields: dict[str, Any] = {
-        "id": f"e-{identity}",
-        "at": time.time(),
-        "proposal_id": identity,
-        "type": "egress-allow",
-        "routes": (*present, *routes),
-        "base_hash": routes_hash(present),
-    }
-    return ProposalEvent(**{**fields, **more})
 
 
 def finding(identity: str = "t-000001", **more: Any) -> ProposalEvent:
@@ -260,6 +247,10 @@ async def test_a_record_that_cannot_be_written_takes_it_back(room: Room, monkeyp
     assert (await room.queue.listed())[0].state == "pending"
 
 
+class Killed(BaseException):
+    """The controller is no more."""
+
+
 @pytest.mark.parametrize("moment", ["audit", "decide", "record"])
 async def test_killed_in_the_middle(room: Room, monkeypatch: pytest.MonkeyPatch, moment: str) -> None:
     """Whatever the moment: either nothing was given, or it is given by the next controller."""
@@ -267,10 +258,10 @@ async def test_killed_in_the_middle(room: Room, monkeypatch: pytest.MonkeyPatch,
     await room.queue.opened(session.id, asks(session, NEW))
 
     async def killed(*_: object, **__: object) -> None:
-        raise KeyboardInterrupt
+        raise Killed
 
     def killed_now(*_: object, **__: object) -> None:
-        raise KeyboardInterrupt
+        raise Killed
 
     with monkeypatch.context() as patch:
         if moment == "audit":
@@ -279,7 +270,7 @@ async def test_killed_in_the_middle(room: Room, monkeypatch: pytest.MonkeyPatch,
             patch.setattr(room.store, "decide_proposal", killed)
         else:
             patch.setattr(record, "atomic_write", killed_now)
-        with pytest.raises(KeyboardInterrupt):
+        with pytest.raises(Killed):
             await room.queue.approve("p-000001", ApproveBody(reason="fine", by="ann"))
     assert sidecar(session).policy.routes == (API, NEW)
     await room.restart()
@@ -293,6 +284,34 @@ async def test_killed_in_the_middle(room: Room, monkeypatch: pytest.MonkeyPatch,
         assert sidecar(session).policy.routes == (API, NEW)
         await told(session, "approved")
         assert "proposal-approved" in await room.rows()
+
+
+async def test_what_an_answer_covers_is_answered_with_it(room: Room) -> None:
+    session = room.desk.add("dev", API)
+    await room.queue.opened(session.id, asks(session, NEW))
+    both = (API, NEW, route("other.example"))
+    await room.queue.opened(session.id, asks(session, routes=both, identity="p-000002"))
+    await room.queue.opened(session.id, asks(session, routes=(API, route("new.example")), identity="p-000003"))
+    await room.queue.approve("p-000003", ApproveBody(by="ann"))
+    first, second, _ = await room.queue.listed()
+    assert (first.state, first.decided_by, first.reason) == ("approved", "carboy", "all of it is allowed already")
+    assert (second.state, second.hosts) == ("pending", ("new.example", "other.example"))
+    await told(session, "approved")
+
+
+async def test_what_is_allowed_for_a_while_may_be_allowed_for_good(room: Room) -> None:
+    session = room.desk.add("dev", API)
+    await room.queue.opened(session.id, asks(session, NEW))
+    base = session.record.policy.routes
+    await room.queue.approve("p-000001", ApproveBody(scope="15m", by="ann"))
+    again = asks(session, routes=(*base, NEW), base_hash=routes_hash(base), identity="p-000002")
+    await room.queue.opened(session.id, again)
+    assert (await room.queue.listed())[1].state == "pending", "it ends, so it may be asked"
+    with pytest.raises(CarboyError, match="nothing left"):
+        await room.queue.approve("p-000002", ApproveBody(scope="15m"))
+    await room.queue.approve("p-000002", ApproveBody(scope="session", by="ann"))
+    await room.queue._end_grants(session, {"p-000001"})
+    assert sidecar(session).policy.routes == (API, NEW)
 
 
 async def test_stale_proposals_never_undo_a_later_decision(room: Room) -> None:
