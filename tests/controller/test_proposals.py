@@ -20,7 +20,7 @@ from app.core.routetext import write_routes
 from app.errors import CarboyError, NotFound
 from app.paths import Paths, private_folder
 from app.store.sqlite import SqliteStore
-from sidecar.contract import ProposalEvent, Report, Route
+from sidecar.contract import ProposalEvent, Report, Route, routes_hash
 from tests.conftest import until
 from tests.controller.desk import TestDesk, asks, sidecar
 
