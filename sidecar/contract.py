@@ -246,6 +246,8 @@ class GitRepo(Wire):
     ssh_key: Secret = Secret("")
     review: bool = False
     force_push: bool = False
+    allow_private: bool = False
+    """Whether the name may lead to a private address; one that `url` itself states is meant."""
 
 
 DEFAULT_MAX_PUSH = 100 * 1024 * 1024

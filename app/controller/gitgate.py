@@ -46,6 +46,7 @@ def config_of(
             ssh_key=_key(each, secrets, made),
             review=each.entry.review,
             force_push=each.entry.force_push,
+            allow_private=each.entry.allow_private,
         )
         for each in found
     )

@@ -169,6 +169,7 @@ class GitRepo(Strict):
     key: GitKey = GitKey()
     review: bool = False
     force_push: bool = False
+    allow_private: bool = False
 
 
 class GitGate(Strict):

@@ -12,11 +12,12 @@ from collections.abc import AsyncGenerator, Callable
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from sidecar.contract import GitRepo, UpstreamSettings
+from sidecar.contract import GitRepo
 from sidecar.gitgate.agent import Agent
 from sidecar.gitgate.connection import Connection
 from sidecar.gitgate.git import scratch
-from sidecar.gitgate.hostkeys import known_hosts
+from sidecar.gitgate.hostkeys import known_hosts, known_name
+from sidecar.gitgate.relay import Relay
 from sidecar.gitgate.urls import Upstream
 from sidecar.secret import Secret
 
@@ -44,7 +45,7 @@ class Credentials:
         repo: GitRepo,
         upstream: Upstream,
         folder: Path,
-        settings: UpstreamSettings,
+        relay: Relay,
         secrets: Secrets,
         agent: Agent | None,
         authorities: str,
@@ -53,7 +54,7 @@ class Credentials:
         self._repo = repo
         self._upstream = upstream
         self._folder = folder
-        self._settings = settings
+        self._relay = relay
         self._secrets = secrets
         self._agent = agent
         self._authorities = authorities
@@ -85,21 +86,32 @@ class Credentials:
             return f"the secret {self._repo.token_ref} is not there"
         return ""
 
+    @property
+    def trouble(self) -> str:
+        """Why the last call did not reach upstream, where it was not git that found out."""
+        return self._relay.trouble
+
     @contextlib.asynccontextmanager
     async def open(self) -> AsyncGenerator[Access]:
         """For one call of git."""
         access = Access(env={"GIT_ALLOW_PROTOCOL": self._upstream.scheme})
-        if self._upstream.scheme == "ssh":
-            assert self._agent is not None
-            async with self._agent.open() as socket, self._shared(socket) as control:
-                command = shlex.join(self._ssh(socket, control))
-                access.env |= {"GIT_SSH_COMMAND": command, "GIT_SSH_VARIANT": "ssh"}
+        async with self._relay.open() as port:
+            if self._upstream.scheme == "ssh":
+                assert self._agent is not None
+                async with self._agent.open() as socket, self._shared(socket, port) as control:
+                    command = shlex.join(self._ssh(socket, control, port))
+                    access.env |= {"GIT_SSH_COMMAND": command, "GIT_SSH_VARIANT": "ssh"}
+                    yield access
+                return
+            async with self._http(access, port):
                 yield access
-            return
-        self._http(access)
+
+    @contextlib.asynccontextmanager
+    async def _http(self, access: Access, port: int) -> AsyncGenerator[None]:
+        self._settings(access, port)
         token = self._secrets().get(self._repo.token_ref) if self._repo.token_ref else None
         if not token:
-            yield access
+            yield
             return
         with scratch() as fd:
             # the forges take any user name beside a token
@@ -108,36 +120,38 @@ class Credentials:
             await asyncio.to_thread(os.write, fd, f"username={pair[0]}\npassword={pair[1]}\n".encode())
             access.args += ["-c", f"credential.helper={_HELPER}"]
             access.extra.append(fd)
-            yield access
+            yield
 
-    def _http(self, access: Access) -> None:
+    def _settings(self, access: Access, port: int) -> None:
         settings = {
             "http.followRedirects": "false",  # a credential must not follow to another host
             "http.lowSpeedLimit": "1",
             "http.lowSpeedTime": "15",
             "http.emptyAuth": "false",
             "credential.helper": "",
+            "http.proxy": f"socks5h://127.0.0.1:{port}",
         }
         if self._upstream.scheme == "https":
             settings["http.sslCAInfo"] = str(self._bundle)
-        if self._settings.upstream_proxy:
-            settings["http.proxy"] = self._settings.upstream_proxy
         for name, value in settings.items():
             access.args += ["-c", f"{name}={value}"]
 
     @contextlib.asynccontextmanager
-    async def _shared(self, socket: str) -> AsyncGenerator[str]:
+    async def _shared(self, socket: str, port: int) -> AsyncGenerator[str]:
         """What ssh is to share its connection by."""
         if self._connection is None:
             yield "none"
             return
         upstream = self._upstream
         server = ["-p", str(upstream.port), f"{upstream.user}@{upstream.host}" if upstream.user else upstream.host]
-        async with self._connection.open([*self._ssh(socket, ""), *server]) as control:
+        async with self._connection.open([*self._ssh(socket, "", port), *server]) as control:
             yield control
 
-    def _ssh(self, socket: str, control: str) -> list[str]:
+    def _ssh(self, socket: str, control: str, port: int) -> list[str]:
         options = {
+            "HostName": "127.0.0.1",  # the relay; git itself names host and port again, behind these
+            "Port": str(port),
+            "HostKeyAlias": known_name(self._upstream),
             "BatchMode": "yes",
             "StrictHostKeyChecking": "yes",
             "UserKnownHostsFile": str(self._known_hosts),

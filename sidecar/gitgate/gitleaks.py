@@ -1,8 +1,9 @@
 """gitleaks over what a push brings, where it is installed: a second opinion beside our own detectors.
 
-Versions differ: `git` came with 8.19 in place of `detect`, the flag that ignores inline suppressions later than 8.16.
-The one that is here is asked what it can. One that fails refuses the push: a scanner that is silent because it is
-broken would be taken for one that found nothing.
+Versions differ: `git` came with 8.19 in place of `detect`, the flag that ignores inline suppressions later than 8.16;
+without it files that have such marks are looked at once more without them. The one that is here is asked what it can.
+One that fails refuses the push: a scanner that is silent because it is broken would be taken for one that found
+nothing.
 """
 
 import asyncio
@@ -10,12 +11,16 @@ import json
 import os
 import re
 from dataclasses import dataclass, replace
+from pathlib import Path
 from typing import Any, cast
 
+from sidecar.gitgate import contents, scan
+from sidecar.gitgate.contents import Piece
 from sidecar.gitgate.git import Git, GitFailed
 from sidecar.gitgate.quarantine import Quarantine
 from sidecar.gitgate.scan import Problem
 
+_MARK = b"gitleaks:allow"
 _GIT = re.compile(rb"^\s+git\s", re.MULTILINE)
 MAX_REPORT = 8 * 1024 * 1024
 FOUND = 77
@@ -49,9 +54,11 @@ class Gitleaks:
             return []
         able = await self._able()
         plain = await self._run(quarantine, tips, able, whole=False)
-        if not able.ignores_suppressions:
-            return plain
-        every = await self._run(quarantine, tips, able, whole=True)
+        every = (
+            await self._run(quarantine, tips, able, whole=True)
+            if able.ignores_suppressions
+            else await self._unmarked(quarantine, tips)
+        )
         seen = {_key(problem) for problem in plain}
         return plain + [_suppressed(problem) for problem in every if _key(problem) not in seen]
 
@@ -62,24 +69,47 @@ class Gitleaks:
         return self._abilities
 
     async def _run(self, quarantine: Quarantine, tips: list[str], able: Abilities, *, whole: bool) -> list[Problem]:
-        report = quarantine.objects / ("all.json" if whole else "plain.json")
         options = f"{' '.join(tips)} --not --all -m --full-history"
         args = [able.command]
         args += [str(quarantine.mirror.path)] if able.command == "git" else ["--source", str(quarantine.mirror.path)]
-        args += [
-            "--log-opts", options, "--report-format", "json", "--report-path", str(report), "--redact",
-            "--no-banner", "--exit-code", str(FOUND), "--log-level", "error",
-        ]  # fmt: skip
+        args += ["--log-opts", options]
         if whole:
             args.append("--ignore-gitleaks-allow")
+        return read_report(await self._reported(quarantine, args))
+
+    async def _unmarked(self, quarantine: Quarantine, tips: list[str]) -> list[Problem]:
+        """Findings in the files that have a mark, with spaces in its place."""
+        folder = quarantine.objects / "unmarked"
+        folder.mkdir(mode=0o700)
+        marked: set[str] = set()
+        async for batch in contents.everything(quarantine):
+            for each in batch:
+                if each.kind == "blob" and (_MARK in each.data or each.oid in marked):
+                    marked.add(each.oid)
+                    await asyncio.to_thread(_put, folder / each.oid, each)
+        if not marked:
+            return []
+        args = ["detect", "--no-git", "--source", str(folder)]
+        found = read_report(await self._reported(quarantine, args))
+        paths = await contents.new_objects(quarantine, tips)
+        problems = [replace(each, oid=os.path.basename(each.path)) for each in found]
+        ours = [replace(each, path=paths[each.oid]) for each in problems if each.oid in paths]
+        return await scan.located(quarantine, tips, ours)
+
+    async def _reported(self, quarantine: Quarantine, args: list[str]) -> bytes:
+        report = quarantine.objects / "gitleaks.json"
+        await asyncio.to_thread(report.unlink, missing_ok=True)
+        args = [
+            *args, "--report-format", "json", "--report-path", str(report), "--redact", "--no-banner",
+            "--exit-code", str(FOUND), "--log-level", "error",
+        ]  # fmt: skip
         env = quarantine.env | {
             "GIT_CONFIG_COUNT": "1",
             "GIT_CONFIG_KEY_0": "safe.directory",
             "GIT_CONFIG_VALUE_0": "*",
         }
         await self._git.run(*args, cwd=quarantine.mirror.path, env=env, program="gitleaks", ok=(0, FOUND))
-        data = await asyncio.to_thread(_read, str(report))
-        return read_report(data)
+        return await asyncio.to_thread(_read, str(report))
 
 
 def read_report(data: bytes) -> list[Problem]:
@@ -104,8 +134,16 @@ def _problem(row: dict[str, Any]) -> Problem:
     )
 
 
-def _key(problem: Problem) -> tuple[str, str, str, int]:
-    return problem.rule, problem.commit, problem.path, problem.line
+def _key(problem: Problem) -> tuple[str, str, int]:
+    return problem.rule, problem.path, problem.line
+
+
+def _put(path: Path, piece: Piece) -> None:
+    """A file without its marks; where it is large, piece by piece at their places."""
+    fd = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC, 0o600)
+    with os.fdopen(fd, "wb") as file:
+        file.seek(piece.start)
+        file.write(piece.data.replace(_MARK, b" " * len(_MARK)))
 
 
 def _suppressed(problem: Problem) -> Problem:

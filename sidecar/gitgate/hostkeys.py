@@ -5,9 +5,13 @@ from sidecar.gitgate.urls import Upstream
 
 def known_hosts(upstream: Upstream, host_key: str) -> str:
     """A line for ssh. `host_key` is `ssh-ed25519 AAAA…`, or a whole line of a known_hosts file with names in front."""
-    name = upstream.host if upstream.port == 22 else f"[{upstream.host}]:{upstream.port}"
     kind, blob = key_of(host_key)
-    return f"{name} {kind} {blob}\n"
+    return f"{known_name(upstream)} {kind} {blob}\n"
+
+
+def known_name(upstream: Upstream) -> str:
+    """What the server is called in that line, and in what ssh says about it."""
+    return upstream.host if upstream.port == 22 else f"[{upstream.host}]:{upstream.port}"
 
 
 def key_of(host_key: str) -> tuple[str, str]:

@@ -52,6 +52,7 @@ class Mirror:
         self.stale = ""
         self._fresh_at = 0.0
         self._head = ""
+        self._names: dict[str, str] | None = None
         self._ready = False
         self._filled = False
 
@@ -67,7 +68,7 @@ class Mirror:
                 await self._make()
                 await self._fetch()
             except GitFailed as error:
-                self.stale = _plain(error)
+                self.stale = self.credentials.trouble or _plain(error)
                 log.info("%s: upstream cannot be reached", self.name)
                 if not self._filled:
                     raise Unreachable(self.stale) from None
@@ -78,11 +79,14 @@ class Mirror:
         """Branches and tags that it holds now, with their objects."""
         if not self._ready:
             return {}
+        if self._names is not None:
+            return dict(self._names)
         output = await self.git.run(
             "for-each-ref", "--format=%(objectname) %(refname)", *MIRRORED, cwd=self.path, limit=MAX_REFS
         )
         lines = (line.split(" ", 1) for line in output.decode().splitlines())
-        return {name: oid for oid, name in lines}
+        self._names = {name: oid for oid, name in lines}
+        return dict(self._names)
 
     async def _make(self) -> None:
         if self._ready:
@@ -107,6 +111,7 @@ class Mirror:
         theirs = await self._look()
         if theirs.names != await self.names():
             await self._clear_locks()
+            self._names = None
             async with self.credentials.open() as access:
                 await self.git.run(
                     *access.args, "fetch", "--prune", "--no-tags", "--force", "--progress", "--no-write-fetch-head",
@@ -154,7 +159,10 @@ class Mirror:
             f"delete {name}\0{old}\0" if set(new) == {"0"} else f"update {name}\0{new}\0{old}\0"
             for name, new, old in changes
         ]
+        names, self._names = await self.names(), None
         await self.git.run("update-ref", "-z", "--stdin", cwd=self.path, stdin="".join(lines).encode())
+        names |= {name: new for name, new, _ in changes}
+        self._names = {name: oid for name, oid in names.items() if set(oid) != {"0"}}
 
     async def tidy(self) -> None:
         """One pack instead of many. Under the lock."""

@@ -21,9 +21,12 @@ from sidecar.gitgate.quarantine import Quarantine
 from sidecar.gitgate.review import diff_text
 from sidecar.gitgate.stream import Stream
 from sidecar.supervise.desk import Desk, NotRecorded, Outcome, Question, Ticket, TooLarge, TooMany
+from sidecar.tasks import cancel_and_wait, spawn
 
 UPSTREAM_SECONDS = 120.0
 """How long an upstream may say nothing to a push: its hooks run meanwhile."""
+_AS_IT_CAME = ("-c", "pack.window=0")
+"""The client's git has looked for what is alike already: its deltas are passed on, and no others looked for."""
 type Code = Literal[
     "ok", "git_ref_refused", "git_force_refused", "git_bad_pack", "git_secret_found", "git_scan_failed",
     "git_not_approved", "git_upstream_refused", "git_push_too_large", "git_failed",
@@ -110,8 +113,14 @@ async def _carry_out(session: Session, fd: int) -> None:
     async with Quarantine(session.mirror) as quarantine:
         if any(not command.deletes for command in commands):
             await _read(session, quarantine, fd)
-        taken = await _forced(session, quarantine)
-        await _examine(session, quarantine)
+        forced = spawn(_forced(session, quarantine), name="git-forced", on_error=lambda _: None)
+        try:
+            found = await _examine(session, quarantine)
+            taken = await forced
+        finally:
+            await cancel_and_wait(forced)
+        if found.suppressed:
+            await _ask_about(session, found.suppressed)
         if session.repo.review:
             await _review(session, quarantine)
         session.stream.keep_going = True
@@ -159,7 +168,8 @@ async def _goes_on(quarantine: Quarantine, command: Command) -> bool:
 # --- secrets --------------------------------------------------------------------------------------------------------
 
 
-async def _examine(session: Session, quarantine: Quarantine) -> None:
+async def _examine(session: Session, quarantine: Quarantine) -> decide.Sorted:
+    """What was found and does not refuse the push by itself."""
     tips = list(dict.fromkeys(command.new for command in session.push.commands if not command.deletes))
     names = "\n".join(command.ref for command in session.push.commands).encode()
     engine = await session.engine()
@@ -189,8 +199,7 @@ async def _examine(session: Session, quarantine: Quarantine) -> None:
             *(f"  {line}" for line in decide.listing(found.refusing)),
             "remove it from every commit that has it (git rebase, git commit --amend), then push again",
         )  # fmt: skip
-    if found.suppressed:
-        await _ask_about(session, found.suppressed)
+    return found
 
 
 async def _ask_about(session: Session, hidden: tuple[scan.Problem, ...]) -> None:
@@ -326,8 +335,8 @@ async def _forward(session: Session, quarantine: Quarantine, taken: list[Command
     async with mirror.credentials.open() as access:
         try:
             porcelain = await mirror.git.run(
-                *access.args, "push", "--porcelain", "--no-verify", "--no-signed", *_flags(commands, taken),
-                mirror.upstream.url, *(_refspec(command) for command in commands),
+                *access.args, *_AS_IT_CAME, "push", "--porcelain", "--no-verify", "--no-signed",
+                *_flags(commands, taken), mirror.upstream.url, *(_refspec(command) for command in commands),
                 cwd=mirror.path, env=access.env | quarantine.env, extra=access.extra, online=True,
                 idle=UPSTREAM_SECONDS,
                 ok=(0, 1), on_line=lambda line: said.append(line.decode(errors="replace")) if len(said) < 200 else None,
@@ -338,8 +347,9 @@ async def _forward(session: Session, quarantine: Quarantine, taken: list[Command
                 (line for line in reversed(error.said.splitlines()) if line.startswith(("fatal", "error"))), ""
             )
             raise PushRefused(
-                "git_upstream_refused", "upstream cannot be reached", f"upstream: {reason or error.what}"
-            ) from None
+                "git_upstream_refused", "upstream cannot be reached",
+                f"upstream: {mirror.credentials.trouble or reason or error.what}",
+            ) from None  # fmt: skip
     await session.tell(*_theirs(said))
     results = decide.reasons(porcelain.decode(errors="replace"), [command.ref for command in commands])
     refused = {command.ref: results.get(command.ref, "upstream said nothing about it") for command in commands}

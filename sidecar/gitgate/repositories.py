@@ -12,6 +12,7 @@ from pathlib import Path
 
 from sidecar.channel import Channel
 from sidecar.contract import GitGateConfig, GitRepo, SidecarConfig
+from sidecar.egress.reach import Reach
 from sidecar.egress.tls import system_bundle
 from sidecar.gitgate import limits, quarantine
 from sidecar.gitgate.agent import Agent, load
@@ -20,6 +21,7 @@ from sidecar.gitgate.credentials import Credentials
 from sidecar.gitgate.git import Git
 from sidecar.gitgate.gitleaks import Gitleaks
 from sidecar.gitgate.mirror import Mirror, Unreachable
+from sidecar.gitgate.relay import Relay
 from sidecar.gitgate.urls import Upstream, parse
 from sidecar.secret import Secret
 from sidecar.tasks import cancel_and_wait, spawn
@@ -54,6 +56,7 @@ class Repositories:
         self.gitleaks: Gitleaks | None = None
         self._agents: dict[str, Agent] = {}
         self._connections: dict[str, Connection] = {}
+        self._relays: dict[str, Relay] = {}
         self._slots = asyncio.Semaphore(limits.PACKS)
         self._waiting = 0
         self._warming: list[asyncio.Task[None]] = []
@@ -65,7 +68,8 @@ class Repositories:
         assert config.git is not None
         gate = cls(config, config.git)
         for number, repo in enumerate(config.git.repos):
-            parse(repo.url)
+            relay = gate._relays[repo.name] = Relay(parse(repo.url), allow_private=repo.allow_private)
+            await relay.listen()
             if repo.ssh_key:
                 agent = gate._agents[repo.name] = Agent(load(repo.ssh_key), sockets / f"agent-{number}")
                 await agent.start()
@@ -76,16 +80,18 @@ class Repositories:
         await asyncio.to_thread(quarantine.sweep, self.folder)
         git, missing = await Git.set_up(runner, self.folder)
         self.gitleaks = Gitleaks(git)
+        reach = Reach(self._config.upstream)
         authorities = await asyncio.to_thread(_authorities, self._config.upstream.extra_ca)
         for number, repo in enumerate(self._gate.repos):
-            upstream = parse(repo.url)
+            upstream, relay = parse(repo.url), self._relays[repo.name]
+            relay.reach = reach
             if upstream.scheme == "ssh":
                 self._connections[repo.name] = Connection(git, f"ssh-{number}")
             credentials = Credentials(
                 repo,
                 upstream,
                 self.folder,
-                self._config.upstream,
+                relay,
                 lambda: self.secrets(),
                 self._agents.get(repo.name),
                 authorities,
@@ -103,6 +109,8 @@ class Repositories:
             await connection.close()
         for agent in self._agents.values():
             agent.close()
+        for relay in self._relays.values():
+            await relay.close()
 
     @contextlib.asynccontextmanager
     async def slot(self) -> AsyncGenerator[None]:

@@ -6,14 +6,17 @@ inline suppression is marked as such; what to do about it is the caller's. Memor
 
 import asyncio
 import re
-from collections.abc import AsyncIterator
 from dataclasses import dataclass, field, replace
 
 from sidecar.dlp.engine import Engine
 from sidecar.dlp.finding import Finding, Location
 from sidecar.gitgate import limits
-from sidecar.gitgate.git import GitFailed, Running, finished
+from sidecar.gitgate.contents import Piece, TooMuch, everything, new_objects, some
+from sidecar.gitgate.git import GitFailed
 from sidecar.gitgate.quarantine import Quarantine
+from sidecar.tasks import cancel_and_wait, spawn
+
+__all__ = ["DETECTORS", "Problem", "TooMuch", "examine", "findings", "located", "masked"]
 
 DETECTORS = frozenset({"token_patterns", "known_secrets", "financial"})
 _PUBLIC = frozenset({"financial_card", "financial_iban", "financial_bitcoin", "financial_bech32", "financial_ethereum"})
@@ -25,7 +28,11 @@ SUPPRESSION = re.compile(
 )
 """Marks by which scanners are told to look away: gitleaks, detect-secrets, trufflehog, ggshield, secretlint."""
 _ENTRY = re.compile(rb"([0-7]{5,6}) ([^\x00]+)\x00(.{20})", re.DOTALL)
-_BATCH = 2 * 1024 * 1024
+_SMALL = 8 * 1024
+_TOGETHER = 32 * 1024
+"""Texts that are examined as one: what the search takes in one pass. Above it the rules for long texts begin."""
+_BETWEEN = b"\n\0\n"
+"""Ends every line, word and run of an alphabet."""
 
 
 @dataclass(frozen=True)
@@ -54,112 +61,95 @@ class Problem:
         return f"{commit}{place}{line}{kind}: {rule}, {self.title}: {self.snippet}"
 
 
-class TooMuch(Exception):
-    """More than is examined. The text is for the client."""
+@dataclass(frozen=True)
+class _Text:
+    """What of an object is examined, as one text."""
 
-
-@dataclass
-class _Object:
-    oid: str
-    kind: str
-    size: int
+    piece: Piece
     data: bytes
-    start: int = 0
-    """Where in the object `data` begins."""
-    line: int = 0
-    """Lines before it."""
 
 
 async def examine(quarantine: Quarantine, tips: list[str], engine: Engine) -> list[Problem]:
     """Every problem in what `tips` bring, at most some; the files are located only for those. Raises TooMuch, or
     GitFailed where an object is missing."""
-    paths = await _new_objects(quarantine, tips)
-    if not paths:
-        return []
-    problems: list[Problem] = []
-    batch: list[_Object] = []
-    size = 0
-    async for each in _contents(quarantine, list(paths)):
-        batch.append(each)
-        size += len(each.data)
-        if size >= _BATCH:
-            problems += await asyncio.to_thread(_scan, engine, batch, paths)
-            batch, size = [], 0
-            if len(problems) > limits.MAX_SHOWN * 10:
-                break
-    problems += await asyncio.to_thread(_scan, engine, batch, paths)
+    listing = spawn(new_objects(quarantine, tips), name="git-new-objects", on_error=lambda _: None)
+    try:
+        problems = await _in_contents(quarantine, listing, engine)
+        paths = await listing
+    finally:
+        await cancel_and_wait(listing)
     problems += await asyncio.to_thread(_scan_names, engine, paths)
-    found = await _located(quarantine, tips, _distinct(problems))
+    found = await located(quarantine, tips, _distinct(problems))
     return [replace(problem, path=masked(engine, problem.path)) for problem in found]
 
 
-async def _new_objects(quarantine: Quarantine, tips: list[str]) -> dict[str, str]:
-    """Object → a path of it. This also proves that nothing is missing, as git's own receiver does."""
-    output = await quarantine.run("rev-list", "--objects", *tips, "--not", "--all", limit=limits.MAX_OBJECTS * 300)
-    paths: dict[str, str] = {}
-    for line in output.split(b"\n"):
-        oid, _, path = line.partition(b" ")
-        if oid:
-            paths.setdefault(oid.decode("ascii"), path.decode(errors="replace"))
-    if len(paths) > limits.MAX_OBJECTS:
-        raise TooMuch(f"{len(paths)} new objects are more than are scanned at once: push in parts")
-    return paths
+async def _in_contents(quarantine: Quarantine, listing: asyncio.Task[dict[str, str]], engine: Engine) -> list[Problem]:
+    """Problems in the objects that `listing` says are new. That there are none is seen without knowing which are."""
+    problems: list[Problem] = []
+    left: set[str] = set()
+    async for batch in everything(quarantine):
+        left.update(each.oid for each in batch)
+        problems += await _in_batch(engine, batch, listing)
+        if len(problems) > limits.MAX_SHOWN * 10:
+            return problems
+    # what upstream never had, or has no more, though it is here already
+    if missing := (await listing).keys() - left:
+        async for batch in some(quarantine, missing):
+            problems += await _in_batch(engine, batch, listing)
+            if len(problems) > limits.MAX_SHOWN * 10:
+                break
+    return problems
 
 
-async def _contents(quarantine: Quarantine, oids: list[str]) -> AsyncIterator[_Object]:
-    """Each object's content; of a large one, pieces that overlap."""
-    given = "".join(f"{oid}\n" for oid in oids).encode()
-    total = 0
-    async with quarantine.git.start(
-        "cat-file", "--batch", "--buffer", cwd=quarantine.mirror.path, env=quarantine.env, stdin=given
-    ) as running:
-        for _ in oids:
-            header = (await running.output.readline()).split()
-            running.touch()
-            if len(header) != 3:
-                raise GitFailed("cat-file: an object is missing")
-            oid, kind, size = header[0].decode(), header[1].decode(), int(header[2])
-            total += size
-            if total > limits.MAX_UNPACKED:
-                raise TooMuch("it unpacks to more than is scanned at once: push in parts")
-            async for each in _pieces(running, oid, kind, size):
-                yield each
-            await running.output.readexactly(1)
-        await finished(running)
+async def _in_batch(engine: Engine, batch: list[Piece], listing: asyncio.Task[dict[str, str]]) -> list[Problem]:
+    suspicious = await asyncio.to_thread(_suspicious, engine, batch)
+    if not suspicious:
+        return []
+    paths = await listing
+    return await asyncio.to_thread(_scan, engine, [each for each in suspicious if each.piece.oid in paths], paths)
 
 
-async def _pieces(running: Running, oid: str, kind: str, size: int) -> AsyncIterator[_Object]:
-    kept = b""
-    start = line = done = 0
-    while True:
-        part = min(limits.WINDOW, size - done)
-        data = kept + await running.output.readexactly(part)
-        running.touch()
-        done += part
-        yield _Object(oid, kind, size, data, start, line)
-        if done >= size:
-            return
-        cut = max(0, len(data) - limits.OVERLAP)
-        line += data.count(b"\n", 0, cut)
-        kept, start = data[cut:], start + cut
-
-
-def _scan(engine: Engine, batch: list[_Object], paths: dict[str, str]) -> list[Problem]:
-    found: list[Problem] = []
-    for each in batch:
-        if each.kind == "tree":
-            found += _scan_tree(engine, each, paths)
+def _suspicious(engine: Engine, batch: list[Piece]) -> list[_Text]:
+    """The texts of `batch` that may hold a problem: small ones are looked at together, since a push has thousands."""
+    found: list[_Text] = []
+    together: list[_Text] = []
+    size = 0
+    for text in (text for piece in batch for text in _texts(piece)):
+        if len(text.data) > _SMALL:
+            found.append(text)
             continue
-        found += [_problem(each, finding, paths) for finding in findings(engine, each.data)]
-        if each.data.count(b"\0", 0, 4096) > min(len(each.data), 4096) // 4:
-            # UTF-16 and its kin: a shape is found in it only without the zeros
-            plain = replace_object(each, each.data.replace(b"\0", b""))
-            found += [_problem(plain, finding, paths) for finding in findings(engine, plain.data)]
+        together.append(text)
+        size += len(text.data)
+        if size >= _TOGETHER:
+            found += _unless_clean(engine, together)
+            together, size = [], 0
+    return found + _unless_clean(engine, together)
+
+
+def _unless_clean(engine: Engine, texts: list[_Text]) -> list[_Text]:
+    """None of them where all of them, one after the other, hold nothing."""
+    return texts if findings(engine, _BETWEEN.join(each.data for each in texts)) else []
+
+
+def _texts(piece: Piece) -> list[_Text]:
+    if piece.kind == "tree":
+        return [_Text(piece, _tree_text(piece.data)[0])]
+    texts = [_Text(piece, piece.data)]
+    if piece.data.count(b"\0", 0, 4096) > min(len(piece.data), 4096) // 4:
+        # UTF-16 and its kin: a shape is found in it only without the zeros
+        plain = piece.instead(piece.data.replace(b"\0", b""))
+        texts.append(_Text(plain, plain.data))
+    return texts
+
+
+def _scan(engine: Engine, texts: list[_Text], paths: dict[str, str]) -> list[Problem]:
+    found: list[Problem] = []
+    for each in texts:
+        if each.piece.kind == "tree":
+            found += _scan_tree(engine, each.piece, paths)
+        else:
+            found += [_problem(each.piece, finding, paths) for finding in findings(engine, each.data)]
     return found
-
-
-def replace_object(each: _Object, data: bytes) -> _Object:
-    return _Object(each.oid, each.kind, each.size, data, each.start, each.line)
 
 
 def findings(engine: Engine, data: bytes) -> list[Finding]:
@@ -175,16 +165,21 @@ def masked(engine: Engine, text: str) -> str:
     return data.decode(errors="replace") if not findings(engine, data) else "***"
 
 
-def _scan_tree(engine: Engine, each: _Object, paths: dict[str, str]) -> list[Problem]:
-    """Names in a folder; and what stands for a submodule's commit, which may be any twenty bytes."""
-    entries = _ENTRY.findall(each.data)
-    text = b"\n".join(name for _, name, _ in entries)
+def _tree_text(data: bytes) -> tuple[bytes, list[bytes]]:
+    """Names in a folder, one a line; and what stands for a submodule's commit, which may be any twenty bytes. With the
+    names alone."""
+    entries = _ENTRY.findall(data)
+    names = [name for _, name, _ in entries]
     modules = [oid for mode, _, oid in entries if mode == b"160000"]
-    text += b"".join(b"\n" + oid + b"\n" + oid.hex().encode() for oid in modules)
+    return b"\n".join(names) + b"".join(b"\n" + oid + b"\n" + oid.hex().encode() for oid in modules), names
+
+
+def _scan_tree(engine: Engine, each: Piece, paths: dict[str, str]) -> list[Problem]:
+    text, names = _tree_text(each.data)
     found: list[Problem] = []
     for finding in findings(engine, text):
         number = text.count(b"\n", 0, finding.start)
-        name = entries[number][1].decode(errors="replace") if number < len(entries) else ""
+        name = names[number].decode(errors="replace") if number < len(names) else ""
         path = "/".join(filter(None, (paths.get(each.oid, ""), name)))
         problem = _problem(each, finding, paths)
         found.append(replace(problem, what="file name" if name else "submodule", path=path, line=0, suppressed=False))
@@ -208,7 +203,7 @@ def _scan_names(engine: Engine, paths: dict[str, str]) -> list[Problem]:
 _WHAT = {"blob": "file", "commit": "commit message", "tag": "tag", "tree": "file name"}
 
 
-def _problem(each: _Object, finding: Finding, paths: dict[str, str]) -> Problem:
+def _problem(each: Piece, finding: Finding, paths: dict[str, str]) -> Problem:
     data = each.data
     line = each.line + data.count(b"\n", 0, finding.start) + 1
     if each.kind in ("commit", "tag"):
@@ -247,7 +242,7 @@ def _distinct(problems: list[Problem]) -> list[Problem]:
     ]
 
 
-async def _located(quarantine: Quarantine, tips: list[str], problems: list[Problem]) -> list[Problem]:
+async def located(quarantine: Quarantine, tips: list[str], problems: list[Problem]) -> list[Problem]:
     """With the commit that brings each, and the path there."""
     found: list[Problem] = []
     for number, problem in enumerate(problems):

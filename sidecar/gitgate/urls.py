@@ -9,10 +9,14 @@ from dataclasses import dataclass, replace
 from typing import Literal
 from urllib.parse import unquote, urlsplit
 
+from sidecar.egress.names import is_address
+
 _SCP = re.compile(
     r"(?:(?P<user>[A-Za-z0-9._-]+)@)?(?P<host>[A-Za-z0-9._-]+|\[[0-9A-Fa-f:.]+\]):(?P<path>[^\x00-\x20\x7f]+)"
 )
 _HOST = re.compile(r"[A-Za-z0-9_](?:[A-Za-z0-9._-]*[A-Za-z0-9_])?|[0-9A-Fa-f:.]+")
+_NUMBER = re.compile(r"[0-9]+|0[xX][0-9A-Fa-f]*")
+"""A last label that makes an address of a host, which clients read in different ways (WHATWG URL, 3.5)."""
 _USER = re.compile(r"[A-Za-z0-9_][A-Za-z0-9._-]*")
 _PATH = re.compile(r"[A-Za-z0-9._~+@/ -]+")
 _PORTS = {"ssh": 22, "https": 443, "http": 80}
@@ -96,6 +100,8 @@ def _checked(found: Upstream) -> Upstream:
     path = path.removesuffix(".git")
     if not _HOST.fullmatch(found.host):
         raise BadUrl("names no host")
+    if _NUMBER.fullmatch(found.host.rpartition(".")[2]) and not is_address(found.host):
+        raise BadUrl("its host is neither a name nor a whole address")
     if found.user and not _USER.fullmatch(found.user):
         raise BadUrl("the user's name has characters that do not belong there")
     if not path or not _PATH.fullmatch(path) or path.startswith("-") or ".." in path.split("/") or "//" in path:

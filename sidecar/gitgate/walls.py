@@ -20,6 +20,8 @@ from sidecar.kernel.seccomp import Argument, Filter, Rule
 _NEEDED = frozenset({"execve", "fork", "vfork", "kill", "tkill", "rt_sigqueueinfo"})
 _NAMESPACES = 0x7E020080
 """CLONE_NEWNS, NEWCGROUP, NEWUTS, NEWIPC, NEWUSER, NEWPID, NEWNET, NEWTIME (linux/sched.h)."""
+_STREAMS = tuple(1 | flags for flags in (0, 0x80000, 0x800, 0x80800))
+"""SOCK_STREAM with CLOEXEC and NONBLOCK."""
 _SYSTEM = ("/usr", "/bin", "/lib", "/lib64", "/nix/store")
 _ETC = (
     "passwd",
@@ -81,7 +83,15 @@ def _calls() -> None:
     denied = tuple(call for call in confine.NEVER if call not in _NEEDED)
     rules = (
         Rule("clone", (((Argument(0, mask=_NAMESPACES),), refuse),)),
-        Rule("socket", (((Argument(0, values=(1, 2, 10, 16)),), seccomp.ALLOW),), refuse),
+        # to the relay on this host's loopback, by TCP: no look-ups of names, no datagrams
+        Rule(
+            "socket",
+            (
+                ((Argument(0, values=(1, 16)),), seccomp.ALLOW),
+                ((Argument(0, values=(2,)), Argument(1, values=_STREAMS)), seccomp.ALLOW),
+            ),
+            refuse,
+        ),
     )
     seccomp.install(Filter(denied=denied, missing=confine.MISSING, rules=rules).assemble())
 

@@ -8,6 +8,7 @@ import asyncio
 import os
 import resource
 import shutil
+import signal
 import statistics
 import sys
 import tempfile
@@ -17,7 +18,9 @@ from pathlib import Path
 
 import psutil
 
+from tests.conftest import until
 from tests.gitgate.kit import SSHD, GitRepo, Ssh, World, bare, git, secret, ssh_key, sshd, url, world
+from tests.gitgate.test_faults import children_of
 
 COMMITS, CLONE_MB, PUSH_MB = 1000, 100, 1000
 
@@ -46,21 +49,38 @@ def ssh_env(folder: Path, server: Ssh) -> dict[str, str]:
 
 
 async def pushes(one: World, root: Path, direct: str, env: dict[str, str], rounds: int) -> None:
+    """Direct, each with a handshake of its own; by the gate with one of its own as well, and over the connection that
+    stands from the call before, as it is while an agent works."""
     work = root / "many"
     git("clone", "-q", str(root / "app.git"), str(work))
     many_commits(work, COMMITS)
-    plain: list[float] = []
-    gated: list[float] = []
+    times: dict[str, list[float]] = {"plain": [], "first": [], "next": []}
+
+    def away(name: str) -> None:
+        git("push", "-q", str(root / "app.git"), f":{name}", cwd=work)
+        git("gc", "-q", "--prune=now", cwd=root / "app.git")
+
+    async def through(name: str) -> None:
+        await one.git("push", "-q", url("app"), f"main:{name}", cwd=work)
+
+    async def plainly(name: str) -> None:
+        await asyncio.to_thread(git, "push", "-q", direct, f"main:{name}", cwd=work, env=env)
+
     for number in range(rounds):
-        plain.append(
-            await timed(lambda n=number: asyncio.to_thread(git, "push", "-q", direct, f"main:d{n}", cwd=work, env=env))
-        )
-        git("push", "-q", str(root / "app.git"), f":d{number}", cwd=work)
-        git("gc", "-q", "--prune=now", cwd=root / "app.git")
-        gated.append(await timed(lambda n=number: one.git("push", "-q", url("app"), f"main:g{n}", cwd=work)))
-        await one.git("push", "-q", url("app"), f":g{number}", cwd=work)
-        git("gc", "-q", "--prune=now", cwd=root / "app.git")
-    show(f"push of {COMMITS} commits", plain, gated, 2.0)
+        for kind, push in (("plain", plainly), ("first", through), ("next", through)):
+            if kind == "first":
+                for pid in (pid for pid, name in children_of(one.box.process.pid).items() if name == "ssh"):
+                    os.kill(pid, signal.SIGTERM)
+                await until(lambda: "ssh" not in children_of(one.box.process.pid).values())
+            name = f"{kind}{number}"
+            times[kind].append(await timed(lambda push=push, name=name: push(name)))
+            if kind != "plain":  # what the mirror has of it goes as well, or the next would bring nothing new
+                await one.git("push", "-q", url("app"), f":{name}", cwd=work)
+                git("gc", "-q", "--prune=now", cwd=root / "app.git")
+            else:
+                away(name)
+    show(f"push of {COMMITS} commits, its own handshake", times["plain"], times["first"], 2.0)
+    show(f"push of {COMMITS} commits, connection open", times["plain"], times["next"], 2.0)
 
 
 async def clones(one: World, root: Path, direct: str, env: dict[str, str], rounds: int) -> None:

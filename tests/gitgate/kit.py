@@ -5,6 +5,7 @@ import contextlib
 import os
 import shutil
 import signal
+import ssl
 import subprocess
 import tempfile
 import threading
@@ -127,6 +128,7 @@ class SmartHttp:
     expected: str = ""
     port: int = 0
     seen: list[tuple[str, str, dict[str, str]]] = field(default_factory=list)
+    tls: ssl.SSLContext | None = None
     hang: threading.Event = field(default_factory=threading.Event)
     released: threading.Event = field(default_factory=threading.Event)
 
@@ -137,6 +139,8 @@ class SmartHttp:
     def run(self) -> Iterator["SmartHttp"]:
         server: Any = ThreadingHTTPServer(("127.0.0.1", self.port), _Backend)
         server.world, server.daemon_threads = self, True
+        if self.tls is not None:
+            server.socket = self.tls.wrap_socket(server.socket, server_side=True)
         self.port = server.server_address[1]
         thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.05}, daemon=True)
         thread.start()
@@ -169,6 +173,12 @@ class Ssh:
     port: int
     host_key: str
     user: str
+    log: Path = Path("/nonexistent")
+
+    @property
+    def logins(self) -> int:
+        """How often somebody has proved himself: one handshake each."""
+        return self.log.read_text().count("Accepted publickey")
 
 
 @contextlib.contextmanager
@@ -190,8 +200,9 @@ def sshd(folder: Path, public: str) -> Iterator[Ssh]:
     config.write_text(
         f"Port {port}\nListenAddress 127.0.0.1\nHostKey {folder / 'host'}\nAuthorizedKeysFile {folder / 'authorized'}\n"
         f"PidFile none\nStrictModes no\nUsePAM no\nPasswordAuthentication no\nKbdInteractiveAuthentication no\n"
-        f"PermitRootLogin yes\nLogLevel ERROR\n"
-        f"SetEnv GIT_CONFIG_COUNT=1 GIT_CONFIG_KEY_0=safe.directory GIT_CONFIG_VALUE_0=*\n"
+        f"PermitRootLogin yes\nLogLevel INFO\n"
+        # a forge's account reads no shell files of the user's
+        f"SetEnv HOME={folder} GIT_CONFIG_COUNT=1 GIT_CONFIG_KEY_0=safe.directory GIT_CONFIG_VALUE_0=*\n"
     )
     if os.geteuid() == 0:
         Path("/run/sshd").mkdir(exist_ok=True)
@@ -203,7 +214,7 @@ def sshd(folder: Path, public: str) -> Iterator[Ssh]:
                 break
             assert process.poll() is None, (folder / "log").read_text()
             threading.Event().wait(0.05)
-        yield Ssh(port, " ".join(host_public.split()[:2]), pwd.getpwuid(os.geteuid()).pw_name)
+        yield Ssh(port, " ".join(host_public.split()[:2]), pwd.getpwuid(os.geteuid()).pw_name, folder / "log")
     finally:
         process.terminate()
         process.wait(10)
@@ -218,17 +229,22 @@ class World:
     name: str = "app"
     upstream: Path = Path("/nonexistent")
     decided: set[str] = field(default_factory=set)
+    ahead: str = ""
+    """A folder in front of PATH for what the agent runs."""
 
     def env(self) -> dict[str, str]:
-        return {"http_proxy": self.box.proxy, "HOME": str(self.folder), "PATH": os.environ["PATH"], **IDENTITY}
+        path = f"{self.ahead}:{os.environ['PATH']}" if self.ahead else os.environ["PATH"]
+        return {"http_proxy": self.box.proxy, "HOME": str(self.folder), "PATH": path, **IDENTITY}
 
     async def git(
         self, *args: str, cwd: Path | None = None, check: bool = True, timeout: float = 120
     ) -> tuple[int, str]:
         """git as the agent runs it: exit code, and all that it printed."""
+        env = self.env()
         process = await asyncio.create_subprocess_exec(
-            "git", *args, cwd=cwd or self.folder, env=self.env(), stdin=asyncio.subprocess.DEVNULL,
-            stdout=asyncio.subprocess.PIPE, stderr=asyncio.subprocess.STDOUT, start_new_session=True,
+            shutil.which("git", path=env["PATH"]) or "git", *args, cwd=cwd or self.folder, env=env,
+            stdin=asyncio.subprocess.DEVNULL, stdout=asyncio.subprocess.PIPE, stderr=asyncio.subprocess.STDOUT,
+            start_new_session=True,
         )  # fmt: skip
         try:
             output, _ = await asyncio.wait_for(process.communicate(), timeout)
@@ -265,6 +281,12 @@ class World:
         body = DecisionBody(proposal_id=asked["proposal_id"], state=state, reason=reason)
         await self.box.channel.call("decision", body.model_dump(mode="json"))
         return asked
+
+    @contextlib.asynccontextmanager
+    async def again(self) -> AsyncIterator["World"]:
+        """Another sidecar on the same folder, as after one that was killed."""
+        async with bottle(git=self.box.config.git) as box:
+            yield World(box, self.folder, self.name, self.upstream)
 
     async def commit(self, clone: Path, files: dict[str, str | bytes], message: str = "change") -> str:
         for name, content in files.items():

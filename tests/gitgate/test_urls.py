@@ -36,6 +36,7 @@ def test_what_an_address_means(text: str, url: str, port: int, path: str) -> Non
         "", "/srv/app.git", "../app", "file:///srv/app", "ext::sh -c x", "https://u:p@h.example/a", "https://h.example/",
         "https://h.example/a?x=1", "ssh://-oProxyCommand=x/a", "git@-x:a", "https://h.example/a/../../b",
         "git@h.example:-a", "https://h.example:x/a", "https://h.example/a\nb", "git@h.example:a b\tc", "ftp://h.example/a",
+        "http://0x7f.1/a/b", "http://2130706433/a/b", "git@127.1:a/b",
     ],
 )  # fmt: skip
 def test_what_is_no_address(text: str) -> None:

@@ -1,6 +1,8 @@
 """A launched bottle whose agent clones, commits and pushes through the gate, from inside the real sandbox."""
 
 import asyncio
+import contextlib
+import os
 from collections.abc import AsyncIterator
 from pathlib import Path
 
@@ -9,6 +11,7 @@ import pytest
 from app.controller import gitgate
 from app.errors import CarboyError
 from app.paths import Paths
+from tests.conftest import until
 from tests.controller.test_deploy_keys import TOKEN, forge
 from tests.gitgate.kit import SSHD, SmartHttp, bare, git, ssh_key, sshd
 from tests.integration.launching import Rig, processes_of, rig
@@ -30,6 +33,17 @@ def root(tmp_path: Path) -> Path:
 
 def bottle(real: Rig, text: str) -> None:
     (real.paths.bottles / "plain.md").write_text(f"---\nagent_provider: {{template: shell}}\n{text}\n---\n")
+
+
+def gits_of(paths: Paths) -> list[str]:
+    """Programs of git gates that work in this home."""
+    home, found = str(paths.config.parent).encode(), list[str]()
+    for pid in filter(str.isdigit, os.listdir("/proc")):
+        with contextlib.suppress(OSError):
+            words = Path(f"/proc/{pid}/cmdline").read_bytes().split(b"\0")
+            if os.path.basename(words[0]) in (b"ssh", b"git") and any(home in word for word in words):
+                found.append(os.path.basename(words[0]).decode())
+    return found
 
 
 async def output(real: Rig, slug: str = "one") -> str:
@@ -88,10 +102,18 @@ async def test_an_ssh_key_stays_outside(real: Rig, root: Path) -> None:
         )
         await asyncio.wait_for(real.sessions.wait("one"), 120)
         shown = await output(real)
-    assert "pushed 0" in shown, shown
-    kept = (real.paths.session_state("one") / "session.json").read_text()
-    assert "PRIVATE KEY" not in kept
-    assert "PRIVATE KEY" not in shown
+        assert "pushed 0" in shown, shown
+        kept = (real.paths.session_state("one") / "session.json").read_text()
+        assert "PRIVATE KEY" not in kept
+        assert "PRIVATE KEY" not in shown
+        await until(lambda: not gits_of(real.paths))
+        assert not (real.paths.session_state("one") / "git").exists()
+        # and of one that is killed while its connection stands
+        await real.launch(f"cd /tmp && git clone -q {url} work && read x", label="two")
+        await until(lambda: "ssh" in gits_of(real.paths))
+        await real.sessions.kill("two")
+        await until(lambda: not gits_of(real.paths))
+        assert not (real.paths.session_state("two") / "git").exists()
 
 
 async def test_what_a_manifest_gets_wrong_is_said_before_anything_is_made(real: Rig, root: Path) -> None:

@@ -1,0 +1,146 @@
+"""What a push brings, read out of git: which objects are new, and the content of each. Decides nothing about them.
+
+All objects of the received pack come in the order in which they lie there, while git finds out beside it which of them
+are new: what is examined needs no second look-up of each. Memory is bounded whatever an object's size.
+"""
+
+from collections.abc import AsyncIterator, Iterable
+from dataclasses import dataclass
+
+from sidecar.gitgate import limits
+from sidecar.gitgate.git import GitFailed, Running, finished, pieces
+from sidecar.gitgate.quarantine import Quarantine
+
+_SHORT = 512 * 1024
+"""What is read before it is handed on: git goes on with the next meanwhile."""
+
+
+class TooMuch(Exception):
+    """More than is examined. The text is for the client."""
+
+
+@dataclass(slots=True)
+class Piece:
+    """An object's content, or a part of it where it is large."""
+
+    oid: str
+    kind: str
+    size: int
+    data: bytes
+    start: int = 0
+    """Where in the object `data` begins."""
+    line: int = 0
+    """Lines before it."""
+
+    def instead(self, data: bytes) -> "Piece":
+        return Piece(self.oid, self.kind, self.size, data, self.start, self.line)
+
+
+async def new_objects(quarantine: Quarantine, tips: list[str]) -> dict[str, str]:
+    """Object → a path of it. This also proves that nothing is missing, as git's own receiver does. Raises TooMuch, or
+    GitFailed."""
+    output = await quarantine.run("rev-list", "--objects", *tips, "--not", "--all", limit=limits.MAX_OBJECTS * 300)
+    paths: dict[str, str] = {}
+    for line in output.decode(errors="replace").split("\n"):
+        oid, _, path = line.partition(" ")
+        if oid:
+            paths.setdefault(oid, path)
+    if len(paths) > limits.MAX_OBJECTS:
+        raise TooMuch(f"{len(paths)} new objects are more than are scanned at once: push in parts")
+    return paths
+
+
+async def everything(quarantine: Quarantine) -> AsyncIterator[list[Piece]]:
+    """All that the pack holds, in batches; the objects that git added to complete it as well."""
+    env = {**quarantine.env, "GIT_ALTERNATE_OBJECT_DIRECTORIES": ""}
+    async with quarantine.git.start(
+        "cat-file", "--batch-all-objects", "--unordered", "--batch", "--buffer", cwd=quarantine.mirror.path, env=env
+    ) as running:
+        async for batch in _batches(running):
+            yield batch
+
+
+async def some(quarantine: Quarantine, oids: Iterable[str]) -> AsyncIterator[list[Piece]]:
+    """These objects, wherever they are."""
+    given = "".join(f"{oid}\n" for oid in oids).encode()
+    async with quarantine.git.start(
+        "cat-file", "--batch", "--buffer", cwd=quarantine.mirror.path, env=quarantine.env, stdin=given
+    ) as running:
+        async for batch in _batches(running):
+            yield batch
+
+
+async def _batches(running: Running) -> AsyncIterator[list[Piece]]:
+    source = _Source(running)
+    batch: list[Piece] = []
+    size = total = 0
+    while (line := await source.line()) is not None:
+        header = line.decode("ascii", "replace").split(" ")
+        if len(header) != 3 or not header[2].isdigit():
+            raise GitFailed("cat-file: an object is missing")
+        oid, kind, length = header[0], header[1], int(header[2])
+        total += length
+        if total > limits.MAX_UNPACKED:
+            raise TooMuch("it unpacks to more than is scanned at once: push in parts")
+        async for each in _pieces(source, oid, kind, length):
+            batch.append(each)
+            size += len(each.data)
+            if size >= _SHORT:
+                yield batch
+                batch, size = [], 0
+        await source.exactly(1)
+    if batch:
+        yield batch
+    if (code := await finished(running)) != 0:
+        raise GitFailed("git cat-file failed", bytes(running.stderr).decode(errors="replace"), code)
+
+
+async def _pieces(source: "_Source", oid: str, kind: str, size: int) -> AsyncIterator[Piece]:
+    kept = b""
+    start = line = done = 0
+    while True:
+        part = min(limits.WINDOW, size - done)
+        data = kept + await source.exactly(part)
+        done += part
+        yield Piece(oid, kind, size, data, start, line)
+        if done >= size:
+            return
+        cut = max(0, len(data) - limits.OVERLAP)
+        line += data.count(b"\n", 0, cut)
+        kept, start = data[cut:], start + cut
+
+
+class _Source:
+    """The output of git, by lines and lengths. Thousands of small objects come in one piece of it."""
+
+    def __init__(self, running: Running) -> None:
+        self._pieces = pieces(running)
+        self._data = b""
+        self._at = 0
+
+    async def line(self) -> bytes | None:
+        """Without its end; None at the end of all."""
+        while (end := self._data.find(b"\n", self._at)) < 0:
+            if not await self._more():
+                if self._at < len(self._data):
+                    raise GitFailed("cat-file: its answer broke off")
+                return None
+        found, self._at = self._data[self._at : end], end + 1
+        return found
+
+    async def exactly(self, size: int) -> bytes:
+        parts: list[bytes] = []
+        while len(self._data) - self._at < size:
+            parts.append(self._data[self._at :])
+            size -= len(parts[-1])
+            self._at = len(self._data)
+            if not await self._more():
+                raise GitFailed("cat-file: its answer broke off")
+        parts.append(self._data[self._at : self._at + size])
+        self._at += size
+        return b"".join(parts) if len(parts) > 1 else parts[0]
+
+    async def _more(self) -> bool:
+        piece = await anext(self._pieces, b"")
+        self._data, self._at = self._data[self._at :] + piece, 0
+        return bool(piece)

@@ -1,0 +1,73 @@
+"""What a push brings is examined in batches: whatever is found in an object alone is found among its neighbours."""
+
+import base64
+import random
+
+import pytest
+
+from sidecar import prepared
+from sidecar.dlp.engine import Engine, EngineConfig
+from sidecar.dlp.needles import Known
+from sidecar.dlp.patterns.model import all_types
+from sidecar.gitgate import scan
+from sidecar.gitgate.contents import Piece
+from sidecar.secret import Secret
+
+PROVISIONED = "Zk3v-correct-horse-battery-91-staple"
+NOISE = random.Random(17)
+NEIGHBOURS = [
+    b"print('hello')\n" * 20,
+    b"",
+    b"\n",
+    base64.b64encode(NOISE.randbytes(500)),
+    base64.encodebytes(NOISE.randbytes(500)).rstrip(b"\n"),
+    NOISE.randbytes(300).hex().encode(),
+    b"{" + b'"a": "\\u0041",' * 30,
+    b"%41%42" * 40,
+    NOISE.randbytes(500),
+    b"tree " + b"a" * 40 + b"\nauthor T <t@example.com> 1700000000 +0000\n\nchange\n",
+    b"password = ",
+    b"key: |",
+    b"example, sample, test, dummy, placeholder",
+]
+
+
+@pytest.fixture(scope="module")
+def engine() -> Engine:
+    prepared.prepare()
+    return Engine.compile(EngineConfig((Known("PROVISIONED", Secret(PROVISIONED)),)))
+
+
+def blob(number: int, data: bytes) -> Piece:
+    return Piece(f"{number:040x}", "blob", len(data), data)
+
+
+def among(engine: Engine, data: bytes, turn: int) -> bool:
+    """Whether it is suspected in the middle of others, another order each time."""
+    others = NEIGHBOURS[turn % len(NEIGHBOURS) :] + NEIGHBOURS[: turn % len(NEIGHBOURS)]
+    batch = [blob(number, each) for number, each in enumerate([*others, data, *others])]
+    return any(text.piece is batch[len(others)] for text in scan._suspicious(engine, batch))
+
+
+def test_neighbours_by_themselves_are_clean(engine: Engine) -> None:
+    assert scan._suspicious(engine, [blob(number, each) for number, each in enumerate(NEIGHBOURS)]) == []
+
+
+@pytest.mark.parametrize("step", [7, pytest.param(1, marks=pytest.mark.e2e)])
+def test_what_is_found_alone_is_found_among_others(engine: Engine, step: int) -> None:
+    texts = [text.encode() for each in all_types() for text in each.positives][::step]
+    missed = [text for turn, text in enumerate(texts) if scan.findings(engine, text) and not among(engine, text, turn)]
+    assert missed == []
+    assert len(texts) > 500 // step
+
+
+def test_a_known_secret_in_every_dress(engine: Engine) -> None:
+    raw = PROVISIONED.encode()
+    dresses = [
+        raw, raw[::-1], base64.b64encode(raw), base64.b64encode(b"x" + raw), raw.hex().encode(), base64.b32encode(raw),
+        b"".join(b"%%%02x" % byte for byte in raw), base64.b64encode(base64.b64encode(raw)), raw.swapcase(),
+        "-".join(PROVISIONED).encode(), raw[3:17], PROVISIONED.encode("utf-16"), b"\\u005a" + raw[1:],
+    ]  # fmt: skip
+    for dress in dresses:
+        for turn in range(0, len(NEIGHBOURS), 3):
+            assert among(engine, dress, turn), (dress, turn)
