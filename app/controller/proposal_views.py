@@ -136,6 +136,9 @@ def _report(row: ProposalRow, *, full: bool) -> ProposalView:
     host = str(report.get("host") or "")
     title = str(report.get("title") or report.get("detector") or row.kind)
     update: dict[str, Any] = {"title": title, "host": host, "hosts": (host,) if host else (), "report": report}
+    # what the view says already
+    report = {name: value for name, value in report.items() if value not in (title, row.kind)}
+    update["report"] = report
     update["diff"] = tuple(_diff_line(line) for line in text.split("\n")[:MAX_LINES]) if text and full else ()
     return _base(row).model_copy(update=update | {"needs_reason": needs_reason(row.kind), "seen": row.id})
 

@@ -10,6 +10,7 @@ from textual.binding import Binding, BindingType
 from textual.containers import VerticalScroll
 from textual.widgets import Input, Static
 
+from app.core.gitdiff import kinds
 from app.core.text import printable
 from app.errors import CarboyError
 from app.screens.room import CLOSE, Box, explain
@@ -40,8 +41,11 @@ def who() -> str:
 
 def diff_lines(diff: tuple[str, ...], most: int = 200) -> list[Content]:
     """A difference with its colours; the sign says the same."""
-    tones = {"+": "ok", "-": "refused", "@": "faint"}
-    rows = [ink((f"{line[:1]} {printable(line[1:], 300)}", tones.get(line[:1], "soft"))) for line in diff[:most]]
+    tones = {"added": "ok", "removed": "refused", "part": "faint", "head": "faint", "file": "bold accent"}
+    rows: list[Content] = []
+    for kind, line in kinds(diff[:most]):
+        plain = f"  {line.strip()}" if kind in ("part", "head", "file") else f"{line[:1]} {line[1:]}"
+        rows.append(ink((printable(plain, 302), tones.get(kind, "soft"))))
     return rows + ([ink((f"… {len(diff) - most} lines more", "faint"))] if len(diff) > most else [])
 
 
@@ -110,11 +114,13 @@ class Answer(Box[bool]):
     def _show_all(self) -> None:
         view = self._saving or self.view
         width = min(82, self.app.size.width - 10)
+        # a report's text was read on its own page; here the reason below it has to be seen
+        most = max(5, self.app.size.height - 16) if view.report else 60
         rows: list[Content] = []
         for item in self.views:
             rows.append(card(item, self.carboy.clock(), width))
             if self.verb == "allow":
-                rows += diff_lines(view.diff if item is self.view else item.diff, 60)
+                rows += diff_lines(view.diff if item is self.view else item.diff, most)
         if self.edited is not None:
             rows += warnings(view)
         if self._saving is not None and self._saving.manifest is not None:
