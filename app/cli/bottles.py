@@ -155,22 +155,39 @@ def _act_command(
     @click.argument("slugs", nargs=-1, required=True)
     @json_option
     def command(slugs: tuple[str, ...], as_json: bool) -> None:
-        async def work(client: "Client") -> list[BottleView]:
-            views: list[BottleView] = []
-            for slug in slugs:
-                views.append(await act(client, slug))
-                if not as_json:
-                    line(f"{slug}: {past}")
-            return views
-
-        views = with_client(work)
-        if as_json:
-            print_json(views if len(views) > 1 else views[0])
+        _act(slugs, past, act, as_json=as_json)
 
     return command
 
 
+def _act(
+    slugs: tuple[str, ...], past: str, act: Callable[["Client", str], Awaitable[BottleView]], *, as_json: bool
+) -> None:
+    async def work(client: "Client") -> list[BottleView]:
+        views: list[BottleView] = []
+        for slug in slugs:
+            views.append(await act(client, slug))
+            if not as_json:
+                line(f"{slug}: {past}")
+        return views
+
+    views = with_client(work)
+    if as_json:
+        print_json(views if len(views) > 1 else views[0])
+
+
+@click.command()
+@click.argument("slugs", nargs=-1, required=True)
+@click.option("--save", is_flag=True, help="Take a snapshot as well, and stop them: `carboy resume` goes on.")
+@json_option
+def freeze(slugs: tuple[str, ...], save: bool, as_json: bool) -> None:
+    """Pause agents where they are; with --save their state is kept beyond a restart of the machine."""
+    if save:
+        _act(slugs, "saved and stopped; carboy resume goes on", lambda c, slug: c.put_by(slug), as_json=as_json)
+    else:
+        _act(slugs, "frozen", lambda c, slug: c.freeze(slug), as_json=as_json)
+
+
 stop = _act_command("stop", "stopped", "Ask agents to end, and end those that do not.", lambda c, slug: c.stop(slug))
 kill = _act_command("kill", "killed", "End agents at once.", lambda c, slug: c.kill(slug))
-freeze = _act_command("freeze", "frozen", "Pause agents where they are.", lambda c, slug: c.freeze(slug))
 thaw = _act_command("thaw", "running", "Let frozen agents go on.", lambda c, slug: c.thaw(slug))

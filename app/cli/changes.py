@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING
 import click
 
 from app.cli.output import json_option, line, note, print_json, with_client
-from app.core.changed import MARKS, Brought, Changed, Changes
+from app.core.changed import MARKS, NOTHING, Brought, Changed, Changes
 from app.core.text import printable
 
 if TYPE_CHECKING:
@@ -37,7 +37,7 @@ def diff(slug: str, paths: tuple[str, ...], names: bool, as_json: bool) -> None:
     for one in found.changes if names else ():
         _name(one)
     if not found.changes:
-        line("no changes")
+        line(NOTHING.get(found.workspace, "no changes"))
     if found.left_out:
         note(f"not compared: {', '.join(printable(path, 200) for path in found.left_out[:20])}")
 

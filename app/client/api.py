@@ -181,6 +181,10 @@ class Client(OperatorCalls):
         """Take a snapshot; it runs on."""
         return await self._view("POST", slug, "/commit")
 
+    async def put_by(self, slug: str) -> BottleView:
+        """Freeze it, take a snapshot, and end it just there."""
+        return await self._view("POST", slug, "/put-by")
+
     async def archive(self, slug: str) -> BottleView:
         return await self._view("POST", slug, "/archive")
 

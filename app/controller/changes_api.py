@@ -11,7 +11,7 @@ from pydantic import Field
 
 from app.backends import changes, masks, restore, workspace
 from app.controller.api import PARTS, answer, body, query, slug_of
-from app.core.changed import Changes
+from app.core.changed import NOTHING, Changes
 from app.core.model import Snapshot
 from app.core.schema import Mask
 from app.errors import CarboyError
@@ -69,6 +69,9 @@ def _trees(request: web.Request) -> Trees:
 
 
 async def listed(request: web.Request) -> web.Response:
+    record, _ = request.app[PARTS].bottles.named_record(slug_of(request))
+    if record.view.workspace in NOTHING:
+        return answer(Changes(workspace=record.view.workspace))
     trees = await asyncio.to_thread(_trees, request)
     found = await asyncio.to_thread(changes.changes, trees.before, trees.after, trees.skip)
     if trees.point is None:

@@ -56,11 +56,12 @@ class GoingOn:
             return ()
         place = (self._aside or self.origin.state) / saved.FOLDER
         taken = self.origin.saved
-        if taken is None or not (place / taken.files).is_file():
+        archived = None if taken is None else await asyncio.to_thread(saved.archives, place, taken)
+        if archived is None:
             return (GONE,)
         folders = {name: state / name for name in saved.HELD if name not in moved}
         self._unpacking = spawn(
-            asyncio.to_thread(archives.unpack, place / taken.files, folders, self._stop), name="unpack",
+            asyncio.to_thread(archives.unpack, archived, folders, self._stop), name="unpack",
             on_error=lambda _: None,
         )  # fmt: skip
         await asyncio.shield(self._unpacking)

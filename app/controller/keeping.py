@@ -67,17 +67,26 @@ class Keeping:
             return session.view
 
     async def put_by(self, slug: str, why: str) -> BottleView:
-        """Halt a bottle, save it, and end it just there: a resume goes on. One that cannot be saved stays halted."""
-        session = self._registry.named(slug)
-        if session.view.state != "frozen":
-            await self._registry.freeze(slug)
-        if "commit" not in self._backends.named(session.view.backend).capabilities:
-            return session.view
+        """`save_and_stop` where nobody waits for it: one that cannot be saved stays halted."""
         try:
-            await self.commit(slug)
+            return await self.save_and_stop(slug, why)
         except (CarboyError, OSError) as error:
+            session = self._registry.named(slug)
+            if session.view.state != "frozen":
+                raise
             log.error("%s could not be saved, and stays frozen: %s", slug, error)
             return session.view
+
+    async def save_and_stop(self, slug: str, why: str) -> BottleView:
+        """Halt a bottle, save it, and end it just there: a resume goes on. One that cannot be saved stays halted, and
+        the error says why."""
+        session = self._registry.named(slug)
+        backend = self._backends.named(session.view.backend)
+        if session.view.state != "frozen":
+            await self._registry.freeze(slug)
+        if "commit" not in backend.capabilities:
+            raise NotSupported(f"The backend {backend.name} takes no snapshots: {slug} is frozen as it is", "")
+        await self.commit(slug)
         session.why = why
         # not stopped: what it would write in its last moments is in no snapshot
         return await self._registry.kill(slug)
@@ -88,6 +97,7 @@ class Keeping:
         folder.mkdir(mode=0o700, exist_ok=True)
         mark = f"{session.id}-{secrets.token_hex(3)}"
         former = saved.load(state)
+        await asyncio.to_thread(saved.tidy, state, whole=True)
         image, reference = await backend.commit(state, mark)
         stop = threading.Event()
         name = f"files-{mark}.tar.zst"
@@ -98,17 +108,18 @@ class Keeping:
         )
         try:
             packed = await asyncio.shield(packing)
-        except BaseException:
+        except BaseException as error:
             stop.set()
             with contextlib.suppress(Exception):
                 await asyncio.wait([packing])
-            (folder / name).unlink(missing_ok=True)
+            # a full disk gets its room back; one that was cancelled can go on
+            saved.tidy(state, whole=not isinstance(error, OSError | CarboyError))
             if image:
                 await backend.discard(state, image)
             raise
         taken = Saved(
-            session_id=session.id, at=time.time(), backend=session.view.backend, files=name, size=packed.size,
-            image=image, reference=reference,
+            session_id=session.id, at=time.time(), backend=session.view.backend, files=name, parts=packed.parts,
+            size=packed.size, image=image, reference=reference,
         )  # fmt: skip
         await asyncio.to_thread(saved.keep, state, taken)
         if former is not None and former.image:

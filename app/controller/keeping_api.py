@@ -47,6 +47,15 @@ async def commit(request: web.Request) -> web.Response:
     return answer(view)
 
 
+async def put_by(request: web.Request) -> web.Response:
+    """Freeze that outlives the machine: halted, saved, ended. The row comes first, as with what else ends a bottle."""
+    parts, slug = request.app[PARTS], slug_of(request)
+    session = (await find(parts, slug)).session_id
+    await parts.audit.record("put-by", slug=slug, session_id=session, may_wait=True)
+    why = f"saved and stopped by the operator; carboy resume {slug} goes on"
+    return answer(await parts.bottles.keeping.save_and_stop(slug, why))
+
+
 async def archive(request: web.Request) -> web.Response:
     """Stops the bottle where it runs: the row comes first."""
     parts, slug = request.app[PARTS], slug_of(request)
@@ -77,6 +86,7 @@ async def purge(request: web.Request) -> web.Response:
 ROUTES: tuple[web.RouteDef, ...] = (
     web.post("/v1/bottles/{slug}/selftest", selftest),
     web.post("/v1/bottles/{slug}/commit", commit),
+    web.post("/v1/bottles/{slug}/put-by", put_by),
     web.post("/v1/bottles/{slug}/archive", archive),
     web.post("/v1/bottles/{slug}/restore", restore),
     web.post("/v1/bottles/{slug}/purge", purge),

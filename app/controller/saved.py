@@ -9,7 +9,7 @@ from pathlib import Path
 
 from pydantic import ValidationError
 
-from app.backends import workspace
+from app.backends import parts, workspace
 from app.controller import leftovers, record
 from app.controller.record import SessionRecord
 from app.core.model import Snapshot
@@ -23,12 +23,14 @@ ASIDE, ARCHIVE = "aside", "archive"
 
 
 class Saved(Snapshot):
-    """One snapshot. `files` is the archive beside it, `image` what of it lies in a container engine."""
+    """One snapshot. `files` is the archive beside it and `parts` those with its files (an older one has all in
+    `files`); `image` is what of it lies in a container engine."""
 
     session_id: str
     at: float
     backend: str
     files: str
+    parts: tuple[str, ...] = ()
     size: int
     image: str = ""
     reference: str = ""
@@ -45,9 +47,21 @@ def load(state: Path) -> Saved | None:
 def keep(state: Path, saved: Saved) -> None:
     """The snapshot counts from here on; what an earlier one, or an interrupted one, left is removed."""
     atomic_write(state / FOLDER / FILE, saved.model_dump_json().encode())
-    for entry in os.scandir(state / FOLDER):
-        if entry.name not in (FILE, saved.files):
-            Path(entry.path).unlink(missing_ok=True)
+    parts.clear(state / FOLDER, frozenset({FILE, saved.files, *saved.parts}))
+
+
+def tidy(state: Path, *, whole: bool) -> None:
+    """Remove what attempts that were broken off left, but what the next one can take over (`whole`)."""
+    taken, folder = load(state), state / FOLDER
+    names = {FILE} if taken is None else {FILE, taken.files, *taken.parts}
+    names |= {name for name, _ in parts.whole(folder)} if whole else set()
+    parts.clear(folder, frozenset(names))
+
+
+def archives(place: Path, saved: Saved) -> list[Path] | None:
+    """A snapshot's files in its folder; None where some are gone."""
+    found = [place / name for name in (saved.files, *saved.parts)]
+    return found if all(path.is_file() for path in found) else None
 
 
 def set_aside(paths: Paths, slug: str, session_id: str) -> Path:

@@ -3,9 +3,14 @@
 from collections.abc import Iterable
 from typing import Literal
 
-from app.core.model import Snapshot
+from app.core.model import Snapshot, Workspace
 
 type Kind = Literal["added", "changed", "removed", "link", "other"]
+NOTHING: dict[Workspace, str] = {
+    "read-only": "It sees the project read-only: it can change nothing there, and there is nothing to pull.",
+    "none": "It has no project (`workspace: none`): there is nothing to compare, or to pull.",
+}
+"""What is said of the modes in which nothing can change."""
 MARKS: dict[str, str] = {"added": "A", "changed": "M", "removed": "D", "link": "L", "other": "?"}
 
 
@@ -19,10 +24,10 @@ class Changed(Snapshot):
 
 class Changes(Snapshot):
     """`copy`: the bottle's copy against the project, to be pulled. `mount`: the project against how it was before the
-    launch, to be put back."""
+    launch, to be put back. In the other modes it could change nothing, and there are no changes."""
 
-    workspace: Literal["copy", "mount"]
-    changes: tuple[Changed, ...]
+    workspace: Workspace
+    changes: tuple[Changed, ...] = ()
     left_out: tuple[str, ...] = ()
     """Folders that were not compared, beside those that never are."""
 

@@ -10,7 +10,7 @@ from textual.containers import Horizontal
 from textual.widgets import Static
 from textual.widgets.option_list import Option
 
-from app.core.changed import MARKS, Row, tree
+from app.core.changed import MARKS, NOTHING, Row, tree
 from app.core.text import printable
 from app.core.units import size
 from app.screens.page import PageBody
@@ -87,7 +87,7 @@ class ChangesScreen(Room):
         if self.rows:
             options.highlighted = min(at, len(self.rows) - 1)
         else:
-            self._show(ink(("Nothing was changed.", "soft")))
+            self._show(ink((NOTHING.get(self.found.workspace, "Nothing was changed."), "soft")))
         self._draw()
 
     def _draw(self) -> None:
@@ -96,7 +96,12 @@ class ChangesScreen(Room):
             ("◖ carboy  ", "bold accent"), ("What it changed", "bold ink"), (f"  {printable(self.slug, 63)}", "faint")
         )
         if found is not None:
-            where = "its copy, against the project" if found.workspace == "copy" else "the project, since its launch"
+            where = {
+                "copy": "its copy, against the project",
+                "mount": "the project, since its launch",
+                "read-only": "it sees the project read-only",
+                "none": "it has no project",
+            }[found.workspace]
             title = title + ink((f"  {len(found.changes)} files · {where}", "soft"))
             if found.left_out:
                 more = f"not compared: {', '.join(printable(path, 60) for path in found.left_out[:3])}"

@@ -67,7 +67,10 @@ class KeepingActions(Working):
             f"Put {bottles.name(view)} into the archive?",
             "Archive it",
             losses=ends,
-            kept=("its files, snapshot and transcript", f"the way back: carboy restore {printable(view.slug, 63)}"),
+            kept=(
+                "its files, snapshot and transcript",
+                f"the way back: A, or carboy restore {printable(view.slug, 63)}",
+            ),
         )
         run = lambda yes: self.work(f"archive {bottles.name(view)}", self._archive(view)) if yes else None  # noqa: E731
         self.carboy.push_screen(question, run)
@@ -76,7 +79,52 @@ class KeepingActions(Working):
         await self.client.archive(view.slug)
         self.carboy.board.gone(view.slug)
         self.carboy.board_changed(bottles=True)
-        self.carboy.notify(f"{bottles.name(view)} is in the archive: carboy restore {view.slug}")
+        self.carboy.notify(f"{bottles.name(view)} is in the archive: A shows it")
+
+    def action_the_archive(self) -> None:
+        from app.screens.archive import ArchiveScreen
+
+        self.carboy.push_screen(ArchiveScreen())
+
+    def action_put_by(self) -> None:
+        from app.screens.confirm import Confirm
+
+        view = self._selected()
+        if view is None:
+            return
+        if not bottles.live(view):
+            self.carboy.notify(f"{bottles.name(view)} is over already", severity="warning")
+            return
+        question = Confirm(
+            f"Save and stop {bottles.name(view)}?",
+            "Save and stop it",
+            losses=("what its programs hold in memory, and its open connections",),
+            kept=("its files, in a snapshot taken while it stands still", "the way back: p goes on with it"),
+        )
+        run = lambda yes: self.work(f"save {bottles.name(view)}", self._put_by(view)) if yes else None  # noqa: E731
+        self.carboy.push_screen(question, run)
+
+    async def _put_by(self, view: BottleView) -> None:
+        self._changed(await self.client.put_by(view.slug))
+        self.carboy.notify(f"{bottles.name(view)} is saved and stopped: p goes on with it")
+
+    def action_purge(self) -> None:
+        from app.screens.archive import purge_question
+
+        view = self._selected()
+        if view is None:
+            return
+        if bottles.live(view):
+            self.carboy.notify(f"{bottles.name(view)} is {view.state}: stop it first", severity="warning")
+            return
+        run = lambda yes: self.work(f"remove {bottles.name(view)}", self._purge(view)) if yes else None  # noqa: E731
+        self.carboy.push_screen(purge_question(view), run)
+
+    async def _purge(self, view: BottleView) -> None:
+        await self.client.purge(view.slug)
+        self.carboy.board.gone(view.slug)
+        self.carboy.board_changed(bottles=True)
+        self.carboy.notify(f"{bottles.name(view)} is gone for good")
 
     def _changed(self, view: BottleView) -> None:
         self.carboy.board.bottle(view)

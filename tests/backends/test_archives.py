@@ -6,10 +6,16 @@ from pathlib import Path
 
 import pytest
 
-from app.backends.archives import pack, unpack
+from app.backends import parts
+from app.backends.archives import Packed, pack, unpack
+from app.backends.workspace import Cancelled
 from app.errors import CarboyError
 
 NOBODY_STOPS = threading.Event()
+
+
+def of(place: Path, done: Packed) -> list[Path]:
+    return [place / "files", *(place / name for name in done.parts)]
 
 
 def test_files_links_and_modes_come_back(tmp_path: Path) -> None:
@@ -23,7 +29,7 @@ def test_files_links_and_modes_come_back(tmp_path: Path) -> None:
     os.mkfifo(home / "pipe")
     done = pack({"home": home}, tmp_path / "files", NOBODY_STOPS, 10**9)
     assert (done.files, done.left_out) == (2, 1)
-    unpack(tmp_path / "files", {"home": tmp_path / "again"}, NOBODY_STOPS)
+    unpack(of(tmp_path, done), {"home": tmp_path / "again"}, NOBODY_STOPS)
     again = tmp_path / "again"
     assert (again / "deep/er/file").read_bytes() == (home / "deep/er/file").read_bytes()
     assert (again / "deep/run").stat().st_mode & 0o777 == 0o755
@@ -43,11 +49,12 @@ def test_a_snapshot_is_bounded(tmp_path: Path) -> None:
 def test_a_damaged_snapshot_is_said(tmp_path: Path) -> None:
     (tmp_path / "home").mkdir()
     (tmp_path / "home/file").write_bytes(os.urandom(100_000))
-    pack({"home": tmp_path / "home"}, tmp_path / "files", NOBODY_STOPS, 10**9)
-    data = (tmp_path / "files").read_bytes()
-    (tmp_path / "cut").write_bytes(data[: len(data) // 2])
+    done = pack({"home": tmp_path / "home"}, tmp_path / "files", NOBODY_STOPS, 10**9)
+    (part,) = (tmp_path / name for name in done.parts)
+    data = part.read_bytes()
+    part.write_bytes(data[: len(data) // 2])
     with pytest.raises(CarboyError) as refused:
-        unpack(tmp_path / "cut", {"home": tmp_path / "again"}, NOBODY_STOPS)
+        unpack(of(tmp_path, done), {"home": tmp_path / "again"}, NOBODY_STOPS)
     assert refused.value.code == "snapshot"
 
 
@@ -56,6 +63,90 @@ def test_what_is_not_asked_for_is_not_unpacked(tmp_path: Path) -> None:
         (tmp_path / name).mkdir()
         (tmp_path / name / "file").write_text(name)
     folders = {name: tmp_path / name for name in ("home", "private")}
-    pack(folders, tmp_path / "files", NOBODY_STOPS, 10**9)
-    unpack(tmp_path / "files", {"home": tmp_path / "again"}, NOBODY_STOPS)
+    done = pack(folders, tmp_path / "files", NOBODY_STOPS, 10**9)
+    unpack(of(tmp_path, done), {"home": tmp_path / "again"}, NOBODY_STOPS)
     assert (tmp_path / "again/file").read_text() == "home"
+
+
+class Stops(threading.Event):
+    """Stops after so many questions: a snapshot that is broken off in the middle."""
+
+    def __init__(self, after: int) -> None:
+        super().__init__()
+        self.left = after
+
+    def is_set(self) -> bool:
+        self.left -= 1
+        return self.left < 0
+
+
+@pytest.fixture
+def broken_off(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A home of ten files, and a snapshot of it that was broken off after six parts, and in the seventh file."""
+    monkeypatch.setattr(parts, "BYTES", 1000)
+    home = tmp_path / "home"
+    home.mkdir()
+    for number in range(10):
+        (home / f"file-{number}").write_bytes(os.urandom(1500))
+    with pytest.raises(Cancelled):
+        pack({"home": home}, tmp_path / "files", Stops(6), 10**9)
+    assert len(list(tmp_path.glob("part-*.json"))) == 6
+    assert not (tmp_path / "files").exists()
+    return home
+
+
+def unpacked(home: Path, done: Packed) -> dict[str, bytes]:
+    unpack(of(home.parent, done), {"home": home.parent / "again"}, NOBODY_STOPS)
+    return {path.name: path.read_bytes() for path in (home.parent / "again").iterdir()}
+
+
+def contents(home: Path) -> dict[str, bytes]:
+    return {path.name: path.read_bytes() for path in home.iterdir()}
+
+
+def test_one_that_was_broken_off_goes_on(broken_off: Path) -> None:
+    done = pack({"home": broken_off}, broken_off.parent / "files", NOBODY_STOPS, 10**9)
+    assert (done.taken_over, len(done.parts), done.files, done.size) == (6, 10, 10, 15000)
+    assert unpacked(broken_off, done) == contents(broken_off)
+
+
+def test_what_was_changed_meanwhile_is_taken_anew_whatever_its_times_say(broken_off: Path) -> None:
+    lists = dict(parts.whole(broken_off.parent))
+    (name,), (other,), (third,), *_ = lists.values()
+    before = (broken_off.parent / name).stat()
+    (broken_off.parent / name).write_bytes(os.urandom(1500))
+    os.utime(broken_off.parent / name, ns=(before.st_atime_ns, before.st_mtime_ns))  # an agent can set them
+    (broken_off.parent / other).unlink()
+    (broken_off.parent / third).chmod(0o600)
+    (broken_off.parent / third).unlink()
+    (broken_off.parent / third).symlink_to("/etc/passwd")
+    done = pack({"home": broken_off}, broken_off.parent / "files", NOBODY_STOPS, 10**9)
+    assert done.taken_over == 3
+    links = [path for path in broken_off.iterdir() if path.is_symlink()]
+    unpack(of(broken_off.parent, done), {"home": broken_off.parent / "again"}, NOBODY_STOPS)
+    again = broken_off.parent / "again"
+    assert os.readlink(again / links[0].name) == "/etc/passwd"
+    files = [path for path in broken_off.iterdir() if not path.is_symlink()]
+    assert len(files) == 8
+    assert all((again / path.name).read_bytes() == path.read_bytes() for path in files)
+    assert sum(1 for _ in again.iterdir()) == 9
+
+
+def test_a_list_that_makes_no_sense_is_no_part(broken_off: Path) -> None:
+    first, second, third, *_ = sorted(broken_off.parent.glob("part-*.json"))
+    first.write_text("[1, 2]")
+    second.write_text('{"../../etc/passwd": [1, 2, 3, 4, 5, "x"]}')
+    third.write_bytes(third.read_bytes()[:20])
+    done = pack({"home": broken_off}, broken_off.parent / "files", NOBODY_STOPS, 10**9)
+    assert done.taken_over == 3
+    assert unpacked(broken_off, done) == contents(broken_off)
+
+
+def test_what_no_snapshot_names_is_cleared(broken_off: Path) -> None:
+    done = pack({"home": broken_off}, broken_off.parent / "files", NOBODY_STOPS, 10**9)
+    (broken_off.parent / "shot").mkdir()
+    for name in ("files", *done.parts):
+        os.rename(broken_off.parent / name, broken_off.parent / "shot" / name)
+    (broken_off.parent / "shot/part-0.json").write_text("{}")
+    parts.clear(broken_off.parent / "shot", frozenset({"files", *done.parts[1:]}))
+    assert {path.name for path in (broken_off.parent / "shot").iterdir()} == {"files", *done.parts[1:]}

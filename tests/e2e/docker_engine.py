@@ -41,13 +41,20 @@ _FILES = ("/etc/ld.so.cache", "/etc/ssl/certs/ca-certificates.crt")
 
 PATH = os.environ.get("CARBOY_TEST_ENGINE_PATH", "")
 """A folder with another dockerd and what it starts: to try a version that the distribution does not have."""
+OTHERS = os.environ.get("CARBOY_TEST_ENGINE", "")
+"""The socket (`unix://…`) of a Docker engine that root started for a test as an ordinary user, who may use it."""
 
 
 @contextmanager
 def engine(kind: str = "docker") -> Iterator[str]:
-    """The URL of an engine of that kind (`docker`, `podman`); skips with the reason where there can be none."""
-    if os.geteuid() != 0:
-        pytest.skip("only root can start an engine of its own")
+    """The URL of an engine of that kind (`docker`, `podman`); skips with the reason where there can be none. An ordinary
+    user gets a Podman of their own (rootless), and the Docker engine that CARBOY_TEST_ENGINE names."""
+    if os.geteuid() != 0 and kind == "docker":
+        if not OTHERS:
+            pytest.skip("only root can start an engine of its own; CARBOY_TEST_ENGINE names one to be used")
+        yield OTHERS
+        _stop_containers(OTHERS)
+        return
     program = {"docker": "dockerd", "podman": "podman"}[kind]
     path = os.pathsep.join(filter(None, (PATH, os.environ["PATH"])))
     if shutil.which(program, path=path) is None and shutil.which("apt-get") is not None:

@@ -179,3 +179,29 @@ def breaks_at(step: str, monkeypatch: pytest.MonkeyPatch) -> None:
                 raise CarboyError("broken on purpose", "", "broken")
 
     monkeypatch.setattr(Transaction, "step", breaking)
+
+
+async def test_freeze_with_save_stops_it_just_there_and_a_resume_goes_on(paths: Paths) -> None:
+    async with rig(paths) as bottles:
+        await bottles.launch(SCRIPT)
+        assert await seen(bottles, "one", "first")
+        view = await bottles.sessions.keeping.save_and_stop("one", "by the operator")
+        assert (view.state, view.kept, view.error) == ("failed", "preserved", "by the operator")
+        assert view.saved_at
+        await resume(bottles, "one")
+        assert await seen(bottles, "one", "again")
+
+
+async def test_what_cannot_be_saved_stays_frozen_and_says_why(paths: Paths, monkeypatch: pytest.MonkeyPatch) -> None:
+    from app.backends import archives
+
+    def full(*_: object) -> None:
+        raise OSError(28, "No space left on device")
+
+    async with rig(paths) as bottles:
+        await bottles.launch(SCRIPT)
+        monkeypatch.setattr(archives, "pack", full)
+        with pytest.raises(OSError, match="No space"):
+            await bottles.sessions.keeping.save_and_stop("one", "by the operator")
+        assert bottles.sessions.named("one").view.state == "frozen"
+        assert (await bottles.sessions.thaw("one")).state == "running"

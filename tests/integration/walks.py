@@ -3,6 +3,7 @@ backend alike."""
 
 import asyncio
 
+from app.backends import parts
 from app.controller import saved
 from app.paths import Paths
 from tests.conftest import until
@@ -54,7 +55,8 @@ async def after_a_commit(paths: Paths) -> None:
         folder = paths.session_state("one") / saved.FOLDER
         kept = saved.load(paths.session_state("one"))
         assert kept is not None
-        assert {entry.name for entry in folder.iterdir()} == {saved.FILE, kept.files}
+        lists = {name.removesuffix(parts.SUFFIX) + parts.LIST for name in kept.parts}
+        assert {entry.name for entry in folder.iterdir()} == {saved.FILE, kept.files, *kept.parts, *lists}
         fork = await real.sessions.launch(real.request("", fork="one", label="two"), real.steps.append)
         await see(real, b"again", fork.slug)
         for slug in ("one", fork.slug):

@@ -628,6 +628,17 @@ class ScriptedClient:
     async def commit(self, slug: str) -> BottleView:
         return await self._act("commit", slug, saved_at=NOW)
 
+    async def put_by(self, slug: str) -> BottleView:
+        return await self._act("put_by", slug, state="failed", exit_code=137, saved_at=NOW, kept="preserved")
+
+    async def purge(self, slug: str) -> BottleView:
+        changed = await self._act("purge", slug, kept="purged")
+        del self.by_slug[slug]
+        return changed
+
+    async def restore(self, slug: str, name: str | None = None) -> BottleView:
+        return await self._act("restore", slug, state="ended", kept="preserved")
+
     async def archive(self, slug: str) -> BottleView:
         changed = await self._act("archive", slug, state="ended", kept="archived")
         del self.by_slug[slug]

@@ -8,7 +8,7 @@ from textual.pilot import Pilot
 from app.core.changed import Changes, tree
 from app.core.model import LaunchRequest, Preflight
 from app.errors import CarboyError
-from tests.tui.scripted import CHANGES, ScriptedClient, app, preflight
+from tests.tui.scripted import CHANGES, NOW, VIEWS, ScriptedClient, app, preflight, view
 from tests.tui.waiting import ready, text_of, until
 
 
@@ -108,3 +108,54 @@ async def test_only_one_that_is_over_is_resumed() -> None:
         await until(pilot, lambda: "Resolved manifest" in text_of(pilot), "the preflight")
         await pilot.press("enter")
         await until(pilot, lambda: any(request.resume == "nightly" for request in client.requests), "the launch")
+
+
+@pytest.mark.parametrize(("mode", "said"), [("read-only", "there is nothing to pull"), ("none", "has no project")])
+async def test_modes_in_which_nothing_can_change_say_so(mode: Any, said: str) -> None:
+    client = ScriptedClient()
+    client.changes_now = Changes(workspace=mode)
+    async with app(client).run_test(size=(80, 24)) as pilot:
+        await ready(pilot)
+        await pilot.press("d")
+        await until(pilot, lambda: said in " ".join(text_of(pilot).split()), "the reason")
+        await pilot.press("p", "P")
+        assert client.calls == []
+
+
+async def test_save_and_stop_asks_first() -> None:
+    client = ScriptedClient()
+    async with app(client).run_test(size=(80, 24)) as pilot:
+        await ready(pilot)
+        await pilot.press("Z")
+        await until(pilot, lambda: "Save and stop" in text_of(pilot), "the question")
+        await pilot.press("escape", "Z", "y")
+        await until(pilot, lambda: client.calls == [("put_by", "impl-1")], "the call")
+
+
+async def test_one_that_is_over_is_removed_for_good_and_one_that_runs_is_not() -> None:
+    client = ScriptedClient()
+    async with app(client).run_test(size=(120, 40)) as pilot:
+        await ready(pilot)
+        await pilot.press("delete")
+        await until(pilot, lambda: any("stop it first" in item.message for item in toasts(pilot)), "the refusal")
+        pilot.app.main_screen().select("nightly")  # type: ignore[attr-defined]
+        await pilot.press("delete")
+        await until(pilot, lambda: "for good?" in text_of(pilot), "the question")
+        await pilot.press("y")
+        await until(pilot, lambda: client.calls == [("purge", "nightly")], "the call")
+
+
+async def test_the_archive_brings_one_back_and_removes_one() -> None:
+    kept = {"state": "ended", "kept": "archived", "ended_at": NOW}
+    client = ScriptedClient((*VIEWS, view("old", **kept), view("older", **kept)))
+    async with app(client).run_test(size=(80, 24)) as pilot:
+        await ready(pilot)
+        await pilot.press("A")
+        await until(pilot, lambda: "older" in text_of(pilot), "the list")
+        assert "impl-1" not in text_of(pilot)
+        await pilot.press("enter")
+        await until(pilot, lambda: client.calls == [("restore", "old")], "the call")
+        await until(pilot, lambda: "remove for good" in text_of(pilot) and "old " not in text_of(pilot), "the list")
+        await pilot.press("d", "escape", "d", "y")
+        await until(pilot, lambda: client.calls == [("restore", "old"), ("purge", "older")], "the call")
+        await until(pilot, lambda: "The archive is empty" in text_of(pilot), "the empty list")
