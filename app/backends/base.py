@@ -226,6 +226,11 @@ class Backend(ABC):
     async def adopt(self, slug: str, session_id: str, state: Path, run: Path) -> Box | None:
         """The running sandbox of that session, found by what is on disk and in the backend; None if it is dead."""
 
+    async def rehold(self, slug: str, session_id: str, state: Path, run: Path) -> Box | None:
+        """The running sandbox of a session whose holder was killed, with a new holder; None where it went with it."""
+        del slug, session_id, state, run
+        return None
+
     @abstractmethod
     async def cleanup(self, live: frozenset[str], kept: frozenset[str]) -> list[str]:
         """Remove what sessions not in `live` (session ids) left behind; returns a line for each thing removed. Of those
@@ -235,6 +240,11 @@ class Backend(ABC):
         """Why a bottle cannot run under this container runtime; None where it can."""
         del runtime
         return None
+
+    async def layer(self, state: Path) -> int:
+        """Bytes that a session's sandbox has written outside its state folder and the project."""
+        del state
+        return 0
 
     async def commit(self, state: Path, name: str) -> tuple[str, str]:
         """Save what of a session's sandbox lies outside its state folder: the image's id and its name for people, both

@@ -13,13 +13,14 @@ from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Protocol
 
-from app.backends import archives
+from app.backends import archives, disk
 from app.backends.base import Backend
 from app.controller import leftovers, record, saved
 from app.controller.backends import Backends
 from app.controller.origin import Origin
 from app.controller.saved import Saved
 from app.controller.session import OnChange, Session
+from app.core import quota
 from app.core.model import LIVE, BottleView, LaunchRequest
 from app.core.slug import numbered
 from app.errors import CarboyError, NotFound, NotSupported
@@ -27,9 +28,6 @@ from app.paths import Paths
 from app.tasks import spawn
 
 log = logging.getLogger(__name__)
-
-MOST = 40 * 1024**3
-"""Bytes of files in a snapshot where the bottle says nothing: hardening.md, Disk."""
 
 
 class Registry(Protocol):
@@ -102,7 +100,7 @@ class Keeping:
         stop = threading.Event()
         name = f"files-{mark}.tar.zst"
         held = {name: state / name for name in saved.HELD if (state / name).is_dir()}
-        most = session.record.manifest.bottle.limits.disk or MOST
+        most = session.record.disk_limit or session.record.manifest.bottle.limits.disk or quota.DEFAULT
         packing = spawn(
             asyncio.to_thread(archives.pack, held, folder / name, stop, most), name="pack", on_error=lambda _: None
         )
@@ -125,6 +123,12 @@ class Keeping:
         if former is not None and former.image:
             await backend.discard(state, former.image)
         return taken
+
+    async def on_disk(self, session: Session) -> int:
+        """Bytes that it has written outside the project."""
+        state, backend = session.state_folder, self._backends.named(session.view.backend)
+        own = await asyncio.to_thread(disk.used, [state / name for name in saved.HELD])
+        return own + await backend.layer(state)
 
     @asynccontextmanager
     async def _still(self, session: Session) -> AsyncIterator[None]:

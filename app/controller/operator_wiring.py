@@ -17,6 +17,7 @@ from app.controller.operator_api import Operator
 from app.controller.outlets import Outlets
 from app.controller.presence import Presence
 from app.controller.proposals import Proposals
+from app.controller.quotas import Quotas
 from app.controller.reporting import Reporting
 from app.controller.session import Session
 from app.controller.sessions import Sessions
@@ -42,6 +43,8 @@ class OperatorDesk:
         self.vault = Vault(store, audit)
         self.notices = Notices(store, bus, Outlets(settings))
         self.unattended = Unattended(sessions, store, audit, self.notices, self._usual_wait)
+        self.quotas = Quotas(sessions, sessions.keeping.on_disk, audit, self.notices)
+        self._live = sessions.live
         learning = Learning(paths, store, audit, sessions)
         reporting = Reporting(paths, store, sessions, Presence(paths.state))
         self.operator = Operator(self.vault, self.notices, learning, reporting)
@@ -50,12 +53,14 @@ class OperatorDesk:
         """Be told of changes of bottles, of cards and of decisions."""
         stack.push_async_callback(self.notices.close)
         stack.push_async_callback(self.unattended.close)
+        stack.push_async_callback(self.quotas.close)
         former = history.also
 
         def changed(view: BottleView) -> None:
             former(view)
             self.notices.bottle(view)
             self.unattended.changed(view)
+            self.quotas.changed(view)
 
         def asked(card: dict[str, Any]) -> None:
             self.notices.proposal(card)
@@ -80,6 +85,8 @@ class OperatorDesk:
 
     async def start(self) -> None:
         await self.unattended.start()
+        for session in self._live():
+            self.quotas.changed(session.view)
 
     def kept(self, session_id: str, events: list[StreamEvent]) -> None:
         """What was brought into the store."""

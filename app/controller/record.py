@@ -121,6 +121,10 @@ class SessionRecord(Snapshot):
     crossings: dict[str, Crossing] = Field(default_factory=dict)
     cutoff: OrderedCutoff | None = None
     overnight: Overnight = Overnight()
+    disk_limit: int = 0
+    """Bytes, in place of the manifest's, since the operator let a full one go on; 0: the manifest's."""
+    disk_full: int = 0
+    """Paused for its disk, at so many bytes."""
 
     def save(self, folder: Path) -> None:
         atomic_write(folder / FILE, self.model_dump_json(by_alias=True).encode(), 0o600)

@@ -14,7 +14,7 @@ from typing import Any
 
 from app import manifests
 from app.backends.base import Backend, Box, ExecResult, Exit, Terminal
-from app.controller import endings, gitgate, leftovers, record, saved
+from app.controller import endings, gitgate, holding, leftovers, record, saved
 from app.controller.backends import Backends
 from app.controller.conversations import Following, Told
 from app.controller.deploykeys import DeployKeys
@@ -379,6 +379,10 @@ class Sessions:
             await cancel_and_wait(*waits, renewing, reading)
         await following.last()
         ended = endings.of(waits[0]) or await asyncio.to_thread(endings.read_exit, session.state_folder)
+        if ended is None and (box := await holding.held_again(session, self._backends.named(session.view.backend))):
+            session.box = box
+            self._follow(session)
+            return
         await self._finish(session, ended)
 
     async def _finish(self, session: Session, ended: Exit | None) -> None:
@@ -426,8 +430,12 @@ class Sessions:
         session.supervisor = self._supervised(session)
         session.box = await self._dial(session)
         if session.box is None:
-            await self._finish(session, await asyncio.to_thread(endings.read_exit, session.state_folder))
-            return
+            ended = await asyncio.to_thread(endings.read_exit, session.state_folder)
+            if ended is None:
+                session.box = await holding.held_again(session, self._backends.named(session.view.backend))
+            if session.box is None:
+                await self._finish(session, ended)
+                return
         await session.supervisor.adopt()
         await session.awake()
         seen = await asyncio.to_thread(last_sign, session.state_folder)
@@ -475,7 +483,7 @@ class Sessions:
     async def _clean_one(self, slug: str, kept: record.SessionRecord | None) -> list[str]:
         if slug in self._sessions:
             session = self._sessions[slug]
-            return [] if session.live else await self._clean_processes(session)
+            return [] if session.live else await holding.clear(session)
         folder = self._paths.session_state(slug)
         if kept is not None and kept.view.state == "launching":
             await self._undo_launch(Session(record=kept, paths=self._paths, on_change=self._on_change))
@@ -484,14 +492,6 @@ class Sessions:
             await asyncio.to_thread(leftovers.remove_tree, folder)
             return [f"the empty session folder {slug}"]
         return []
-
-    async def _clean_processes(self, session: Session) -> list[str]:
-        removed: list[str] = []
-        for name, process in (("sidecar", session.record.sidecar), ("session holder", session.record.holder)):
-            if process is not None and same(process.identity):
-                await kill_and_wait(process.identity)
-                removed.append(f"the {name} of {session.slug}")
-        return removed
 
 
 async def _nothing(session: Session) -> None:

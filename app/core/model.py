@@ -137,6 +137,8 @@ class BottleView(Snapshot):
     """Running, but without output and egress for `stall_minutes` (hardening.md, Health)."""
     learn: bool = False
     """What it is refused is meant for a proposed bottle file."""
+    disk: int | None = None
+    """Bytes of its writable layers, when they were looked at last (`limits.disk`)."""
     saved_at: float | None = None
     """When its snapshot was taken."""
     kept: Literal["", "preserved", "archived", "purged"] = ""

@@ -8,8 +8,8 @@ from app.core.model import LIVE, BottleView, Snapshot
 from app.core.text import printable
 
 Level = Literal["success", "error", "warning", "info", "agent_complete", "agent_error"]
-About = Literal["approval", "canary", "budget", "done", "failed", "stalled", "sidecar"]
-ABOUT: tuple[About, ...] = ("approval", "canary", "budget", "done", "failed", "stalled", "sidecar")
+About = Literal["approval", "canary", "budget", "done", "failed", "stalled", "sidecar", "disk"]
+ABOUT: tuple[About, ...] = ("approval", "canary", "budget", "done", "failed", "stalled", "sidecar", "disk")
 
 KEPT = 100
 """Notices that the centre remembers (hardening.md)."""

@@ -16,7 +16,7 @@ from collections.abc import Awaitable, Callable
 from dataclasses import asdict
 from typing import Any
 
-from app.backends.base import BoxSpec
+from app.backends.base import BoxSpec, Command
 from app.backends.docker.entered import Container, Place
 from app.backends.local import wire
 from app.backends.local.sandbox import Sandbox
@@ -164,6 +164,8 @@ class Holder:
             raise CarboyError("This session has its sandbox already", "", "holder")
         began = time.monotonic()
         spec, place = wire.spec_from_json(body), body.get("container")
+        if body.get("again"):
+            return self._take_over(spec, Place.from_json(body["container"]))
         sandbox = Sandbox.build(spec) if place is None else Container.build(spec, Place.from_json(place))
         try:
             self._listening = sandbox.listen(spec.listen_port)
@@ -175,6 +177,16 @@ class Holder:
         ms = (time.monotonic() - began) * 1000
         answer = {"engine": sandbox.engine, "init_pid": sandbox.init_pid, "ms": ms, "notes": list(sandbox.notes)}
         return answer, [os.dup(self._listening.fileno())]
+
+    def _take_over(self, spec: BoxSpec, place: Place) -> Answer:
+        """A container that outlived its former holder: its agent is attached to, and what it printed is read again. Its
+        listening socket is the sidecar's until that one ends."""
+        self._sandbox, self._spec = Container.find(spec, place), spec
+        transcript = spec.state / "transcript.cast"
+        if transcript.exists():
+            transcript.rename(spec.state / f"transcript-{time.time_ns()}.cast")
+        self._run(Command(("again",), "/", tty=spec.tty))
+        return {"engine": self._sandbox.engine, "init_pid": place.pid, "ms": 0.0, "notes": []}
 
     async def _keep(self, body: dict[str, Any]) -> Answer:
         values = {str(name): Secret(str(value)) for name, value in body.items()}
@@ -192,7 +204,7 @@ class Holder:
     async def _listener(self, body: dict[str, Any]) -> Answer:
         del body
         if self._listening is None:
-            raise CarboyError("This session has no sandbox yet", "", "holder")
+            self._listening = self._built.listen(self._spec.listen_port if self._spec else 0)
         return {}, [os.dup(self._listening.fileno())]
 
     async def _check(self, body: dict[str, Any]) -> Answer:
@@ -202,15 +214,19 @@ class Holder:
         return {"checks": [asdict(check) for check in found]}
 
     async def _start(self, body: dict[str, Any]) -> Answer:
-        sandbox = self._built
-        if self._agent is not None or self._spec is None:
+        if self._agent is not None:
             raise CarboyError("The agent of this session was started already", "", "holder")
-        self._agent = Agent(sandbox, wire.command_from_json(body), self._spec.state, self._notify)
+        return {"pid": self._run(wire.command_from_json(body)).pid}
+
+    def _run(self, command: Command) -> Agent:
+        sandbox, spec = self._built, self._spec
+        assert spec is not None
+        agent = self._agent = Agent(sandbox, command, spec.state, self._notify)
         if not sandbox.memory_is_held:
-            self._watchdog = Watchdog(sandbox, self._spec.limits, self._over_limit)
-        if self._spec.limits.wall_clock is not None:
-            self._agent.end_after(self._spec.limits.wall_clock)
-        return {"pid": self._agent.pid}
+            self._watchdog = Watchdog(sandbox, spec.limits, self._over_limit)
+        if spec.limits.wall_clock is not None:
+            agent.end_after(spec.limits.wall_clock)
+        return agent
 
     def _over_limit(self, reason: str) -> None:
         agent = self._running

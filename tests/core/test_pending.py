@@ -11,11 +11,11 @@ def test_silent_where_nothing_was_asked_for() -> None:
 
 def test_each_key_is_named_with_its_source() -> None:
     manifest = Manifest(
-        provenance={"budget.claude": "dev", "limits.disk": "dev", "egress.log": "dev", "shutdown": "dev"},
+        provenance={"budget.claude": "dev", "egress.log": "dev", "shutdown": "dev"},
         bottle=Bottle(egress=Egress(routes=(Route(host="b.example", dlp=RouteDlp(outbound_on_match="block")),))),
     )
     (warning,) = not_acted_on(manifest)
-    asked = ("limits.disk (from dev)", "egress.log (from dev)")
+    asked = ("egress.log (from dev)",)
     for text in asked:
         assert text in warning
     assert "budget" not in warning

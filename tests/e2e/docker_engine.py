@@ -47,8 +47,8 @@ OTHERS = os.environ.get("CARBOY_TEST_ENGINE", "")
 
 @contextmanager
 def engine(kind: str = "docker") -> Iterator[str]:
-    """The URL of an engine of that kind (`docker`, `podman`); skips with the reason where there can be none. An ordinary
-    user gets a Podman of their own (rootless), and the Docker engine that CARBOY_TEST_ENGINE names."""
+    """The URL of an engine of that kind (`docker`, `podman`); skips with the reason where there can be none. An
+    ordinary user gets a Podman of their own (rootless), and the Docker engine that CARBOY_TEST_ENGINE names."""
     if os.geteuid() != 0 and kind == "docker":
         if not OTHERS:
             pytest.skip("only root can start an engine of its own; CARBOY_TEST_ENGINE names one to be used")

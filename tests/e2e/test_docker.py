@@ -76,7 +76,8 @@ async def printed(bottles: Rig, slug: str, wanted: str) -> str:
 
 
 async def test_an_agent_works_in_its_project_behind_its_sidecar(bottles: Rig, url: str, paths: Paths) -> None:
-    os.chown(bottles.project, 60901, 60901)
+    owner = 60901 if os.geteuid() == 0 else os.getuid()
+    os.chown(bottles.project, owner, -1)
     ask = asking("http://elsewhere.example/")
     script = f"{ask} | head -1; touch made; id -u; grep -E 'Cap(Eff|Bnd)' /proc/self/status; sleep 60"
     view = await launch(bottles, script)
@@ -84,7 +85,8 @@ async def test_an_agent_works_in_its_project_behind_its_sidecar(bottles: Rig, ur
     seen = await printed(bottles, view.slug, "CapBnd")
     assert "HTTP/1.1 403" in seen
     assert seen.count("0000000000000000") == 2
-    assert (bottles.project / "made").stat().st_uid == 60901  # files keep the owner of the project
+    assert (bottles.project / "made").stat().st_uid == owner  # files keep the owner of the project
+    await until(lambda: len(ours(url, paths)) == 1)  # an ordinary user's helper takes itself away
     (container,) = ours(url, paths)
     host = container.attrs["HostConfig"]
     assert host["NetworkMode"] == "none"
@@ -172,7 +174,7 @@ async def test_twenty_launches_of_one_name_make_one_container(bottles: Rig, url:
     made = [one for one in results if isinstance(one, BottleView)]
     assert len(made) == 1
     assert {one.code for one in results if isinstance(one, CarboyError)} == {"name_in_use"}
-    assert len(ours(url, paths)) == 1
+    await until(lambda: len(ours(url, paths)) == 1)  # an ordinary user's helper takes itself away
 
 
 @pytest.mark.parametrize("step", ["_run", "_help", "remove_after"])

@@ -10,11 +10,12 @@ from typing import Any
 import pytest
 
 from app.backends.docker import facts, watch
+from app.controller import holding
 from app.paths import Paths
 from tests.conftest import until
 from tests.e2e.docker_engine import BASE, again, engine, import_base, running
 from tests.integration import walks
-from tests.integration.launching import Rig, rig
+from tests.integration.launching import Rig, asking, rig
 from tests.integration.test_kill import only, recorded, see
 
 pytestmark = [pytest.mark.e2e, pytest.mark.timeout(180), pytest.mark.xdist_group("docker")]
@@ -101,13 +102,62 @@ async def test_an_engine_that_is_killed_is_lost_and_found(
     await until(answered, 30)
 
 
-async def test_a_killed_holder_leaves_no_container_running_and_loses_nothing(
-    bottles: Rig, url: str, home: Paths
-) -> None:
-    await bottles.launch("[ -e /var/lib/kept ] && echo again; echo x > ~/kept; echo up; sleep 600", backend="docker")
+LISTENS = "echo up; while read line; do echo got $line; done"
+
+
+async def typed(bottles: Rig, word: str) -> None:
+    terminal = await bottles.sessions.terminal("one", 24, 80)
+    await terminal.write(word.encode() + b"\r")
+    await terminal.close()
+    await see(bottles, f"got {word}".encode())
+
+
+async def test_a_killed_holder_is_replaced_and_the_agent_goes_on(bottles: Rig, url: str) -> None:
+    await bottles.launch(LISTENS, backend="docker")
     await see(bottles, b"up")
-    os.kill(recorded(bottles, "holder").pid, signal.SIGKILL)
-    ended = await asyncio.wait_for(bottles.sessions.wait("one"), 30)
+    await typed(bottles, "before")
+    (container,) = ours(url, bottles.paths)
+    first = recorded(bottles, "holder").pid
+    os.kill(first, signal.SIGKILL)
+    await until(lambda: recorded(bottles, "holder").pid != first, 30)
+    await until(lambda: only(bottles).notes[-1:] == (holding.NOTE,), 30)
+    await see(bottles, b"got before")  # read again from the engine
+    await typed(bottles, "after")
+    container.reload()
+    assert (container.status, only(bottles).state) == ("running", "running")
+    # its sidecar ends as well: the listening socket is made anew, in the container
+    os.kill(recorded(bottles, "sidecar").pid, signal.SIGKILL)
+    await until(lambda: only(bottles).sidecar.state != "healthy", 30)
+    await until(lambda: only(bottles).sidecar.state == "healthy", 60)
+    asked = await bottles.sessions.exec("one", ("/bin/sh", "-c", asking("http://elsewhere.example/")), 30)
+    assert b"403" in asked.output
+    assert (await bottles.sessions.kill("one")).state == "failed"
+
+
+async def test_a_holder_that_was_killed_while_no_controller_was_there(bottles: Rig, url: str, home: Paths) -> None:
+    await bottles.launch(LISTENS, backend="docker")
+    await see(bottles, b"up")
+    process = recorded(bottles, "holder")
+    gone = bottles.sessions
+    await gone.close()
+    gone.drop("one")
+    os.kill(process.pid, signal.SIGKILL)
+    async with rig(home) as real:
+        await real.sessions.adopt()
+        assert only(real).state == "running"
+        await see(real, b"up")
+        await typed(real, "word")
+        await real.sessions.kill("one")
+
+
+async def test_a_holder_and_container_that_are_both_killed_lose_nothing(bottles: Rig, url: str, home: Paths) -> None:
+    await bottles.launch("echo x > ~/kept; echo up; sleep 600", backend="docker")
+    await see(bottles, b"up")
+    (container,) = ours(url, home)
+    pid = container.attrs["State"]["Pid"]
+    for target in (recorded(bottles, "holder").pid, pid):
+        os.kill(target, signal.SIGKILL)
+    ended = await asyncio.wait_for(bottles.sessions.wait("one"), 60)
     assert (ended.state, ended.kept) == ("lost", "preserved")
     assert [one.status for one in ours(url, home)] == ["exited"]
     view = await bottles.sessions.launch(bottles.request("", resume="one"), bottles.steps.append)

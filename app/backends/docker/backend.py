@@ -105,7 +105,10 @@ class DockerBackend(Backend):
         async with self._building:  # one build for all who want the image
             image = await images.ensure(engine, spec.image, self._recipes, spec.image_base, progress)
         account = Account.of_this_process()
-        known = Facts(url=engine.url, name=facts.name_of(spec.slug, spec.session_id), image=image)
+        known = Facts(
+            url=engine.url, name=facts.name_of(spec.slug, spec.session_id), image=image, tty=spec.tty,
+            listen_port=spec.listen_port, image_base=spec.image_base, wall_clock=spec.limits.wall_clock,
+        )  # fmt: skip
         await asyncio.to_thread(known.save, spec.state)
         progress("starting the session holder")
         holder = await self._fork_holder(spec.session_id)
@@ -114,7 +117,7 @@ class DockerBackend(Backend):
             found = await self._run(engine, spec, image, account)
             known = known.model_copy(update={"id": found["Id"]})
             await asyncio.to_thread(known.save, spec.state)
-            place = _place(known, found, account, report.engine)
+            place = _place(known, found, account, engine, report.engine)
             await asyncio.gather(held.build(holder, spec, container=place), self._help(engine, spec, progress))
         except BaseException:
             holder.kill()
@@ -136,9 +139,9 @@ class DockerBackend(Backend):
         wanted = options.container(spec, image, str(folder), (account.uid, account.gid), walls, podman=engine.podman)
 
         def make(client: Any) -> dict[str, Any]:
-            made = client.containers.create(**wanted)
-            made.start()
-            return client.api.inspect_container(made.id)
+            identity = created(client, wanted, rootless=engine.rootless)
+            client.api.start(identity)
+            return client.api.inspect_container(identity)
 
         found = await engine.call(make)
         if not found["State"].get("Running"):
@@ -173,6 +176,26 @@ class DockerBackend(Backend):
         box.at(engine, self._watch(engine), known, None)
         return box
 
+    async def rehold(self, slug: str, session_id: str, state: Path, run: Path) -> Box | None:
+        known = await asyncio.to_thread(facts.load, state)
+        if known is None or not known.listen_port:
+            return None
+        engine = self.engine(known.url)
+        found = await engine.call(lambda client: client.api.inspect_container(known.id))
+        if not found["State"].get("Running"):
+            return None
+        spec = facts.again(known, slug, session_id, state, run, str(found["State"].get("StartedAt", "")))
+        name = "podman" if engine.podman else "docker"
+        place = _place(known, found, Account.of_this_process(), engine, name)
+        holder = await self._fork_holder(session_id)
+        await held.build(holder, spec, container=place, again=True)
+        dial = held.dialler(session_id, run, self._token)
+        box = DockerBox(slug, session_id, holder.channel, dial, name)
+        box.at(engine, self._watch(engine), known, None)
+        box.forked = holder
+        box.helping = lambda: self._help(engine, spec, lambda _: None)
+        return box
+
     async def remove(self, state: Path) -> list[str]:
         """A session's container, and its helper where one is left. Idempotent; an engine that is gone is told of."""
         known = await asyncio.to_thread(facts.load, state)
@@ -193,6 +216,12 @@ class DockerBackend(Backend):
         with contextlib.suppress(CarboyError):  # an engine that is gone is cleaned up after when it is back
             removed += await self.remove(state)
         return removed
+
+    async def layer(self, state: Path) -> int:
+        known = await asyncio.to_thread(facts.load, state)
+        if known is None:
+            return 0
+        return await self.engine(known.url).call(lambda client: _layer(client, known.name))
 
     # --- snapshots ----------------------------------------------------------------------------------------------------
 
@@ -261,6 +290,11 @@ class DockerBackend(Backend):
         return removed
 
 
+def _layer(client: Any, name: str) -> int:
+    found = client.api.containers(all=True, size=True, filters={"name": f"^/?{name}$"})
+    return int(found[0].get("SizeRw") or 0) if found else 0
+
+
 def _end(client: Any, name: str) -> None:
     state = client.api.inspect_container(name)["State"]
     if state.get("Paused"):
@@ -285,7 +319,18 @@ def _remove_images(client: Any, wanted: dict[str, str], safe: frozenset[str]) ->
     return removed
 
 
-def _place(known: Facts, found: dict[str, Any], account: Account, engine: str) -> dict[str, Any]:
+def created(client: Any, wanted: dict[str, Any], *, rootless: bool) -> str:
+    """A new container's id. Under a rootless Podman the agent's account is the user's own, so that files keep their
+    owner; the SDK knows no word for that."""
+    from docker.models.containers import _create_container_args  # type: ignore[attr-defined]  # what `create` sends
+
+    arguments = _create_container_args({**wanted, "version": client.api._version})
+    if rootless:
+        arguments["host_config"]["UsernsMode"] = "keep-id"
+    return str(client.api.create_container(**arguments)["Id"])
+
+
+def _place(known: Facts, found: dict[str, Any], account: Account, engine: Engine, name: str) -> dict[str, Any]:
     return {
         "url": known.url,
         "id": known.id,
@@ -293,5 +338,6 @@ def _place(known: Facts, found: dict[str, Any], account: Account, engine: str) -
         "image": known.image,
         "uid": account.uid,
         "gid": account.gid,
-        "engine": engine,
+        "engine": name,
+        "rootless": engine.rootless,
     }

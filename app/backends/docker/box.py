@@ -2,7 +2,8 @@
 
 import asyncio
 import contextlib
-from collections.abc import Sequence
+import socket
+from collections.abc import Awaitable, Callable, Sequence
 from typing import Any
 
 from app.backends.base import BoxSpec, ExecResult, Exit, Usage
@@ -26,9 +27,18 @@ class DockerBox(HeldBox):
     spec: BoxSpec | None = None
 
     watch: Watch
+    helping: Callable[[], Awaitable[None]] | None = None
+    """Of one whose holder is its second: what lets that holder into the container again, once."""
 
     def at(self, engine: Engine, watch: Watch, facts: Facts, spec: BoxSpec | None) -> None:
         self.container_engine, self.watch, self.facts, self.spec = engine, watch, facts, spec
+
+    async def listener(self) -> socket.socket:
+        if self.helping is None:
+            return await super().listener()
+        found, _ = await asyncio.gather(super().listener(), self.helping())
+        self.helping = None
+        return found
 
     async def wait(self) -> Exit:
         def tell(answers: bool) -> None:

@@ -28,6 +28,8 @@ class Engine:
         self.url = url
         self.podman = False
         """Whether it is Podman behind the same API; known from the first call on."""
+        self.rootless = False
+        """Whether it runs as the user itself, in a user namespace of its own; known from the first call on."""
         self._client: DockerClient | None = None
         self._threads = ThreadPoolExecutor(THREADS, thread_name_prefix="docker")
 
@@ -50,6 +52,8 @@ class Engine:
 
             client = docker.DockerClient(base_url=self.url, version="auto", timeout=CALL_SECONDS, max_pool_size=THREADS)
             self.podman = "podman" in str(client.version().get("Components", "")).lower()
+            info = client.info()
+            self.rootless = bool(info.get("Rootless")) or "rootless" in str(info.get("SecurityOptions"))
             self._client = client
         return self._client
 
@@ -62,7 +66,7 @@ def translated(error: Exception, url: str) -> CarboyError:
     if isinstance(found, PermissionError):
         return CarboyError(
             f"The engine's socket {url} may not be used by this user",
-            "Join its group (`sudo usermod -aG docker $USER`, then log in again), or use rootless Docker or Podman",
+            "Join its group (`sudo usermod -aG docker $USER`, then log in again), or use rootless Podman",
             "docker_denied",
         )
     if (found is not None and found.errno in _REFUSED) or (found is None and "Connection aborted" in text):

@@ -40,6 +40,7 @@ class Container:
         self._closed = False
         self._inside: Inside | Helper | None = None
         self._pidfd = -1
+        self._again = False
 
     @classmethod
     def build(cls, spec: BoxSpec, place: Place) -> "Container":
@@ -52,11 +53,24 @@ class Container:
             raise
         return made
 
+    @classmethod
+    def find(cls, spec: BoxSpec, place: Place) -> "Container":
+        """One whose agent runs, and whose former holder was killed."""
+        made = cls(spec, place)
+        made._pidfd = os.pidfd_open(place.pid)
+        made._again = True
+        return made
+
     # --- what the holder asks -----------------------------------------------------------------------------------------
 
     def listen(self, port: int) -> socket.socket:
-        del port
-        assert self._listener is not None
+        if self._listener is None:  # the sidecar that had the former one is gone, and the port free again
+            root = os.geteuid() == 0
+            inside = Inside(self._spec, self._place, mapped=True) if root else Helper(self._spec, self._place)
+            try:
+                self._listener = socket.socket(fileno=inside.listen(port))
+            finally:
+                inside.close()
         return self._listener.dup()
 
     def check(self, port: int) -> list[Check]:
@@ -67,7 +81,9 @@ class Container:
     def spawn(self, command: Command) -> Child:
         """The agent: the container's main process, let through its gate."""
         folder = script.prepare(self._spec.run)
-        script.write_start(folder, command, self._spec.env)
+        if not self._again:
+            script.write_start(folder, command, self._spec.env)
+        open_gate = (lambda: True) if self._again else partial(script.open_gate, folder)
         report, reporting = os.pipe()
         ours, theirs = os.openpty() if command.tty else os.pipe()
         if command.tty:
@@ -77,9 +93,7 @@ class Container:
         if pid == 0:
             os.close(ours)
             os.close(report)
-            target = pump.Target(
-                self._socket, self._place.id, command.tty, theirs, partial(script.open_gate, folder), reporting
-            )
+            target = pump.Target(self._socket, self._place.id, command.tty, theirs, open_gate, reporting)
             pump.run(target)
         os.close(theirs)
         os.close(reporting)

@@ -23,7 +23,8 @@ STEP_SECONDS = 20.0
 _HIDDEN = ("/sys", "/proc/1/mem", "/proc/1/task")
 """The host's hardware, as the local engine hides it; and the memory of the container's init, which runs as the agent's
 own user."""
-_KINDS = (("net", mounts.NEW_NET), ("mnt", mounts.NEW_NS))
+_KINDS = (("user", mounts.NEW_USER), ("net", mounts.NEW_NET), ("mnt", mounts.NEW_NS))
+"""The user namespace first: what follows belongs to it."""
 
 
 @dataclass(frozen=True)
@@ -37,12 +38,14 @@ class Place:
     uid: int
     gid: int
     engine: str = "docker"
+    rootless: bool = False
+    """The container has a user namespace of its own, in which the agent's account is the user's."""
 
     @classmethod
     def from_json(cls, data: dict[str, Any]) -> "Place":
         return cls(
             str(data["url"]), str(data["id"]), int(data["pid"]), str(data["image"]),
-            int(data["uid"]), int(data["gid"]), str(data["engine"]),
+            int(data["uid"]), int(data["gid"]), str(data["engine"]), bool(data.get("rootless")),
         )  # fmt: skip
 
     def to_json(self) -> dict[str, Any]:
@@ -58,7 +61,7 @@ class Inside:
         self._mapped = mapped
         self._account = Account(place.uid, place.gid, dropped=True)
         self._namespaces: list[tuple[int, int]] = []
-        for name, kind in _KINDS:
+        for name, kind in _KINDS if place.rootless else _KINDS[1:]:
             fd = os.open(f"/proc/{place.pid}/ns/{name}", os.O_RDONLY | os.O_CLOEXEC)
             self._namespaces.append((fd, kind))
 
@@ -71,6 +74,12 @@ class Inside:
         answer, _ = self._ask(partial(checks.run, port), (mounts.NEW_NET,), confined=True)
         return list(answer["checks"])
 
+    def listen(self, port: int) -> int:
+        """A listening socket once more, where the former one is gone."""
+        kinds = (mounts.NEW_USER, mounts.NEW_NET)
+        _, fds = self._ask(lambda: ({}, [finish.listen(port).detach()]), kinds)
+        return fds[0]
+
     def finish(self, project: str | None) -> tuple[list[str], int]:
         """Everything. Returns the placeholders that stand in the project, and the listening socket."""
         namespaces: dict[tuple[int, int], int] = {}
@@ -79,7 +88,10 @@ class Inside:
             for bind in self._binds(project):
                 tree, folder = stage.take(bind, self._account, namespaces)
                 trees.append((bind, tree, folder))
-            answer, fds = self._ask(partial(self._last_touches, trees, project), (mounts.NEW_NET, mounts.NEW_NS))
+                attributes = mounts.ATTR_NOSUID | mounts.ATTR_NODEV
+                mounts.set_attributes(tree, attributes | (0 if bind.writable else mounts.ATTR_RDONLY), recursive=True)
+            kinds = (mounts.NEW_USER, mounts.NEW_NET, mounts.NEW_NS)
+            answer, fds = self._ask(partial(self._last_touches, trees, project), kinds)
         finally:
             for fd in (*namespaces.values(), *(tree for _, tree, _ in trees)):
                 os.close(fd)
@@ -106,8 +118,6 @@ class Inside:
                 target.mkdir(exist_ok=True)
             elif not target.exists():
                 target.touch()
-            attributes = mounts.ATTR_NOSUID | mounts.ATTR_NODEV
-            mounts.set_attributes(tree, attributes | (0 if bind.writable else mounts.ATTR_RDONLY), recursive=True)
             mounts.attach(tree, bind.target)
         standing: list[str] = []
         if project is not None:
@@ -143,6 +153,9 @@ class Inside:
             for fd, kind in self._namespaces:
                 if kind in kinds:
                     mounts.enter(fd, kind)
+                if kind == mounts.NEW_USER and kind in kinds:
+                    os.setresgid(0, 0, 0)  # the container's own root: files made here are not the agent's
+                    os.setresuid(0, 0, 0)
             os.chdir("/")
             if confined:
                 self._account.become()

@@ -1,13 +1,18 @@
 """What is on disk about a session's container, and its labels: how the next controller, or `cleanup`, finds it. Pure
 but for its own small file."""
 
+import contextlib
 import hashlib
 import os
+import re
+from datetime import UTC, datetime
 from pathlib import Path
 
 from pydantic import ValidationError
 
+from app.backends.base import BoxSpec
 from app.core.model import Snapshot
+from app.core.schema import Limits
 from app.files import atomic_write, read_bounded
 
 FILE = "container.json"
@@ -21,9 +26,27 @@ class Facts(Snapshot):
     name: str
     id: str = ""
     image: str = ""
+    tty: bool = True
+    listen_port: int = 0
+    image_base: str | None = None
+    wall_clock: int | None = None
+    """What a second session holder needs, where the first one was killed. 0: made by an older carboy."""
 
     def save(self, state: Path) -> None:
         atomic_write(state / FILE, self.model_dump_json().encode(), 0o600)
+
+
+def again(known: Facts, slug: str, session_id: str, state: Path, run: Path, started: str) -> BoxSpec:
+    """What a second session holder is told; its clock goes on from the container's start."""
+    left = known.wall_clock
+    if left is not None:
+        with contextlib.suppress(ValueError):
+            since = datetime.fromisoformat(re.sub(r"(\.\d{6})\d+", r"\1", started).replace("Z", "+00:00"))
+            left = max(1, left - round((datetime.now(UTC) - since).total_seconds()))
+    return BoxSpec(
+        slug=slug, session_id=session_id, state=state, run=run, project=None, listen_port=known.listen_port,
+        tty=known.tty, image_base=known.image_base, limits=Limits(wall_clock=left),
+    )  # fmt: skip
 
 
 def load(state: Path) -> Facts | None:

@@ -39,7 +39,7 @@ class Helper:
             server.bind(str(path))
             server.listen(1)
             try:
-                self._sock = _accepted(server)
+                self._sock = _accepted(server, os.getuid() if place.rootless else 0)
             except TimeoutError:
                 raise CarboyError("The engine's helper did not come", "Look at the engine's log", "docker") from None
         self._sock.settimeout(SECONDS)
@@ -48,6 +48,10 @@ class Helper:
     def finish(self, project: str | None) -> tuple[list[str], int]:
         answer, fds = self._call({"finish": True, "project": project})
         return [str(one) for one in answer["placeholders"]], fds[0]
+
+    def listen(self, port: int) -> int:
+        _, fds = self._call({"listen": port})
+        return fds[0]
 
     def check(self, port: int) -> list[dict[str, Any]]:
         answer, _ = self._call({"check": port})
@@ -68,12 +72,12 @@ class Helper:
         return answer, fds
 
 
-def _accepted(server: socket.socket) -> socket.socket:
-    """Only root connects here: the folder is the user's own, and the user is not asked."""
+def _accepted(server: socket.socket, wanted: int) -> socket.socket:
+    """Only root connects here (of a rootless engine, the user itself): the folder is the user's own."""
     while True:
         peer, _ = server.accept()
         _, uid, _ = struct.unpack("3i", peer.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, 12))
-        if uid == 0:
+        if uid == wanted:
             return peer
         peer.close()
 
@@ -95,6 +99,8 @@ def main(path: str) -> None:
             try:
                 if "check" in asked:
                     _send(sock, {"checks": inside.check(int(asked["check"]))})
+                elif "listen" in asked:
+                    _send(sock, {}, [inside.listen(int(asked["listen"]))])
                 else:
                     standing, listener = inside.finish(asked["project"])
                     _send(sock, {"placeholders": standing}, [listener])

@@ -140,22 +140,23 @@ async def _made(engine: Engine, build: Build, progress: Progress) -> str:
 def _build(client: Any, build: Build, tell: Progress) -> None:
     """On a thread. Raises CarboyError with the build's last lines."""
     said: deque[str] = deque(maxlen=LAST_LINES)
-    stream = client.api.build(
-        fileobj=_context(build), custom_context=True, dockerfile="Dockerfile", tag=build.tag, rm=True, forcerm=True,
-        decode=True, buildargs=dict(build.args), labels={"carboy.kind": "image"}, timeout=3600,
-        network_mode=os.environ.get("CARBOY_BUILD_NETWORK") or None,
-    )  # fmt: skip
-    for item in stream:
-        text = str(item.get("stream") or item.get("status") or item.get("error") or "")
-        for line in filter(None, (printable(piece, 300).strip() for piece in text.splitlines())):
-            said.append(line)
-            tell(line)
-        if "error" in item:
-            raise CarboyError(
-                f"The image could not be built from {build.source}: {' | '.join(said)}"[:4000],
-                "Mend the Dockerfile, or set `image_base` in settings.yml where no registry is reachable",
-                "image_build",
-            )
+    with _context(build) as context:
+        stream = client.api.build(
+            fileobj=context, custom_context=True, dockerfile="Dockerfile", tag=build.tag, rm=True, forcerm=True,
+            decode=True, buildargs=dict(build.args), labels={"carboy.kind": "image"}, timeout=3600,
+            network_mode=os.environ.get("CARBOY_BUILD_NETWORK") or None,
+        )  # fmt: skip
+        for item in stream:
+            text = str(item.get("stream") or item.get("status") or item.get("error") or "")
+            for line in filter(None, (printable(piece, 300).strip() for piece in text.splitlines())):
+                said.append(line)
+                tell(line)
+            if "error" in item:
+                raise CarboyError(
+                    f"The image could not be built from {build.source}: {' | '.join(said)}"[:4000],
+                    "Mend the Dockerfile, or set `image_base` in settings.yml where no registry is reachable",
+                    "image_build",
+                )
 
 
 def _context(build: Build) -> Any:

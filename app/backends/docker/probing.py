@@ -45,6 +45,12 @@ async def _try(engine: Engine) -> BackendReport:
         raise CarboyError(
             f"The engine at {engine.url} is too old (API {version.get('ApiVersion')})", "20.10 or later", "docker_old"
         )
+    if engine.rootless and not engine.podman:
+        raise CarboyError(
+            f"The engine at {engine.url} is a rootless Docker: an agent's files would not be its user's",
+            "Use rootless Podman (`systemctl --user start podman.socket`), or Docker's system service",
+            "docker_rootless",
+        )
     with tempfile.TemporaryDirectory(prefix="carboy-") as folder:
         walls = await asyncio.to_thread(seccomp.option, Path(folder), platform.machine(), as_file=engine.podman)
         await engine.call(lambda client: _run_one(client, walls, podman=engine.podman))

@@ -21,6 +21,7 @@ from typing import NoReturn
 
 from app.backends.docker import hijack
 from app.backends.docker.hijack import EngineGone
+from sidecar.kernel import libc
 
 CHUNK = 65536
 GATE_SECONDS = 30.0
@@ -32,6 +33,8 @@ NOT_STARTED, UNKNOWN = 125, 255
 KILLED = 137
 """128 and SIGKILL."""
 _SIGNALS = (signal.SIGWINCH, signal.SIGTERM, signal.SIGHUP, signal.SIGUSR1)
+_PR_SET_PDEATHSIG = 1
+"""linux/prctl.h"""
 KILL = signal.SIGUSR1
 """What the holder sends for a kill at once: SIGKILL would end this process, not the container."""
 
@@ -67,6 +70,7 @@ class Pump:
         self._target = target
         self._ordered = False
         """Whether a kill was asked for."""
+        libc.prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)  # the holder's end is ours; the container's it is not
         self._wake, wake = os.pipe()
         os.set_blocking(wake, False)
         os.set_blocking(self._wake, False)
@@ -143,9 +147,16 @@ class Pump:
             for number in set(os.read(self._wake, 256)):
                 if number == signal.SIGWINCH:
                     self._resize()
+                elif number == signal.SIGHUP and self._target.tty and self._hung_up():
+                    os._exit(UNKNOWN)  # not an order: the holder was killed, and the terminal went with it
                 else:
                     self._ordered = self._ordered or number == KILL
                     self._send("SIGKILL" if number == KILL else signal.Signals(number).name)
+
+    def _hung_up(self) -> bool:
+        poll = select.poll()
+        poll.register(self._target.end, 0)
+        return any(events & select.POLLHUP for _, events in poll.poll(0))
 
     def _send(self, name: str) -> None:
         """A frozen container takes no signal."""
