@@ -46,9 +46,10 @@ OTHERS = os.environ.get("CARBOY_TEST_ENGINE", "")
 
 
 @contextmanager
-def engine(kind: str = "docker") -> Iterator[str]:
+def engine(kind: str = "docker", *, disk: int = 0) -> Iterator[str]:
     """The URL of an engine of that kind (`docker`, `podman`); skips with the reason where there can be none. An
-    ordinary user gets a Podman of their own (rootless), and the Docker engine that CARBOY_TEST_ENGINE names."""
+    ordinary user gets a Podman of their own (rootless), and the Docker engine that CARBOY_TEST_ENGINE names. `disk`:
+    bytes that all its images and containers may take."""
     if os.geteuid() != 0 and kind == "docker":
         if not OTHERS:
             pytest.skip("only root can start an engine of its own; CARBOY_TEST_ENGINE names one to be used")
@@ -65,6 +66,12 @@ def engine(kind: str = "docker") -> Iterator[str]:
     root = Path(tempfile.mkdtemp(prefix=f"cb-{kind}-"))
     root.chmod(0o755)
     url = f"unix://{root}/engine.sock"
+    if disk:
+        (root / "data").mkdir()
+        mount = ["mount", "-t", "tmpfs", "-o", f"size={disk}", "carboy-test", root / "data"]
+        if subprocess.run(mount, capture_output=True, check=False).returncode != 0:
+            shutil.rmtree(root)
+            pytest.skip("a small file system for the engine cannot be mounted here")
     process = start(kind, root, path)
     try:
         _wait(process, root / "engine.sock", root / "log")
@@ -72,7 +79,8 @@ def engine(kind: str = "docker") -> Iterator[str]:
     finally:
         _stop_containers(url)
         stop(root)
-        subprocess.run(["umount", root / "data/overlay"], capture_output=True, check=False)
+        for place in ("data/overlay", "data"):
+            subprocess.run(["umount", root / place], capture_output=True, check=False)
         shutil.rmtree(root, ignore_errors=True)
 
 

@@ -3,8 +3,11 @@
 import asyncio
 import json
 import os
+import shutil
+import socket
 import subprocess
 import sys
+import tempfile
 from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
 from typing import Any
@@ -14,8 +17,9 @@ import pytest
 from app.backends.docker import facts
 from app.backends.docker.backend import DockerBackend
 from app.core.model import BottleView
-from app.errors import CarboyError
+from app.errors import CarboyError, NotSupported
 from app.paths import Paths
+from app.selftest import findings, runner
 from tests.conftest import until
 from tests.e2e.docker_engine import BASE, engine, import_base
 from tests.integration.launching import Rig, asking, rig
@@ -57,6 +61,15 @@ def ours(url: str, paths: Paths) -> list[Any]:
     return client(url).containers.list(all=True, filters={"label": f"{facts.HOME}={home}"})
 
 
+def controls(url: str) -> bool:
+    """Whether the engine can bound and pause what runs in it."""
+    from app.backends.docker.engine import Engine
+
+    engine = Engine(url)
+    engine._connected()
+    return engine.controls
+
+
 async def launch(on: Rig, script: str, **changes: object) -> BottleView:
     return await on.launch(script, backend="docker", **changes)
 
@@ -91,8 +104,9 @@ async def test_an_agent_works_in_its_project_behind_its_sidecar(bottles: Rig, ur
     host = container.attrs["HostConfig"]
     assert host["NetworkMode"] == "none"
     assert any(option.startswith("no-new-privileges") for option in host["SecurityOpt"])
-    assert host["PidsLimit"] == 1024
-    assert host["Memory"] == 4 * 1024**3
+    if controls(url):
+        assert host["PidsLimit"] == 1024
+        assert host["Memory"] == 4 * 1024**3
     assert not container.attrs["Config"]["User"].startswith("0")
     assert not any("SECRET" in line or "proxy" in line for line in container.attrs["Config"]["Env"] or ())
     await bottles.sessions.kill(view.slug)
@@ -105,7 +119,9 @@ async def test_one_that_ends_well_leaves_nothing(bottles: Rig, url: str, paths: 
     assert ours(url, paths) == []
 
 
-async def test_exit_codes_and_memory_limits_are_told(bottles: Rig, paths: Paths) -> None:
+async def test_exit_codes_and_memory_limits_are_told(bottles: Rig, paths: Paths, url: str) -> None:
+    if not controls(url):
+        pytest.skip("a rootless engine on version 1 of control groups bounds nothing, and says so")
     (paths.bottles / "small.md").write_text("---\nagent_provider: {template: shell}\nlimits: {memory: 64MiB}\n---\n")
     script = "python3 -c 'b = bytearray(200 * 2**20); print(len(b))'"
     view = await launch(bottles, f"exec {script}", bottles=("small",), headless=True)
@@ -114,7 +130,7 @@ async def test_exit_codes_and_memory_limits_are_told(bottles: Rig, paths: Paths)
     assert "out of memory" in ended.error
 
 
-async def test_freeze_exec_and_stop(bottles: Rig) -> None:
+async def test_freeze_exec_and_stop(bottles: Rig, url: str) -> None:
     view = await launch(bottles, "while :; do date +%N; sleep 0.1; done")
     result = await bottles.sessions.exec(view.slug, ("/bin/sh", "-c", "echo beside; id -un"), 20)
     assert (result.code, result.output) == (0, b"beside\nagent\n")
@@ -122,6 +138,11 @@ async def test_freeze_exec_and_stop(bottles: Rig) -> None:
     assert hung.timed_out
     left = await bottles.sessions.exec(view.slug, ("/bin/sh", "-c", "ps -eo args | grep -c '^sleep 60'"), 20)
     assert left.output.strip() == b"0"
+    if not controls(url):
+        with pytest.raises(NotSupported, match="cannot pause"):
+            await bottles.sessions.freeze(view.slug)
+        assert (await bottles.sessions.stop(view.slug)).state == "failed"
+        return
     assert (await bottles.sessions.freeze(view.slug)).state == "frozen"
     assert (await bottles.sessions.thaw(view.slug)).state == "running"
     await bottles.sessions.freeze(view.slug)
@@ -231,3 +252,33 @@ async def test_an_engine_that_is_gone_is_said(bottles: Rig, monkeypatch: pytest.
     assert failed.value.code == "no_backend"
     assert "No engine answers" in failed.value.message
     await until(lambda: not bottles.sessions.views())
+
+
+async def test_a_running_bottle_holds_against_what_is_started_beside_its_agent(bottles: Rig, tmp_path: Path) -> None:
+    """The same attacks by `exec`, which enters the container another way than its agent did."""
+    view = await launch(bottles, "sleep 600")
+    with runner.victims(tmp_path / "victims") as facts:
+        command = findings.command(facts, findings.LEFT_OUT)
+        result = await bottles.sessions.exec(view.slug, command, 120)
+    found, ended = findings.parse(result.output)
+    assert ended, result.output[-500:]
+    assert [one for one in found if one.verdict == "escaped"] == []
+    assert sum(one.verdict == "held" for one in found) >= 120
+    await bottles.sessions.kill(view.slug)
+
+
+@pytest.mark.skipif(os.geteuid() == 0, reason="root may use every socket")
+async def test_a_socket_that_one_may_not_use_is_said(
+    bottles: Rig, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    closed = Path(tempfile.mkdtemp(dir="/tmp")) / "docker.sock"
+    with socket.socket(socket.AF_UNIX) as listening:
+        listening.bind(str(closed))
+        listening.listen()
+        closed.chmod(0)
+        monkeypatch.setenv("DOCKER_HOST", f"unix://{closed}")
+        with pytest.raises(CarboyError) as failed:
+            await launch(bottles, "true")
+    shutil.rmtree(closed.parent)
+    assert "may not be used by this user" in failed.value.message
+    assert "usermod -aG docker" in failed.value.hint

@@ -11,7 +11,7 @@ from app.backends.docker.engine import Engine
 from app.backends.docker.facts import Facts
 from app.backends.docker.watch import Watch
 from app.backends.held import HeldBox
-from app.errors import CarboyError, NotFound
+from app.errors import CarboyError, NotFound, NotSupported
 
 MAX_OUTPUT = 4 * 1024 * 1024
 """Of an `exec`, as with the local backend."""
@@ -51,6 +51,10 @@ class DockerBox(HeldBox):
             self.watch.remove(tell)
 
     async def pause(self) -> None:
+        if not self.container_engine.controls:
+            raise NotSupported(
+                "A rootless engine on version 1 of control groups cannot pause", "`carboy stop`, then `carboy resume`"
+            )
         await self.container_engine.call(lambda client: client.api.pause(self.facts.id))
 
     async def unpause(self) -> None:

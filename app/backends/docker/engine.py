@@ -30,6 +30,8 @@ class Engine:
         """Whether it is Podman behind the same API; known from the first call on."""
         self.rootless = False
         """Whether it runs as the user itself, in a user namespace of its own; known from the first call on."""
+        self.controls = True
+        """Whether it can bound and pause what runs in it: not a rootless one on version 1 of control groups."""
         self._client: DockerClient | None = None
         self._threads = ThreadPoolExecutor(THREADS, thread_name_prefix="docker")
 
@@ -54,6 +56,7 @@ class Engine:
             self.podman = "podman" in str(client.version().get("Components", "")).lower()
             info = client.info()
             self.rootless = bool(info.get("Rootless")) or "rootless" in str(info.get("SecurityOptions"))
+            self.controls = not (self.rootless and str(info.get("CgroupVersion", "1")).removeprefix("v") == "1")
             self._client = client
         return self._client
 

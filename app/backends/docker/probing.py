@@ -19,6 +19,10 @@ INSTALL = "Install one: `sudo apt install docker.io` (or podman), or https://doc
 IMAGE = "localhost/carboy/probe"
 _IMAGE_ID = re.compile(r"sha256:[0-9a-f]{64}")
 CAPABILITIES = {"pause": True, "commit": True, "limits": True, "reattach": True, "gpu": False, "disk_quota": False}
+NO_CONTROL = (
+    "this rootless engine holds no limit on memory, processes or cpus, and cannot pause: "
+    "the host has version 1 of control groups"
+)
 
 
 async def probe(engine: Callable[[str], Engine]) -> tuple[BackendReport, str]:
@@ -56,10 +60,11 @@ async def _try(engine: Engine) -> BackendReport:
         await engine.call(lambda client: _run_one(client, walls, podman=engine.podman))
     name = "podman" if engine.podman else "docker"
     runtimes = sorted(str(runtime) for runtime in info.get("Runtimes") or {})
-    notes = ["the engine has gVisor (runsc): a bottle cannot run under it"] if "runsc" in runtimes else []
+    notes = [] if engine.controls else [NO_CONTROL]
+    notes += ["the engine has gVisor (runsc): a bottle cannot run under it"] if "runsc" in runtimes else []
     return BackendReport(
         name="docker", engine=name, works=True, isolation="container", version=str(version.get("Version", "")),
-        capabilities=CAPABILITIES, notes=tuple(notes),
+        capabilities=CAPABILITIES | {"pause": engine.controls, "limits": engine.controls}, notes=tuple(notes),
     )  # fmt: skip
 
 
