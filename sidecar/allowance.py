@@ -160,7 +160,8 @@ class IntentEvent(Wire):
 
 class ProgressEvent(Wire):
     """How far an answer had come that is still under way: in place of the numbers of its intent, should the sidecar
-    die. The newest counts. `input_tokens` is all that the model read, cached or not."""
+    die. The newest counts. `input_tokens` is all that the model read; how much of it came from a cache or went into
+    one is said as far as the provider has told it by then."""
 
     id: str = Field(max_length=80)
     at: Time
@@ -169,6 +170,9 @@ class ProgressEvent(Wire):
     model: str = Field(default="", max_length=200)
     input_tokens: Count = 0
     output_tokens: Count = 0
+    cache_read: Count = 0
+    cache_write_5m: Count = 0
+    cache_write_1h: Count = 0
 
 
 class FaultInfo(Wire):
@@ -180,6 +184,17 @@ class FaultInfo(Wire):
     message: str = Field(default="", max_length=600)
     retry_after: float | None = None
     retryable: bool = False
+
+
+class SaidInfo(Wire):
+    """What was said in one call, in numbers and names: for traces. Characters of its user's message and tools' results
+    that the request brought, the tools that the model asked for, characters of its answer."""
+
+    message: Count = 0
+    results: Count = 0
+    failed: Count = 0
+    tools: Annotated[tuple[Annotated[str, Field(max_length=64)], ...], Field(max_length=64)] = ()
+    speech: Count = 0
 
 
 class UsageEvent(Wire):
@@ -229,6 +244,7 @@ class UsageEvent(Wire):
     charged: dict[Name, Amount] = {}
     """What was counted against each lease, in its unit."""
     fault: FaultInfo | None = None
+    said: SaidInfo | None = None
 
     @property
     def total(self) -> int:

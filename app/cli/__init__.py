@@ -50,6 +50,7 @@ _COMMANDS: dict[str, tuple[str, str]] = {
     "demo": ("app.cli.system:demo", "An offline tour with a scripted agent."),
     "scan": ("app.cli.scan:scan", "Say what the outbound and inbound scans find in a text."),
     "usage": ("app.cli.budgets:usage", "Show what was used: tokens, cost, by model and bottle."),
+    "traces": ("app.cli.traces:traces", "Show what a bottle did, call by call."),
     "budget": ("app.cli.budgets:budget", "Show budgets, set or raise one."),
     "cutoff": ("app.cli.budgets:cutoff", "Close the model's hosts of a bottle at once."),
     "restore-egress": ("app.cli.budgets:restore_egress", "Take a cutoff back."),

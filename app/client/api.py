@@ -31,6 +31,7 @@ from app.core.model import (
     StreamEvent,
 )
 from app.core.spending import AnswerOrder, BudgetOrder, BudgetsReport, CutoffOrder, UsageReport
+from app.core.trace import Trace
 from app.errors import CarboyError, from_dict
 from app.paths import Paths
 from sidecar.secret import REVEAL, Secret
@@ -287,6 +288,11 @@ class Client(OperatorCalls):
         """What this host used, or one bottle."""
         query = {"slug": slug, "days": days}
         return UsageReport.model_validate_json(await self._call("GET", "/v1/usage", query=query))
+
+    async def traces(self, slug: str | None = None, **query: str | float | None) -> list[Trace]:
+        """The newest traces of a bottle, or of all: `kind`, `since`, `session_id`, `limit`."""
+        found = orjson.loads(await self._call("GET", "/v1/traces", query={"slug": slug, **query}))
+        return [Trace.model_validate(one) for one in found]
 
     async def usage_totals(self) -> dict[str, Any]:
         """Used today, and the providers' windows: what the event `usage` says."""

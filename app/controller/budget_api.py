@@ -1,5 +1,6 @@
 """The API's routes about usage and budgets. Thin: parse, ask the part that knows, answer."""
 
+import asyncio
 import time
 
 from aiohttp import web
@@ -9,8 +10,10 @@ from app.controller.api import PARTS, Parts, answer, body, find, query, slug_of
 from app.controller.budget_orders import Orders
 from app.controller.budget_report import budgets_report, usage_report
 from app.controller.budgets import Budgets
+from app.controller.traces import Traces
 from app.core.model import Snapshot
 from app.core.spending import AnswerOrder, BudgetOrder, CutoffOrder
+from app.core.trace import Trace, TraceQuery
 from app.errors import CarboyError
 
 
@@ -31,6 +34,22 @@ async def usage(request: web.Request) -> web.Response:
     asked = query(request, UsageQuery)
     view = await find(parts, asked.slug) if asked.slug else None
     return answer(await usage_report(parts.store, budgets, view, asked.days, time.time()))
+
+
+class TracesQuery(TraceQuery):
+    slug: str | None = None
+
+
+async def traces(request: web.Request) -> web.Response:
+    """Of one bottle, also of one that is gone for good; or of all."""
+    parts, _, _ = parts_of(request)
+    asked, kept = query(request, TracesQuery), Traces(parts.paths.state)
+
+    def read() -> list[Trace]:
+        found = [one for slug in kept.bottles() if asked.slug in (None, slug) for one in kept.read(slug, asked)]
+        return sorted(found, key=lambda one: (one.created_at, one.id))[-asked.limit :]
+
+    return answer(await asyncio.to_thread(read))
 
 
 async def totals(request: web.Request) -> web.Response:
@@ -68,6 +87,7 @@ async def restore(request: web.Request) -> web.Response:
 ROUTES: tuple[web.RouteDef, ...] = (
     web.get("/v1/usage", usage),
     web.get("/v1/usage/totals", totals),
+    web.get("/v1/traces", traces),
     web.get("/v1/budgets", budgets),
     web.post("/v1/budgets", set_budget),
     web.post("/v1/bottles/{slug}/budget", answer_budget),

@@ -2,6 +2,7 @@
 
 import asyncio
 import contextlib
+import time
 from contextlib import AsyncExitStack
 
 from app.controller.audit import Audit
@@ -41,7 +42,9 @@ async def connect(
         return last
 
     budgets = Budgets(store, bus, audit, sessions, read, ingest.settle)
-    metrics = SessionMetrics(store)
+    traces = Traces(paths.state)
+    metrics = SessionMetrics(store, traces.state)
+    budgets.traced = traces.answers
     stack.push_async_callback(budgets.close)
 
     told_before, also_before = sessions.on_sidecar, history.also
@@ -56,9 +59,10 @@ async def connect(
         budgets.bottle(view)
 
     ingest.told.counts, ingest.told.used = budgets.counts, budgets.used
-    ingest.told.traced = Traces(paths.state).answers
+    ingest.told.traced = traces.answers
     sessions.on_sidecar, sessions.on_lease = on_sidecar, budgets.lease
     sessions.allow, sessions.spooled_out = budgets.allow, budgets.ended
     history.also = also
     await budgets.load()
+    await asyncio.to_thread(traces.prune, time.time())
     return budgets

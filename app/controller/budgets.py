@@ -29,7 +29,7 @@ from app.core.budget import LEASE, Layer, Limit, Spent, Standing
 from app.core.model import LIVE, BottleView, StreamEvent, Sum
 from app.core.schema import Amount, Settings
 from app.core.scopes import GLOBAL, launch_scope, session_of, shown
-from app.core.usage import spent, total
+from app.core.usage import UsageRow, spent, total
 from app.errors import CarboyError
 from app.store.base import Store
 from app.store.metering import Counted, Override, SumQuery
@@ -89,6 +89,7 @@ class Budgets:
         self._order = asyncio.Lock()
         self._task: asyncio.Task[None] | None = None
         self._deadline: float | None = None
+        self.traced: Callable[[str, str, list[UsageRow]], None] = lambda *_: None
 
     async def load(self) -> None:
         """Before any session is found again: its sidecar may ask at once."""
@@ -243,6 +244,7 @@ class Budgets:
         ids = [item.request_id for item in lost]
         scopes = self.counts(session.id).scopes
         counted = await self._store.settle_intents(session.id, session.slug, scopes, ids, prices)
+        await asyncio.to_thread(self.traced, session.slug, session.id, [item.row for item in counted])
         log.warning("%d answers for %s were lost with its sidecar, and estimated", len(counted), session.slug)
         self._used.add(session.id)
 
@@ -270,7 +272,11 @@ class Budgets:
         found = budget.layers(
             session.id, record.budget, record.manifest, self.settings.budget, self.settings.budget_period
         )
-        return budget.overlaid(found, self.amounts(now))
+        amounts = self.amounts(now)
+        for former in map(launch_scope, reversed(record.earlier)):  # what was set for it then holds on
+            mine = {provider: amount for (scope, provider), amount in amounts.items() if scope == former}
+            amounts = {(found[0].scope, provider): amount for provider, amount in mine.items()} | amounts
+        return budget.overlaid(found, amounts)
 
     def layers(self, now: float) -> list[Layer]:
         """Every scope below the host that something is set for: of live sessions, and set by hand."""
@@ -338,7 +344,11 @@ class Budgets:
 
     async def _spent(self, key: Key) -> Spent:
         scope, provider, since = key
-        found = await self._store.sums(SumQuery(scope=scope, provider=provider, since=since, by_provider=False))
+        identity = session_of(scope)
+        session = self._desk.session(identity) if identity is not None else None
+        also = tuple(map(launch_scope, session.record.earlier)) if session is not None else ()
+        query = SumQuery(scope=scope, also=also, provider=provider, since=since, by_provider=False)
+        found = await self._store.sums(query)
         return spent(item.sum for item in found)
 
     async def _one(self, session: Session, limits: dict[str, tuple[Limit, ...]], ground: Ground) -> None:

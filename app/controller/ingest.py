@@ -24,7 +24,7 @@ from app.core.usage import UsageRow, within
 from app.store.base import NewEvent, Position
 from app.store.metering import Counted, Metering
 from app.tasks import cancel_and_wait, spawn
-from sidecar.allowance import IntentEvent, ProgressEvent, UsageEvent, WindowEvent
+from sidecar.allowance import IntentEvent, ProgressEvent, SaidInfo, UsageEvent, WindowEvent
 from sidecar.contract import EgressEvent, ProposalEvent, SpoolEvent
 from sidecar.spool import SpoolReader
 
@@ -151,7 +151,7 @@ class Listeners:
     proposed: Callable[[str, ProposalEvent], Awaitable[None]] | None = None
     kept: Callable[[str, list[StreamEvent]], None] = lambda *_: None
     counts: Callable[[str], Counts] = lambda _: Counts()
-    traced: Callable[[str, str, tuple[UsageRow, ...]], None] = lambda *_: None
+    traced: Callable[[str, str, tuple[UsageRow, ...], dict[str, SaidInfo]], None] = lambda *_: None
     """Beside the loop, and before the line counts as read: it may come again."""
     used: Callable[[str, Report, tuple[Counted, ...]], None] = lambda *_: None
 
@@ -218,7 +218,8 @@ class Spool:
             await self._told.proposed(self._session_id, proposal)
         metering = self._metering(parsed.report)
         if metering is not None and metering.rows:
-            await asyncio.to_thread(self._told.traced, self._slug, self._session_id, tuple(metering.rows))
+            rows, said = tuple(metering.rows), parsed.report.said
+            await asyncio.to_thread(self._told.traced, self._slug, self._session_id, rows, said)
         done = await self._bus.ingest(self._slug, self._session_id, parsed.events, position, metering)
         kept = done.events
         self._tally = self._tally.plus(kept)

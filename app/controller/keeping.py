@@ -10,6 +10,7 @@ import threading
 import time
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from dataclasses import replace
 from pathlib import Path
 from typing import Protocol
 
@@ -176,7 +177,10 @@ class Keeping:
         if launching and session.slug in self._busy:
             raise CarboyError(f"{session.slug} is being changed", "Wait a moment", "wrong_state")
         taken = await asyncio.to_thread(saved.load, session.state_folder)
-        made = Origin(session.slug, session.id, session.state_folder, taken, False, session.view.backend)
+        earlier = (*session.record.earlier, session.id)
+        made = Origin(
+            session.slug, session.id, session.state_folder, taken, False, session.view.backend, earlier=earlier
+        )
         return await self._image(made, fresh=launching)
 
     async def _image(self, made: Origin, *, fresh: bool = False) -> Origin:
@@ -194,7 +198,7 @@ class Keeping:
                 image = made.saved.image
             else:
                 notes = ("its saved image is gone: a fresh one is used, with the files of its home",)
-        return Origin(made.slug, made.session_id, made.state, made.saved, made.fork, made.backend, image or None, notes)
+        return replace(made, image=image or None, notes=notes)
 
     # --- archive --------------------------------------------------------------------------------------------------
 

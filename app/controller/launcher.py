@@ -276,6 +276,7 @@ class Launch:
             canary_name=self._canary[0],
             secrets={name: found.source for name, found in plan.secrets.items()},
             budget=dict(plan.budget),
+            earlier=self._going_on.origin.earlier if self._going_on is not None else (),
             shutdown=plan.request.shutdown,
         )
 

@@ -9,7 +9,7 @@ from decimal import Decimal
 from app.core.budget import NANO
 from app.core.usage import Intent, Progress, UsageRow
 from app.core.windows import Gauge
-from sidecar.allowance import IntentEvent, ProgressEvent, UsageEvent, WindowEvent
+from sidecar.allowance import IntentEvent, ProgressEvent, SaidInfo, UsageEvent, WindowEvent
 from sidecar.meter.usage import Usage
 
 LAST_TIME = 253402300800.0
@@ -27,6 +27,8 @@ class Report:
     rows: list[UsageRow] = field(default_factory=list[UsageRow])
     gauges: list[Gauge] = field(default_factory=list[Gauge])
     charged: dict[str, float] = field(default_factory=dict[str, float])
+    said: dict[str, SaidInfo] = field(default_factory=dict[str, SaidInfo])
+    """By a row's event id."""
     retry_at: float | None = None
     """The latest time that a provider asked to wait for, where it did."""
 
@@ -40,11 +42,11 @@ class Report:
         if isinstance(event, IntentEvent):
             self.intents.append(intent(event))
         elif isinstance(event, ProgressEvent):
-            self.progress.append(
-                Progress(event.request_id, event.at, event.model, event.input_tokens, event.output_tokens)
-            )
+            self.progress.append(progress(event))
         elif isinstance(event, UsageEvent):
             self.rows.append(row(event))
+            if event.said is not None:
+                self.said[event.id] = event.said
             if event.fault is not None and event.fault.retry_after:
                 self.retry_at = max(event.at + event.fault.retry_after, self.retry_at or 0.0)
             for lease, amount in event.charged.items():
@@ -65,6 +67,20 @@ def intent(event: IntentEvent) -> Intent:
         input=event.input_tokens if known else 0,
         output=event.output_tokens if known else 0,
         known=known,
+    )
+
+
+def progress(event: ProgressEvent) -> Progress:
+    written = event.cache_write_5m + event.cache_write_1h
+    return Progress(
+        request_id=event.request_id,
+        at=event.at,
+        model=event.model,
+        input=max(0, event.input_tokens - event.cache_read - written),
+        output=event.output_tokens,
+        cache_read=event.cache_read,
+        cache_write=written,
+        cache_write_1h=event.cache_write_1h,
     )
 
 
@@ -142,7 +158,15 @@ def cost_of_lost(given: Intent) -> int | None:
     """The price of what was announced and never reported."""
     row = given.row
     usage = Usage(
-        dialect="", model=row.model, input=row.input, output=row.output, estimated=True, unmetered=row.unmetered
+        dialect="",
+        model=row.model,
+        input=row.input,
+        output=row.output,
+        cache_read=row.cache_read,
+        cache_write_5m=row.cache_write - given.cache_write_1h,
+        cache_write_1h=given.cache_write_1h,
+        estimated=True,
+        unmetered=row.unmetered,
     )
     return priced(usage, given.host, given.at)
 

@@ -18,3 +18,5 @@ class Origin:
     backend: str
     image: str | None = None
     notes: tuple[str, ...] = ()
+    earlier: tuple[str, ...] = ()
+    """Sessions that a resume goes on from, this one included."""

@@ -116,6 +116,8 @@ class SessionRecord(Snapshot):
     """The folder in `aside` that this session goes on from, until it lives."""
     budget: dict[str, Amount] = Field(default_factory=dict)
     """This launch's own (`--budget`), by provider."""
+    earlier: tuple[str, ...] = ()
+    """The sessions that this one goes on from, the oldest first: a launch's budget is one for all of them."""
     shutdown: Literal["ask", "cutoff", "freeze", "kill"] | None = None
     """The operator's choice for this session, in place of the manifest's."""
     crossings: dict[str, Crossing] = Field(default_factory=dict)

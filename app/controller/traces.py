@@ -1,17 +1,32 @@
 """Traces on disk: for each bottle a folder of hourly buckets by the events' own time, sealed read-only two hours after
 their hour. Append-only; an event that is written twice is read once. Blocks: called beside the loop."""
 
+import contextlib
 import logging
 import os
 import time
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 
 from pydantic import ValidationError
 
-from app.core.trace import Trace, bucket_name, of_usage, sealed, start_of
+from app.core.model import BottleView
+from app.core.trace import (
+    HOUR,
+    Said,
+    Trace,
+    TraceQuery,
+    bucket_name,
+    changed_at,
+    of_call,
+    of_state,
+    over,
+    sealed,
+    start_of,
+)
 from app.core.usage import UsageRow
 from app.paths import private_folder
+from sidecar.allowance import SaidInfo
 
 log = logging.getLogger(__name__)
 
@@ -25,10 +40,22 @@ class Traces:
     def __init__(self, state: Path) -> None:
         self._folder = state / FOLDER
 
-    def answers(self, slug: str, session_id: str, rows: Iterable[UsageRow]) -> None:
-        """Write what models answered. A trace that cannot be written is told in the log: the store has the usage."""
+    def answers(
+        self, slug: str, session_id: str, rows: Iterable[UsageRow], said: Mapping[str, SaidInfo] | None = None
+    ) -> None:
+        """Write what models answered, and what was said with it."""
+        told = {} if said is None else said
+        found = [one for row in rows for one in of_call(slug, session_id, row, _said(told.get(row.event_id)))]
+        self._try(slug, found)
+
+    def state(self, view: BottleView, before: str | None) -> None:
+        """Write that a bottle came into another state."""
+        self._try(view.slug, [of_state(view, changed_at(view, before, time.time()))])
+
+    def _try(self, slug: str, traces: list[Trace]) -> None:
+        """A trace that cannot be written is told in the log: the store has the usage."""
         try:
-            self.write(slug, [of_usage(slug, session_id, row) for row in rows], time.time())
+            self.write(slug, traces, time.time())
         except OSError as error:
             log.warning("traces of %s cannot be written: %s", slug, error)
 
@@ -38,6 +65,7 @@ class Traces:
         for one in traces:
             by_file.setdefault(bucket_name(one.created_at, now), []).append(one.model_dump_json().encode() + b"\n")
         for name, lines in by_file.items():
+            fresh = not (folder / name).exists()
             flags = os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW
             fd = os.open(folder / name, flags, 0o600)
             try:
@@ -46,6 +74,8 @@ class Traces:
                 os.write(fd, (b"\n" if torn else b"") + b"".join(lines))
             finally:
                 os.close(fd)
+            if fresh:
+                self.prune(now)
         self.seal(slug, now)
 
     def seal(self, slug: str, now: float) -> None:
@@ -57,14 +87,43 @@ class Traces:
             if entry.stat(follow_symlinks=False).st_mode & 0o200:
                 os.chmod(entry.path, 0o400)
 
-    def read(self, slug: str) -> list[Trace]:
-        """All of a bottle's, in the order of their own time, each once."""
+    def prune(self, now: float) -> None:
+        """Remove what has been kept for long enough, of all bottles."""
+        for bottle in _entries(self._folder):
+            for entry in _entries(Path(bottle.path)) if bottle.is_dir(follow_symlinks=False) else ():
+                start = start_of(entry.name)
+                if start is not None and over(start, now):
+                    with contextlib.suppress(OSError):
+                        os.unlink(entry.path)
+            with contextlib.suppress(OSError):  # one with something in it stays
+                os.rmdir(bottle.path)
+
+    def bottles(self) -> list[str]:
+        """Those that have any."""
+        return [entry.name for entry in _entries(self._folder) if entry.is_dir(follow_symlinks=False)]
+
+    def read(self, slug: str, query: TraceQuery | None = None) -> list[Trace]:
+        """A bottle's newest that match, in the order of their own time, each once. Reads no hour that lies before
+        those."""
+        asked = query or TraceQuery()
         found: dict[str, Trace] = {}
+        hours: dict[float, list[str]] = {}
         for entry in _entries(self._folder / slug):
-            if start_of(entry.name) is not None and entry.is_file(follow_symlinks=False):
-                for one in _traces(Path(entry.path)):
-                    found.setdefault(one.id, one)
-        return sorted(found.values(), key=lambda one: (one.created_at, one.id))
+            start = start_of(entry.name)
+            if start is not None and start + HOUR > asked.since and entry.is_file(follow_symlinks=False):
+                hours.setdefault(start, []).append(entry.path)
+        for start in sorted(hours, reverse=True):
+            if len(found) >= asked.limit:
+                break
+            for path in hours[start]:
+                for one in _traces(Path(path)):
+                    if asked.wants(one):
+                        found.setdefault(one.id, one)
+        return sorted(found.values(), key=lambda one: (one.created_at, one.id))[-asked.limit :]
+
+
+def _said(info: SaidInfo | None) -> Said | None:
+    return None if info is None else Said.model_validate(info.model_dump())
 
 
 def _entries(folder: Path) -> list[os.DirEntry[str]]:

@@ -67,6 +67,10 @@ class Intent:
     output: int = 0
     known: bool = True
     """False where nothing could be estimated: then its row is unmetered."""
+    cache_read: int = 0
+    cache_write: int = 0
+    cache_write_1h: int = 0
+    """Part of `cache_write`, at a price of its own."""
 
     @property
     def row(self) -> UsageRow:
@@ -81,6 +85,8 @@ class Intent:
             model=self.model,
             input=self.input,
             output=self.output,
+            cache_read=self.cache_read,
+            cache_write=self.cache_write,
             complete=False,
             estimated=self.known,
             unmetered=not self.known,
@@ -89,13 +95,16 @@ class Intent:
 
 @dataclass(frozen=True, slots=True)
 class Progress:
-    """How far an announced answer had come at a time, in place of its intent's numbers."""
+    """How far an announced answer had come at a time, in place of its intent's numbers. `input`: read at full price."""
 
     request_id: str
     at: float
     model: str = ""
     input: int = 0
     output: int = 0
+    cache_read: int = 0
+    cache_write: int = 0
+    cache_write_1h: int = 0
 
 
 class Slice(Snapshot):

@@ -43,6 +43,8 @@ class SumQuery:
     """Which sums, and what is told apart in them. `step` 0: not by time. Buckets begin on multiples of 900 s."""
 
     scope: str | None = None
+    also: tuple[str, ...] = ()
+    """Scopes that count with `scope`, as one."""
     scopes_of: str | None = None
     """All scopes that begin so, told apart: `bottle:`, `launch:`."""
     provider: str | None = None

@@ -4,7 +4,7 @@ once released; each is safe to run again (a crash between the step and its numbe
 from dataclasses import dataclass
 
 from app.store.review_tables import REVIEWS
-from app.store.usage_tables import USAGE
+from app.store.usage_tables import CACHED, USAGE
 
 
 @dataclass(frozen=True)
@@ -136,6 +136,7 @@ MIGRATIONS: tuple[Migration, ...] = (
     ),
     Migration(6, "usage, sums, windows, budgets", USAGE),
     Migration(7, "proposals of the git gate", REVIEWS),
+    Migration(8, "caches of answers under way", CACHED),
 )
 
 LATEST = MIGRATIONS[-1].number

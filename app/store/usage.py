@@ -10,7 +10,7 @@ import orjson
 
 from app.core.model import Sum
 from app.core.schema import Amount
-from app.core.usage import Intent, Metrics, Slice, UsageRow, bucket, sum_of
+from app.core.usage import Intent, Metrics, Progress, Slice, UsageRow, bucket, sum_of
 from app.core.windows import Gauge
 from app.store.metering import Counted, Metering, Override, SumQuery
 
@@ -18,7 +18,9 @@ KEEP_METRICS = 100
 """Sessions of one project whose metrics stay (control-plane.md, "Store")."""
 
 _ROW = tuple(field.name for field in fields(UsageRow))
-_INTENT = tuple(field.name for field in fields(Intent))
+_CACHED = ("cache_read", "cache_write", "cache_write_1h")
+"""Told by an answer's progress alone: a table of its own."""
+_INTENT = tuple(field.name for field in fields(Intent) if field.name not in _CACHED)
 _SUMS = tuple(Sum.model_fields)
 _INSERT_ROW = (
     f"INSERT INTO usage (session_id, slug, {', '.join(_ROW)}) VALUES ({', '.join('?' * (len(_ROW) + 2))})"  # noqa: S608
@@ -42,13 +44,15 @@ _PROGRESS = (
     " known = 1 WHERE session_id = ?5 AND request_id = ?6 AND at <= ?4"
 )
 
+_SET_CACHED = "INSERT OR REPLACE INTO usage_cached VALUES (?, ?, ?, ?, ?)"
+
 
 def keep(db: sqlite3.Connection, slug: str, session_id: str, metering: Metering) -> tuple[Counted, ...]:
     """Part of the caller's transaction. Returns what changed in the sums."""
     for intent in metering.intents:
         db.execute(_INSERT_INTENT, (session_id, *(getattr(intent, name) for name in _INTENT)))
     for step in metering.progress:
-        db.execute(_PROGRESS, (step.model, step.input, step.output, step.at, session_id, step.request_id))
+        _step(db, session_id, step)
     counted: list[Counted] = []
     for row in metering.rows:
         counted += _keep_row(db, slug, session_id, row)
@@ -56,10 +60,17 @@ def keep(db: sqlite3.Connection, slug: str, session_id: str, metering: Metering)
     return tuple(counted)
 
 
+def _step(db: sqlite3.Connection, session_id: str, step: Progress) -> None:
+    values = (step.model, step.input, step.output, step.at, session_id, step.request_id)
+    if db.execute(_PROGRESS, values).rowcount and (step.cache_read or step.cache_write):
+        db.execute(_SET_CACHED, (session_id, step.request_id, *(getattr(step, name) for name in _CACHED)))
+
+
 def _keep_row(db: sqlite3.Connection, slug: str, session_id: str, row: UsageRow) -> list[Counted]:
     if db.execute("SELECT 1 FROM usage WHERE session_id = ? AND event_id = ?", (session_id, row.event_id)).fetchone():
         return []
-    db.execute("DELETE FROM usage_intents WHERE session_id = ? AND request_id = ?", (session_id, row.request_id))
+    for table in ("usage_intents", "usage_cached"):
+        db.execute(f"DELETE FROM {table} WHERE session_id = ? AND request_id = ?", (session_id, row.request_id))  # noqa: S608
     former = _taken_place(db, session_id, row)
     if any(_better(old, row) for old in former):
         return []
@@ -146,7 +157,7 @@ def sums(db: sqlite3.Connection, query: SumQuery) -> list[Slice]:
         start,
     )
     clauses = {
-        "scope = :scope": query.scope,
+        f"scope IN ({', '.join(f':scope{n}' for n in range(len(query.also) + 1))})": query.scope,
         "scope >= :kind AND scope < :kind_end": query.scopes_of,
         "provider = :provider": query.provider,
         "start < :until": query.until,
@@ -156,11 +167,11 @@ def sums(db: sqlite3.Connection, query: SumQuery) -> list[Slice]:
         "step": step or 1,
         "since": bucket(query.since),
         "until": query.until,
-        "scope": query.scope,
         "provider": query.provider,
         "kind": query.scopes_of,
         "kind_end": f"{query.scopes_of}\U0010ffff",
     }
+    values |= {f"scope{n}": scope for n, scope in enumerate((query.scope, *query.also))}
     added = ", ".join(f"sum({name})" for name in _SUMS)
     sql = (
         f"SELECT {', '.join(columns)}, {added} FROM usage_sums WHERE {' AND '.join(where)}"  # noqa: S608
@@ -186,8 +197,15 @@ def rows(db: sqlite3.Connection, session_id: str | None, since: float, limit: in
 
 
 def intents(db: sqlite3.Connection, session_id: str) -> list[Intent]:
-    sql = f"SELECT {', '.join(_INTENT)} FROM usage_intents WHERE session_id = ? ORDER BY at"  # noqa: S608
-    return [Intent(*row[:-1], known=bool(row[-1])) for row in db.execute(sql, (session_id,)).fetchall()]
+    cached = ", ".join(f"coalesce({name}, 0)" for name in _CACHED)
+    sql = (
+        f"SELECT {', '.join(_INTENT)}, {cached} FROM usage_intents"  # noqa: S608
+        " LEFT JOIN usage_cached USING (session_id, request_id) WHERE session_id = ? ORDER BY at"
+    )
+    found = [dict(zip((*_INTENT, *_CACHED), row, strict=True)) for row in db.execute(sql, (session_id,)).fetchall()]
+    for one in found:
+        one["known"] = bool(one["known"])
+    return [Intent(**one) for one in found]
 
 
 def settle(

@@ -1,4 +1,4 @@
-"""The tables of usage and budgets, as a step of `app.store.migrations`: never edited once released."""
+"""The tables of usage and budgets, as steps of `app.store.migrations`: never edited once released."""
 
 USAGE: tuple[str, ...] = (
     """CREATE TABLE IF NOT EXISTS usage (
@@ -116,3 +116,15 @@ USAGE: tuple[str, ...] = (
         PRIMARY KEY (scope, provider, period, mark)
     ) WITHOUT ROWID""",
 )
+
+CACHED: tuple[str, ...] = (
+    """CREATE TABLE IF NOT EXISTS usage_cached (
+        session_id TEXT NOT NULL,
+        request_id TEXT NOT NULL,
+        cache_read INTEGER NOT NULL,
+        cache_write INTEGER NOT NULL,
+        cache_write_1h INTEGER NOT NULL,
+        PRIMARY KEY (session_id, request_id)
+    ) WITHOUT ROWID""",
+)
+"""What an answer that is under way read from a cache and wrote into one."""

@@ -15,6 +15,7 @@ from sidecar.allowance import (
     IntentEvent,
     LeaseNote,
     ProgressEvent,
+    SaidInfo,
     Standing,
     UsageEvent,
     WindowEvent,
@@ -219,6 +220,9 @@ class Books:
             model=usage.model,
             input_tokens=usage.context,
             output_tokens=usage.output,
+            cache_read=usage.cache_read,
+            cache_write_5m=usage.cache_write_5m,
+            cache_write_1h=usage.cache_write_1h,
         )
         self._spool.write(event.model_dump(mode="json"))
 
@@ -235,7 +239,9 @@ class Books:
             for number, part in enumerate(parts):
                 event = self._usage(call, number, part)
                 if number == 0:
-                    event = event.model_copy(update={"charged": charged, "fault": _info(fault)})
+                    event = event.model_copy(
+                        update={"charged": charged, "fault": _info(fault), "said": _said(call, part)}
+                    )
                 self._spool.write(event.model_dump(mode="json"))
         if parts[0].billable and parts[0].output and not parts[0].estimated:
             self._output += (parts[0].output - self._output) * 0.2
@@ -341,6 +347,13 @@ def _spent(call: Call, usage: Usage) -> Spent:
         usage.cache_write_1h,
         float(usage.cost_usd) if usage.cost_usd is not None else None,
     )
+
+
+def _said(call: Call, usage: Usage) -> SaidInfo | None:
+    if not usage.billable or call.purpose == "unknown":
+        return None
+    new = call.facts.brought
+    return SaidInfo(message=new.message, results=new.results, failed=new.failed, tools=usage.tools, speech=usage.speech)
 
 
 def _info(fault: Fault | None) -> FaultInfo | None:

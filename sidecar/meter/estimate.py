@@ -56,13 +56,15 @@ def units(text: str) -> float:
 class Text:
     """The text of one answer as it arrives: counted in pieces, never kept whole."""
 
-    __slots__ = ("_pieces", "_size", "_units", "characters")
+    __slots__ = ("_pieces", "_size", "_units", "added", "characters")
 
     def __init__(self) -> None:
         self._pieces: list[str] = []
         self._size = 0
         self._units = 0.0
         self.characters = 0
+        self.added = 0
+        """Pieces that it came in."""
 
     def add(self, text: object) -> None:
         if not isinstance(text, str) or not text:
@@ -70,6 +72,7 @@ class Text:
         self._pieces.append(text)
         self._size += len(text)
         self.characters += len(text)
+        self.added += 1
         if self._size >= FOLD:
             self._fold()
 
@@ -85,7 +88,7 @@ class Text:
         return self._units + units("".join(self._pieces))
 
     def clear(self) -> None:
-        self._pieces, self._size, self._units, self.characters = [], 0, 0.0, 0
+        self._pieces, self._size, self._units, self.characters, self.added = [], 0, 0.0, 0, 0
 
 
 SAMPLES, SAMPLE = 16, 2048

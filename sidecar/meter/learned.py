@@ -1,14 +1,17 @@
-"""What estimates learn from answers that were counted: how many tokens a model makes of what we call one.
+"""What estimates learn from answers that were counted: how many tokens a model makes of what we call one, and how many
+it sends in one piece of a stream.
 
 Each bottle's sidecar keeps one, in memory: an agent's texts resemble each other, so after a few whole answers an
 estimate of a broken one is a few percent off, whatever the model's tokenizer. Pure values, bounded.
 """
 
+import math
+from dataclasses import dataclass
 from typing import Literal
 
 from sidecar.meter.estimate import family_factor
 
-Side = Literal["input", "output"]
+Side = Literal["input", "output", "pieces"]
 
 LEAST = 100.0
 """Units from which an answer teaches: below, one word more or less is the noise."""
@@ -21,26 +24,104 @@ MEMORY = 20_000.0
 
 MOST_MODELS = 64
 
+LEAST_PIECES, MOST_IN_PIECE = 30, 64.0
+"""A stream of fewer pieces says nothing of their size; pieces of more tokens are no stream's."""
+
+TEXT_OFF, PIECES_OFF = 0.06, 0.10
+"""How far off an estimate is held to be before answers have shown it: by text (measured, docs/metering.md), by pieces
+(servers differ too much to trust them unseen)."""
+
+TRUST = 1.0
+"""As many answers a belief counts for."""
+
+
+@dataclass(frozen=True, slots=True)
+class _Ratio:
+    """Tokens for each unit, faded sums; and how far off it was for the answers that taught it."""
+
+    ours: float = 0.0
+    theirs: float = 0.0
+    answers: float = 0.0
+    off: float = 0.0
+    """Sum of the squared relative errors of those answers."""
+
+    def taught(self, estimated: float, counted: int, fade: float, prior: float | None) -> "_Ratio":
+        before = self.ratio(prior)
+        off = 0.0 if before is None else min(1.0, (before * estimated / counted - 1) ** 2)
+        told = before is not None
+        return _Ratio(
+            self.ours * fade + estimated,
+            self.theirs * fade + counted,
+            self.answers * fade + told,
+            self.off * fade + off,
+        )
+
+    def ratio(self, prior: float | None) -> float | None:
+        # a prior is weighed as 500 units, so that one odd answer does not rule
+        if prior is not None:
+            return (self.theirs + 500 * prior) / (self.ours + 500)
+        return self.theirs / self.ours if self.ours else None
+
+    def variance(self, believed: float) -> float:
+        return (self.off + TRUST * believed**2) / (self.answers + TRUST)
+
 
 class Calibration:
     """Ratios by model and side. Not shared between threads."""
 
     def __init__(self) -> None:
-        self._sums: dict[tuple[Side, str], tuple[float, float]] = {}
+        self._sums: dict[tuple[Side, str], _Ratio] = {}
+        self._cached: dict[str, float] = {}
 
     def learn(self, side: Side, model: str, estimated: float, counted: int) -> None:
-        """`counted` tokens were what we would have called `estimated` units."""
-        if estimated < LEAST or not LOWEST <= counted / estimated <= HIGHEST:
+        """`counted` tokens were what we would have called `estimated` units (or pieces)."""
+        if side == "pieces":
+            if estimated < LEAST_PIECES or counted < LEAST or counted / estimated > MOST_IN_PIECE:
+                return
+        elif estimated < LEAST or not LOWEST <= counted / estimated <= HIGHEST:
             return
-        ours, theirs = self._sums.pop((side, model), (0.0, 0.0))
-        fade = MEMORY / max(MEMORY, ours)
-        self._sums[side, model] = (ours * fade + estimated, theirs * fade + counted)
+        held = self._sums.pop((side, model), _Ratio())
+        fade = MEMORY / max(MEMORY, held.theirs)
+        self._sums[side, model] = held.taught(estimated, counted, fade, _prior(side, model))
         if len(self._sums) > MOST_MODELS:
             del self._sums[next(iter(self._sums))]  # the one that was used longest ago
 
+    def learn_cached(self, model: str, cached: int, read: int) -> None:
+        """So much of what a model read came from a cache."""
+        if read < LEAST:
+            return
+        before = self._cached.pop(model, cached / read)
+        self._cached[model] = (before + cached / read) / 2
+        if len(self._cached) > MOST_MODELS:
+            del self._cached[next(iter(self._cached))]
+
+    def cached(self, model: str) -> float:
+        """The part of a conversation that comes from a cache, where the provider tells it with its last event only: as
+        with the answers before. What was cached costs a tenth."""
+        return self._cached.get(model, 0.0)
+
     def tokens(self, side: Side, model: str, estimated: float) -> int:
         """`estimated` units as tokens of this model."""
-        ours, theirs = self._sums.get((side, model), (0.0, 0.0))
-        # weighed against 500 units at the published factor, so that one odd answer does not rule
-        prior = family_factor(model)
-        return round(estimated * (theirs + 500 * prior) / (ours + 500))
+        ratio = self._sums.get((side, model), _Ratio()).ratio(_prior(side, model))
+        return round(estimated * (ratio or 0.0))
+
+    def streamed(self, model: str, units: float, pieces: int) -> int:
+        """The tokens of a stream's text: by what it is and by how many pieces it came in, each as far as it was right
+        for this model's answers before. The errors of the two have nothing to do with each other."""
+        by_text = units * (self._sums.get(("output", model), _Ratio()).ratio(family_factor(model)) or 0.0)
+        held = self._sums.get(("pieces", model), _Ratio())
+        ratio = held.ratio(None)
+        if ratio is None or not pieces or not by_text:
+            return round(by_text)
+        by_pieces = pieces * ratio
+        if not LOWEST <= by_pieces / by_text <= HIGHEST:  # not the kind of stream that taught it
+            return round(by_text)
+        # fewer pieces say less than a whole answer's
+        spread = held.variance(PIECES_OFF) * max(1.0, math.sqrt(LEAST_PIECES * 3 / pieces))
+        weight = 1 / spread
+        text_weight = 1 / self._sums.get(("output", model), _Ratio()).variance(TEXT_OFF)
+        return round((by_text * text_weight + by_pieces * weight) / (text_weight + weight))
+
+
+def _prior(side: Side, model: str) -> float | None:
+    return None if side == "pieces" else family_factor(model)

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from sidecar.meter.estimate import json_units
 from sidecar.meter.loads import Tree, Unreadable, loads, tree
 from sidecar.meter.sieve import Sieve
+from sidecar.meter.spoken import NOTHING, Brought, brought
 from sidecar.meter.usage import text_of
 
 MOST_PARSED = 16 * 1024 * 1024
@@ -25,6 +26,8 @@ class RequestFacts:
     """Accepted now, worked on later (Responses)."""
     continues: bool = False
     """Names an earlier response: the model reads more than the body holds."""
+    brought: Brought = NOTHING
+    """What in it the model had not read before."""
     input_units: float = 0.0
     """The body in `estimate.units`, for an answer that breaks before it says what the model read."""
 
@@ -43,6 +46,7 @@ def request_facts(method: str, path: str, body: bytes) -> RequestFacts:
         usage_asked=not (chat and stream) or options.get("include_usage") is True,
         background=found.get("background") is True,
         continues=isinstance(found.get("previous_response_id"), str),
+        brought=brought(found),
         input_units=json_units(body),
     )
 
@@ -64,5 +68,6 @@ def message_facts(message: Tree, raw: bytes) -> RequestFacts:
         model=text_of(inner.get("model")),
         stream=True,
         continues=isinstance(inner.get("previous_response_id"), str),
+        brought=brought(inner),
         input_units=json_units(raw),
     )

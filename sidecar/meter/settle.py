@@ -9,8 +9,16 @@ from sidecar.meter.request import RequestFacts
 from sidecar.meter.usage import Flag, Usage
 
 
-def settle(tally: Tally, facts: RequestFacts, learned: Calibration, flags: frozenset[Flag], complete: bool) -> Usage:
-    """The usage of one answer. `complete`: it ended as HTTP (or the socket) says, whatever the provider said."""
+def settle(
+    tally: Tally,
+    facts: RequestFacts,
+    learned: Calibration,
+    flags: frozenset[Flag],
+    complete: bool,
+    already_read: int = 0,
+) -> Usage:
+    """The usage of one answer. `complete`: it ended as HTTP (or the socket) says, whatever the provider said.
+    `already_read`: tokens of the conversation that the request goes on with, beside its own body."""
     model = tally.model or facts.model
     counts = tally.counts
     closed = tally.ended or (complete and tally.error is None)
@@ -24,26 +32,36 @@ def settle(tally: Tally, facts: RequestFacts, learned: Calibration, flags: froze
         service_tier=tally.service_tier,
         also=tally.also,
         tool_calls=tally.tool_calls,
+        tools=tuple(tally.tools),
+        speech=tally.speech,
         complete=complete and (tally.ended or whole),
         flags=_flags(flags, tally),
     )
     if whole:
         _learn(tally, facts, learned, model, named)
         return named
-    return _estimate(named, tally, facts, learned, complete)
+    return _estimate(named, tally, facts, learned, complete, already_read)
 
 
-def _estimate(named: Usage, tally: Tally, facts: RequestFacts, learned: Calibration, complete: bool) -> Usage:
+def _estimate(
+    named: Usage, tally: Tally, facts: RequestFacts, learned: Calibration, complete: bool, already_read: int
+) -> Usage:
     """The numbers that were not said, from the texts on both sides."""
     counts, model = tally.counts, named.model
-    made = tally.counted_output + learned.tokens("output", model, tally.text.units())
-    read = named.input
+    text = tally.text
+    pieces = text.added if facts.stream else 0
+    made = tally.counted_output + learned.streamed(model, text.units(), pieces)
+    read, cached = named.input, named.cache_read
     if counts is None or counts.input is None:
-        read = learned.tokens("input", model, facts.input_units)
+        read = learned.tokens("input", model, facts.input_units) + already_read
+        if not named.context:
+            cached = round(read * learned.cached(model))
+            read -= cached
     unread = complete and not tally.recognised
     return replace(
         named,
         input=read,
+        cache_read=cached,
         output=max(named.output, made),
         estimated=True,
         unmetered=unread or (named.complete and facts.usage_asked),
@@ -53,8 +71,11 @@ def _estimate(named: Usage, tally: Tally, facts: RequestFacts, learned: Calibrat
 def _learn(tally: Tally, facts: RequestFacts, learned: Calibration, model: str, usage: Usage) -> None:
     if not tally.hidden and not tally.also:
         learned.learn("output", model, tally.all_units + tally.text.units(), usage.output)
+        if facts.stream:
+            learned.learn("pieces", model, tally.all_pieces + tally.text.added, usage.output)
     if not facts.continues:
         learned.learn("input", model, facts.input_units, usage.context)
+    learned.learn_cached(model, usage.cache_read, usage.context)
 
 
 def _flags(flags: frozenset[Flag], tally: Tally) -> tuple[Flag, ...]:

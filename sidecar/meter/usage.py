@@ -39,6 +39,10 @@ class Usage:
     web_searches: int = 0
     tool_calls: int = 0
     """Tools that the model asked for."""
+    tools: tuple[str, ...] = ()
+    """Their names, as far as they were told."""
+    speech: int = 0
+    """Characters of text for the user."""
     cost_usd: Decimal | None = None
     """What the provider itself says that it charges (OpenRouter); None if it does not say."""
     service_tier: str = ""

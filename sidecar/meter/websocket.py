@@ -3,7 +3,6 @@ each last event of the server ends one. Several follow each other on one connect
 overlap. Bounded like the HTTP meter, and as silent.
 """
 
-from dataclasses import replace
 from typing import Literal
 
 from sidecar.meter.dialects.responses import LAST, Responses
@@ -71,14 +70,14 @@ class SocketMeter:
         tally, facts, _ = self._open[next(iter(self._open))]
         if tally.ended:
             return None
-        return self._with_context(settle(tally, facts, self._learned, frozenset(), complete=False), facts)
+        return settle(tally, facts, self._learned, frozenset(), complete=False, already_read=self._before(facts))
 
     def finish(self, complete: bool = False) -> tuple[Usage, ...]:
         """The connection has closed: what was still open broke off, also what was asked and never begun."""
         ended = [self._settle(key, complete=False) for key in list(self._open)]
         for facts in self._asked:
-            usage = settle(Responses(), facts, self._learned, frozenset(), complete=False)
-            ended.append(self._with_context(usage, facts))
+            before = self._before(facts)
+            ended.append(settle(Responses(), facts, self._learned, frozenset(), complete=False, already_read=before))
         self._asked = []
         if ended and not complete:
             self.fault = network_fault("the connection closed before the answer ended")
@@ -127,16 +126,14 @@ class SocketMeter:
 
     def _settle(self, key: str, complete: bool) -> Usage:
         tally, facts, flags = self._open.pop(key)
-        usage = settle(tally, facts, self._learned, frozenset(flags), complete)
-        if usage.estimated:
-            # the provider says what was read with the last event only: it did not, or the usage were whole
-            return self._with_context(usage, facts)
-        self._context = usage.total
+        usage = settle(tally, facts, self._learned, frozenset(flags), complete, self._before(facts))
+        if not usage.estimated:
+            self._context = usage.total
         return usage
 
-    def _with_context(self, usage: Usage, facts: RequestFacts) -> Usage:
+    def _before(self, facts: RequestFacts) -> int:
         """A request that continues an earlier one reads more than its own message."""
-        return replace(usage, input=usage.input + self._context) if facts.continues else usage
+        return self._context if facts.continues else 0
 
 
 def request_of(data: str | bytes) -> RequestFacts | None:

@@ -46,18 +46,20 @@ class Anthropic(Tally):
     def _delta(self, delta: Tree) -> None:
         if delta.get("type") == "thinking_delta":
             self.hidden = True  # what is shown of it is a summary
-        for name in ("text", "partial_json", "thinking", "content"):
+        self.speaks(delta.get("text"))
+        for name in ("partial_json", "thinking", "content"):
             self.text.add(delta.get(name))
 
     def _block(self, block: Tree) -> None:
         kind = block.get("type")
         if kind in ("tool_use", "server_tool_use", "mcp_tool_use"):
-            self.tool_calls += 1
+            self.calls(block.get("name"))
         if kind in ("thinking", "redacted_thinking"):
             self.hidden = True
         if kind == "compaction":
             return  # its tokens come with the usage's iterations only
-        for name in ("text", "thinking", "name"):
+        self.speaks(block.get("text"))
+        for name in ("thinking", "name"):
             self.text.add(block.get(name))
         arguments = tree(block.get("input"))
         if arguments:

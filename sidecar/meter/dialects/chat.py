@@ -34,12 +34,14 @@ class Chat(Tally):
     def _choice(self, choice: Tree) -> None:
         self.say(stop=choice.get("finish_reason"))
         self.ended = self.ended or bool(choice.get("finish_reason"))
-        self.text.add(choice.get("text"))
+        self.speaks(choice.get("text"))
         message = tree(choice.get("delta")) or tree(choice.get("message"))
-        for name in ("content", "reasoning_content", "reasoning", "refusal"):
+        self.speaks(message.get("content"))
+        for name in ("reasoning_content", "reasoning", "refusal"):
             self.text.add(message.get(name))
         for call in items(message.get("tool_calls")):
             function = tree(tree(call).get("function"))
-            self.tool_calls += bool(text_of(function.get("name")))  # later pieces of it have none
+            if text_of(function.get("name")):  # later pieces of it have none
+                self.calls(function.get("name"))
             self.text.add(function.get("name"))
             self.text.add(function.get("arguments"))

@@ -32,9 +32,9 @@ class Gemini(Tally):
             self.say(stop=candidate.get("finishReason"))
             self.ended = True
         for part in map(tree, items(tree(candidate.get("content")).get("parts"))):
-            self.text.add(part.get("text"))
+            (self.text.add if part.get("thought") is True else self.speaks)(part.get("text"))
             call = tree(part.get("functionCall"))
             if call:
-                self.tool_calls += 1
+                self.calls(call.get("name"))
                 self.text.add(call.get("name"))
                 self.text.add(str(call.get("args")))

@@ -13,10 +13,14 @@ class Ollama(Tally):
             self.error = event
             return
         message = tree(event.get("message"))
-        for text in (event.get("response"), event.get("thinking"), message.get("content"), message.get("thinking")):
+        for text in (event.get("thinking"), message.get("thinking")):
             self.text.add(text)
+        for text in (event.get("response"), message.get("content")):
+            self.speaks(text)
         for call in items(message.get("tool_calls")):
-            self.text.add(str(tree(tree(call).get("function"))))
+            function = tree(tree(call).get("function"))
+            self.calls(function.get("name"))
+            self.text.add(str(function))
         self.recognised = self.recognised or "model" in event
         self.say(event.get("model"), stop=event.get("done_reason"))
         counts = ollama(event)

@@ -27,12 +27,12 @@ class Responses(Tally):
         elif kind.endswith(".delta"):
             self.recognised = True
             if kind not in _SILENT:
-                self.text.add(event.get("delta"))
+                (self.speaks if kind == "response.output_text.delta" else self.text.add)(event.get("delta"))
             self.hidden = self.hidden or kind.startswith("response.reasoning")
         elif kind.startswith("response."):
             self.recognised = True
             if kind == "response.output_item.done" and _is_call(event.get("item")):
-                self.tool_calls += 1
+                self.calls(_named(tree(event.get("item"))))
             response = tree(event.get("response"))
             self.say(response.get("model"), response.get("id"))
         elif kind == "error":
@@ -50,10 +50,15 @@ class Responses(Tally):
         self.service_tier = text_of(response.get("service_tier"), 32) or self.service_tier
         self.background = response.get("background") is True
         # a stream's last event repeats its items
-        self.tool_calls = max(self.tool_calls, sum(map(_is_call, items(response.get("output")))))
+        called = [tree(item) for item in items(response.get("output")) if _is_call(item)]
+        for item in called[self.tool_calls :]:
+            self.calls(_named(item))
         usage = openai(tree(response.get("usage")))
         if not usage.said and not self.text.characters:
             self._texts(response)
+        if not self.speech:  # one object, no stream
+            parts = [part for item in map(tree, items(response.get("output"))) for part in items(item.get("content"))]
+            self.speech = sum(len(text) for part in parts if isinstance(text := tree(part).get("text"), str))
         self.said(usage)
         self.hidden = self.hidden or usage.reasoning > 0
         self.ended = status in ("completed", "incomplete", "failed", "cancelled") or usage.said
@@ -66,7 +71,12 @@ class Responses(Tally):
             for name in ("arguments", "input", "code", "name"):
                 self.text.add(item.get(name))
             for part in items(item.get("content")) + items(item.get("summary")):
-                self.text.add(tree(part).get("text"))
+                self.speaks(tree(part).get("text"))
+
+
+def _named(item: Tree) -> object:
+    """A tool's name; the provider's own are told by their kind alone."""
+    return item.get("name") or item.get("type")
 
 
 def _is_call(item: object) -> bool:

@@ -5,6 +5,7 @@ from typing import ClassVar
 from sidecar.meter.counts import Counts
 from sidecar.meter.estimate import Text
 from sidecar.meter.loads import Tree
+from sidecar.meter.spoken import MOST_TOOLS, tool_name
 from sidecar.meter.usage import Usage, text_of
 
 
@@ -27,6 +28,7 @@ class Tally:
         self.text = Text()
         self.all_units = 0.0
         """Units of all text, also of what is counted: to learn from."""
+        self.all_pieces = 0
         self.ended = False
         """The provider ended its answer: numbers, if any, are its last."""
         self.hidden = False
@@ -37,6 +39,10 @@ class Tally:
         self.background = False
         self.tool_calls = 0
         """Tools that the model asked for, its provider's own included."""
+        self.tools: list[str] = []
+        """Their names, as far as they were told."""
+        self.speech = 0
+        """Characters of its text that are for the user: no thinking, no tool's arguments."""
         self.error: Tree | None = None
         self.also: tuple[Usage, ...] = ()
 
@@ -53,6 +59,17 @@ class Tally:
         self.response_id = text_of(response_id) or self.response_id
         self.stop_reason = text_of(stop, 64) or self.stop_reason
 
+    def speaks(self, text: object) -> None:
+        """Text for the user."""
+        self.text.add(text)
+        self.speech += len(text) if isinstance(text, str) else 0
+
+    def calls(self, name: object) -> None:
+        """The model asks for a tool."""
+        self.tool_calls += 1
+        if len(self.tools) < MOST_TOOLS and tool_name(name):
+            self.tools.append(tool_name(name))
+
     def said(self, counts: Counts) -> None:
         """Numbers that cover all text until now."""
         if not counts.said or (self.cut and self.counts is not None):
@@ -63,4 +80,5 @@ class Tally:
         if counts.output is not None:
             self.counted_output = counts.output
             self.all_units += self.text.units()
+            self.all_pieces += self.text.added
             self.text.clear()
