@@ -5,8 +5,8 @@ from typing import TYPE_CHECKING
 
 import click
 
-from app.cli.output import json_option, line, print_json, print_json_line, with_client
-from app.core.model import StreamEvent
+from app.cli.output import json_option, line, note, print_json, print_json_line, with_client
+from app.core.model import SEARCHED, StreamEvent
 
 if TYPE_CHECKING:
     from app.client import Client
@@ -21,10 +21,18 @@ _BLOCKED = frozenset({"deny", "hold", "error"})
 @click.option("--decision", type=click.Choice(_DECISIONS), help="Only these (blocked: deny, hold and error).")
 @click.option("--host", help="Only hosts that contain this.")
 @click.option("--text", help="Only events that contain this.")
+@click.option("--before", type=click.IntRange(1), metavar="SEQ", help="Only older ones than this event.")
 @click.option("--limit", "-n", type=click.IntRange(0, 5000), default=200, show_default=True, help="Newest so many.")
 @json_option
 def logs(
-    slug: str | None, follow: bool, decision: str | None, host: str | None, text: str | None, limit: int, as_json: bool
+    slug: str | None,
+    follow: bool,
+    decision: str | None,
+    host: str | None,
+    text: str | None,
+    before: int | None,
+    limit: int,
+    as_json: bool,
 ) -> None:
     """Show what a bottle (or all of them) asked for and what became of it.
 
@@ -36,7 +44,9 @@ def logs(
             await client.bottle(slug)  # a clear error for a name that never was
         found = []
         if limit:
-            found = await client.log(slug=slug, decision=decision, host=host, text=text, limit=limit)
+            found = await client.log(slug=slug, decision=decision, host=host, text=text, before=before, limit=limit)
+        if (host or text) and len(found) < limit:
+            await _say_how_far(client, before)
         since = (await client.status()).last_seq if not found else None
         if as_json and not follow:
             print_json(found)
@@ -51,6 +61,13 @@ def logs(
                 _print(event, as_json)
 
     with_client(work)
+
+
+async def _say_how_far(client: "Client", before: int | None) -> None:
+    """A host or a text is looked for in the newest events alone."""
+    last = before or (await client.status()).last_seq
+    if last > SEARCHED:
+        note(f"looked through {SEARCHED:,} events; older ones: --before {last - SEARCHED} (or an earlier event's seq)")
 
 
 def _wanted(event: StreamEvent, decision: str | None, host: str | None, text: str | None) -> bool:

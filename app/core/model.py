@@ -383,6 +383,10 @@ class LaunchStep(Snapshot):
     detail: str = ""
 
 
+SEARCHED = 100_000
+"""Kept events that a text or a host is looked for in: no index helps there, and other questions wait meanwhile."""
+
+
 class StreamEvent(Snapshot):
     """One item of the event stream. `seq` grows by one over everything that is kept and is what a client resumes
     from; it is 0 for passing events that are not kept (progress, bottle snapshots)."""

@@ -36,7 +36,8 @@ class NewEvent:
 class EventQuery:
     """Which kept events. All that is given must match; the newest `limit` of them, newest last.
 
-    With `after` alone (a resume) it is the *oldest* `limit` beyond it, so that pages follow one another.
+    With `after` alone (a resume) it is the *oldest* `limit` beyond it, so that pages follow one another. `host` and
+    `text` are looked for in a bounded number of events (`queries.SEARCHED`), counted from the same end.
     """
 
     slug: str | None = None

@@ -2,6 +2,7 @@
 
 from typing import Any
 
+from app.core.model import SEARCHED
 from app.store.base import EventQuery
 
 EVENT_COLUMNS = "seq, at, kind, slug, payload"
@@ -16,6 +17,8 @@ def event_query(query: EventQuery) -> tuple[str, list[Any], bool]:
     """SQL, its values, and whether the rows come newest first."""
     where: list[str] = []
     values: list[Any] = []
+    sought: list[str] = []
+    texts: list[str] = []
 
     def add(clause: str, *given: Any) -> None:
         where.append(clause)
@@ -34,12 +37,18 @@ def event_query(query: EventQuery) -> tuple[str, list[Any], bool]:
     elif query.decision is not None:
         add("decision = ?", query.decision)
     if query.host is not None:
-        add("instr(lower(host), ?) > 0", query.host.lower())
+        sought.append("instr(lower(host), ?) > 0")
+        texts.append(query.host.lower())
     if query.text is not None:
-        add("instr(lower(payload), ?) > 0", query.text.lower())
+        sought.append("instr(lower(payload), ?) > 0")
+        texts.append(query.text.lower())
     backwards = query.after is None
     clause = f" WHERE {' AND '.join(where)}" if where else ""
     order = "DESC" if backwards else "ASC"
-    values.append(max(1, min(query.limit, MAX_LIMIT)))
     # only literals of this file are joined into the text
-    return f"SELECT {EVENT_COLUMNS} FROM events{clause} ORDER BY seq {order} LIMIT ?", values, backwards  # noqa: S608
+    events = f"SELECT {EVENT_COLUMNS}, host FROM events{clause} ORDER BY seq {order} LIMIT ?"  # noqa: S608
+    limit = max(1, min(query.limit, MAX_LIMIT))
+    if not sought:
+        return events, [*values, limit], backwards
+    found = f"SELECT * FROM ({events}) WHERE {' AND '.join(sought)} ORDER BY seq {order} LIMIT ?"  # noqa: S608
+    return found, [*values, SEARCHED, *texts, limit], backwards

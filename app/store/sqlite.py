@@ -288,7 +288,7 @@ def _stream_event(seq: int, at: float, kind: Any, slug: str, data: dict[str, Any
 
 
 def _event(row: tuple[Any, ...]) -> StreamEvent:
-    seq, at, kind, slug, payload = row
+    seq, at, kind, slug, payload, *_ = row
     return _stream_event(seq, at, kind, slug, _loads(payload))
 
 

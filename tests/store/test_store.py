@@ -16,6 +16,7 @@ import pytest
 from app.core.model import BottleView
 from app.core.notices import Notice
 from app.errors import CarboyError
+from app.store import queries
 from app.store.base import EventQuery, NewEvent, Position, Store
 from app.store.chain import GENESIS, Head, next_row
 from app.store.connection import migrate, prepare, version
@@ -92,6 +93,25 @@ async def test_events_and_position_are_one_transaction(store: Store) -> None:
 
 async def test_an_unknown_spool_starts_at_the_beginning(store: Store) -> None:
     assert await store.position("nobody") == Position(0, 0)
+
+
+async def test_a_text_is_looked_for_in_a_bounded_number_of_events(
+    store: Store, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(queries, "SEARCHED", 2)
+    payload = {"text": "needle"}
+    await store.add_events(
+        "dev", "s1", [event(n, payload={"n": n, **(payload if n in (1, 4) else {})}) for n in range(1, 6)]
+    )
+
+    async def found(**query: Any) -> list[int]:
+        return [item.data["n"] for item in await store.events(EventQuery(text="NEEDLE", **query))]
+
+    assert await found() == [4]
+    assert await found(before=3) == [1]
+    assert await found(before=4) == []
+    assert await found(after=0) == [1]
+    assert await found(slug="other") == []
 
 
 async def test_queries(store: Store) -> None:
