@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 
+from app.controller.metering import cost_of_lost
 from app.core.model import Sum
 from app.core.schema import Amount
 from app.core.usage import BUCKET, Intent, Metrics, Progress, UsageRow, total
@@ -216,3 +217,21 @@ async def test_windows_are_remembered(store: Store) -> None:
     await store.save_gauges([one])
     await store.save_gauges([one.model_copy(update={"used": 0.6})])
     assert [item.used for item in await store.gauges()] == [0.6]
+
+
+async def test_caches_of_a_lost_answer_stay_apart_and_have_their_own_price(store: Store) -> None:
+    given = Intent("r1", 10.0, "claude", "api.anthropic.com", model="claude-sonnet-4-5", input=50_000, output=900)
+    step = Progress("r1", 11.0, given.model, 100, 500, cache_read=40_000, cache_write=3_000, cache_write_1h=1_000)
+    await store.ingest("dev", "s1", [], None, Metering(SCOPES, (given,), (), (step,)))
+    late = Progress("r1", 10.5, given.model, 7, 7, cache_read=7)
+    await store.ingest("dev", "s1", [], None, Metering(SCOPES, (), (), (late,)))
+    (lost,) = await store.intents("s1")
+    assert (lost.input, lost.output, lost.cache_read, lost.cache_write) == (100, 500, 40_000, 3_000)
+    price = cost_of_lost(lost)
+    # $3 and $15 a million, a tenth for what was read from the cache, 1.25 and 2 times for what was written
+    assert price == pytest.approx((100 * 3 + 500 * 15 + 40_000 * 0.3 + 2_000 * 3.75 + 1_000 * 6) * 1000, rel=0.001)
+    (counted,) = await store.settle_intents("s1", "dev", SCOPES, ["r1"], [price])
+    assert (counted.row.context, counted.row.estimated, counted.row.complete) == (43_100, True, False)
+    assert (await whole(store)).cost_nano == price
+    await store.ingest("dev", "s1", [], None, Metering(SCOPES, (given,)))
+    assert await store.intents("s1") == [], "settled once"
