@@ -11,18 +11,18 @@ import random
 import string
 import uuid
 
-from tests.bench._dlp_samples import ALNUM, HEX, LOW, UP, URL, Maker, checked, form, some
+from tests.bench._dlp_samples import ALNUM, HEX, LOW, UP, URL, Maker, checked, form, in_base64, some, uuid4
 
 B64 = ALNUM + "+/"
 DIGITS = string.digits
 
 
 def _uuid(before: str = "", after: str = "") -> Maker:
-    return lambda rng: before + str(uuid.UUID(int=rng.getrandbits(128), version=4)) + after
+    return form(before, uuid4, after)
 
 
 def _b64(before: str, size: int, after: str = "") -> Maker:
-    return lambda rng: before + base64.b64encode(rng.randbytes(size)).decode() + after
+    return form(before, in_base64(size), after)
 
 
 def _coded(text: str) -> str:

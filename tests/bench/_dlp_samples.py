@@ -12,12 +12,14 @@ import random
 import string
 import uuid
 from collections.abc import Callable
+from dataclasses import dataclass
 
 from cryptography.hazmat.primitives import serialization
 from cryptography.hazmat.primitives.asymmetric import ec, ed25519, rsa
 from mnemonic import Mnemonic
 
 Maker = Callable[[random.Random], str]
+Part = str | tuple[str, int] | Maker
 HEX = "0123456789abcdef"
 LOW = string.ascii_lowercase + string.digits
 UP = string.ascii_uppercase + string.digits
@@ -30,9 +32,36 @@ def some(rng: random.Random, alphabet: str, size: int) -> str:
     return "".join(rng.choices(alphabet, k=size))
 
 
-def form(*parts: str | tuple[str, int]) -> Maker:
-    """Literals, and (alphabet, length) to be filled."""
-    return lambda rng: "".join(part if isinstance(part, str) else some(rng, *part) for part in parts)
+@dataclass(frozen=True)
+class Form:
+    """Literals, (alphabet, length) to be filled, and what is made another way."""
+
+    parts: tuple[Part, ...]
+
+    def __call__(self, rng: random.Random) -> str:
+        return "".join(_filled(part, rng) for part in self.parts)
+
+
+def _filled(part: Part, rng: random.Random) -> str:
+    if isinstance(part, str):
+        return part
+    return some(rng, *part) if isinstance(part, tuple) else part(rng)
+
+
+def form(*parts: Part) -> Form:
+    return Form(parts)
+
+
+def uuid4(rng: random.Random) -> str:
+    return str(uuid.UUID(int=rng.getrandbits(128), version=4))
+
+
+def in_base64(size: int) -> Maker:
+    return lambda rng: base64.b64encode(rng.randbytes(size)).decode()
+
+
+def either(*words: str) -> Maker:
+    return lambda rng: rng.choice(words)
 
 
 def _base62(number: int, size: int) -> str:
