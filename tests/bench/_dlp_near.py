@@ -7,14 +7,22 @@ addresses. Nothing here is read off the rules.
 import re
 
 from tests.bench._dlp_computed import SPOILT
-from tests.bench._dlp_samples import NEAR, Form, Maker, Part, form
+from tests.bench._dlp_samples import ALNUM, HEX, NEAR, UP, Form, Maker, Part, form
 
-_NAME = re.compile(r"[A-Z][A-Z0-9_]+=|[A-Za-z-]+: |\w+ key ")
+_NAME = re.compile(r"[A-Z][A-Z0-9_]+=|[A-Za-z-]+: ")
+_OWN: dict[str, Maker] = {
+    "google-hmac-access-id": form("GOOG1E", (UP, 30)),
+    "google-hmac-secret": form("gs_secret_access_key = ", (ALNUM, 13)),
+    "mailchimp-api-key": form("mailchimp key ", (HEX, 20), "-us12"),
+    "rapidapi-key": form("X-RapidAPI-Key: ", (HEX, 10), "msh", (HEX, 15)),
+}
+"""Where a name or a length less leaves another valid form of the same type."""
 ANY_LENGTH = frozenset(
     {
         "ado-connection-string",
         "amazon-lwa-refresh-token",
         "aws-session-token",
+        "database-url",
         "dropbox-token",
         "facebook-access-token",
         "generic-assignment",
@@ -27,8 +35,10 @@ ANY_LENGTH = frozenset(
         "pgpass-line",
         "salesforce-refresh-token",
         "slack-config-token",
+        "slack-user-token",
         "square-access-token",
         "totp-uri",
+        "url-password",
         "vault-token",
         "x-bearer-token",
         "yandex-iam-token",
@@ -48,8 +58,9 @@ def _short(parts: list[Part]) -> Maker | None:
 
 def near(kind: str, make: Maker) -> tuple[str, Maker] | None:
     """What is wrong, and how to make it."""
-    if kind in NEAR or kind in SPOILT:
-        return "written", {**NEAR, **SPOILT}[kind]
+    written = {**NEAR, **SPOILT, **_OWN}.get(kind)
+    if written:
+        return "written", written
     if not isinstance(make, Form) or kind in ANY_LENGTH:
         return None
     parts = [part for part in make.parts if part]

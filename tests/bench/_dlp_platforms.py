@@ -1,4 +1,4 @@
-"""Forms of clouds, forges, databases, models and monitoring that `_dlp_formats.py` leaves out, by what they are known from.
+"""Forms of clouds, forges, databases, models and monitoring that `_dlp_formats.py` leaves out, and how they are known.
 
 Written without a look at the rules or their tests, from the list of type names and titles alone. "Vendor" means that
 the vendor's own documentation, specification or source states the form; "scanning" that public documentation of
@@ -16,6 +16,7 @@ from tests.bench._dlp_samples import ALNUM, HEX, LOW, UP, URL, Maker, either, fo
 
 B64 = ALNUM + "+/"
 DIGITS = string.digits
+A_TO_P = "ABCDEFGHIJKLMNOP"
 CASK = ("ABCDEFGHIJKL", 1)
 
 
@@ -130,7 +131,7 @@ SCANNING: dict[str, Maker] = {
         (B64, 33), either("AIoT", "+ASb", "+AEh", "+ARm"), ("ABCDEFGHIJKLMNOP", 1), (ALNUM, 5), "="
     ),
     "azure-marked-key-64": form((B64, 76), either("APIM", "+ABa", "+AMC"), (ALNUM, 5), ("AQgw", 1), "=="),
-    "azure-redis-key": form((ALNUM, 33), "AzCa", ("ABCDEFGHIJKLMNOP", 1), (ALNUM, 5), "="),
+    "azure-redis-key": form((ALNUM, 33), "AzCa", (A_TO_P, 1), (ALNUM, 5), "="),
     "azure-search-key": form((ALNUM, 42), "AzSe", ("ABCD", 1), (ALNUM, 5)),
     "azure-storage-key": form((B64, 76), "+ASt", (ALNUM, 5), ("AQgw", 1), "=="),
     "confluent-secret-legacy": form("CONFLUENT_CLOUD_API_SECRET=", (B64, 64)),
