@@ -28,6 +28,18 @@ async def keep(mirror: Mirror, commands: list[Command]) -> None:
     )  # fmt: skip
 
 
+async def last(mirror: Mirror, ref: str) -> str:
+    """What `ref` had when it was last taken away from here; nothing where it never was. Raises GitFailed."""
+    path = mirror.git.folder / FOLDER
+    if not (path / "HEAD").exists():
+        return ""
+    pattern = f"refs/backup/*/*/{mirror.name}/{ref.removeprefix('refs/')}"
+    found = await mirror.git.run(
+        "for-each-ref", "--sort=-refname", "--count=1", "--format=%(objectname)", pattern, cwd=path
+    )
+    return found.decode().strip()
+
+
 def old(names: list[str], now: float) -> list[str]:
     """Backups among the references `names` whose time is over. Pure."""
     last = time.strftime("%Y-%m-%d", time.gmtime(now - limits.BACKUP_DAYS * 86400))

@@ -16,7 +16,7 @@ _SHORT = 512 * 1024
 
 
 class TooMuch(Exception):
-    """More than is examined. The text is for the client."""
+    """More than is examined, or other than can be. The text is for the client."""
 
 
 @dataclass(slots=True)

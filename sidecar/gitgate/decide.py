@@ -21,11 +21,9 @@ def refused_ref(command: Command, present: dict[str, str]) -> str:
     return ""
 
 
-def forced(command: Command, *, fast_forward: bool) -> bool:
-    """Whether it takes something away that upstream has: a branch that does not go on, a tag that moves."""
-    if command.creates or command.deletes:
-        return False
-    return command.ref.startswith("refs/tags/") or not fast_forward
+def forced(ref: str, *, fast_forward: bool) -> bool:
+    """Whether a change takes something away that upstream has: a branch that does not go on, a tag that moves."""
+    return ref.startswith("refs/tags/") or not fast_forward
 
 
 @dataclass(frozen=True)

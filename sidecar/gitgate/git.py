@@ -19,6 +19,8 @@ from sidecar.gitgate import limits
 from sidecar.tasks import spawn
 
 CHUNK = 256 * 1024
+EMPTY_TREE = "4b825dc642cb6eb9a060e54bf8d69288fbee4904"
+"""Known to every git without being there."""
 PIPE = 1024 * 1024
 """Room in the pipe of git's output: a clone is some hundred pieces instead of some thousand."""
 MAX_STDERR = 64 * 1024
@@ -34,6 +36,8 @@ ENVIRONMENT = {
     "GIT_CONFIG_NOSYSTEM": "1", "GIT_CONFIG_GLOBAL": "/dev/null", "GIT_ATTR_NOSYSTEM": "1", "GIT_TERMINAL_PROMPT": "0",
     "GIT_NO_REPLACE_OBJECTS": "1", "GIT_OPTIONAL_LOCKS": "0", "GIT_ALLOW_PROTOCOL": "none", "LC_ALL": "C",
     "GIT_NO_LAZY_FETCH": "1", "GIT_FLUSH": "1",
+    # attributes would come from HEAD's files (2.43 and later), and hide changes from the operator's diff
+    "GIT_ATTR_SOURCE": EMPTY_TREE,
 }  # fmt: skip
 
 

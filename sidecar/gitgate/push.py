@@ -141,10 +141,14 @@ async def _forced(session: Session, quarantine: Quarantine) -> list[Command]:
     taken: list[Command] = [command for command in session.push.commands if command.deletes]
     refs: dict[str, str] = {}
     for command in session.push.commands:
-        goes_on = command.creates or command.deletes or await _goes_on(quarantine, command)
-        if not decide.forced(command, fast_forward=goes_on):
+        # what was deleted and comes again counts as if it had stayed: else two pushes were one by force
+        before = await backups.last(session.mirror, command.ref) if command.creates else command.old
+        if command.deletes or not before or before == command.new:
             continue
-        taken.append(command)
+        if not decide.forced(command.ref, fast_forward=await _goes_on(quarantine, before, command)):
+            continue
+        if not command.creates:
+            taken.append(command)
         if not session.repo.force_push:
             refs[command.ref] = "non-fast-forward"
     if refs:
@@ -153,11 +157,11 @@ async def _forced(session: Session, quarantine: Quarantine) -> list[Command]:
     return taken
 
 
-async def _goes_on(quarantine: Quarantine, command: Command) -> bool:
+async def _goes_on(quarantine: Quarantine, before: str, command: Command) -> bool:
     try:
-        await quarantine.run("merge-base", "--is-ancestor", command.old, command.new)
+        await quarantine.run("merge-base", "--is-ancestor", before, command.new)
     except GitFailed as error:
-        if error.code == 1:
+        if error.code == 1 or command.creates:  # what was deleted may be gone from here
             return False
         if command.ref.startswith("refs/tags/"):  # of something that is no commit
             return False

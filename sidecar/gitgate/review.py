@@ -2,11 +2,10 @@
 external diff, no text conversion, no colours."""
 
 from sidecar.gitgate import limits
-from sidecar.gitgate.git import GitFailed
+from sidecar.gitgate.git import EMPTY_TREE, GitFailed
 from sidecar.gitgate.pktline import Command
 from sidecar.gitgate.quarantine import Quarantine
 
-EMPTY_TREE = "4b825dc642cb6eb9a060e54bf8d69288fbee4904"
 _PLAIN = ("--no-ext-diff", "--no-textconv", "--no-color", "--submodule=short")
 
 

@@ -27,7 +27,9 @@ SUPPRESSION = re.compile(
     re.IGNORECASE,
 )
 """Marks by which scanners are told to look away: gitleaks, detect-secrets, trufflehog, ggshield, secretlint."""
-_ENTRY = re.compile(rb"([0-7]{5,6}) ([^\x00]+)\x00(.{20})", re.DOTALL)
+_ENTRY = re.compile(rb"([0-7]+) ([^\x00]+)\x00(.{20})", re.DOTALL)
+_MODES = frozenset({b"40000", b"040000", b"100644", b"100755", b"100664", b"120000", b"160000"})
+"""What git writes, and wrote. It reads any number, takes most for a submodule, and the forges let that pass."""
 _SMALL = 8 * 1024
 _TOGETHER = 32 * 1024
 """Texts that are examined as one: what the search takes in one pass. Above it the rules for long texts begin."""
@@ -133,6 +135,8 @@ def _unless_clean(engine: Engine, texts: list[_Text]) -> list[_Text]:
 
 def _texts(piece: Piece) -> list[_Text]:
     if piece.kind == "tree":
+        if len(piece.data) < piece.size:
+            raise TooMuch(f"a folder of more than {limits.WINDOW >> 20} MiB is not examined")
         return [_Text(piece, _tree_text(piece.data)[0])]
     texts = [_Text(piece, piece.data)]
     if piece.data.count(b"\0", 0, 4096) > min(len(piece.data), 4096) // 4:
@@ -167,8 +171,15 @@ def masked(engine: Engine, text: str) -> str:
 
 def _tree_text(data: bytes) -> tuple[bytes, list[bytes]]:
     """Names in a folder, one a line; and what stands for a submodule's commit, which may be any twenty bytes. With the
-    names alone."""
-    entries = _ENTRY.findall(data)
+    names alone. Raises TooMuch for one that is unlike what git makes."""
+    entries: list[tuple[bytes, bytes, bytes]] = []
+    at = 0
+    while at < len(data):
+        entry = _ENTRY.match(data, at)
+        if entry is None or entry[1] not in _MODES:
+            raise TooMuch("a folder has an entry of a kind that git does not make, and is not examined")
+        entries.append((entry[1], entry[2], entry[3]))
+        at = entry.end()
     names = [name for _, name, _ in entries]
     modules = [oid for mode, _, oid in entries if mode == b"160000"]
     return b"\n".join(names) + b"".join(b"\n" + oid + b"\n" + oid.hex().encode() for oid in modules), names

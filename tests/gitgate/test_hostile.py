@@ -1,0 +1,168 @@
+"""Pushes as no honest git makes them: objects that hide something, names that mean something to git, and ways round a
+rule. None of it reaches upstream."""
+
+import subprocess
+from collections.abc import AsyncIterator
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+import pytest_asyncio
+
+from sidecar.gitgate.pktline import FLUSH, packet
+from tests.gitgate.kit import World, git, shared, spawn, tips, url
+
+pytestmark = pytest.mark.asyncio(loop_scope="module")
+KEY = "AKIA" + "QWERTYUIOPASDFG2"
+ZERO = "0" * 40
+
+
+@pytest_asyncio.fixture(scope="module", loop_scope="module")
+async def everyone(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[World]:
+    root = tmp_path_factory.mktemp("hostile")
+    async with shared(root, [f"r{number}" for number in range(8)]) as running:
+        yield replace(running, upstream=root)
+
+
+_taken = iter(range(8))
+
+
+@pytest_asyncio.fixture(loop_scope="module")
+async def one(everyone: World) -> World:
+    name = f"r{next(_taken)}"
+    folder = everyone.folder / name
+    folder.mkdir()
+    return replace(everyone, name=name, folder=folder, upstream=everyone.upstream / f"{name}.git")
+
+
+def written(clone: Path, kind: str, data: bytes) -> str:
+    """An object with exactly these bytes, whatever git thinks of them."""
+    command = ["git", "hash-object", "-t", kind, "-w", "--stdin", "--literally"]
+    return subprocess.run(command, cwd=clone, input=data, check=True, capture_output=True).stdout.decode().strip()
+
+
+def commit_of(clone: Path, tree: str) -> str:
+    parent = git("rev-parse", "HEAD", cwd=clone).stdout.strip()
+    return git("commit-tree", "-m", "x", "-p", parent, tree, cwd=clone).stdout.strip()
+
+
+async def test_folders_that_git_would_not_make(one: World) -> None:
+    clone = await one.clone()
+    blob = bytes.fromhex(written(clone, "blob", b"x\n"))
+    hidden = KEY.encode() + b"\0" + KEY[:20].encode()
+    before = tips(one.upstream)
+    for entry in (
+        b"1 " + hidden, b"7 " + hidden, b"100600 a\0" + blob, b"000000000100644 a\0" + blob, b"777777777777 a\0" + blob,
+        b"100644 .git\0" + blob, b"100644 .GIT\0" + blob, b"100644 git~1\0" + blob, b"100644 ..\0" + blob,
+        b"100644 a/b\0" + blob, b"120000 .gitmodules\0" + blob, b"100644 \0" + blob,
+        b"100644 a\0" + blob + b"100644 a\0" + blob,
+    ):  # fmt: skip
+        bad = commit_of(clone, written(clone, "tree", entry))
+        code, said = await one.git("push", "origin", f"{bad}:refs/heads/bad", cwd=clone, check=False)
+        assert code != 0, (entry, said)
+        assert KEY not in "".join(line for line in said.splitlines() if line.startswith("remote:"))
+    assert tips(one.upstream) == before
+
+
+async def test_submodules_that_are_commands(one: World) -> None:
+    clone = await one.clone()
+    for body in ('[submodule "x"]\n\tpath = x\n\turl = -u./evil\n', '[submodule "../x"]\n\tpath = x\n\turl = a\n'):
+        bad = await one.commit(clone, {".gitmodules": body})
+        code, said = await one.git("push", "origin", f"{bad}:refs/heads/bad", cwd=clone, check=False)
+        assert (code, "gitmodules" in said) == (1, True), said
+        await one.git("reset", "-q", "--hard", "HEAD~1", cwd=clone)
+    assert set(tips(one.upstream)) == {"refs/heads/main"}
+
+
+async def test_what_no_reference_leads_to_goes_nowhere(one: World) -> None:
+    """A pack may hold more than what its references need. That is not examined, and does not go upstream; once
+    something leads to it, it is examined."""
+    clone = await one.clone()
+    good = await one.commit(clone, {"a.txt": "a\n"})
+    extra = written(clone, "blob", f"key = '{KEY}'\n".encode())
+    names = git("rev-list", "--objects", good, "^origin/main", cwd=clone).stdout
+    oids = "\n".join([*(line.split(" ")[0] for line in names.splitlines()), extra]) + "\n"
+    pack = subprocess.run(
+        ["git", "pack-objects", "--stdout", "-q"], cwd=clone, input=oids.encode(), check=True, capture_output=True
+    ).stdout
+    command = packet(f"{ZERO} {good} refs/heads/more\0 report-status".encode()) + FLUSH
+    async with one.box.client() as client:
+        kind = {"content-type": "application/x-git-receive-pack-request"}
+        answer = await client.post(f"{url(one.name)}/git-receive-pack", content=command + pack, headers=kind)
+        assert b"ok refs/heads/more" in answer.content, answer.content
+        assert tips(one.upstream)["refs/heads/more"] == good
+        assert git("cat-file", "-e", extra, cwd=one.upstream, check=False).returncode != 0
+        # a second push that says it sends nothing new
+        tree = written(clone, "tree", b"100644 key.txt\0" + bytes.fromhex(extra))
+        bad = commit_of(clone, tree)
+        pack = subprocess.run(
+            ["git", "pack-objects", "--stdout", "-q"],
+            cwd=clone, input=f"{bad}\n{tree}\n".encode(), check=True, capture_output=True,
+        ).stdout  # fmt: skip
+        command = packet(f"{ZERO} {bad} refs/heads/evil\0 report-status".encode()) + FLUSH
+        answer = await client.post(f"{url(one.name)}/git-receive-pack", content=command + pack, headers=kind)
+        assert b"ng refs/heads/evil a secret was found" in answer.content, answer.content
+    assert "refs/heads/evil" not in tips(one.upstream)
+
+
+async def test_deleted_and_made_again_is_by_force(one: World) -> None:
+    clone = await one.clone()
+    await one.commit(clone, {"a.txt": "a\n"})
+    await one.git("push", "-q", "origin", "HEAD:topic", cwd=clone)
+    topic = tips(one.upstream)["refs/heads/topic"]
+    await one.git("push", "-q", "origin", ":topic", cwd=clone)
+    await one.git("reset", "-q", "--hard", "HEAD~1", cwd=clone)
+    await one.commit(clone, {"b.txt": "b\n"})
+    code, said = await one.git("push", "origin", "HEAD:topic", cwd=clone, check=False)
+    assert (code, "force_push" in said) == (1, True), said
+    # what goes on from there, or is as it was, is no force
+    await one.git("push", "-q", "origin", f"{topic}:refs/heads/topic", cwd=clone)
+    await one.git("push", "-q", "origin", ":topic", cwd=clone)
+    await one.git("push", "-q", url(f"{one.name}-forced"), "HEAD:topic", cwd=clone)
+
+
+async def test_references_that_are_none_of_a_pushs_business(one: World) -> None:
+    clone = await one.clone()
+    mine = await one.commit(clone, {"a.txt": "a\n"})
+    before = tips(one.upstream)
+    names = (
+        "refs/notes/x",
+        "refs/pull/1/head",
+        "refs/backup/x/y",
+        "refs/replace/" + mine,
+        "refs/remotes/o/x",
+        "refs/x/y",
+    )
+    for name in names:
+        code, said = await one.git("push", "origin", f"HEAD:{name}", cwd=clone, check=False)
+        assert (code, "only branches and tags" in said) == (1, True), (name, said)
+    async with one.box.client() as client:
+        kind = {"content-type": "application/x-git-receive-pack-request"}
+        for name in ("HEAD", "refs/heads/../../x", "refs/heads/a..b", "refs/heads/x.lock", "refs/heads/a:b",
+                     "--exec=x", "refs/heads/\u202ex", "refs/heads/a b", "refs/heads/", "refs//heads/x",
+                     "refs/heads/@{u}"):  # fmt: skip
+            body = packet(f"{ZERO} {mine} {name}\0 report-status".encode()) + FLUSH + b"PACK"
+            answer = await client.post(f"{url(one.name)}/git-receive-pack", content=body, headers=kind)
+            assert answer.status_code == 400, (name, answer.text)
+        many = b"".join(packet(f"{ZERO} {mine} refs/heads/b{number}".encode()) for number in range(501))
+        answer = await client.post(f"{url(one.name)}/git-receive-pack", content=many + FLUSH, headers=kind)
+        assert (answer.status_code, "500 references" in answer.text) == (400, True)
+    code, said = await one.git("-c", "push.pushOption=ci.skip", "push", "origin", "HEAD:x", cwd=clone, check=False)
+    assert code != 0, said
+    assert tips(one.upstream) == before
+
+
+async def test_attributes_do_not_hide_a_change_from_the_operator(one: World) -> None:
+    seed = one.folder / "seed"
+    git("clone", "-q", str(one.upstream), str(seed))
+    (seed / ".gitattributes").write_text("*.py -diff\n*.md binary\n* diff=evil\n")
+    git("add", ".", cwd=seed)
+    git("commit", "-q", "-m", "attributes", cwd=seed)
+    git("push", "-q", "origin", "HEAD:main", cwd=seed)
+    clone = await one.clone(f"{one.name}-reviewed")
+    await one.commit(clone, {"a.py": "print('evil')\n", "b.md": "evil\n"})
+    push = spawn(one.git("push", "origin", "HEAD:main", cwd=clone, check=False), name="push")
+    asked = await one.decide("rejected", "seen")
+    assert (await push)[0] == 1
+    assert "+print('evil')" in asked["report"]["text"]
+    assert "Binary files" not in asked["report"]["text"]
