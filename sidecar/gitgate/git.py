@@ -16,9 +16,9 @@ from typing import Any
 
 from sidecar.channel import Channel, ChannelClosed, RemoteError
 from sidecar.gitgate import limits
+from sidecar.gitgate.output import Output
 from sidecar.tasks import spawn
 
-CHUNK = 256 * 1024
 EMPTY_TREE = "4b825dc642cb6eb9a060e54bf8d69288fbee4904"
 """Known to every git without being there."""
 PIPE = 1024 * 1024
@@ -58,8 +58,8 @@ class Running:
 
     pid: int
     ended: asyncio.Future[int]
-    output: asyncio.StreamReader
-    transports: tuple[asyncio.BaseTransport, ...] = ()
+    output: Output
+    errors: asyncio.BaseTransport
     stderr: bytearray = field(default_factory=bytearray)
     moved: float = field(default_factory=time.monotonic)
     on_line: Callable[[bytes], None] | None = None
@@ -200,9 +200,8 @@ class Git:
         ended = self._ended[pid] = asyncio.get_running_loop().create_future()
         if pid in self._early:
             ended.set_result(self._early.pop(pid))
-        output, first = await _reader(out_read)
-        complaints, second = await _reader(err_read)
-        running = Running(pid, ended, output, (first, second))
+        complaints, errors = await _reader(err_read)
+        running = Running(pid, ended, Output(out_read), errors)
         running.complaints = spawn(_listen(running, complaints), name="git-stderr")
         return running
 
@@ -250,13 +249,13 @@ class Git:
             self._kill(running)
         if running.complaints is not None and not running.complaints.done():
             running.complaints.cancel()
-        for transport in running.transports:
-            transport.close()
+        running.output.close()
+        running.errors.close()
 
 
 async def pieces(running: Running) -> AsyncIterator[bytes]:
     """Its output as it comes."""
-    while data := await running.output.read(CHUNK):
+    while data := await running.output.read():
         running.touch()
         yield data
 
@@ -290,7 +289,7 @@ async def _listen(running: Running, reader: asyncio.StreamReader) -> None:
 
 async def _reader(fd: int) -> tuple[asyncio.StreamReader, asyncio.BaseTransport]:
     loop = asyncio.get_running_loop()
-    reader = asyncio.StreamReader(limit=2 * CHUNK)
+    reader = asyncio.StreamReader()
     pipe = os.fdopen(fd, "rb", buffering=0)
     transport, _ = await loop.connect_read_pipe(lambda: asyncio.StreamReaderProtocol(reader), pipe)
     return reader, transport
