@@ -120,8 +120,10 @@ class Relay:
 
     async def _dial(self) -> Streams:
         assert self.reach is not None
+        self.trouble = f"{self._upstream.host} does not answer"
         found = await self.reach.find(self._upstream.host, self._upstream.port, self._allow_private)
         streams, _ = await self.reach.open(found)
+        self.trouble = ""
         return streams
 
     async def _asked_rightly(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> bool:

@@ -5,6 +5,7 @@ a clone of 100 MB, and the sidecar's memory while a push of 1 GB is refused.
 """
 
 import asyncio
+import contextlib
 import os
 import resource
 import shutil
@@ -116,13 +117,24 @@ async def refused(one: World, root: Path) -> None:
     git("-c", "core.compression=0", "add", ".", cwd=work)
     git("commit", "-q", "-m", "huge", cwd=work)
     process = psutil.Process(one.box.process.pid)
-    before = process.memory_info().rss
-    most = [before]
+
+    def memory() -> tuple[int, int]:
+        """Of the sidecar, and of all that works for it."""
+        own, others = process.memory_info().rss, 0
+        for child in process.children(recursive=True):
+            with contextlib.suppress(psutil.Error):
+                others += child.memory_info().rss
+        return own, own + others
+
+    before = memory()
+    most = before
     stop = asyncio.Event()
 
     async def watch() -> None:
+        nonlocal most
         while not stop.is_set():
-            most[0] = max(most[0], process.memory_info().rss)
+            now = memory()
+            most = max(most[0], now[0]), max(most[1], now[1])
             await asyncio.sleep(0.02)
 
     watching = asyncio.get_running_loop().create_task(watch())
@@ -131,9 +143,12 @@ async def refused(one: World, root: Path) -> None:
     )
     stop.set()
     await watching
-    grown = (most[0] - before) / 1e6
+    own, every = ((after - then) / 1e6 for after, then in zip(most, before, strict=True))
     told = "larger than" in said
-    print(f"refused push of {PUSH_MB} MB: sidecar +{grown:.0f} MB (target 64), git ended with {code}, told why: {told}")
+    print(
+        f"refused push of {PUSH_MB} MB: sidecar +{own:.0f} MB, with its git processes +{every:.0f} MB (target 64), "
+        f"git ended with {code}, told why: {told}"
+    )
 
 
 def show(what: str, plain: list[float], gated: list[float], target: float) -> None:
