@@ -87,7 +87,7 @@ def _unpack(root: Path) -> None:
     core = files / "usr/lib/git-core"
     for path in (files / "usr/bin/git", files / "usr/bin/gitleaks", *core.rglob("*")):
         if path.is_file() and not path.is_symlink() and path.open("rb").read(4) == b"\x7fELF":
-            patch = ("--set-interpreter", loader, "--set-rpath", libraries, path)
+            patch = ("--set-interpreter", loader, "--force-rpath", "--set-rpath", libraries, path)
             _run(loader, "--library-path", libraries, files / "usr/bin/patchelf", *patch)
     variables = f"GIT_EXEC_PATH={core} GIT_TEMPLATE_DIR={files}/usr/share/git-core/templates"
     for name, before in (("git", variables), ("gitleaks", "")):
