@@ -3,7 +3,7 @@
 import os
 from collections.abc import AsyncIterator, Callable
 
-from sidecar.gitgate.git import finished, pieces
+from sidecar.gitgate.git import AS_IT_IS, finished, pieces
 from sidecar.gitgate.mirror import Mirror
 from sidecar.gitgate.pktline import FLUSH, Malformed, band, next_packet, packet
 from sidecar.gitgate.stream import Stream
@@ -35,7 +35,7 @@ async def serve(mirror: Mirror, version: str, fd: int, stream: Stream, count: Ca
     """Answer a request of a fetch, whose body is in `fd`."""
     os.lseek(fd, 0, os.SEEK_SET)
     async with mirror.git.start(
-        "upload-pack", "--stateless-rpc", "--strict", str(mirror.path),
+        *AS_IT_IS, "upload-pack", "--stateless-rpc", "--strict", str(mirror.path),
         cwd=mirror.path, env={"GIT_PROTOCOL": version}, stdin=fd,
     ) as running:  # fmt: skip
         await stream.begin(200, "application/x-git-upload-pack-result")

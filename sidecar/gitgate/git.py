@@ -41,6 +41,10 @@ ENVIRONMENT = {
 }  # fmt: skip
 
 
+AS_IT_IS = ("-c", "pack.window=0")
+"""Deltas that are there are passed on, and no others looked for: who packed it first has looked already."""
+
+
 class GitFailed(Exception):
     """git ended with an error, or was ended. `said` is its stderr, bounded; it may hold what a bottle or an upstream
     chose."""

@@ -13,7 +13,7 @@ from typing import Any, Literal
 from sidecar.contract import SCOPE_SECONDS, GitRepo, Report
 from sidecar.dlp.engine import Engine
 from sidecar.gitgate import backups, decide, limits, scan
-from sidecar.gitgate.git import GitFailed
+from sidecar.gitgate.git import AS_IT_IS, GitFailed
 from sidecar.gitgate.gitleaks import Gitleaks
 from sidecar.gitgate.mirror import Mirror
 from sidecar.gitgate.pktline import FLUSH, Command, Push, band, packet
@@ -25,8 +25,6 @@ from sidecar.tasks import cancel_and_wait, spawn
 
 UPSTREAM_SECONDS = 120.0
 """How long an upstream may say nothing to a push: its hooks run meanwhile."""
-_AS_IT_CAME = ("-c", "pack.window=0")
-"""The client's git has looked for what is alike already: its deltas are passed on, and no others looked for."""
 type Code = Literal[
     "ok", "git_ref_refused", "git_force_refused", "git_bad_pack", "git_secret_found", "git_scan_failed",
     "git_not_approved", "git_upstream_refused", "git_push_too_large", "git_failed",
@@ -339,7 +337,7 @@ async def _forward(session: Session, quarantine: Quarantine, taken: list[Command
     async with mirror.credentials.open() as access:
         try:
             porcelain = await mirror.git.run(
-                *access.args, *_AS_IT_CAME, "push", "--porcelain", "--no-verify", "--no-signed",
+                *access.args, *AS_IT_IS, "push", "--porcelain", "--no-verify", "--no-signed",
                 *_flags(commands, taken), mirror.upstream.url, *(_refspec(command) for command in commands),
                 cwd=mirror.path, env=access.env | quarantine.env, extra=access.extra, online=True,
                 idle=UPSTREAM_SECONDS,
