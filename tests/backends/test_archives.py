@@ -1,7 +1,10 @@
 """Snapshots of folders: what comes back is what was there, and nothing of it leads outside."""
 
 import os
+import subprocess
+import sys
 import threading
+import time
 from pathlib import Path
 
 import pytest
@@ -108,6 +111,34 @@ def test_one_that_was_broken_off_goes_on(broken_off: Path) -> None:
     done = pack({"home": broken_off}, broken_off.parent / "files", NOBODY_STOPS, 10**9)
     assert (done.taken_over, len(done.parts), done.files, done.size) == (6, 10, 10, 15000)
     assert unpacked(broken_off, done) == contents(broken_off)
+
+
+SLOW = """
+import sys, threading, time
+from pathlib import Path
+from app.backends import archives, parts
+parts.BYTES, close = 1000, parts.Parts.close
+parts.Parts.close = lambda self: (close(self), time.sleep(0.05))
+place = Path(sys.argv[1])
+archives.pack({"home": place / "home"}, place / "torn", threading.Event(), 10**9)
+"""
+
+
+def test_one_that_was_killed_goes_on_and_nothing_torn_counts(tmp_path: Path) -> None:
+    (tmp_path / "home").mkdir()
+    for number in range(200):
+        (tmp_path / f"home/file-{number}").write_bytes(os.urandom(1500))
+    process = subprocess.Popen([sys.executable, "-c", SLOW, str(tmp_path)], cwd=Path(__file__).parents[2])
+    deadline = time.monotonic() + 60
+    while len(list(tmp_path.glob("part-*.json"))) < 5 and time.monotonic() < deadline:
+        time.sleep(0.01)
+    process.kill()
+    process.wait()
+    whole = len(list(tmp_path.glob("part-*.json")))
+    assert 5 <= whole < 200
+    done = pack({"home": tmp_path / "home"}, tmp_path / "files", NOBODY_STOPS, 10**9)
+    assert (done.taken_over, done.files) == (whole, 200)
+    assert unpacked(tmp_path / "home", done) == contents(tmp_path / "home")
 
 
 def test_what_was_changed_meanwhile_is_taken_anew_whatever_its_times_say(broken_off: Path) -> None:
