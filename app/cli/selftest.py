@@ -58,8 +58,11 @@ def _running(slug: str) -> tuple[list["Finding"], dict[str, Any]]:
             more = {"project": view.cwd, "beside_project": base.name, "limits": {"memory": 0, "pids": 0}}
             answer = with_client(lambda client: client.selftest(slug, {**facts, **more, "facts": "facts.json"}))
     found = [findings.Finding(**one) for one in answer["findings"]]
-    if not answer["ended"] and not found:
-        raise CarboyError(f"The probes did not run in {slug}: {answer['said']}", "They need a Python in it", "selftest")
+    if not answer["ended"]:  # what was not tried has not held
+        raise CarboyError(
+            f"The probes in {slug} ended early, after {len(found)}: {answer['said']}", "They need a Python in it",
+            "selftest",
+        )  # fmt: skip
     about = {"backend": view.backend, "engine": view.engine, "isolation": view.isolation, "slug": slug}
     return found, about | {"counts": findings.counts(found)}
 

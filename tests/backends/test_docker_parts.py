@@ -34,6 +34,17 @@ def refuses(syscall: str, *args: int) -> int | None:
     return None
 
 
+def test_a_process_is_the_container_or_a_strangers(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(hosts, "SETTLES", 0.0)
+    with subprocess.Popen(["sh", "-c", "read line", "sh", "0123456789ab"], stdin=subprocess.PIPE) as process:
+        monkeypatch.setattr(hosts, "SETTLES", 3.0)
+        assert hosts.is_here(process.pid, "0123456789ab")
+        monkeypatch.setattr(hosts, "SETTLES", 0.0)
+        assert not hosts.is_here(process.pid, "0123456789")
+        process.kill()
+    assert not hosts.is_here(process.pid, "0123456789ab")
+
+
 @pytest.mark.parametrize(
     ("call", "code"),
     [

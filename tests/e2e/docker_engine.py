@@ -46,10 +46,11 @@ OTHERS = os.environ.get("CARBOY_TEST_ENGINE", "")
 
 
 @contextmanager
-def engine(kind: str = "docker", *, disk: int = 0) -> Iterator[str]:
+def engine(kind: str = "docker", *, disk: int = 0, apart: bool = False) -> Iterator[str]:
     """The URL of an engine of that kind (`docker`, `podman`); skips with the reason where there can be none. An
     ordinary user gets a Podman of their own (rootless), and the Docker engine that CARBOY_TEST_ENGINE names. `disk`:
-    bytes that all its images and containers may take."""
+    bytes that all its images and containers may take. `apart`: its processes are not this host's, as in a virtual
+    machine."""
     if os.geteuid() != 0 and kind == "docker":
         if not OTHERS:
             pytest.skip("only root can start an engine of its own; CARBOY_TEST_ENGINE names one to be used")
@@ -72,7 +73,7 @@ def engine(kind: str = "docker", *, disk: int = 0) -> Iterator[str]:
         if subprocess.run(mount, capture_output=True, check=False).returncode != 0:
             shutil.rmtree(root)
             pytest.skip("a small file system for the engine cannot be mounted here")
-    process = start(kind, root, path)
+    process = start(kind, root, path, ("unshare", "--pid", "--fork", "--kill-child", "--mount-proc") if apart else ())
     try:
         _wait(process, root / "engine.sock", root / "log")
         yield url
@@ -84,7 +85,9 @@ def engine(kind: str = "docker", *, disk: int = 0) -> Iterator[str]:
         shutil.rmtree(root, ignore_errors=True)
 
 
-def start(kind: str, root: Path, path: str = os.environ["PATH"]) -> subprocess.Popen[bytes]:
+def start(
+    kind: str, root: Path, path: str = os.environ["PATH"], under: tuple[str, ...] = ()
+) -> subprocess.Popen[bytes]:
     """The engine in `root`; again, where it was stopped."""
     url = f"unix://{root}/engine.sock"
     if kind == "docker":
@@ -95,7 +98,7 @@ def start(kind: str, root: Path, path: str = os.environ["PATH"]) -> subprocess.P
         command += ["--events-backend", "file", "system", "service", "-t", "0", url]
     with (root / "log").open("ab") as log:
         process = subprocess.Popen(
-            command, stdout=log, stderr=log, start_new_session=True, env={**os.environ, "PATH": path}
+            [*under, *command], stdout=log, stderr=log, start_new_session=True, env={**os.environ, "PATH": path}
         )
     _RUNNING[root] = process
     return process

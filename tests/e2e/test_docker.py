@@ -254,12 +254,19 @@ async def test_an_engine_that_is_gone_is_said(bottles: Rig, monkeypatch: pytest.
     await until(lambda: not bottles.sessions.views())
 
 
-async def test_a_running_bottle_holds_against_what_is_started_beside_its_agent(bottles: Rig, tmp_path: Path) -> None:
+async def test_a_running_bottle_holds_against_what_is_started_beside_its_agent(bottles: Rig) -> None:
     """The same attacks by `exec`, which enters the container another way than its agent did."""
     view = await launch(bottles, "sleep 600")
-    with runner.victims(tmp_path / "victims") as facts:
+    folder = Path(tempfile.mkdtemp(prefix="cb-victims-"))
+    folder.chmod(0o755)
+    (folder / "victims").mkdir()
+    runner.give(folder / "victims")
+    with runner.victims(folder / "victims") as facts:
+        more = {"project": str(bottles.project), "beside_project": folder.name, "facts": "facts.json"}
+        facts |= more | {"limits": {"memory": 0, "pids": 0}}
         command = findings.command(facts, findings.LEFT_OUT)
         result = await bottles.sessions.exec(view.slug, command, 120)
+    shutil.rmtree(folder)
     found, ended = findings.parse(result.output)
     assert ended, result.output[-500:]
     assert [one for one in found if one.verdict == "escaped"] == []

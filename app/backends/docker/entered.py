@@ -57,7 +57,7 @@ class Container:
     def find(cls, spec: BoxSpec, place: Place) -> "Container":
         """One whose agent runs, and whose former holder was killed."""
         made = cls(spec, place)
-        made._pidfd = os.pidfd_open(place.pid)
+        made._found()
         made._again = True
         return made
 
@@ -141,8 +141,19 @@ class Container:
 
     # --- entering -----------------------------------------------------------------------------------------------------
 
+    def _found(self) -> None:
+        """The container's process, proved to be it: what is entered as root must be no stranger's."""
+        try:
+            pidfd = os.pidfd_open(self._place.pid)
+        except ProcessLookupError:
+            raise hosts.elsewhere(self._place.url) from None
+        if not hosts.is_here(self._place.pid, self._spec.session_id):
+            os.close(pidfd)
+            raise hosts.elsewhere(self._place.url)
+        self._pidfd = pidfd
+
     def _enter(self) -> None:
-        self._pidfd = os.pidfd_open(self._place.pid)
+        self._found()
         homes.prepare(self._spec)
         project = None if self._spec.project is None else checked_project(self._spec)
         root = os.geteuid() == 0

@@ -2,6 +2,7 @@
 
 import os
 import stat
+import time
 from collections.abc import Mapping
 from pathlib import Path
 
@@ -10,6 +11,7 @@ from app.errors import CarboyError, NotSupported
 SYSTEM = ("/var/run/docker.sock", "/run/podman/podman.sock")
 _PERSONAL = ("docker.sock", "podman/podman.sock")
 _UNIX = "unix://"
+SETTLES = 3.0
 
 
 def candidates(environ: Mapping[str, str]) -> tuple[str, ...]:
@@ -25,6 +27,31 @@ def candidates(environ: Mapping[str, str]) -> tuple[str, ...]:
     runtime = environ.get("XDG_RUNTIME_DIR", "")
     places = [*SYSTEM, *(f"{runtime}/{name}" for name in _PERSONAL if os.path.isabs(runtime))]
     return tuple(_UNIX + place for place in places if _is_socket(place))
+
+
+def is_here(pid: int, word: str) -> bool:
+    """Whether this process of this host is the container whose command line has `word` in it. An engine in a virtual
+    machine, or behind a forwarded socket, tells the number of a process of another kernel: here it is a stranger's.
+    Blocks for a moment: one that has just started becomes its program a little later."""
+    deadline = time.monotonic() + SETTLES
+    while True:
+        try:
+            with open(f"/proc/{pid}/cmdline", "rb") as file:
+                if word.encode() in file.read(65536).split(b"\0"):
+                    return True
+        except OSError:
+            return False
+        if time.monotonic() > deadline:
+            return False
+        time.sleep(0.01)
+
+
+def elsewhere(url: str) -> NotSupported:
+    return NotSupported(
+        f"The containers of the engine at {url} do not run on this host's kernel (a virtual machine such as Docker "
+        "Desktop's, or another host)",
+        "Use an engine of this machine itself (`sudo apt install docker.io`), or the local backend",
+    )
 
 
 def socket_path(url: str) -> str:

@@ -23,29 +23,36 @@ def container(
     """The arguments of the SDK's `containers.create`."""
     limits = spec.limits
     memory = limits.memory or DEFAULT_MEMORY
-    return {
-        "image": image,
-        "name": facts.name_of(spec.slug, spec.session_id),
-        "entrypoint": ["/bin/sh", f"{script.INSIDE}/{script.GATE}"],
-        "command": [],
-        "labels": facts.labels(spec.slug, spec.session_id, spec.state),
-        "hostname": spec.hostname[:63],
-        "user": f"{user[0]}:{user[1]}",
-        "working_dir": "/",
-        "tty": spec.tty,
-        "stdin_open": spec.tty,
-        "network_mode": "none",
-        "ipc_mode": "private",
-        "init": True,
-        "cap_drop": ["ALL"],
-        "security_opt": ["no-new-privileges:true", f"seccomp={seccomp}"],
-        "healthcheck": {"test": ["NONE"]},
-        "volumes": {folder: {"bind": script.INSIDE, "mode": "ro"}},
-        "tmpfs": temporary(memory),
-        "shm_size": max(memory // TMP_SHARE, 64 * MIB),
-        "log_config": {"type": "json-file", "config": {"max-size": str(LOG_BYTES), "max-file": "1"}},
-        "runtime": spec.runtime,
-    } | resources(limits, podman=podman)
+    return (
+        {
+            "image": image,
+            "name": facts.name_of(spec.slug, spec.session_id),
+            "entrypoint": [
+                "/bin/sh",
+                f"{script.INSIDE}/{script.GATE}",
+                spec.session_id,
+            ],  # the name: see `hosts.is_here`
+            "command": [],
+            "labels": facts.labels(spec.slug, spec.session_id, spec.state),
+            "hostname": spec.hostname[:63],
+            "user": f"{user[0]}:{user[1]}",
+            "working_dir": "/",
+            "tty": spec.tty,
+            "stdin_open": spec.tty,
+            "network_mode": "none",
+            "ipc_mode": "private",
+            "init": True,
+            "cap_drop": ["ALL"],
+            "security_opt": ["no-new-privileges:true", f"seccomp={seccomp}"],
+            "healthcheck": {"test": ["NONE"]},
+            "volumes": {folder: {"bind": script.INSIDE, "mode": "ro"}},
+            "tmpfs": temporary(memory),
+            "shm_size": max(memory // TMP_SHARE, 64 * MIB),
+            "log_config": {"type": "json-file", "config": {"max-size": str(LOG_BYTES), "max-file": "1"}},
+            "runtime": spec.runtime,
+        }
+        | resources(limits, podman=podman)
+    )
 
 
 def helper(image: str, name: str, labels: dict[str, str]) -> dict[str, Any]:

@@ -4,6 +4,7 @@ import asyncio
 import os
 import platform
 import re
+import secrets
 import tempfile
 from collections.abc import Callable
 from pathlib import Path
@@ -57,7 +58,7 @@ async def _try(engine: Engine) -> BackendReport:
         )
     with tempfile.TemporaryDirectory(prefix="carboy-") as folder:
         walls = await asyncio.to_thread(seccomp.option, Path(folder), platform.machine(), as_file=engine.podman)
-        await engine.call(lambda client: _run_one(client, walls, podman=engine.podman))
+        await engine.call(lambda client: _run_one(client, walls, engine.url, podman=engine.podman))
     name = "podman" if engine.podman else "docker"
     runtimes = sorted(str(runtime) for runtime in info.get("Runtimes") or {})
     notes = [] if engine.controls else [NO_CONTROL]
@@ -68,12 +69,12 @@ async def _try(engine: Engine) -> BackendReport:
     )  # fmt: skip
 
 
-def _run_one(client: Any, walls: str, *, podman: bool) -> None:
+def _run_one(client: Any, walls: str, url: str, *, podman: bool) -> None:
     """A container with the walls of a bottle starts, runs, and is gone again. Raises CarboyError."""
-    machine = platform.machine()
+    machine, word = platform.machine(), secrets.token_hex(8)
     made = client.containers.create(
-        _image(client, machine), entrypoint=[tiny.PATH], command=[], network_mode="none", init=True, cap_drop=["ALL"],
-        user="65534:65534", labels={facts.KIND: "probe"},
+        _image(client, machine), entrypoint=[tiny.PATH, word], command=[], network_mode="none", init=True,
+        cap_drop=["ALL"], user="65534:65534", labels={facts.KIND: "probe"},
         security_opt=["no-new-privileges:true", f"seccomp={walls}"],
         **options.resources(Limits(), podman=podman),
     )  # fmt: skip
@@ -82,6 +83,8 @@ def _run_one(client: Any, walls: str, *, podman: bool) -> None:
         made.reload()
         if made.status != "running":
             raise CarboyError(f"A container does not run: {made.attrs['State'].get('Error')}", "", "docker")
+        if not hosts.is_here(int(made.attrs["State"]["Pid"]), word):
+            raise hosts.elsewhere(url)
     finally:
         made.remove(force=True)
 
