@@ -2,6 +2,7 @@
 
 import asyncio
 import os
+import shutil
 import signal
 from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
@@ -163,3 +164,32 @@ async def test_a_holder_and_container_that_are_both_killed_lose_nothing(bottles:
     view = await bottles.sessions.launch(bottles.request("", resume="one"), bottles.steps.append)
     assert view.state == "running"
     assert (home.session_state("one") / "home/kept").exists()
+
+
+async def test_a_power_cut_loses_nothing_and_cleanup_touches_none_of_it(bottles: Rig, url: str, home: Paths) -> None:
+    """All of it ends at once, and what lay in memory (the runtime folder) is gone."""
+    await bottles.launch("echo x > ~/kept; echo up; sleep 600", backend="docker")
+    await see(bottles, b"up")
+    (container,) = ours(url, home)
+    pids = [recorded(bottles, name).pid for name in ("holder", "sidecar")]
+    gone = bottles.sessions
+    await gone.close()
+    gone.drop("one")
+    for pid in (*pids, container.attrs["State"]["Pid"]):
+        os.kill(pid, signal.SIGKILL)
+    process = running(Path(url.removeprefix("unix://")).parent)
+    process.kill()
+    process.wait()
+    shutil.rmtree(home.run)
+    again(url, "docker")
+    async with rig(home) as real:
+        await real.sessions.adopt()
+        await real.sessions.cleanup()
+        assert (only(real).state, only(real).kept) == ("lost", "preserved")
+        assert [one.id for one in ours(url, home)] == [container.id]
+        view = await real.sessions.launch(real.request("", resume="one"), real.steps.append)
+        assert view.state == "running"
+        assert (home.session_state("one") / "home/kept").exists()
+        await real.sessions.kill("one")
+        await real.sessions.keeping.purge("one")
+    assert ours(url, home) == []
