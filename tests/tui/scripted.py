@@ -462,6 +462,10 @@ class ScriptedClient:
         self.launch_gate: asyncio.Event | None = None
         self.vault_now = VAULT
         self.changes_now = CHANGES
+        self.archived_now = [
+            view("docs-7", state="ended", kept="archived", ended_at=NOW - 7200, saved_at=NOW - 7260),
+            view("spike", state="failed", kept="archived", ended_at=NOW - 86400, backend="docker"),
+        ]
         self.away_now = Away(since=0.0, until=NOW)
         self.learned_now = learned
         self.notices_now: list[Notice] = []
@@ -505,7 +509,7 @@ class ScriptedClient:
         )
 
     async def bottles(self, *, ended: bool = False) -> list[BottleView]:
-        return list(self.by_slug.values())
+        return [*self.by_slug.values(), *(self.archived_now if ended else ())]
 
     async def bottle(self, slug: str) -> BottleView:
         return self.by_slug[slug]
@@ -632,12 +636,18 @@ class ScriptedClient:
         return await self._act("put_by", slug, state="failed", exit_code=137, saved_at=NOW, kept="preserved")
 
     async def purge(self, slug: str) -> BottleView:
+        self._unarchive(slug)
         changed = await self._act("purge", slug, kept="purged")
         del self.by_slug[slug]
         return changed
 
     async def restore(self, slug: str, name: str | None = None) -> BottleView:
+        self._unarchive(slug)
         return await self._act("restore", slug, state="ended", kept="preserved")
+
+    def _unarchive(self, slug: str) -> None:
+        self.by_slug |= {one.slug: one for one in self.archived_now if one.slug == slug}
+        self.archived_now = [one for one in self.archived_now if one.slug != slug]
 
     async def archive(self, slug: str) -> BottleView:
         changed = await self._act("archive", slug, state="ended", kept="archived")

@@ -8,7 +8,7 @@ from textual.pilot import Pilot
 from app.core.changed import Changes, tree
 from app.core.model import LaunchRequest, Preflight
 from app.errors import CarboyError
-from tests.tui.scripted import CHANGES, NOW, VIEWS, ScriptedClient, app, preflight, view
+from tests.tui.scripted import CHANGES, ScriptedClient, app, preflight
 from tests.tui.waiting import ready, text_of, until
 
 
@@ -146,16 +146,15 @@ async def test_one_that_is_over_is_removed_for_good_and_one_that_runs_is_not() -
 
 
 async def test_the_archive_brings_one_back_and_removes_one() -> None:
-    kept = {"state": "ended", "kept": "archived", "ended_at": NOW}
-    client = ScriptedClient((*VIEWS, view("old", **kept), view("older", **kept)))
+    client = ScriptedClient()
     async with app(client).run_test(size=(80, 24)) as pilot:
         await ready(pilot)
         await pilot.press("A")
-        await until(pilot, lambda: "older" in text_of(pilot), "the list")
+        await until(pilot, lambda: "spike" in text_of(pilot), "the list")
         assert "impl-1" not in text_of(pilot)
         await pilot.press("enter")
-        await until(pilot, lambda: client.calls == [("restore", "old")], "the call")
-        await until(pilot, lambda: "remove for good" in text_of(pilot) and "old " not in text_of(pilot), "the list")
+        await until(pilot, lambda: client.calls == [("restore", "docs-7")], "the call")
+        await until(pilot, lambda: "no snapshot" in text_of(pilot) and "snapshot 2h" not in text_of(pilot), "the list")
         await pilot.press("d", "escape", "d", "y")
-        await until(pilot, lambda: client.calls == [("restore", "old"), ("purge", "older")], "the call")
+        await until(pilot, lambda: client.calls == [("restore", "docs-7"), ("purge", "spike")], "the call")
         await until(pilot, lambda: "The archive is empty" in text_of(pilot), "the empty list")

@@ -63,7 +63,7 @@ PICTURES: dict[str, tuple[tuple[int, int], tuple[str, ...], str]] = {
     "learn_file": (MEDIUM, ("end", "L", "y", "w"), "A new bottle file"),
     "changes": (LARGE, ("d", "down", "down", "down", "down"), "min(cap, base"),
     "changes_small": (SMALL, ("3", "home", "d"), "min(cap, base"),
-    "archive": (MEDIUM, ("X", "y", "A"), "bring it back"),
+    "archive": (MEDIUM, ("A",), "spike"),
     "report": (LARGE, ("end", "o"), "approved by op"),
     "report_small": (SMALL, ("3", "end", "o"), "322k tokens"),
     "launch_agent": (MEDIUM, ("n",), "developer"),
