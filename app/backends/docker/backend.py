@@ -108,6 +108,7 @@ class DockerBackend(Backend):
         known = Facts(
             url=engine.url, name=facts.name_of(spec.slug, spec.session_id), image=image, tty=spec.tty,
             listen_port=spec.listen_port, image_base=spec.image_base, wall_clock=spec.limits.wall_clock,
+            bounds="" if engine.controls else script.bounds(spec.limits),
         )  # fmt: skip
         await asyncio.to_thread(known.save, spec.state)
         progress("starting the session holder")
@@ -340,4 +341,5 @@ def _place(known: Facts, found: dict[str, Any], account: Account, engine: Engine
         "gid": account.gid,
         "engine": name,
         "rootless": engine.rootless,
+        "bounds": known.bounds,
     }

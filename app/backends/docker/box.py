@@ -11,7 +11,7 @@ from app.backends.docker.engine import Engine
 from app.backends.docker.facts import Facts
 from app.backends.docker.watch import Watch
 from app.backends.held import HeldBox
-from app.errors import CarboyError, NotFound, NotSupported
+from app.errors import CarboyError, NotFound
 
 MAX_OUTPUT = 4 * 1024 * 1024
 """Of an `exec`, as with the local backend."""
@@ -51,13 +51,15 @@ class DockerBox(HeldBox):
             self.watch.remove(tell)
 
     async def pause(self) -> None:
-        if not self.container_engine.controls:
-            raise NotSupported(
-                "A rootless engine on version 1 of control groups cannot pause", "`carboy stop`, then `carboy resume`"
-            )
+        if self.facts.bounds:  # its engine has no control groups: its holder stops every process
+            await super().pause()
+            return
         await self.container_engine.call(lambda client: client.api.pause(self.facts.id))
 
     async def unpause(self) -> None:
+        if self.facts.bounds:
+            await super().unpause()
+            return
         await self.container_engine.call(lambda client: client.api.unpause(self.facts.id))
 
     async def stop(self, grace: float = 5.0) -> None:
@@ -82,6 +84,8 @@ class DockerBox(HeldBox):
             client.api.unpause(self.facts.id)
 
     async def usage(self) -> Usage:
+        if self.facts.bounds:
+            return await super().usage()
         found = await self.container_engine.call(
             lambda client: client.api.stats(self.facts.id, stream=False, one_shot=True)
         )
@@ -96,7 +100,8 @@ class DockerBox(HeldBox):
 
     async def exec(self, argv: Sequence[str], *, timeout: float, env: dict[str, str] | None = None) -> ExecResult:
         engine, output, started = self.container_engine, bytearray(), list[str]()
-        command = ["/bin/sh", "-c", _WITH_PID, "sh", *argv]
+        bounded = f"{{ {self.facts.bounds}; }} || exit 126; " if self.facts.bounds else ""
+        command = ["/bin/sh", "-c", bounded + _WITH_PID, "sh", *argv]
         variables = {**(self.spec.env if self.spec else {}), **(env or {})}
 
         def run(client: Any) -> int:

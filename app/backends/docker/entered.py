@@ -16,16 +16,13 @@ from app.backends.base import BoxSpec, Check, Command, Usage
 from app.backends.docker import hosts, pump, script
 from app.backends.docker.entering import Inside, Place
 from app.backends.docker.helper import Helper
-from app.backends.local import homes, placeholders
+from app.backends.local import homes, placeholders, tree
 from app.backends.local.layout import checked_project
 from app.backends.local.sandbox import Child
-from app.errors import NotSupported
 
 
 class Container:
     """Made by `build`. Call `close` in the end."""
-
-    memory_is_held = True
 
     def __init__(self, spec: BoxSpec, place: Place) -> None:
         self.engine = place.engine
@@ -41,6 +38,7 @@ class Container:
         self._inside: Inside | Helper | None = None
         self._pidfd = -1
         self._again = False
+        self._frozen = False
 
     @classmethod
     def build(cls, spec: BoxSpec, place: Place) -> "Container":
@@ -60,6 +58,10 @@ class Container:
         made._found()
         made._again = True
         return made
+
+    @property
+    def memory_is_held(self) -> bool:
+        return not self._place.bounds
 
     # --- what the holder asks -----------------------------------------------------------------------------------------
 
@@ -82,7 +84,7 @@ class Container:
         """The agent: the container's main process, let through its gate."""
         folder = script.prepare(self._spec.run)
         if not self._again:
-            script.write_start(folder, command, self._spec.env)
+            script.write_start(folder, command, self._spec.env, self._place.bounds)
         open_gate = (lambda: True) if self._again else partial(script.open_gate, folder)
         report, reporting = os.pipe()
         ours, theirs = os.openpty() if command.tty else os.pipe()
@@ -109,13 +111,24 @@ class Container:
             os.close(report)
 
     def freeze(self) -> None:
-        raise NotSupported("The engine itself pauses a container", "")
+        """Where the engine itself cannot pause a container."""
+        self._frozen = True
+        tree.stop_all(self._roots(), self.init_pid)
 
     def thaw(self) -> None:
-        """The pump does, before it passes a signal on."""
+        """What the engine paused is woken by the pump, before it passes a signal on."""
+        if self._frozen:
+            self._frozen = False
+            tree.continue_all(self._roots(), self.init_pid)
 
     def usage(self) -> Usage:
-        raise NotSupported("The engine itself measures a container", "")
+        """Where the engine itself does not measure."""
+        stats = tree.measure(tree.descendants(self._roots()) - {self.init_pid})
+        return Usage(stats.memory, stats.pids, stats.cpu_seconds)
+
+    def _roots(self) -> set[int]:
+        """The container's first process, and what else was started in its namespace from outside."""
+        return {self.init_pid, *tree.in_namespace(self.init_pid)}
 
     def kill(self) -> None:
         for pid in self._pumps:  # first, so that each knows why its container ends

@@ -40,12 +40,15 @@ class Place:
     engine: str = "docker"
     rootless: bool = False
     """The container has a user namespace of its own, in which the agent's account is the user's."""
+    bounds: str = ""
+    """Shell words that bound the agent, where its engine has no control groups and so neither bounds nor pauses."""
 
     @classmethod
     def from_json(cls, data: dict[str, Any]) -> "Place":
         return cls(
             str(data["url"]), str(data["id"]), int(data["pid"]), str(data["image"]),
             int(data["uid"]), int(data["gid"]), str(data["engine"]), bool(data.get("rootless")),
+            str(data.get("bounds", "")),
         )  # fmt: skip
 
     def to_json(self) -> dict[str, Any]:

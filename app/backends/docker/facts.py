@@ -30,7 +30,9 @@ class Facts(Snapshot):
     listen_port: int = 0
     image_base: str | None = None
     wall_clock: int | None = None
-    """What a second session holder needs, where the first one was killed. 0: made by an older carboy."""
+    bounds: str = ""
+    """What a second session holder needs, where the first one was killed. 0: made by an older carboy. `bounds`: shell
+    words for what an engine without control groups leaves unbounded."""
 
     def save(self, state: Path) -> None:
         atomic_write(state / FILE, self.model_dump_json().encode(), 0o600)

@@ -8,7 +8,6 @@ from app.backends.docker import facts, script
 from app.backends.local.layout import DEFAULT_MEMORY, MIB, TMP_SHARE
 from app.core.schema import Limits
 
-DEFAULT_PIDS = 1024  # hardening.md, Limits
 OPEN_FILES = (1024, 65536)
 PROCESSES = 32768
 """Of one user on the host; the limit of a bottle is its `pids`. Podman lowers its own to the kernel's pid_max, which is
@@ -86,7 +85,7 @@ def resources(limits: Limits, *, podman: bool = False) -> dict[str, Any]:
     found: dict[str, Any] = {
         "mem_limit": memory,
         "memswap_limit": memory,  # memory and swap together: no swap
-        "pids_limit": limits.pids or DEFAULT_PIDS,
+        "pids_limit": limits.pids or script.DEFAULT_PIDS,
         "ulimits": [
             {"Name": "nofile", "Soft": OPEN_FILES[0], "Hard": _most(resource.RLIMIT_NOFILE, OPEN_FILES[1])},
             {"Name": "core", "Soft": 0, "Hard": 0},

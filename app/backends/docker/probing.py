@@ -21,8 +21,8 @@ IMAGE = "localhost/carboy/probe"
 _IMAGE_ID = re.compile(r"sha256:[0-9a-f]{64}")
 CAPABILITIES = {"pause": True, "commit": True, "limits": True, "reattach": True, "gpu": False, "disk_quota": False}
 NO_CONTROL = (
-    "this rootless engine holds no limit on memory, processes or cpus, and cannot pause: "
-    "the host has version 1 of control groups"
+    "this rootless engine has no control groups: memory and processes are bounded by resource limits and a watchdog, "
+    "`limits.cpus` is not held"
 )
 
 
@@ -65,7 +65,7 @@ async def _try(engine: Engine) -> BackendReport:
     notes += ["the engine has gVisor (runsc): a bottle cannot run under it"] if "runsc" in runtimes else []
     return BackendReport(
         name="docker", engine=name, works=True, isolation="container", version=str(version.get("Version", "")),
-        capabilities=CAPABILITIES | {"pause": engine.controls, "limits": engine.controls}, notes=tuple(notes),
+        capabilities=CAPABILITIES, notes=tuple(notes),
     )  # fmt: skip
 
 

@@ -8,11 +8,14 @@ from collections.abc import Mapping
 from pathlib import Path
 
 from app.backends.base import Command
+from app.backends.local.layout import DEFAULT_MEMORY
+from app.core.schema import Limits
 from app.files import atomic_write
 
 INSIDE = "/run/carboy"
 FOLDER = "box"
 """Its name in the session's runtime folder."""
+DEFAULT_PIDS = 1024  # hardening.md, Limits
 GATE, START, GO = "gate", "start", "go"
 _NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
 _GATE = f"""#!/bin/sh
@@ -34,14 +37,21 @@ def prepare(run: Path) -> Path:
     return folder
 
 
-def write_start(folder: Path, command: Command, env: Mapping[str, str]) -> None:
-    atomic_write(folder / START, start_text(command, env).encode(), 0o644)
+def write_start(folder: Path, command: Command, env: Mapping[str, str], bounded: str = "") -> None:
+    atomic_write(folder / START, start_text(command, env, bounded).encode(), 0o644)
 
 
-def start_text(command: Command, env: Mapping[str, str]) -> str:
+def bounds(limits: Limits) -> str:
+    """Shell words that bound what follows, where the engine cannot: per process, and for the account in its namespace."""
+    memory, pids = (limits.memory or DEFAULT_MEMORY) // 1024, limits.pids or DEFAULT_PIDS
+    return f"ulimit -c 0; ulimit -d {memory}; ulimit -u {pids} 2>/dev/null || ulimit -p {pids}"  # bash; dash, busybox
+
+
+def start_text(command: Command, env: Mapping[str, str], bounded: str = "") -> str:
     """The image's own PATH comes first: it knows where its programs are."""
     merged = {**env, **command.env}
-    lines = [f"export {name}={shlex.quote(value)}" for name, value in merged.items() if usable(name)]
+    lines = [f"{{ {bounded}; }} || exit 126"] if bounded else []
+    lines += [f"export {name}={shlex.quote(value)}" for name, value in merged.items() if usable(name)]
     if "PATH" in merged:
         lines.append(f'export PATH="${{PATH:+$PATH:}}"{shlex.quote(merged["PATH"])}')
     lines.append(f"cd {shlex.quote(command.cwd)} || exit 126")

@@ -43,6 +43,19 @@ def _children(pid: int) -> list[int]:
     return found
 
 
+def in_namespace(first: int) -> set[int]:
+    """All processes in the process namespace of `first` that this user may look at."""
+    found = set[int]()
+    with contextlib.suppress(OSError):
+        wanted = os.readlink(f"/proc/{first}/ns/pid")
+        for name in os.listdir("/proc"):
+            if name.isdigit():
+                with contextlib.suppress(OSError):
+                    if os.readlink(f"/proc/{name}/ns/pid") == wanted:
+                        found.add(int(name))
+    return found
+
+
 def measure(pids: Iterable[int]) -> Stats:
     """Memory is what the processes do not share with files: private and shared-memory pages would count twice."""
     memory, count, ticks = 0, 0, 0
