@@ -42,7 +42,7 @@ def write_start(folder: Path, command: Command, env: Mapping[str, str], bounded:
 
 
 def bounds(limits: Limits) -> str:
-    """Shell words that bound what follows, where the engine cannot: per process, and for the account in its namespace."""
+    """Shell words that bound what follows where the engine cannot: each process, and the account in its namespace."""
     memory, pids = (limits.memory or DEFAULT_MEMORY) // 1024, limits.pids or DEFAULT_PIDS
     return f"ulimit -c 0; ulimit -d {memory}; ulimit -u {pids} 2>/dev/null || ulimit -p {pids}"  # bash; dash, busybox
 
