@@ -115,3 +115,5 @@ def _show(view: BottleView, text: str, as_json: bool) -> None:
     line(f"{view.slug}: {text}")
     if text == "saved" and view.saved_at:
         note(f"its snapshot is {ago(view.saved_at)} old; `carboy fork {view.slug}` starts a second bottle from it")
+        image = f", `docker save -o {view.slug}.image {view.saved_as}`" if view.saved_as else ""
+        note(f"to take it to another machine: `carboy archive {view.slug}`, its folder{image} (docs/cli.md, commit)")

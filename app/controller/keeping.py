@@ -62,7 +62,7 @@ class Keeping:
         with self._alone(slug):
             async with self._still(session):
                 taken = await self._take(session)
-            session.show(saved_at=taken.at)
+            session.show(saved_at=taken.at, saved_as=taken.reference)
             return session.view
 
     async def put_by(self, slug: str, why: str) -> BottleView:

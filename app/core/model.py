@@ -141,6 +141,8 @@ class BottleView(Snapshot):
     """Bytes of its writable layers, when they were looked at last (`limits.disk`)."""
     saved_at: float | None = None
     """When its snapshot was taken."""
+    saved_as: str = ""
+    """The name of the image in it, where a container engine holds a part of it."""
     kept: Literal["", "preserved", "archived", "purged"] = ""
     """Of a session that is over: what of it is still on disk, as far as the operator moved it."""
     spend: Sum = Sum()

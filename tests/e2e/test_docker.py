@@ -16,6 +16,7 @@ import pytest
 
 from app.backends.docker import facts
 from app.backends.docker.backend import DockerBackend
+from app.controller import saved
 from app.core.model import BottleView
 from app.errors import CarboyError
 from app.paths import Paths
@@ -172,6 +173,37 @@ async def test_snapshot_resume_and_fork_keep_files_and_the_image_layer(bottles: 
         await bottles.sessions.keeping.purge(slug)
     assert ours(url, paths) == []
     assert client(url).images.list(filters={"label": f"{facts.HOME}={facts.home_of(paths.session_state('any'))}"}) == []
+
+
+async def test_a_snapshot_goes_to_another_machine(bottles: Rig, url: str, tmp_path: Path) -> None:
+    """As docs/cli.md says it: the archived folder, and the image by save and load."""
+    script = "if [ -e ~/kept ]; then echo again; else echo first; echo x > ~/kept; fi; sleep 600"
+    view = await launch(bottles, script)
+    await printed(bottles, view.slug, "first")
+    archived = await bottles.sessions.keeping.archive(view.slug)
+    engine = client(url)
+    image = tmp_path / "one.image"
+    image.write_bytes(b"".join(engine.images.get(archived.saved_as).save(named=True)))
+    (folder,) = (bottles.paths.state / saved.ARCHIVE).iterdir()
+    shutil.move(folder, tmp_path / folder.name)
+    for one in engine.containers.list(all=True, filters={"label": f"{facts.SESSION}={archived.session_id}"}):
+        one.remove(force=True)
+    engine.images.remove(archived.saved_as, force=True)
+    with tempfile.TemporaryDirectory(prefix="cb-") as home:
+        other = Paths.resolve({"CARBOY_HOME": home})
+        other.config.mkdir(parents=True)
+        other.settings.write_text(f"image_base: {BASE}\n")
+        engine.images.load(image.read_bytes())
+        (other.state / saved.ARCHIVE).mkdir(parents=True)
+        shutil.move(tmp_path / folder.name, other.state / saved.ARCHIVE / folder.name)
+        async with rig(other) as there:
+            (other.bottles / "plain.md").write_text((bottles.paths.bottles / "plain.md").read_text())
+            await there.sessions.keeping.restore(view.slug, None)
+            resumed = await there.sessions.launch(there.request("", resume=view.slug), there.steps.append)
+            assert not any("gone" in note for note in resumed.notes)
+            assert "again" in await printed(there, view.slug, "again")
+            await there.sessions.kill(view.slug)
+            await there.sessions.keeping.purge(view.slug)
 
 
 async def test_the_next_controller_finds_it_running(bottles: Rig, paths: Paths) -> None:
