@@ -18,7 +18,7 @@ from app.errors import CarboyError
 from app.files import atomic_write
 from app.paths import Paths
 from app.store.base import Store
-from app.store.chain import AuditRow, Finding, Head, next_row, open_head, seal_head, verify, verify_from
+from app.store.chain import BROKEN, AuditRow, Finding, Head, next_row, open_head, seal_head, verify, verify_from
 from app.tasks import spawn
 
 log = logging.getLogger(__name__)
@@ -65,7 +65,7 @@ class Audit:
 
         Where that is not where it ended before, a row says so: the new head must not hide that rows were cut off.
         """
-        self._key = await asyncio.to_thread(load_key, self._key_file)
+        self._key = await asyncio.to_thread(load_key, self._key_file, self._head_file)
         head = await asyncio.to_thread(self._read_head)
         rows = await self._rows(max(0, head.count - 1) if head else 0)
         # where rows were cut off, the chain goes on after the last one that is left
@@ -73,9 +73,7 @@ class Audit:
             self._head = Head(last[-1].number, last[-1].tag)
         if findings := _check_end(self._key, rows, head):
             self._broken = f"The audit trail does not hold: {findings[0].text}"
-            await self.record(
-                "audit-broken", actor="controller", found=[item.text for item in findings[:10]], may_wait=True
-            )
+            await self.record(BROKEN, actor="controller", found=[item.text for item in findings[:10]], may_wait=True)
         elif head is not None and rows and rows[-1].number > head.count:
             await self._seal(rows[-1])  # a crash came between that row and the head
 
@@ -204,12 +202,14 @@ def _check_end(key: bytes, rows: list[AuditRow], head: Head | None) -> list[Find
     return verify_from(key, head, rows[1:])
 
 
-def load_key(path: Path) -> bytes:
-    """The chain's key, made on first use. Raises CarboyError where others could have read it."""
+def load_key(path: Path, head: Path) -> bytes:
+    """The chain's key, made on first use with an empty chain's head. Raises CarboyError where others could read it."""
     try:
         fd = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC)
     except FileNotFoundError:
         key = secrets.token_bytes(KEY_BYTES)
+        # the head first: a key without one means that it was taken away
+        atomic_write(head, seal_head(key, Head()), 0o600)
         atomic_write(path, key, 0o600)
         return key
     with os.fdopen(fd, "rb") as file:

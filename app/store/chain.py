@@ -12,6 +12,9 @@ from typing import Any
 
 import orjson
 
+BROKEN = "audit-broken"
+"""Action of the row that is written where the chain was found broken."""
+
 GENESIS = "0" * 64
 """The tag before the first row."""
 
@@ -95,7 +98,8 @@ def _plain(head: Head) -> list[object]:
 
 
 def verify(key: bytes, rows: Iterable[AuditRow], head: Head | None) -> list[Finding]:
-    """What is wrong with the chain; empty if it holds. `head` is None where none was ever written or it is broken.
+    """What is wrong with the chain; empty if it holds. `head` is None where it is gone or broken: there is one from the
+    key's first moment on. A break that was found before stays one, though the chain went on behind it.
 
     Rows beyond the head are no fault: a crash between the row and the head leaves them, and only the key's owner can
     tag one.
@@ -103,13 +107,18 @@ def verify(key: bytes, rows: Iterable[AuditRow], head: Head | None) -> list[Find
     listed = list(rows)
     findings = verify_from(key, Head(), listed)
     if head is None:
-        if listed:
-            findings.append(Finding(len(listed), "the record of the chain's end is missing or was changed"))
+        findings.append(Finding(len(listed), "the record of the chain's end is missing or was changed"))
     elif len(listed) < head.count:
         findings.append(Finding(len(listed), f"rows {len(listed) + 1} to {head.count} were cut off"))
     elif head.count and listed[head.count - 1].tag != head.tag:
         findings.append(Finding(head.count, "the chain's end is not the one that was recorded"))
-    return findings
+    return [*findings, *(Finding(row.number, _former(row)) for row in listed if row.action == BROKEN)]
+
+
+def _former(row: AuditRow) -> str:
+    found = row.detail.get("found")
+    told = "; ".join(map(str, found[:3])) if isinstance(found, list) else "no details"
+    return f"row {row.number} records that the trail was found broken: {told}"
 
 
 def verify_from(key: bytes, start: Head, rows: Iterable[AuditRow]) -> list[Finding]:

@@ -34,7 +34,7 @@ async def started(place: Paths, store: SqliteStore) -> Audit:
 
 def tamper(place: Paths, sql: str) -> None:
     with sqlite3.connect(place.database, timeout=10) as db:
-        db.execute(sql)
+        db.executescript(sql)
     db.close()
 
 
@@ -74,6 +74,8 @@ async def test_a_crash_between_row_and_head_is_no_fault(place: Paths, store: Sql
         "DELETE FROM audit WHERE number = 3",
         "DELETE FROM audit",
         "UPDATE audit SET tag = 'x' WHERE number = 3",
+        "UPDATE audit SET number = CASE number WHEN 2 THEN 30 ELSE 20 END WHERE number > 1;"
+        " UPDATE audit SET number = number / 10 WHERE number > 3",
     ],
 )
 async def test_tampering_is_found_and_stays_on_record(place: Paths, store: SqliteStore, sql: str) -> None:
@@ -87,8 +89,22 @@ async def test_tampering_is_found_and_stays_on_record(place: Paths, store: Sqlit
     if "number = 2" not in sql:
         assert again.warning
         assert (await store.audit())[-1].action == "audit-broken"
+        assert await again.verify(), "also once the chain goes on"
+        assert await (await started(place, store)).verify()
     else:
         assert await again.verify()
+
+
+async def test_rows_and_the_record_of_their_end_taken_away_together_are_told(place: Paths, store: SqliteStore) -> None:
+    audit = await started(place, store)
+    assert await audit.verify() == []
+    await audit.record("launch")
+    tamper(place, "DELETE FROM audit")
+    (place.state / "audit.head").unlink()
+    assert await audit.verify()
+    again = await started(place, store)
+    assert again.warning
+    assert await again.verify()
 
 
 async def test_a_missing_head_is_told(place: Paths, store: SqliteStore) -> None:
