@@ -14,8 +14,8 @@ from sidecar.meter.usage import Usage
 
 LAST_TIME = 253402300800.0
 """The year 10000: later times cannot be formatted."""
-MOST_NANO = 1 << 60
-"""A thousand million dollars for one answer: beyond it a price is garbage."""
+MOST_NANO = 1 << 44
+"""Some $17,000 for one answer: beyond it a price is garbage. Half a million such answers still add up in 64 bits."""
 
 
 @dataclass

@@ -335,8 +335,8 @@ def _asked_again(call: Call) -> bool:
 def _spent(call: Call, usage: Usage) -> Spent:
     if not usage.billable:
         return Spent(usage.model)
-    if usage.unmetered and not usage.total and call.purpose == "deferred":
-        # paid later, and nobody will tell how much: what was asked for counts
+    if usage.unmetered and "deferred" in usage.flags:
+        # paid later, and nobody may tell how much: what was asked for counts
         return Spent(usage.model or call.facts.model, call.input, call.output)
     return Spent(
         usage.model,

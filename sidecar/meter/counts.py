@@ -6,6 +6,9 @@ from decimal import Decimal, InvalidOperation
 from sidecar.meter.loads import Tree, items, tree
 from sidecar.meter.usage import count
 
+MOST_DOLLARS = 10_000
+"""For one answer; more is garbage."""
+
 
 @dataclass(slots=True)
 class Counts:
@@ -144,4 +147,4 @@ def _money(value: object) -> Decimal | None:
         amount = Decimal(str(value)[:40])
     except InvalidOperation:
         return None
-    return amount if amount.is_finite() and 0 <= amount < 1_000_000 else None
+    return amount if amount.is_finite() and 0 <= amount < MOST_DOLLARS else None

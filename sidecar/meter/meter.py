@@ -5,6 +5,7 @@ what it is fed: an answer that cannot be read ends as `unmetered`, which is show
 """
 
 from collections.abc import Mapping
+from dataclasses import replace
 from typing import Self
 
 from sidecar.meter.decode import Decoder, Undecodable
@@ -151,7 +152,11 @@ class Meter:
             return Usage(tally.name, tally.model, response_id=tally.response_id, billable=False, complete=complete)
         if tally.error is not None and tally.counts is None and not tally.text.characters:
             return Usage(tally.name, tally.model or self._facts.model, billable=False, complete=complete)
-        return settle(tally, self._facts, self._learned, flags, complete)
+        found = settle(tally, self._facts, self._learned, flags, complete)
+        if isinstance(tally, Responses) and tally.background and not tally.ended:
+            # accepted, and worked on after this answer: who never asks for it again must not have it for nothing
+            return replace(found, unmetered=True, flags=tuple(sorted({*found.flags, "deferred"})))
+        return found
 
     def _find_fault(self, complete: bool, usage: Usage) -> None:
         error = self._tally.error if self._tally else None

@@ -98,8 +98,8 @@ def text_of(value: object, most: int = 200) -> str:
     return "".join(char for char in value[:most] if char.isprintable())
 
 
-MOST_TOKENS = 1 << 40
-"""More than a provider will ever report: larger numbers are garbage, and sums must stay inside 64 bits."""
+MOST_TOKENS = 1 << 32
+"""More than a provider will ever report: larger numbers are garbage, and sums of them must stay inside 64 bits."""
 
 
 def count(value: object) -> int | None:

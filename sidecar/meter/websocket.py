@@ -3,6 +3,7 @@ each last event of the server ends one. Several follow each other on one connect
 overlap. Bounded like the HTTP meter, and as silent.
 """
 
+from collections import deque
 from typing import Literal
 
 from sidecar.meter.dialects.responses import LAST, Responses
@@ -37,6 +38,8 @@ class SocketMeter:
         self._asked: list[RequestFacts] = []
         """Requests whose response has not been created yet, oldest first."""
         self._open: dict[str, tuple[Responses, RequestFacts, set[Flag]]] = {}
+        self._ended: deque[str] = deque(maxlen=MOST_OPEN)
+        """Ids of answers that ended: their last event may come twice."""
         self._context = 0
         """Tokens of the conversation after the last whole answer: what a request that continues it reads again."""
 
@@ -93,6 +96,8 @@ class SocketMeter:
         if not isinstance(kind, str) or not kind.startswith("response."):
             return []
         key = self._key(event)
+        if key is None:
+            return []
         tally, _, flags = self._open[key]
         tally.see(event)
         if oversized:
@@ -102,14 +107,16 @@ class SocketMeter:
         self.fault = classify(None, {}, tally.error, now=self._now) if tally.error else None
         return [self._settle(key, complete=True)]
 
-    def _key(self, event: Tree) -> str:
-        """The open response that this event belongs to; opens it if it is new."""
+    def _key(self, event: Tree) -> str | None:
+        """The open response that this event belongs to; opens it if it is new. None for one that has ended."""
         response = tree(event.get("response"))
         named = text_of(response.get("id") or event.get("response_id"))
         if named in self._open:
             return named
         if not named and self._open:
             return next(reversed(self._open))
+        if named in self._ended and not self._asked:
+            return None
         facts = self._asked.pop(0) if self._asked else RequestFacts(method="WEBSOCKET", stream=True)
         while len(self._open) >= MOST_OPEN:
             self._open.pop(next(iter(self._open)))
@@ -126,6 +133,8 @@ class SocketMeter:
 
     def _settle(self, key: str, complete: bool) -> Usage:
         tally, facts, flags = self._open.pop(key)
+        if key:
+            self._ended.append(key)
         usage = settle(tally, facts, self._learned, frozenset(flags), complete, self._before(facts))
         if not usage.estimated:
             self._context = usage.total

@@ -6,6 +6,7 @@ import random
 
 import httpx
 import pytest
+import websockets
 
 from tests.conftest import until
 from tests.sidecar.meter.meter_forms import FORMS, anthropic_json, anthropic_sse, chat_sse
@@ -190,3 +191,76 @@ async def test_a_killed_sidecar_leaves_the_intent():
         (intent,) = intents(box)
         assert (intent.provider, intent.host, intent.path, intent.stream) == ("claude", HOST, answer.path, True)
         assert intent.output_tokens > 0
+
+
+SPELLINGS = (
+    "POST /v1/messages HTTP/1.1",
+    "POST /v1/messages/ HTTP/1.1",
+    "POST /v1/messages?/v1/models HTTP/1.1",
+    "POST /v1/messages?x=/count_tokens HTTP/1.1",
+    "POST /v1/messages#/v1/models HTTP/1.1",
+    "POST /v1/messages;/v1/models HTTP/1.1",
+    "POST /v1/./messages HTTP/1.1",
+    "POST /v1/models/../messages HTTP/1.1",
+    "POST /v1/models/%2e%2e/messages HTTP/1.1",
+    "POST //v1/messages HTTP/1.1",
+    "POST /v1//messages HTTP/1.1",
+    "POST /v1%2Fmessages HTTP/1.1",
+    "POST /v1/%6Dessages HTTP/1.1",
+    "POST /V1/Messages HTTP/1.1",
+    "POST /v1/messages%00 HTTP/1.1",
+    "POST /v1/messages%20 HTTP/1.1",
+    "POST /models/v1/messages HTTP/1.1",
+    "POST /v1/files/v1/messages HTTP/1.1",
+    "POST /anything HTTP/1.1",
+    "POST https://llm.example.com/v1/messages HTTP/1.1",
+    "POST /v1/messages HTTP/1.0",
+    "PUT /v1/messages HTTP/1.1",
+    "PATCH /v1/messages HTTP/1.1",
+    "QUERY /v1/messages HTTP/1.1",
+    "post /v1/messages HTTP/1.1",
+    "GET /v1/messages HTTP/1.1\r\nX-HTTP-Method-Override: POST",
+    "POST /v1/messages HTTP/1.1\r\nAccept-Encoding: xz",
+    "POST /v1/messages HTTP/1.1\r\nAccept-Encoding: gzip;q=0, dcz",
+    "POST /v1/messages HTTP/1.1\r\nContent-Type: text/plain\r\nContent-Encoding: xz",
+    "POST /v1/messages HTTP/1.1\r\nUpgrade: h2c",
+)
+HOSTS = (HOST, HOST.upper(), f"{HOST}.", f"{HOST}:443")
+
+
+async def test_however_a_request_is_spelled_what_reaches_the_provider_has_a_row():
+    provider, answer = Provider(), anthropic_json(random.Random(5), 5, 5)
+    provider.add("a", answer, "", [answer.body])
+    async with metered_bottle(provider) as (box, upstream):
+
+        async def send(line: str, host: str) -> None:
+            reader, writer = await asyncio.open_connection("127.0.0.1", box.port)
+            writer.write(f"CONNECT {HOST}:443 HTTP/1.1\r\nHost: {HOST}:443\r\n\r\n".encode())
+            assert b" 200 " in await reader.readuntil(b"\r\n\r\n")
+            await writer.start_tls(box.tls(), server_hostname=HOST)
+            head = f"{line}\r\nHost: {host}\r\nx-answer: a\r\nContent-Length: 2\r\nConnection: close\r\n\r\n{{}}"
+            writer.write(head.encode())
+            with contextlib.suppress(ConnectionError):
+                await reader.read()
+            writer.close()
+
+        for line in SPELLINGS:
+            await send(line, HOST)
+        for host in HOSTS:
+            await send(SPELLINGS[0], host)
+        arrived = [seen.path for seen in upstream.seen]
+        await until(lambda: len([row for row in usages(box) if row.billable]) >= len(arrived))
+        rows = [row for row in usages(box) if row.billable]
+        assert [numbers(row) for row in rows] == [answer.truth.parts] * len(arrived), arrived
+        assert len(arrived) >= 10, "the provider was asked at all"
+        assert len({row.request_id for row in rows} - {intent.request_id for intent in intents(box)}) == 0
+
+
+async def test_a_socket_whose_messages_cannot_be_read_is_told_as_unmetered():
+    async with metered_bottle(Provider()) as (box, _):
+        async with websockets.connect(f"wss://{HOST}/v1/live", proxy=box.proxy, ssl=box.tls()) as socket:
+            await socket.send("hello")
+            assert await socket.recv() == "echo hello"
+        await until(lambda: usages(box))
+        ((row,), (intent,)) = usages(box), intents(box)
+        assert (row.request_id, row.unmetered, row.billable, row.total) == (intent.request_id, True, True, 0)

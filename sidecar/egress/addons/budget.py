@@ -28,6 +28,10 @@ BESIDE = 256 * 1024
 """Bytes of a body from which it is read beside the loop (5 to 10 ms for each MB)."""
 
 
+_OVERRIDES = ("x-http-method-override", "x-http-method", "x-method-override")
+"""Headers by which some servers take a request for one of another method."""
+
+
 class Budget:
     """Right behind the gate."""
 
@@ -56,7 +60,7 @@ class Budget:
         if call.purpose == "free":
             verdict = self._books.check(call.need)
             socket = "upgrade" in flow.request.headers
-            if socket and _unreadable(call) and self._limited(call):
+            if socket and unreadable(call) and self._limited(call):
                 refuse(flow, "budget_unknown", "what this connection uses could not be counted")
             elif not verdict.code:
                 return None
@@ -112,6 +116,8 @@ class Budget:
 
     def _call(self, flow: HTTPFlow, exchange: Exchange, provider: str, target: str) -> Call:
         method, path = flow.request.data.method.decode("latin-1"), paths.canonical(paths.split(target)[0])
+        if any(name in flow.request.headers for name in _OVERRIDES):
+            method = "POST"
         purpose: Purpose = choose.purpose(method, path) if path is not None else "unknown"
         return Call(
             exchange.id,
@@ -124,7 +130,7 @@ class Budget:
         )
 
 
-def _unreadable(call: Call) -> bool:
+def unreadable(call: Call) -> bool:
     """True for a WebSocket in whose messages no usage would be found."""
     return not isinstance(choose.by_path(call.target), Responses)
 

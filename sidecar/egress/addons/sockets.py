@@ -9,7 +9,7 @@ from typing import Any
 
 from mitmproxy.http import HTTPFlow
 
-from sidecar.egress.addons.budget import Budget
+from sidecar.egress.addons.budget import Budget, unreadable
 from sidecar.egress.addons.metering import plain
 from sidecar.egress.books import Books, Call
 from sidecar.egress.exchange import Exchange, exchange_of
@@ -30,6 +30,7 @@ class Conversation:
         self.meter = SocketMeter(headers, now=time.time(), learned=books.learned)
         self.open: deque[Call] = deque()
         self._count = 0
+        self._heard = False
 
     def call(self, facts: RequestFacts) -> Call:
         """The next request on it."""
@@ -47,6 +48,7 @@ class Conversation:
         self.open.append(call)
 
     def down(self, message: str | bytes) -> None:
+        self._heard = True
         if self.open and self.open[0].first is None:
             self.open[0].first = time.perf_counter()
         self._close(self.meter.feed_message("down", message, now=time.time()))
@@ -59,6 +61,12 @@ class Conversation:
         self._close(self.meter.finish())
         while self.open:
             self._books.lost(self.open.popleft())
+        if self._heard and not self._count and unreadable(self.upgrade):
+            # another protocol than the one that is read here, with a model behind it for all that is known
+            call = self.call(RequestFacts(method="WEBSOCKET"))
+            call.purpose = "unknown"
+            if self._books.intend(call):
+                self._books.lost(call)
 
     def _close(self, usages: tuple[Usage, ...]) -> None:
         for usage in usages:

@@ -19,8 +19,12 @@ _BY_PATH: tuple[tuple[re.Pattern[str], type[Tally]], ...] = (
     (re.compile(r"/api/(?:chat|generate|embed)$"), Ollama),
 )
 
-_FREE = re.compile(r"count_?tokens$|/input_tokens$|/models(?:/[^:]*)?$|/files(?:/|$)", re.IGNORECASE)
-"""Pages of metered hosts that cost nothing: counting, listing, uploading."""
+_COUNTS = re.compile(r"count_?tokens$|/input_tokens$", re.IGNORECASE)
+_UPLOADS = re.compile(r"/files(?:/|$)", re.IGNORECASE)
+"""Pages of metered hosts that cost nothing though something is posted there: counting, uploading."""
+
+_ASKS_NOTHING = frozenset(("GET", "HEAD", "OPTIONS", "DELETE"))
+"""Any other method, also an unknown one, may be taken for a post."""
 
 _DEFERRED = re.compile(r"/batches$|:(?:async)?[bB]atchGenerateContent$|:batchPredict$")
 """Work that is accepted now and paid later, with answers that no response of the bottle's shows."""
@@ -34,12 +38,17 @@ Purpose = Literal["call", "deferred", "unknown", "free"]
 def purpose(method: str, path: str) -> Purpose:
     """What a request to a metered host is for. `unknown` ones are read too: a provider may add an endpoint any day."""
     path = path.partition("?")[0].rstrip("/")
-    posted = method in ("POST", "PUT")
-    if _FREE.search(path) or not (posted or (method == "GET" and _RESPONSE.search(path))):
+    if method in _ASKS_NOTHING and not (method == "GET" and _RESPONSE.search(path)):
         return "free"
-    if by_path(path) is not None:
+    if _COUNTS.search(path):
+        return "free"
+    if (
+        by_path(path) is not None
+    ):  # before what only looks free: some hosts have models/ or files/ in front of all paths
         return "call"
-    return "deferred" if _DEFERRED.search(path) else "unknown"
+    if _DEFERRED.search(path):
+        return "deferred"
+    return "free" if _UPLOADS.search(path) else "unknown"
 
 
 def by_path(path: str) -> Tally | None:

@@ -45,6 +45,16 @@ from tests.sidecar.meter.meter_kit import NOW, Answer, parts
         ("POST", "/api/generate", "call", "ollama"),
         ("POST", "/api/event_logging/batch", "unknown", None),
         ("GET", "/v1/models", "free", None),
+        ("POST", "/models/chat/completions", "call", "chat"),
+        ("POST", "/models/org/name/v1/chat/completions", "call", "chat"),
+        ("POST", "/files/v1/messages", "call", "anthropic"),
+        ("POST", "/models/org/name", "unknown", None),
+        ("POST", "/v1/files", "free", None),
+        ("PATCH", "/v1/messages", "call", "anthropic"),
+        ("QUERY", "/v1/responses", "call", "responses"),
+        ("POST", "/v1/messages/", "call", "anthropic"),
+        ("POST", "/V1/MESSAGES", "unknown", None),
+        ("POST", "/v1/chat/completions?/v1/models", "call", "chat"),
     ],
 )
 def test_purposes(method: str, path: str, meant: str, dialect: str | None) -> None:
@@ -95,6 +105,12 @@ def test_a_response_that_is_asked_for_again_is_counted_once() -> None:
     usage = read("/v1/responses/resp_1", background, method="GET")
     assert parts(usage) == answer.truth.parts
     assert usage.response_id == "resp_1"
+
+
+def test_a_background_response_that_was_only_accepted_is_an_alarm_until_it_is_asked_for() -> None:
+    accepted = {"id": "resp_1", "object": "response", "status": "queued", "background": True, "usage": None}
+    usage = read("/v1/responses", json.dumps(accepted).encode())
+    assert (usage.billable, usage.unmetered, usage.flags, usage.response_id) == (True, True, ("deferred",), "resp_1")
 
 
 def test_pages_that_cost_nothing_have_no_meter_but_their_windows() -> None:

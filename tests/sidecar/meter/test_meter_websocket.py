@@ -75,6 +75,21 @@ def test_overlapping_responses_are_told_apart_by_id() -> None:
     assert sorted(parts(usage) for usage in usages) == sorted([first.parts, second.parts])
 
 
+def test_a_last_event_that_comes_twice_is_one_usage() -> None:
+    meter = SocketMeter(now=NOW)
+    events, truth = responses_events(random.Random(1), 3, 60)
+    meter.feed_message("up", create(truth))
+    for event, _ in events[:-1]:
+        assert meter.feed_message("down", json.dumps(event)) == ()
+    last = json.dumps(events[-1][0])
+    assert len(meter.feed_message("down", last)) == 1
+    assert meter.feed_message("down", last) == ()
+    # some compatible servers give all their answers the same id
+    meter.feed_message("up", create(truth))
+    assert len(meter.feed_message("down", last)) == 1
+    assert meter.finish() == ()
+
+
 def test_a_connection_that_breaks_leaves_an_estimate_of_the_whole_conversation() -> None:
     rng = random.Random(5)
     meter = SocketMeter(now=NOW)
