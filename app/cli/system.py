@@ -116,9 +116,8 @@ def _print_doctor(found: Doctor) -> None:
         for text in (report.reason, report.fix, *report.notes):
             if text:
                 line(f"    {text}")
-        missing = [name for name, can in report.capabilities.items() if not can]
-        if report.works and missing:
-            line(f"    cannot: {', '.join(missing)}")
+        for name, way in report.ways.items() if report.works else ():
+            line(f"    no {name.replace('_', ' ')}: {way}")
 
 
 @click.command()

@@ -12,6 +12,7 @@ from app.backends.local.backend import LocalBackend
 from app.controller.preflight import Selected
 from app.controller.record import Process
 from app.controller.session import Session
+from app.core.capabilities import ways
 from app.core.model import BackendReport
 from app.core.schema import Manifest
 from app.errors import CarboyError, NotFound
@@ -51,7 +52,8 @@ class Backends:
 
     async def reports(self) -> tuple[BackendReport, ...]:
         """What each backend finds when it really tries, side by side."""
-        return tuple(await asyncio.gather(*(backend.probe() for backend in self._all.values())))
+        found = await asyncio.gather(*(backend.probe() for backend in self._all.values()))
+        return tuple(one.model_copy(update={"ways": ways(one.capabilities)}) for one in found)
 
     async def cleanup(self, live: frozenset[str], kept: frozenset[str]) -> list[str]:
         removed: list[str] = []

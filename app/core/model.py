@@ -256,6 +256,8 @@ class BackendReport(Snapshot):
     reason: str = ""
     fix: str = ""
     capabilities: dict[str, bool] = {}
+    ways: dict[str, str] = {}
+    """For each capability that it lacks, what to do instead."""
     notes: tuple[str, ...] = ()
 
 

@@ -59,5 +59,7 @@ def _backend(report: BackendReport) -> list[Content]:
     abilities = [name.replace("_", " ") for name, has in report.capabilities.items() if has]
     if abilities:
         rows.append(fact("", ink(("can: " + printable(", ".join(abilities), 200), "faint")), 25))
+    for name, way in report.ways.items() if report.works else ():
+        rows.append(fact("", ink((f"no {printable(name.replace('_', ' '), 40)}: {printable(way, 200)}", "faint")), 25))
     rows += [fact("", ink(("· " + printable(note, 400), "soft")), 25) for note in report.notes]
     return rows

@@ -303,6 +303,8 @@ DOCTOR = Doctor(
             works=True,
             isolation="process",
             version="0.11",
+            capabilities={"pause": True, "commit": True, "gpu": False},
+            ways={"gpu": "no backend hands a GPU through"},
             notes=("Landlock ABI 6",),
         ),
         BackendReport(

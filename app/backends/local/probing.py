@@ -99,7 +99,14 @@ def _report(works: Finding | None, passed_over: tuple[Finding, ...], reason: str
         version=platform.release(),
         reason=reason,
         fix=fix,
-        capabilities={"pause": True, "limits": True, "reattach": True, "commit": True, "gpu": False},
+        capabilities={
+            "pause": True,
+            "limits": True,
+            "reattach": True,
+            "commit": True,
+            "gpu": False,
+            "disk_quota": False,
+        },
         notes=(*notes, *(works.notes if works else ())),
     )
 
