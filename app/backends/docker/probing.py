@@ -24,6 +24,7 @@ NO_CONTROL = (
     "this rootless engine has no control groups: memory and processes are bounded by resource limits and a watchdog, "
     "`limits.cpus` is not held"
 )
+_NOBODY = "65534:65534"
 
 
 async def probe(engine: Callable[[str], Engine]) -> tuple[BackendReport, str]:
@@ -74,7 +75,7 @@ def _run_one(client: Any, walls: str, url: str, *, podman: bool) -> None:
     machine, word = platform.machine(), secrets.token_hex(8)
     made = client.containers.create(
         _image(client, machine), entrypoint=[tiny.PATH, word], command=[], network_mode="none", init=True,
-        cap_drop=["ALL"], user="65534:65534", labels={facts.KIND: "probe"},
+        cap_drop=["ALL"], user=_NOBODY if os.geteuid() == 0 else f"{os.getuid()}:{os.getgid()}", labels={facts.KIND: "probe"},
         security_opt=["no-new-privileges:true", f"seccomp={walls}"],
         **options.resources(Limits(), podman=podman),
     )  # fmt: skip
