@@ -75,8 +75,8 @@ def _run_one(client: Any, walls: str, url: str, *, podman: bool) -> None:
     machine, word = platform.machine(), secrets.token_hex(8)
     made = client.containers.create(
         _image(client, machine), entrypoint=[tiny.PATH, word], command=[], network_mode="none", init=True,
-        cap_drop=["ALL"], user=_NOBODY if os.geteuid() == 0 else f"{os.getuid()}:{os.getgid()}", labels={facts.KIND: "probe"},
-        security_opt=["no-new-privileges:true", f"seccomp={walls}"],
+        cap_drop=["ALL"], user=_NOBODY if os.geteuid() == 0 else f"{os.getuid()}:{os.getgid()}",
+        labels={facts.KIND: "probe"}, security_opt=["no-new-privileges:true", f"seccomp={walls}"],
         **options.resources(Limits(), podman=podman),
     )  # fmt: skip
     try:
