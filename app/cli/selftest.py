@@ -56,6 +56,7 @@ def _running(slug: str) -> tuple[list["Finding"], dict[str, Any]]:
         with runner.victims(base / "victims") as facts:
             view = with_client(lambda client: client.bottle(slug))
             more = {"project": view.cwd, "beside_project": base.name, "limits": {"memory": 0, "pids": 0}}
+            more["repository"] = (Path(view.cwd) / ".git/HEAD").exists()
             answer = with_client(lambda client: client.selftest(slug, {**facts, **more, "facts": "facts.json"}))
     found = [findings.Finding(**one) for one in answer["findings"]]
     if not answer["ended"]:  # what was not tried has not held

@@ -335,6 +335,8 @@ def _(facts):
 
 @probe("files.git_common_folder")
 def _(facts):
+    if not facts.get("repository", True):
+        raise Untestable("the project has no repository: its .git is the bottle's own")
     path = os.path.join(facts["project"], ".git/commondir")
     with open(path, "w") as stream:
         stream.write("../evil\n")

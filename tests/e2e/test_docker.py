@@ -301,7 +301,7 @@ async def test_a_running_bottle_holds_against_what_is_started_beside_its_agent(b
     runner.give(folder / "victims")
     with runner.victims(folder / "victims") as facts:
         more = {"project": str(bottles.project), "beside_project": folder.name, "facts": "facts.json"}
-        facts |= more | {"limits": {"memory": 0, "pids": 0}}
+        facts |= more | {"limits": {"memory": 0, "pids": 0}, "repository": False}
         command = findings.command(facts, findings.LEFT_OUT)
         result = await bottles.sessions.exec(view.slug, command, 120)
     shutil.rmtree(folder)
