@@ -232,7 +232,7 @@ class Budgets:
         """A session is over and all that its sidecar wrote is in the store."""
         await self._lost(session, None)
         self._accounts.pop(session.id, None)
-        session.show(save=False, spend=await self._spend(session.id), cut="")
+        session.show(save=False, spend=await self._spend(session.id), cut="", asks=())
         self._news.set()
 
     async def _lost(self, session: Session, before: float | None) -> None:

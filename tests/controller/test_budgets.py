@@ -149,6 +149,16 @@ async def test_an_ask_holds_until_the_operator_answers(paths: Paths) -> None:
         assert not sidecar(one).ledger.check(NEED).hold
 
 
+async def test_a_bottle_that_has_ended_asks_nothing_any_more(paths: Paths) -> None:
+    async with kit(paths, budget={"claude": 1000}) as made:
+        one = made.desk.add("one", shutdown="ask")
+        await made.up(one)
+        await made.spend(one, 1000)
+        await until(lambda: bool(shown(made).asks))
+        await made.budgets.ended(one)
+        assert (shown(made).cut, shown(made).asks) == ("", ())
+
+
 @pytest.mark.parametrize(("hold", "acts"), [("reject", []), ("park", [("freeze", "one")])])
 async def test_an_ask_that_nobody_answers(paths: Paths, hold: str, acts: list[tuple[str, str]]) -> None:
     async with kit(paths, budget={"claude": 1000}) as made:
