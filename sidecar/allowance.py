@@ -11,6 +11,7 @@ from pydantic import BaseModel, ConfigDict, Field, model_validator
 Name = Annotated[str, Field(min_length=1, max_length=64)]
 Amount = Annotated[float, Field(ge=0, le=1e15, allow_inf_nan=False)]
 Count = Annotated[int, Field(ge=0, le=1 << 40)]
+Status = Annotated[int, Field(ge=0, le=1 << 31)]
 Time = Annotated[float, Field(ge=0, le=1e11, allow_inf_nan=False)]
 
 
@@ -179,10 +180,10 @@ class FaultInfo(Wire):
     """sidecar.meter.faults.Fault with its sentence for the user."""
 
     kind: Literal["rate_limit", "auth", "quota", "overloaded", "network", "unknown"]
-    status: int | None = None
+    status: Status | None = None
     code: str = Field(default="", max_length=80)
     message: str = Field(default="", max_length=600)
-    retry_after: float | None = None
+    retry_after: Time | None = None
     retryable: bool = False
 
 
@@ -236,7 +237,7 @@ class UsageEvent(Wire):
     estimated: bool = False
     unmetered: bool = False
     flags: tuple[str, ...] = ()
-    status: int | None = None
+    status: Status | None = None
     ms: float = Field(default=0.0, ge=0, allow_inf_nan=False)
     """From the request's first byte to the answer's last."""
     first_ms: float | None = Field(default=None, ge=0, allow_inf_nan=False)

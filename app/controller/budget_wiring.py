@@ -2,6 +2,7 @@
 
 import asyncio
 import contextlib
+import logging
 import time
 from contextlib import AsyncExitStack
 
@@ -19,6 +20,21 @@ from app.errors import CarboyError
 from app.paths import Paths
 from app.settings import load_settings
 from app.store.base import Store
+from app.tasks import cancel_and_wait, spawn
+
+log = logging.getLogger(__name__)
+
+
+TIDY_SECONDS = 3600.0
+
+
+async def _keep_tidy(traces: Traces) -> None:
+    while True:
+        try:
+            await asyncio.to_thread(traces.tidy, time.time())
+        except OSError as error:
+            log.warning("traces could not be tidied: %s", error)
+        await asyncio.sleep(TIDY_SECONDS)
 
 
 async def connect(
@@ -64,5 +80,5 @@ async def connect(
     sessions.allow, sessions.spooled_out = budgets.allow, budgets.ended
     history.also = also
     await budgets.load()
-    await asyncio.to_thread(traces.prune, time.time())
+    stack.push_async_callback(cancel_and_wait, spawn(_keep_tidy(traces), name="traces"))
     return budgets

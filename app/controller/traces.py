@@ -65,7 +65,6 @@ class Traces:
         for one in traces:
             by_file.setdefault(bucket_name(one.created_at, now), []).append(one.model_dump_json().encode() + b"\n")
         for name, lines in by_file.items():
-            fresh = not (folder / name).exists()
             flags = os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW
             fd = os.open(folder / name, flags, 0o600)
             try:
@@ -74,8 +73,6 @@ class Traces:
                 os.write(fd, (b"\n" if torn else b"") + b"".join(lines))
             finally:
                 os.close(fd)
-            if fresh:
-                self.prune(now)
         self.seal(slug, now)
 
     def seal(self, slug: str, now: float) -> None:
@@ -87,14 +84,15 @@ class Traces:
             if entry.stat(follow_symlinks=False).st_mode & 0o200:
                 os.chmod(entry.path, 0o400)
 
-    def prune(self, now: float) -> None:
-        """Remove what has been kept for long enough, of all bottles."""
+    def tidy(self, now: float) -> None:
+        """Of all bottles, also of those that write nothing any more: what is over is sealed, what is old removed."""
         for bottle in _entries(self._folder):
             for entry in _entries(Path(bottle.path)) if bottle.is_dir(follow_symlinks=False) else ():
                 start = start_of(entry.name)
                 if start is not None and over(start, now):
                     with contextlib.suppress(OSError):
                         os.unlink(entry.path)
+            self.seal(bottle.name, now)
             with contextlib.suppress(OSError):  # one with something in it stays
                 os.rmdir(bottle.path)
 

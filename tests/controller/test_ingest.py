@@ -15,6 +15,7 @@ from app.controller.events import Bus
 from app.controller.ingest import Ingest, parse
 from app.store.base import EventQuery, Position
 from app.store.sqlite import SqliteStore
+from sidecar.allowance import UsageEvent
 from sidecar.contract import EgressEvent
 from sidecar.spool import SpoolReader, SpoolWriter
 
@@ -122,6 +123,24 @@ async def test_bad_lines_are_told_of_and_stop_nothing(bus: Bus, folder: Path) ->
     (notice,) = [item for item in kept if item.kind == "notice"]
     assert notice.data["code"] == "spool_unreadable"
     assert "11 lines" in notice.data["text"]
+    await ingest.close()
+
+
+@pytest.mark.parametrize("value", [1 << 31, 1 << 40, (1 << 63) - 1, 1 << 63, (1 << 64) - 1, 1e15, -1, 0.5, "7", True])
+async def test_no_number_of_a_usage_stops_what_follows(bus: Bus, folder: Path, value: Any) -> None:
+    """Whatever the types let through, the store takes: else the same line would be tried for ever."""
+    plain = UsageEvent(id="u0", at=1.0, request_id="u", provider="claude").model_dump(mode="json")
+    numbers = [name for name, held in plain.items() if isinstance(held, int | float) or held is None]
+    lines = [orjson.dumps({**plain, "id": f"u{at}", name: value}) for at, name in enumerate(numbers)]
+    fault = {"kind": "quota", "status": value, "retry_after": value}
+    lines += [orjson.dumps({**plain, "id": "fault", "fault": fault}), orjson.dumps(event(1))]
+    (folder / "00000001.jsonl").write_bytes(b"\n".join(lines) + b"\n")
+    ingest = Ingest(bus)
+    ingest.watch("dev", "s1", folder, Acks())
+    await ingest.settle("s1", 20)
+    assert "e1" in await stored(bus)
+    found = await bus.store.usage_rows()
+    assert all(row.total <= 1 << 43 for _, row in found)
     await ingest.close()
 
 

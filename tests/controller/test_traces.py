@@ -86,12 +86,16 @@ def test_states_of_a_bottle_are_traced_once_also_over_restarts(tmp_path: Path) -
     assert (last.created_at, last.payload["state"], last.error) == (SOON + 9, "failed", "it broke")
 
 
-def test_buckets_are_removed_when_they_are_old(tmp_path: Path) -> None:
+def test_buckets_are_sealed_and_removed_also_of_bottles_that_write_no_more(tmp_path: Path) -> None:
     made, folder = Traces(tmp_path), tmp_path / "traces"
     made.write("gone", [trace("old")], AT)
-    made.write("dev", [trace("old")], AT)
-    made.seal("dev", AT + 5 * HOUR)
+    made.tidy(AT + HOUR)
+    (bucket,) = (folder / "gone").iterdir()
+    assert bucket.stat().st_mode & 0o777 == 0o600
+    made.tidy(AT + 5 * HOUR)
+    assert bucket.stat().st_mode & 0o777 == 0o400
     made.write("dev", [trace("new", AT + 31 * 86400)], AT + 31 * 86400)
-    assert [one.id for one in made.read("dev")] == ["new"]
+    made.tidy(AT + 31 * 86400)
     assert [entry.name for entry in folder.iterdir()] == ["dev"]
+    assert [one.id for one in made.read("dev")] == ["new"]
     assert made.bottles() == ["dev"]
