@@ -69,6 +69,8 @@ class _Text:
 
     piece: Piece
     data: bytes
+    odd: bool = False
+    """It is unlike what git makes: refused, where it is new."""
 
 
 async def examine(quarantine: Quarantine, tips: list[str], engine: Engine) -> list[Problem]:
@@ -117,7 +119,7 @@ def _suspicious(engine: Engine, batch: list[Piece]) -> list[_Text]:
     together: list[_Text] = []
     size = 0
     for text in (text for piece in batch for text in _texts(piece)):
-        if len(text.data) > _SMALL:
+        if len(text.data) > _SMALL or text.odd:
             found.append(text)
             continue
         together.append(text)
@@ -135,9 +137,10 @@ def _unless_clean(engine: Engine, texts: list[_Text]) -> list[_Text]:
 
 def _texts(piece: Piece) -> list[_Text]:
     if piece.kind == "tree":
-        if len(piece.data) < piece.size:
-            raise TooMuch(f"a folder of more than {limits.WINDOW >> 20} MiB is not examined")
-        return [_Text(piece, _tree_text(piece.data)[0])]
+        try:
+            return [_Text(piece, _tree_text(piece)[0])]
+        except TooMuch:
+            return [_Text(piece, piece.data, odd=True)]
     texts = [_Text(piece, piece.data)]
     if piece.data.count(b"\0", 0, 4096) > min(len(piece.data), 4096) // 4:
         # UTF-16 and its kin: a shape is found in it only without the zeros
@@ -169,9 +172,12 @@ def masked(engine: Engine, text: str) -> str:
     return data.decode(errors="replace") if not findings(engine, data) else "***"
 
 
-def _tree_text(data: bytes) -> tuple[bytes, list[bytes]]:
+def _tree_text(piece: Piece) -> tuple[bytes, list[bytes]]:
     """Names in a folder, one a line; and what stands for a submodule's commit, which may be any twenty bytes. With the
     names alone. Raises TooMuch for one that is unlike what git makes."""
+    data = piece.data
+    if len(data) < piece.size:
+        raise TooMuch(f"a folder of more than {limits.WINDOW >> 20} MiB is not examined")
     entries: list[tuple[bytes, bytes, bytes]] = []
     at = 0
     while at < len(data):
@@ -186,7 +192,7 @@ def _tree_text(data: bytes) -> tuple[bytes, list[bytes]]:
 
 
 def _scan_tree(engine: Engine, each: Piece, paths: dict[str, str]) -> list[Problem]:
-    text, names = _tree_text(each.data)
+    text, names = _tree_text(each)
     found: list[Problem] = []
     for finding in findings(engine, text):
         number = text.count(b"\n", 0, finding.start)

@@ -166,3 +166,23 @@ async def test_attributes_do_not_hide_a_change_from_the_operator(one: World) -> 
     assert (await push)[0] == 1
     assert "+print('evil')" in asked["report"]["text"]
     assert "Binary files" not in asked["report"]["text"]
+
+
+async def test_what_upstream_has_already_may_be_odd(one: World) -> None:
+    """Old histories have modes that git writes no more; a pack may bring such a folder along as what a new one is a
+    difference to."""
+    seed = one.folder / "seed"
+    git("clone", "-q", str(one.upstream), str(seed))
+    blob = bytes.fromhex(written(seed, "blob", b"x\n"))
+    entries = b"".join(b"100600 f%03d\0" % number + blob for number in range(300))
+    old = commit_of(seed, written(seed, "tree", entries))
+    git("push", "-q", "origin", f"{old}:refs/heads/main", cwd=seed)
+    clone = await one.clone()
+    fresh = entries.replace(b"100600 ", b"100644 ")
+    with_one_more = fresh + b"100644 g\0" + blob
+    mine = commit_of(clone, written(clone, "tree", with_one_more))
+    await one.git("push", "-q", "origin", f"{mine}:refs/heads/main", cwd=clone)
+    assert tips(one.upstream)["refs/heads/main"] == mine
+    again = commit_of(clone, written(clone, "tree", entries + b"100600 g\0" + blob))
+    code, said = await one.git("push", "origin", f"{again}:refs/heads/bad", cwd=clone, check=False)
+    assert (code, "not scanned" in said) == (1, True), said
