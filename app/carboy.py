@@ -38,6 +38,7 @@ FLUSH = 0.1
 """Seconds from the first change to the message that tells it (style.md: flush at 10 Hz, one message a panel)."""
 TOASTS = 3
 """Most notices alive at once (style.md: a hundred took 300 ms, most of them off the screen)."""
+RING_SECONDS = 1.0
 NOTICES = 100
 """Notices that the centre holds (hardening.md)."""
 _TONES: dict[str, tuple[SeverityLevel, bool]] = {
@@ -81,6 +82,7 @@ class CarboyApp(Working, App[None], inherit_bindings=False):
         self._greeted = False
         self.notices: tuple[Notice, ...] = ()
         self._told: frozenset[str] | None = None
+        self._rang = float("-inf")
         self.settings: tuple[Provenance, ...] = ()
         self.leader = textual_key("ctrl+]")
         self._entries: list[Entry] = []
@@ -155,7 +157,9 @@ class CarboyApp(Working, App[None], inherit_bindings=False):
         fresh = [view for view in proposals if self._told is not None and view.id not in self._told]
         self._told = ids
         if fresh:
-            self.bell()
+            if time.monotonic() - self._rang > RING_SECONDS:  # a bottle that asks and leaves again must not drum
+                self._rang = time.monotonic()
+                self.bell()
             more = f", and {len(fresh) - 1} more" if len(fresh) > 1 else ""
             self.notify(f"{fresh[0].slug} asks: {fresh[0].title}{more}", title="⚑ Waits for you", severity="warning")
 

@@ -28,9 +28,9 @@ DEFAULT_MAX_BODY = 64 * 1024 * 1024
 
 
 class Wire(BaseModel):
-    """Base of everything on the wire: frozen, and unknown keys are errors."""
+    """Base of everything on the wire: frozen, unknown keys are errors, and so is a time or an amount that is none."""
 
-    model_config = ConfigDict(frozen=True, extra="forbid", populate_by_name=True)
+    model_config = ConfigDict(frozen=True, extra="forbid", populate_by_name=True, allow_inf_nan=False)
 
 
 # --- routes: the schema of `egress.routes` in a bottle file, of the live policy, and of the introspection page ------

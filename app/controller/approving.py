@@ -59,7 +59,7 @@ class Approving:
         if row.kind not in ACCESS:
             return Approval()
         before = policies.present(session)
-        asks = proposal_views.wish_of(row, before)
+        asks = await asyncio.to_thread(proposal_views.wish_of, row, before)
         asked = asks.asked if body.routes is None else read_routes(body.routes, "the edited routes")
         after = widen(before, asked) if body.routes is None else asked
         _as_seen(body.seen, before, after, preview=body.preview)
@@ -71,7 +71,7 @@ class Approving:
         saving = await self._saving(session, before, change) if body.scope == "save" else None
         outcome = {
             "hosts": list(changed_hosts(before, after)),
-            "diff": list(diff(before, after)),
+            "diff": list(await asyncio.to_thread(diff, before, after)),
             "notes": list(asks.notes) if body.routes is None else [],
             "file": "" if saving is None else str(saving.file),
         }

@@ -19,6 +19,9 @@ log = logging.getLogger(__name__)
 QUIET_SECONDS = 60.0
 """The same thing of the same bottle is told once in this time: a bottle must not be able to ring without end."""
 REMEMBERED = 4096
+MOST_ASKED = 5
+"""Cards of one bottle that are told of one by one in that time: who asks and leaves again may not push everything else
+out of the hundred that are remembered. The cards themselves are all there."""
 
 
 class Notices:
@@ -29,6 +32,7 @@ class Notices:
         self._bus = bus
         self._outlets = outlets
         self._views: dict[str, BottleView] = {}
+        self._asked: dict[str, list[float]] = {}
         self._told: OrderedDict[tuple[str, ...], float] = OrderedDict()
         self._telling = spawn(_nothing(), name="notices")
 
@@ -43,11 +47,22 @@ class Notices:
             self._views[view.session_id] = view
         else:
             self._views.pop(view.session_id, None)
+            self._asked.pop(view.slug, None)
         self._tell(notice)
 
     def proposal(self, data: Mapping[str, Any]) -> None:
         """A card as clients see it; each is told of once."""
-        self._tell(of_proposal(data, time.time()), once=True)
+        notice = of_proposal(data, time.time())
+        if notice is None or self._known(notice, once=True):
+            return
+        now = time.monotonic()
+        lately = [at for at in self._asked.get(notice.slug, ()) if now - at < QUIET_SECONDS]
+        if len(lately) < MOST_ASKED:
+            self._asked[notice.slug] = [*lately, now]
+            self._pass_on(notice)
+        else:
+            text = f"more than {MOST_ASKED} questions in a minute: look at the cards"
+            self._tell(notice.model_copy(update={"title": f"{notice.slug} asks a lot", "text": text, "proposal": ""}))
 
     def events(self, slug: str, events: Iterable[StreamEvent]) -> None:
         """What a bottle did, as it was kept."""
@@ -71,13 +86,15 @@ class Notices:
         await cancel_and_wait(self._telling)
         await self._outlets.close()
 
-    def _tell(self, notice: Notice | None, *, once: bool = False) -> None:
-        if notice is None or self._known(notice, once):
-            return
+    def _tell(self, notice: Notice | None) -> None:
+        if notice is not None and not self._known(notice, once=False):
+            self._pass_on(notice)
+
+    def _pass_on(self, notice: Notice) -> None:
         former = self._telling
         self._telling = spawn(self._remember(notice, former), name="notice")
 
-    def _known(self, notice: Notice, once: bool) -> bool:
+    def _known(self, notice: Notice, *, once: bool) -> bool:
         """Whether this was told already, or lately."""
         key = (notice.proposal,) if once else (notice.slug, notice.about, notice.title)
         now = time.monotonic()

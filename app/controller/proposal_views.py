@@ -160,5 +160,6 @@ def _title(asked: Routes) -> str:
         return f"{route.host} (anything)"
     first = route.matches[0]
     path = first.paths[0].value if first.paths else "/"
-    more = f" +{len(route.matches) - 1}" if len(route.matches) > 1 else ""
+    others = sum(len(match.paths) or 1 for match in route.matches) - 1
+    more = f" +{others}" if others else ""
     return f"{' '.join(first.methods) or 'any method'} {route.host}{path}{more}"

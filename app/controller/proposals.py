@@ -45,6 +45,7 @@ class Proposals:
         self._desk = desk
         self._approving = Approving(paths, audit)
         self._pending: dict[str, ProposalRow] = {}
+        self._views: dict[str, tuple[tuple[Any, ...], ProposalView]] = {}
         self._alarm = Alarm(self._due)
         self._telling: dict[str, asyncio.Task[None]] = {}
         self.on_card: Callable[[dict[str, Any]], None] = lambda _: None
@@ -85,6 +86,8 @@ class Proposals:
             await self._left(session, event.proposal_id)
         elif not session.record.policy.supervise:
             await self._tell_one(session, DecisionBody(proposal_id=event.proposal_id, state="rejected", reason=_ALONE))
+        elif event.action == "open" and await self._too_many(session, event):
+            return
         elif (event.routes is None) if event.type in ACCESS else (event.report is None):
             log.warning("%s sent a proposal without its content", session.slug)
         else:
@@ -106,8 +109,20 @@ class Proposals:
             self._pending[row.id] = row
             if await self._allowed_already(session, row):
                 return
-            self.on_card(self._publish(row))
+            self.on_card(await self._publish(row))
             self._arm()
+
+    async def _too_many(self, session: Session, event: ProposalEvent) -> bool:
+        """Whether this bottle has more questions open than anybody reads. Its sidecar counts too, but forgets when it
+        is restarted, and is believed nothing."""
+        if sum(row.session_id == session.id for row in self._pending.values()) < MAX_PENDING:
+            return False
+        if await self._store.proposal(event.proposal_id) is not None:
+            return False  # it came before, and may come again
+        log.warning("%s has too many open proposals", session.slug)
+        body = DecisionBody(proposal_id=event.proposal_id, state="rejected", reason=_TOO_MANY)
+        await self._tell_one(session, body)
+        return True
 
     async def _left(self, session: Session, asker: str) -> None:
         row = await self._store.proposal(asker)
@@ -147,11 +162,11 @@ class Proposals:
     async def listed(self, *, slug: str | None = None, state: str | None = None) -> list[ProposalView]:
         """Proposals, the oldest first."""
         rows = await self._store.proposals(slug=slug, state=state)
-        return [proposal_views.shown(row, self._present(row)) for row in rows]
+        return [await self._shown(row) for row in rows]
 
     async def view(self, identity: str) -> ProposalView:
         row = await self._row(identity)
-        return proposal_views.shown(row, self._present(row), full=True)
+        return await asyncio.to_thread(proposal_views.shown, row, self._present(row), full=True)
 
     async def approve(self, identity: str, body: ApproveBody) -> ProposalView:
         """Approve as shown, or as edited. Raises CarboyError with nothing changed, and the proposal still pending."""
@@ -163,7 +178,8 @@ class Proposals:
             check_answer(row.kind, act, reason=body.reason, scope=body.scope, edited=body.routes is not None)
             approval = await self._approving.prepare(session, row, body)
             if body.preview:
-                return proposal_views.edited(row, policies.present(session), approval.after, approval.saving)
+                before = policies.present(session)
+                return await asyncio.to_thread(proposal_views.edited, row, before, approval.after, approval.saving)
             decided = Decided(state, time.time(), body.by, body.reason, body.scope, approval.outcome)
 
             async def decide() -> ProposalRow:
@@ -229,10 +245,11 @@ class Proposals:
             file=outcome.get("file", ""),
         )
         self._pending.pop(row.id, None)
-        self._publish(done)
-        self.on_decided(row.id, row.session_id)
+        self._views.pop(row.id, None)
         if session is not None:
             self.tell(session.id)
+        await self._publish(done)
+        self.on_decided(row.id, row.session_id)
         self._arm()
         return done
 
@@ -241,7 +258,7 @@ class Proposals:
         kept = await self._row(row.id)
         if kept.state == "pending":
             self._pending[kept.id] = kept
-            self._publish(kept)
+            await self._publish(kept)
 
     async def _finish(self, session: Session | None, row: ProposalRow) -> ProposalRow:
         """An approval that is in force though nobody could say so (its controller was killed between, or the disk was
@@ -315,8 +332,21 @@ class Proposals:
             return None
         return answer.get("known") is not False
 
-    def _publish(self, row: ProposalRow) -> dict[str, Any]:
-        data = proposal_views.shown(row, self._present(row)).model_dump(mode="json")
+    async def _shown(self, row: ProposalRow) -> ProposalView:
+        """Made in a thread, and again only where something of it has changed: a bottle can ask for what takes long to
+        compare, twenty times over, and no other bottle may wait for it."""
+        present = self._present(row)
+        made_of = (present, row.state, row.asked, row.expires_at, row.error)
+        known = self._views.get(row.id)
+        if known is not None and known[0][0] is present and known[0][1:] == made_of[1:]:
+            return known[1]
+        view = await asyncio.to_thread(proposal_views.shown, row, present)
+        if row.id in self._pending:
+            self._views[row.id] = (made_of, view)
+        return view
+
+    async def _publish(self, row: ProposalRow) -> dict[str, Any]:
+        data = (await self._shown(row)).model_dump(mode="json")
         self._bus.pass_on(StreamEvent(seq=0, at=time.time(), kind="proposal", slug=row.slug, data=data))
         return data
 
@@ -325,13 +355,13 @@ class Proposals:
         async with session.policy_lock:
             for row in [row for row in self._pending.values() if row.session_id == session.id and row.kind in ACCESS]:
                 if not await self._allowed_already(session, row):
-                    self._publish(row)
+                    await self._publish(row)
 
     async def _allowed_already(self, session: Session, row: ProposalRow) -> bool:
         """Whether it asks for nothing that is not allowed; then it is answered, and no card is needed."""
         if row.kind not in ACCESS:
             return False
-        asks = proposal_views.wish_of(row, policies.present(session))
+        asks = await asyncio.to_thread(proposal_views.wish_of, row, policies.present(session))
         if asks.notes or not covered(session, asks.asked):
             return False
         await self._close_one(row, "approve", "all of it is allowed already", lock=False)
@@ -363,6 +393,9 @@ class Proposals:
 RETRY_SECONDS = 5.0
 """Until a grant that should have ended is tried again (its sidecar is down: nothing leaves meanwhile)."""
 _ALONE = "nobody supervises this bottle"
+_TOO_MANY = "too many open proposals: wait until the operator has decided some of them"
+MAX_PENDING = 64
+"""Open questions of one bottle. Its sidecar allows 20 (`sidecar.supervise.desk`), and counts anew when it restarts."""
 
 
 def _new_row(session: Session, event: ProposalEvent) -> ProposalRow:

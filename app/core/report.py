@@ -112,7 +112,8 @@ def summary(report: Report) -> tuple[tuple[str, str], ...]:
     written = f"{files} files written, {size(report.changed.bytes)}" if files else "no file written"
     if not report.changed.known:
         written = ""
-    asked = f"{len(report.decisions)} questions" + (f", {report.open} still open" if report.open else "")
+    many = len(report.decisions)
+    asked = f"{many} question{'' if many == 1 else 's'}" + (f", {report.open} still open" if report.open else "")
     facts = (
         ("outcome", report.outcome + (f": {report.error}" if report.error else "")),
         ("ran", elapsed(report.seconds)),

@@ -180,11 +180,14 @@ def _tree(value: Any) -> Any:
     return value
 
 
-type _Style = tuple[int, int, int]
+type _Style = tuple[int, int, int, bool]
 _STYLES: tuple[_Style, ...] = tuple(
-    (mapping, offset + 2, offset) for mapping in (2, 4, 3, 8) for offset in (2, 0, 4, 1, 3)
+    (mapping, offset + 2, offset, braces)
+    for braces in (True, False)
+    for mapping in (2, 4, 3, 8)
+    for offset in (2, 0, 4, 1, 3)
 )
-"""Indentations (mapping, list, dash) that people use, the usual ones first."""
+"""Indentations (mapping, list, dash) that people use, the usual ones first; and whether `[{value: /x}]` has braces."""
 
 
 def _style_of(header: str, tree: Any) -> _Style:
@@ -207,7 +210,8 @@ def _yaml(style: _Style) -> YAML:
     yaml = YAML(typ="rt", pure=True)
     yaml.preserve_quotes = True
     yaml.width = 4096
-    mapping, sequence, offset = style
+    mapping, sequence, offset, braces = style
+    yaml.brace_single_entry_mapping_in_flow_sequence = braces
     yaml.indent(mapping=mapping, sequence=sequence, offset=offset)
     return yaml
 

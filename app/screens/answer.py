@@ -14,7 +14,7 @@ from app.core.gitdiff import kinds
 from app.core.text import printable
 from app.errors import CarboyError
 from app.screens.room import CLOSE, Box, explain
-from app.widgets.approval_card import card, warnings
+from app.widgets.approval_card import card
 from app.widgets.ink import ink, lines
 
 if TYPE_CHECKING:
@@ -121,8 +121,6 @@ class Answer(Box[bool]):
             rows.append(card(item, self.carboy.clock(), width))
             if self.verb == "allow":
                 rows += diff_lines(view.diff if item is self.view else item.diff, most)
-        if self.edited is not None:
-            rows += warnings(view)
         if self._saving is not None and self._saving.manifest is not None:
             change = self._saving.manifest
             rows += [ink(), ink((f"{printable(change.file, 300)}", "bold accent")), *diff_lines(change.diff, 60)]

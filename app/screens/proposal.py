@@ -9,7 +9,7 @@ import shlex
 import subprocess
 import tempfile
 from pathlib import Path
-from typing import TYPE_CHECKING, ClassVar
+from typing import TYPE_CHECKING, Any, ClassVar
 
 from textual.app import SuspendNotSupported
 from textual.binding import Binding, BindingType
@@ -28,7 +28,7 @@ from app.widgets.ink import ink
 from app.widgets.key_bar import Key
 
 if TYPE_CHECKING:
-    from textual.app import ComposeResult
+    from textual.app import App, ComposeResult
     from textual.content import Content
 
     from app.core.approvals import ProposalView
@@ -131,6 +131,7 @@ async def edit_outside(screen: Page, text: str) -> str:
         file.write_text(text, encoding="utf-8")
         try:
             with screen.app.suspend():
+                _say_nothing(screen.app)
                 code = await asyncio.to_thread(subprocess.call, [*editor, str(file)])
         except SuspendNotSupported:
             raise CarboyError("This terminal cannot be lent to an editor", "Press e to edit here", "editor") from None
@@ -140,6 +141,23 @@ async def edit_outside(screen: Page, text: str) -> str:
         if code != 0:
             raise CarboyError(f"{editor[0]} ended with code {code}", "Nothing was taken over", "editor")
         return _read_back(file)
+
+
+class _Nowhere:
+    """In the place of Textual's writing thread, which has ended while the terminal is lent: what is drawn meanwhile
+    would fill that one's queue, and then hold the app for ever."""
+
+    def write(self, text: str) -> None: ...
+
+    def flush(self) -> None: ...
+
+    def stop(self) -> None: ...
+
+
+def _say_nothing(app: App[Any]) -> None:
+    """Until Textual takes its terminal back, and draws all of it anew."""
+    if getattr(app._driver, "_writer_thread", None) is not None:  # pyright: ignore[reportPrivateUsage]
+        setattr(app._driver, "_writer_thread", _Nowhere())  # noqa: B010  # pyright: ignore[reportPrivateUsage]
 
 
 def _read_back(file: Path) -> str:
@@ -166,7 +184,7 @@ class RoutesEditor(Box[str]):
         width: 100; max-width: 96%; height: 90%; border: round $accent; background: $panel; padding: 0 1;
         border-title-color: $accent; border-subtitle-color: $faint;
     }
-    RoutesEditor TextArea { border: none; height: 1fr; background: $background; }
+    RoutesEditor TextArea, RoutesEditor TextArea:focus { border: none; height: 1fr; background: $background; }
     """
 
     def __init__(self, text: str) -> None:

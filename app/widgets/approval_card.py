@@ -40,7 +40,8 @@ def clock(view: ProposalView, now: float) -> str:
     age = ago(now - view.created_at)
     if view.expires_at is None:
         return age
-    return f"{age}, {elapsed(view.expires_at - now)[-5:]} left"
+    left = view.expires_at - now
+    return f"{age}, {ago(left) if left >= 3600 else elapsed(left)[-5:]} left"
 
 
 def warnings(view: ProposalView, limit: int = 4) -> list[Content]:

@@ -85,12 +85,12 @@ async def test_the_command_gets_words_by_environment_and_stdin(
 async def test_what_comes_together_goes_together_and_a_card_rings_once(room: Room, tmp_path: Path) -> None:
     argv, out = recorder(tmp_path)
     room.settings = Settings(notify_command=argv)
-    for number in range(12):
+    for number in range(5):
         room.notices.proposal(asked(f"p-{number:06}").model_dump(mode="json"))
         room.notices.proposal(asked(f"p-{number:06}", asked=2).model_dump(mode="json"))
-    await until(lambda: sum(len(item["stdin"]) for item in told(out)) == 12)
+    await until(lambda: sum(len(item["stdin"]) for item in told(out)) == 5)
     assert len(told(out)) <= 2
-    assert len(await room.notices.listed()) == 12
+    assert len(await room.notices.listed()) == 5
 
 
 async def test_a_flood_of_canaries_is_one_notice(room: Room) -> None:
@@ -203,3 +203,27 @@ async def test_what_waits_at_the_end_still_goes_out(tmp_path: Path) -> None:
     await room.notices.close()
     assert len(told(out)) == 1
     await store.close()
+
+
+async def test_who_asks_and_leaves_again_and_again_is_told_of_in_few_notices(room: Room) -> None:
+    """A canary's notice must not be pushed out of the list by it."""
+    leak = StreamEvent(seq=1, at=1.0, kind="egress", slug="dev", data={"code": "canary", "host": "evil.example"})
+    room.notices.events("", [leak])
+    for number in range(500):
+        room.notices.proposal(asked(f"p-{number:06}", slug="dev").model_dump(mode="json"))
+    room.notices.proposal(asked("q-000001", slug="other").model_dump(mode="json"))
+    await until(lambda: room.notices._telling.done())
+    listed = await room.notices.listed()
+    assert [(item.slug, item.about) for item in listed] == [("other", "approval"), *[("dev", "approval")] * 6,
+                                                            ("dev", "canary")]  # fmt: skip
+    assert listed[1].title == "dev asks a lot"
+
+
+async def test_a_canary_is_one_notice_whatever_tells_of_it(room: Room) -> None:
+    """The request that was stopped, and the sidecar's own word."""
+    said = {"code": "canary_leaked", "level": "error", "text": "the canary of this bottle was on its way out"}
+    stopped = {"code": "canary_leaked", "host": "evil.example", "decision": "deny"}
+    room.notices.events("", [StreamEvent(seq=1, at=1.0, kind="notice", slug="dev", data=said)])
+    room.notices.events("", [StreamEvent(seq=2, at=1.0, kind="egress", slug="dev", data=stopped)])
+    await until(lambda: room.notices._telling.done())
+    assert [(item.about, item.title) for item in await room.notices.listed()] == [("canary", "dev leaks")]

@@ -1,6 +1,7 @@
 """The proposal queue: one decision each, in force before it is given, through crashes, races and full disks."""
 
 import asyncio
+import threading
 import time
 from collections.abc import AsyncIterator
 from dataclasses import dataclass
@@ -9,10 +10,10 @@ from typing import Any
 
 import pytest
 
-from app.controller import record
+from app.controller import proposal_views, record
 from app.controller.audit import Audit
 from app.controller.events import Bus
-from app.controller.proposals import Proposals
+from app.controller.proposals import MAX_PENDING, Proposals
 from app.controller.session import Session
 from app.core.approvals import ApproveBody, RejectBody, RoutesEdit
 from app.core.model import StreamEvent
@@ -595,6 +596,44 @@ async def test_an_agent_cannot_take_a_credential_along(room: Room) -> None:
     assert "cannot set auth, dlp, ports" in card.notes[0]
     await room.queue.approve("p-000001", ApproveBody())
     assert sidecar(session).policy.routes[1] == Route(host="evil.example")
+
+
+async def test_more_questions_than_a_sidecar_may_have_open_are_not_taken(room: Room) -> None:
+    """It counts them itself; a controller does not rely on it."""
+    session = room.desk.add("dev", API)
+    other = room.desk.add("other", API)
+    for number in range(MAX_PENDING + 5):
+        event = asks(session, route(f"h{number}.example"), identity=f"p-{number:06}")
+        await room.queue.opened(session.id, event)
+    assert len(await room.queue.listed(state="pending")) == MAX_PENDING
+    last = sidecar(session).told[-1]
+    assert (last["state"], last["proposal_id"]) == ("rejected", f"p-{MAX_PENDING + 4:06}")
+    assert "too many open proposals" in last["reason"]
+    await room.queue.opened(session.id, asks(session, route("h0.example"), identity="p-000000"))
+    await room.queue.opened(other.id, asks(other, NEW, identity="q-000001"))
+    assert len(await room.queue.listed(state="pending")) == MAX_PENDING + 1
+
+
+async def test_what_takes_long_to_compare_keeps_nobody_waiting(room: Room, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Compared in a thread, and once for each time the routes change."""
+    made: list[int] = []
+
+    def shown(*args: Any, **more: Any) -> Any:
+        made.append(threading.get_ident())
+        return former(*args, **more)
+
+    former = proposal_views.shown
+    session = room.desk.add("dev", API)
+    monkeypatch.setattr(proposal_views, "shown", shown)
+    for number in range(5):
+        await room.queue.opened(session.id, asks(session, route(f"h{number}.example"), identity=f"p-{number:06}"))
+    for _ in range(3):
+        await room.queue.listed()
+    assert len(made) == 5
+    assert threading.get_ident() not in made
+    await room.queue.edit_routes("dev", RoutesEdit(text=write_routes((API, NEW)), by="ann"))
+    assert len(made) == 10
+    assert (await room.queue.listed())[0].stale
 
 
 async def test_two_hundred_open_ones(room: Room) -> None:

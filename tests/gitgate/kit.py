@@ -275,10 +275,10 @@ class World:
             self.decided.add(fresh[0]["proposal_id"])
         return fresh[0] if fresh else None
 
-    async def decide(self, state: Any, reason: str = "") -> dict[str, Any]:
+    async def decide(self, state: Any, reason: str = "", **more: Any) -> dict[str, Any]:
         """Decide what waits, as the operator does; gives what was asked."""
         asked: Any = await until(self.asked)
-        body = DecisionBody(proposal_id=asked["proposal_id"], state=state, reason=reason)
+        body = DecisionBody(proposal_id=asked["proposal_id"], state=state, reason=reason, **more)
         await self.box.channel.call("decision", body.model_dump(mode="json"))
         return asked
 

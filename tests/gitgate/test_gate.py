@@ -2,9 +2,11 @@
 
 import base64
 import os
+import time
 from collections.abc import AsyncIterator
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 import pytest_asyncio
@@ -211,6 +213,42 @@ async def test_review_holds_every_push_with_its_diff(one: World) -> None:
     assert "adds a program" in text
     assert "refs/heads/main" in text
     assert "\x1b" not in text
+
+
+@pytest.mark.parametrize("kind", ["gitleaks-allow", "git-push"])
+async def test_how_long_a_yes_to_a_push_holds(one: World, kind: str) -> None:
+    """Upstream refuses a push that was approved: the same push once more is asked about again where the yes was for
+    once, or its quarter of an hour is over. Another push always is."""
+    hook = one.upstream / "hooks" / "pre-receive"
+    hook.parent.mkdir(exist_ok=True)
+    hook.write_text("#!/bin/sh\necho 'not now' >&2\nexit 1\n")
+    hook.chmod(0o755)
+    clone = await one.clone("" if kind == "gitleaks-allow" else f"{one.name}-reviewed")
+
+    async def push(*answer: dict[str, Any]) -> list[str]:
+        """What was asked about it, each answered with one of these."""
+        pushing = spawn(one.git("push", "origin", "HEAD:main", cwd=clone, check=False), name="push")
+        asked = [(await one.decide("approved", "fine", **each))["type"] for each in answer]
+        code, said = await pushing
+        assert (code, "remote: not now" in said) == (1, True), said
+        assert one.asked() is None
+        return asked
+
+    async def change(number: int) -> None:
+        value = f"'{KEY}'  # gitleaks:allow" if kind == "gitleaks-allow" else ""
+        await one.commit(clone, {"a.py": f"number, key = {number}, {value}\n"})
+
+    await change(1)
+    assert await push({"scope": "once"}) == [kind]
+    assert await push({"scope": "once"}) == [kind], "it was for once"
+    assert await push({"scope": "15m", "decided_at": time.time() - 901}) == [kind]
+    assert await push({"scope": "15m"}) == [kind], "the quarter of an hour was over"
+    assert await push() == []
+    await change(2)
+    assert await push({"scope": "session"}) == [kind], "another push is another question"
+    assert await push() == []
+    hook.unlink()
+    await one.git("push", "-q", "origin", "HEAD:main", cwd=clone)
 
 
 async def test_nobody_to_ask(one: World) -> None:

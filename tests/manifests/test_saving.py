@@ -139,3 +139,14 @@ def test_other_ways_to_write_it(paths: Paths, folder: Path, header: str) -> None
     assert after is not None
     assert after.bottle.egress.routes == (*before.bottle.egress.routes, route("a.example", "/x"))
     assert after.notes == before.notes
+
+
+@pytest.mark.parametrize("paths_as", ["[{value: /v1}]", "[value: /v1]", "[{value: /v1, type: exact}]"])
+def test_lists_on_one_line_stay_as_they_are_written(paths: Paths, folder: Path, paths_as: str) -> None:
+    """YAML has two ways to write a list of one short mapping; a line that nobody changed is not touched."""
+    head = "---\negress:\n  routes:\n    - host: a.example\n      matches:\n"
+    text = f"{head}        - paths: {paths_as}   # reading\n---\n"
+    (folder / "flow.md").write_text(text)
+    saving = save(paths, ("flow",), route("b.example", "/x"))
+    assert not [line for line in saving.diff if line.startswith("-")], saving.diff
+    assert saving.new.decode().startswith(text.removesuffix("---\n"))

@@ -17,6 +17,7 @@ import pytest
 import websockets
 
 from sidecar.contract import Route
+from sidecar.egress.addons.journal import MAX_PATHS
 from tests.sidecar.proxy_kit import Bottle, Seen, Upstream, answer, authority, bottle, pem
 
 HOST, OTHER = "api.example.com", "other.example.com"
@@ -419,3 +420,20 @@ async def test_curl_shows_the_reason(box: Bottle):
     )
     out, _ = await process.communicate()
     assert json.loads(out)["error"]["code"] == "host_not_allowed"
+
+
+async def test_refusals_are_told_apart_by_path_while_there_are_few(box: Bottle):
+    """Learning mode is made of them; a flood of paths is a few lines a second all the same."""
+    paths = [f"/p{number}" for number in range(MAX_PATHS + 40)]
+    before = len(box.events())
+
+    def ours() -> list[Any]:
+        return [event for event in box.events()[before:] if event.host == "other.example.org"]
+
+    async with box.client() as client:
+        await asyncio.gather(*(client.get(f"https://other.example.org{path}") for path in (*paths[:3], *paths)))
+    async with asyncio.timeout(10):
+        while sum(1 + event.detail.get("count", 0) for event in ours()) < len(paths) + 3:
+            await asyncio.sleep(0.05)
+    assert {"/p0", "/p1", "/p2"} <= {event.path for event in ours()}
+    assert len({event.path for event in ours()}) >= MAX_PATHS

@@ -22,6 +22,8 @@ from sidecar.egress.state import State
 FLOOD_SECONDS = 1.0
 MAX_FLOODS = 256
 """Kinds of refusal being counted at once; beyond that, hosts are no longer told apart."""
+MAX_PATHS = 64
+"""Of those, the ones told apart by method and path, which is what learning mode is made of."""
 _LONG_BODY = 1024 * 1024
 _UNSAFE = re.compile(r"[^ -~]")
 _VALUE = re.compile(r"(?<==)[^&]+")
@@ -40,7 +42,7 @@ class Journal:
 
     def __init__(self, state: State) -> None:
         self._state = state
-        self._floods: dict[tuple[str, str], list[Any]] = {}
+        self._floods: dict[tuple[str, ...], list[Any]] = {}
         self._faults: dict[str, int] = {}
         self._timer: asyncio.TimerHandle | None = None
         self.allowed = 0
@@ -222,7 +224,9 @@ class Journal:
         return text
 
     def _write_refusal(self, event: dict[str, Any]) -> None:
-        key = (event["host"], event["code"])
+        key: tuple[str, ...] = (event["host"], event["code"], event["method"], event["path"].partition("?")[0])
+        if key not in self._floods and len(self._floods) >= MAX_PATHS:
+            key = key[:2]
         if key not in self._floods and len(self._floods) >= MAX_FLOODS:
             key = ("", event["code"])
         if key in self._floods:
