@@ -32,6 +32,9 @@ class Reporting:
 
     async def report(self, view: BottleView, since: float = 0.0) -> Report:
         """One session, since it began or since then."""
+        session = self._desk.session(view.session_id)
+        if session is not None and session.live:
+            view = session.view  # what is counted while it runs is not in the store
         rows = [row for row in await self._store.proposals(slug=view.slug) if row.session_id == view.session_id]
         rows = [row for row in rows if max(row.created_at, row.decided_at or 0.0) >= since]
         began = max(since, view.created_at)  # `started_at` is told after the start: the agent may have written by then

@@ -76,7 +76,7 @@ def of_event(slug: str, kind: str, data: Mapping[str, Any], at: float) -> Notice
     code = str(data.get("code", ""))
     if code.startswith("canary"):
         host = printable(str(data.get("host", "")), 100)
-        text = f"its canary was on the way to {host}" if host else "its canary was seen"
+        text = f"its canary was on the way to {host}" if host else printable(str(data.get("text", "")), TEXT)
         return Notice(at=at, about="canary", level="error", slug=slug, title=f"{slug} leaks", text=text)
     if kind == "notice" and code.startswith("budget"):
         told = printable(str(data.get("text", "")), TEXT)

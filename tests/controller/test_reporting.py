@@ -22,7 +22,8 @@ class Room:
     def __init__(self, paths: Paths, store: SqliteStore, audit: Audit) -> None:
         self.paths, self.store, self.audit = paths, store, audit
         self.presence = Presence(paths.state)
-        self.reporting = Reporting(paths, store, TestDesk(paths), self.presence)
+        self.desk = TestDesk(paths)
+        self.reporting = Reporting(paths, store, self.desk, self.presence)
 
 
 @pytest.fixture
@@ -40,6 +41,15 @@ async def room(paths: Paths) -> AsyncIterator[Room]:
 def deny(number: int, host: str, at: float, count: int = 0) -> NewEvent:
     payload = {"code": "host_not_allowed", "host": host, "detail": {"count": count} if count else {}}
     return NewEvent(f"e{number}", at, "egress", payload, "deny", host)
+
+
+async def test_a_running_bottles_counts_are_those_of_now(room: Room) -> None:
+    session = room.desk.add("dev")
+    await room.store.save_session(session.view)
+    session.show(save=False, allowed=7, refused=3)
+    (stored,) = await room.store.sessions()
+    found = await room.reporting.report(stored)
+    assert (found.allowed, found.refused) == (7, 3)
 
 
 async def test_one_sessions_own_story(room: Room, tmp_path: Path) -> None:
