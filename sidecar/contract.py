@@ -4,8 +4,10 @@ Everything here is immutable and strict: an unknown key is an error. What comes 
 trusted part: it is validated with these types and never used as a path, a format string, markup or SQL.
 """
 
+import functools
 import hashlib
 import re
+import unicodedata
 from typing import Annotated, Any, Literal, Self
 
 from pydantic import Base64Bytes, BaseModel, ConfigDict, Field, field_validator, model_validator
@@ -42,9 +44,18 @@ CREDENTIAL_HEADERS = frozenset({"authorization", "x-api-key", "api-key", "x-goog
 """Headers that a route with `auth` strips from what the agent sent (egress.md, step 5)."""
 
 
+@functools.lru_cache(8192)
 def _regex(value: str) -> str:
+    """Looked at once: a large one takes milliseconds, and a list of routes is read again and again."""
     Pattern(value)
     return value
+
+
+def _visible(value: str, kind: str) -> None:
+    """No request holds what this refuses: it would only mislead who reads a route. A regex may have several lines."""
+    allowed = "\n\t" if kind == "regex" else ""
+    if any(unicodedata.category(char) in ("Cc", "Cf", "Zl", "Zp", "Cs") and char not in allowed for char in value):
+        raise ValueError(f"control or invisible characters in {value!r}")
 
 
 class PathMatch(Wire):
@@ -55,6 +66,7 @@ class PathMatch(Wire):
 
     @model_validator(mode="after")
     def _check(self) -> Self:
+        _visible(self.value, self.type)
         if self.type == "regex":
             _regex(self.value)
         elif not self.value.startswith("/"):
@@ -71,6 +83,7 @@ class HeaderMatch(Wire):
     def _check(self) -> Self:
         if not _TOKEN.fullmatch(self.name):
             raise ValueError(f"not a header name: {self.name!r}")
+        _visible(self.value, self.type)
         if self.type == "regex":
             _regex(self.value)
         return self

@@ -2,13 +2,15 @@
 Pure. The texts here are read by models: they say how to mend it."""
 
 import unicodedata
-from typing import Annotated, Any, Self
+from typing import Annotated, Any, Self, cast
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
 
 from sidecar.contract import PathMatch, Route, RouteMatch, host_pattern
 
 MAX_ROUTES = 500
+MAX_REGEXES = 32
+"""Regular expressions in one call: each takes milliseconds to read. Prefixes and exact values are not counted."""
 
 
 class CallerFault(Exception):
@@ -88,6 +90,8 @@ class CheckArguments(Arguments):
 
 def parse[T: Arguments](kind: type[T], given: dict[str, Any]) -> T:
     """`given` as `kind`. Raises CallerFault that names each problem."""
+    if _regexes(given) > MAX_REGEXES:
+        raise CallerFault(f"more than {MAX_REGEXES} regular expressions: name paths and hosts instead")
     try:
         return kind.model_validate(given)
     except ValidationError as error:
@@ -96,6 +100,14 @@ def parse[T: Arguments](kind: type[T], given: dict[str, Any]) -> T:
             for item in error.errors(include_input=False, include_url=False)[:8]
         ]
         raise CallerFault(("; ".join(problems))[:1500]) from None
+
+
+def _regexes(value: Any) -> int:
+    """Before anything of it is read. The protocol's parser bounds how deep it goes."""
+    if isinstance(value, dict):
+        held = cast("dict[str, Any]", value)
+        return (held.get("type") == "regex") + sum(map(_regexes, held.values()))
+    return sum(map(_regexes, cast("list[Any]", value))) if isinstance(value, list) else 0
 
 
 def schema(kind: type[Arguments]) -> dict[str, Any]:

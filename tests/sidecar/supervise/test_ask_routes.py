@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from sidecar.contract import PathMatch, Policy, Route, RouteMatch
+from sidecar.contract import HeaderMatch, PathMatch, Policy, ProposalEvent, Route, RouteMatch
 from sidecar.egress.policy import CompiledPolicy, RequestFacts
 from sidecar.egress.refusal import ASKABLE, CODES, Refusal, call_to_ask
 from sidecar.supervise import routes
@@ -202,3 +202,24 @@ def test_bucket() -> None:
     assert bucket.take(0.5)
     assert not bucket.take(0.5)
     assert [bucket.take(100.0) for _ in range(4)] == [True, True, True, False]
+
+
+@pytest.mark.parametrize("value", ["/a\r\nHost: b", "/a\x00", "/a\u202eb", "/a\u200bb", "/a\u2028b", "/a\x85b"])
+def test_no_route_holds_what_cannot_be_seen(value: str) -> None:
+    for build in (
+        lambda: PathMatch(value=value),
+        lambda: PathMatch(type="exact", value=value),
+        lambda: HeaderMatch(name="accept", value=value),
+    ):
+        with pytest.raises(ValueError, match="control or invisible"):
+            build()
+
+
+@pytest.mark.parametrize("number", [float("nan"), float("inf")])
+def test_a_time_is_a_number(number: float) -> None:
+    """The controller sets its clock by these: one that is none would stop it for all bottles."""
+    good = {"id": "e-1", "at": 1.0, "proposal_id": "p-000001", "type": "egress-allow", "routes": ()}
+    ProposalEvent.model_validate(good)
+    for name in ("at", "expires_at"):
+        with pytest.raises(ValueError, match="finite"):
+            ProposalEvent.model_validate({**good, name: number})

@@ -187,6 +187,18 @@ async def test_what_is_allowed_already_asks_nobody(box: Bottle) -> None:
         ({"host": "a.example", "justification": "x", "methods": ["G T"]}, "method"),
         ({"host": "a.example", "justification": "x", "paths": ["/a"] * 33}, "paths"),
         ({"host": 5, "justification": "x"}, "host"),
+        ({"host": "a.example", "justification": "x", "paths": ["/a\r\nHost: b"]}, "control or invisible"),
+        ({"host": "a.example", "justification": "x", "paths": ["/a\u202eb"]}, "control or invisible"),
+        ({"host": "a.example\r\nx: y", "justification": "x"}, "host"),
+        ({"host": "a.example", "justification": "x", "methods": ["GET\r\nX: y"]}, "method"),
+        (
+            {
+                "justification": "x",
+                "base_hash": "x",
+                "routes": [{"host": "a.example", "matches": [{"paths": [{"type": "regex", "value": "/a"}] * 33}]}],
+            },
+            "regular expressions",
+        ),
         ({"host": "mcp.carboy.internal", "justification": "x"}, "own name"),
         ({"host": "*.carboy.internal", "justification": "x"}, "own name"),
         ({"host": "api.example.com", "justification": "x"}, "which `methods` and `paths`"),
