@@ -3,7 +3,7 @@ list, which is read once."""
 
 from typing import Any
 
-from pydantic import TypeAdapter
+from pydantic import TypeAdapter, ValidationError
 
 from app.core.approvals import ManifestChange, ProposalView, RoutesView, TemporaryRoute
 from app.core.proposal import ACCESS, needs_reason
@@ -21,14 +21,21 @@ _ROUTES: TypeAdapter[Routes] = TypeAdapter(tuple[Route, ...])
 
 
 def routes_in(payload: dict[str, Any], name: str) -> Routes | None:
-    """A list of routes that the controller itself stored."""
+    """A list of routes that the controller itself stored; None also for what another version wrote, and this one
+    cannot read: one old row must not hide all others."""
     found = payload.get(name)
-    return None if found is None else _ROUTES.validate_python(found)
+    try:
+        return None if found is None else _ROUTES.validate_python(found)
+    except ValidationError:
+        return None
 
 
 def wish_of(row: ProposalRow, present: Routes) -> Wish:
     """What a proposal asks of the present routes."""
-    return wish(routes_in(row.payload, "routes") or (), routes_in(row.payload, "base"), present)
+    wanted = routes_in(row.payload, "routes")
+    if wanted is None:
+        return Wish((), ("its routes cannot be read by this version of carboy; reject it",), stale=True)
+    return wish(wanted, routes_in(row.payload, "base"), present)
 
 
 def seen(before: Routes, after: Routes) -> str:
@@ -47,7 +54,7 @@ def shown(row: ProposalRow, present: Routes | None, *, full: bool = False) -> Pr
     hosts = tuple(route.host for route in asks.asked)
     return _base(row).model_copy(
         update={
-            "title": _title(asks.asked),
+            "title": "nothing of it can be given" if asks.notes and not asks.asked else _title(asks.asked),
             "host": hosts[0] if len(hosts) == 1 else "",
             "hosts": hosts,
             "diff": diff(present, after),

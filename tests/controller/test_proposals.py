@@ -636,6 +636,21 @@ async def test_what_takes_long_to_compare_keeps_nobody_waiting(room: Room, monke
     assert (await room.queue.listed())[0].stale
 
 
+async def test_a_row_that_another_version_wrote_hides_no_other(room: Room) -> None:
+    session = room.desk.add("dev", API)
+    await room.queue.opened(session.id, asks(session, NEW))
+    await room.queue.opened(session.id, asks(session, route("other.example"), identity="p-000002"))
+    odd = '{"routes": [{"host": "x.example", "matches": [{"paths": [{"value": "/a\\u202e"}]}]}], "base": []}'
+    await room.store._writing(lambda db: db.execute("UPDATE proposals SET payload = ? WHERE id = 'p-000001'", (odd,)))
+    await room.restart()
+    first, second = await room.queue.listed()
+    assert "cannot be read" in first.notes[0]
+    assert second.title == "any method other.example/"
+    with pytest.raises(CarboyError, match="nothing left"):
+        await room.queue.approve("p-000001", ApproveBody())
+    assert (await room.queue.reject("p-000001", RejectBody())).state == "rejected"
+
+
 async def test_two_hundred_open_ones(room: Room) -> None:
     sessions = [room.desk.add(f"dev-{number}", API) for number in range(20)]
     for number in range(200):
