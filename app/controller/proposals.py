@@ -276,29 +276,40 @@ class Proposals:
         self._alarm.set(min(times, default=None))
 
     async def _due(self) -> None:
+        """What ends now. A store that fails is tried again: nothing may stay open because of it."""
         now = time.time()
-        for row in [row for row in self._pending.values() if (row.expires_at or now + 1) <= now]:
-            await self._close_one(row, "expire", "nobody answered in time")
-        for session in self._desk.live():
-            await self._end_grants(
-                session, {grant.proposal_id for grant in session.record.grants if grant.until <= now}
-            )
-        self._arm()
+        over = [
+            (session, {grant.proposal_id for grant in session.record.grants if grant.until <= now})
+            for session in self._desk.live()
+        ]
+        done = [await self._end_grants(session, gone) for session, gone in over if gone]
+        try:
+            for row in [row for row in self._pending.values() if (row.expires_at or now + 1) <= now]:
+                await self._close_one(row, "expire", "nobody answered in time")
+        except CarboyError as error:
+            log.error("a proposal that has expired cannot be closed yet: %s", error)
+            done.append(False)
+        if all(done):
+            self._arm()
+        else:
+            self._alarm.later(RETRY_SECONDS)  # and no sooner: what is overdue would ring at once, for ever
 
-    async def _end_grants(self, session: Session, which: set[str]) -> None:
+    async def _end_grants(self, session: Session, which: set[str]) -> bool:
+        """False where they are still in force, and it is to be tried again."""
         async with session.policy_lock:
             rest = tuple(grant for grant in session.record.grants if grant.proposal_id not in which)
             gone = sorted({grant.proposal_id for grant in session.record.grants} & which)
             if not gone or not session.live:
-                return
+                return True
             try:
                 await self._approving.narrow(session, rest, gone)
             except CarboyError as error:
                 log.error("a temporary grant of %s cannot be taken back yet: %s", session.slug, error)
                 self._alarm.later(RETRY_SECONDS)
-                return
+                return False
         await self._again(session)
         self._arm()
+        return True
 
     # --- below ------------------------------------------------------------------------------------------------------
 

@@ -10,9 +10,10 @@ from typing import Any
 
 import pytest
 
-from app.controller import proposal_views, record
+from app.controller import policies, proposal_views, proposals, record
 from app.controller.audit import Audit
 from app.controller.events import Bus
+from app.controller.policies import grant
 from app.controller.proposals import MAX_PENDING, Proposals
 from app.controller.session import Session
 from app.core.approvals import ApproveBody, RejectBody, RoutesEdit
@@ -636,6 +637,47 @@ async def test_what_takes_long_to_compare_keeps_nobody_waiting(room: Room, monke
     assert (await room.queue.listed())[0].stale
 
 
+async def test_a_grant_that_cannot_be_ended_is_tried_now_and_then(room: Room, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Not without a pause: what is overdue rings at once."""
+    session = room.desk.add("dev", API)
+    await room.queue.opened(session.id, asks(session, NEW))
+    monkeypatch.setattr(policies, "grant", lambda *given: grant(*given[:3], time.time() - 899.9))
+    await room.queue.approve("p-000001", ApproveBody(scope="15m"))
+    sidecar(session).down = True
+    tried: list[float] = []
+    narrow = room.queue._approving.narrow
+
+    async def counted(*given: Any) -> None:
+        tried.append(time.monotonic())
+        await narrow(*given)
+
+    monkeypatch.setattr(room.queue._approving, "narrow", counted)
+    monkeypatch.setattr(proposals, "RETRY_SECONDS", 0.1)
+    await until(lambda: len(tried) == 3)
+    assert tried[2] - tried[0] >= 0.19
+    sidecar(session).down = False
+    await until(lambda: sidecar(session).policy.routes == (API,))
+
+
+async def test_an_expiry_that_cannot_be_written_is_tried_again(room: Room, monkeypatch: pytest.MonkeyPatch) -> None:
+    session = room.desk.add("dev", API)
+    left = [3]
+    decide = room.store.decide_proposal
+
+    async def full(*given: Any) -> Any:
+        left[0] -= 1
+        if left[0] >= 0:
+            raise CarboyError("The disk is full", "", "disk_full")
+        return await decide(*given)
+
+    monkeypatch.setattr(room.store, "decide_proposal", full)
+    monkeypatch.setattr(proposals, "RETRY_SECONDS", 0.05)
+    await room.queue.opened(session.id, asks(session, NEW, expires_at=time.time() + 0.05))
+    await told(session, "expired")
+    assert (await room.queue.listed())[0].state == "expired"
+    assert await room.rows() == ["proposal-expired"]
+
+
 async def test_a_row_that_another_version_wrote_hides_no_other(room: Room) -> None:
     session = room.desk.add("dev", API)
     await room.queue.opened(session.id, asks(session, NEW))
@@ -645,7 +687,7 @@ async def test_a_row_that_another_version_wrote_hides_no_other(room: Room) -> No
     await room.restart()
     first, second = await room.queue.listed()
     assert "cannot be read" in first.notes[0]
-    assert second.title == "any method other.example/"
+    assert second.title == "other.example (anything)"
     with pytest.raises(CarboyError, match="nothing left"):
         await room.queue.approve("p-000001", ApproveBody())
     assert (await room.queue.reject("p-000001", RejectBody())).state == "rejected"
