@@ -285,3 +285,52 @@ async def test_a_thousand_cards_and_the_keys_stay_quick() -> None:
             panel.show(pilot.app.proposals, 1_767_268_900.0 + len(times))  # type: ignore[attr-defined]
             times.append(time.process_time() - start)
         assert sorted(times)[18] < 0.05, times
+
+
+async def test_edited_at_once_from_the_card(size: tuple[int, int]) -> None:
+    client = client_with(asked())
+    async with app(client).run_test(size=size) as pilot:
+        await ready(pilot)
+        await armed(pilot)
+        await pilot.press("a", "e")
+        await on_screen(pilot, RoutesEditor)
+        await pilot.press("escape")
+        await on_screen(pilot, ProposalScreen)
+        await pilot.press("escape")
+        assert len(pilot.app.screen_stack) == 1
+        assert not client.answers, "leaving answers nothing"
+
+
+@pytest.mark.parametrize(("key", "verb"), [("y", "approve"), ("a", "approve"), ("r", "reject")])
+async def test_answered_from_the_page(size: tuple[int, int], key: str, verb: str) -> None:
+    client = client_with(asked())
+    async with app(client).run_test(size=size) as pilot:
+        await ready(pilot)
+        await armed(pilot)
+        await pilot.press("a", "enter")
+        await on_screen(pilot, ProposalScreen)
+        await pilot.press(key)
+        await on_screen(pilot, Answer)
+        await pilot.press("escape")
+        await on_screen(pilot, ProposalScreen)
+        assert not client.answers
+        await pilot.press(key)
+        await on_screen(pilot, Answer)
+        await pilot.press("enter")
+        await until(pilot, lambda: len(pilot.app.screen_stack) == 1, "back on the main screen")
+        assert [answer[0] for answer in client.answers] == [verb]
+
+
+async def test_a_report_is_not_edited_and_leads_to_its_request(size: tuple[int, int]) -> None:
+    client = client_with(found())
+    async with app(client).run_test(size=size, notifications=True) as pilot:
+        await ready(pilot)
+        await armed(pilot)
+        await pilot.press("a", "enter")
+        await on_screen(pilot, ProposalScreen)
+        await pilot.press("e")
+        await until(pilot, lambda: "A report cannot be edited" in text_of(pilot), "why not")
+        await pilot.press("E", "l")
+        await until(pilot, lambda: "The request's story" in text_of(pilot), "the story")
+        await pilot.press("escape")
+        await on_screen(pilot, ProposalScreen)
