@@ -297,6 +297,11 @@ class CarboyApp(Working, App[None], inherit_bindings=False):
 
         self.push_screen(NoticesScreen())
 
+    def action_search(self) -> None:
+        from app.screens.search import SearchScreen
+
+        self.push_screen(SearchScreen())
+
     def action_secrets(self) -> None:
         from app.screens.secrets import SecretsScreen
 

@@ -96,6 +96,8 @@ COMMANDS: tuple[Command, ...] = (
     Command("doctor", "D", "Doctor", "What works here, what is missing, how to get it", "carboy", "app.doctor", "app"),
     Command("settings", "comma", "Settings", "Every setting, and where it came from", "carboy", "app.settings", "app"),
     Command("away", "W", "Since you left", "What each bottle did meanwhile", "carboy", "app.away", "app"),
+    Command("search", "slash", "Search…", "What agents said and did, in live and past sessions", "View", "app.search",
+            "app"),
     Command("notices", "N", "Notices", "The last hundred: approvals, canaries, budgets, ends", "carboy", "app.notices",
             "app"),
     Command("secrets", "S", "Secrets", "Names in the system keyring; set one, remove one", "carboy", "app.secrets",

@@ -28,6 +28,7 @@ _COMMANDS: dict[str, tuple[str, str]] = {
     "reject": ("app.cli.approvals:reject", "Reject a proposal."),
     "learn": ("app.cli.learn:learn", "Show what a session was refused, as a bottle file."),
     "report": ("app.cli.report:report", "Show what a bottle did, or all since you left."),
+    "search": ("app.cli.search:search", "Search what agents said and did."),
     "notices": ("app.cli.notices:notices", "Show what you should have heard of."),
     "secret": ("app.cli.secrets:secret", "Keep secrets in the system keyring, list and remove them."),
     "give": ("app.cli.secrets:give", "Give a running bottle secrets that its sidecar lacks."),

@@ -44,6 +44,6 @@ def _print(found: Report) -> None:
     for order in found.orders:
         line(f"  order     {ago(order.at)} ago, {order.action}{f' by {order.by}' if order.by else ''}")
     for name in found.changed.files:
-        line(f"  wrote     {name}")
+        line(f"  file      {name}")
     if found.changed.more:
-        line(f"  wrote     and {found.changed.more} more")
+        line(f"  file      and {found.changed.more} more")

@@ -6,6 +6,7 @@ from urllib.parse import quote
 import orjson
 from pydantic import BaseModel, TypeAdapter
 
+from app.core.found import Found, Passage
 from app.core.learning import LearnReport
 from app.core.notices import Notice
 from app.core.report import Away, Report
@@ -53,6 +54,15 @@ class OperatorCalls:
     async def away(self, since: float | None = None) -> Away:
         """What all bottles did since the operator left, or since then."""
         return Away.model_validate_json(await self._call("GET", "/v1/away", query={"since": since}))
+
+    async def search(self, text: str, slug: str | None = None, limit: int = 50) -> Found:
+        """What agents said and did, in live and past sessions, by words."""
+        asked = {"text": text, "slug": slug, "limit": limit}
+        return Found.model_validate_json(await self._call("GET", "/v1/search", query=asked))
+
+    async def around(self, number: int) -> Passage:
+        """What was said around a hit."""
+        return Passage.model_validate_json(await self._call("GET", "/v1/search/around", query={"id": number}))
 
     async def learned(self, slug: str) -> LearnReport:
         """What a session was refused, as routes that would allow it."""

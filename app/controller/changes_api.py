@@ -2,18 +2,16 @@
 putting the project back to what it was before the launch. Thin."""
 
 import asyncio
-from dataclasses import dataclass
 from functools import partial
-from pathlib import Path
 
 from aiohttp import web
 from pydantic import Field
 
-from app.backends import changes, masks, restore, workspace
+from app.backends import changes
 from app.controller.api import PARTS, answer, body, query, slug_of
+from app.controller.trees import Trees, trees_of
 from app.core.changed import NOTHING, Changes
 from app.core.model import Snapshot
-from app.core.schema import Mask
 from app.errors import CarboyError
 
 
@@ -32,40 +30,8 @@ class PutBackBody(Snapshot):
     paths: tuple[str, ...] = Field(min_length=1, max_length=1000)
 
 
-@dataclass(frozen=True)
-class Trees:
-    """`before` and `after` are compared. `point`: the restore point, where the bottle works in the project itself."""
-
-    project: Path
-    before: Path
-    after: Path
-    masks: tuple[Mask, ...]
-    point: restore.Point | None = None
-
-    @property
-    def skip(self) -> changes.Skip:
-        return (lambda _: False) if self.point is None else partial(restore.skips, self.point)
-
-
 def _trees(request: web.Request) -> Trees:
-    slug = slug_of(request)
-    record, state = request.app[PARTS].bottles.named_record(slug)
-    mode, covered = record.view.workspace, masks.complete(record.manifest.bottle.masks)
-    if record.project is None or mode not in ("copy", "mount"):
-        what = "has no project" if record.project is None else "sees the project read-only: it changed nothing there"
-        raise CarboyError(f"{slug} {what}", "`workspace: copy` or `mount` let it change files", "workspace")
-    project = Path(record.project)
-    if mode == "copy":
-        if not (state / workspace.FOLDER).is_dir():
-            raise CarboyError(f"The copy of the project that {slug} had is gone", "", "workspace")
-        return Trees(project, project, state / workspace.FOLDER, covered)
-    point = restore.load(state)
-    if point is None:
-        raise CarboyError(
-            f"{slug} has no restore point: what it changed cannot be told",
-            "It works in the project itself: `git diff` there; `workspace: copy` keeps its changes apart", "workspace",
-        )  # fmt: skip
-    return Trees(project, state / restore.FOLDER, project, covered, point)
+    return trees_of(*request.app[PARTS].bottles.named_record(slug_of(request)))
 
 
 async def listed(request: web.Request) -> web.Response:
@@ -75,9 +41,8 @@ async def listed(request: web.Request) -> web.Response:
     trees = await asyncio.to_thread(_trees, request)
     found = await asyncio.to_thread(changes.changes, trees.before, trees.after, trees.skip)
     if trees.point is None:
-        return answer(Changes(workspace="copy", changes=tuple(found)))
-    own = tuple(change for change in found if not changes.covered(change.path, trees.masks))
-    return answer(Changes(workspace="mount", changes=own, left_out=trees.point.left_out))
+        return answer(Changes(workspace="copy", changes=trees.own(found)))
+    return answer(Changes(workspace="mount", changes=trees.own(found), left_out=trees.point.left_out))
 
 
 async def one(request: web.Request) -> web.Response:

@@ -1,5 +1,6 @@
 """The API of what is done with a bottle beyond running it: snapshots, archive, the self-test from inside. Thin."""
 
+import contextlib
 import time
 from dataclasses import asdict
 from typing import Any
@@ -79,6 +80,10 @@ async def purge(request: web.Request) -> web.Response:
     parts, slug = request.app[PARTS], slug_of(request)
     await parts.audit.record("purge", slug=slug)
     view = await parts.bottles.keeping.purge(slug)
+    if parts.operator is not None:
+        now = next((one.session_id for one in parts.bottles.views() if one.slug == slug), "")
+        with contextlib.suppress(CarboyError):  # without an index there is nothing in it
+            await parts.operator.searching.index.forget(slug, now)
     parts.bus.pass_on(StreamEvent(seq=0, at=time.time(), kind="bottle_gone", slug=slug))
     return answer(view)
 

@@ -12,7 +12,8 @@ from app.controller.api import PARTS, answer, body, find, query, slug_of
 from app.controller.learning import Learning
 from app.controller.notices import Notices
 from app.controller.reporting import Reporting
-from app.controller.rooms import ReportQuery
+from app.controller.rooms import AroundQuery, ReportQuery, SearchQuery
+from app.controller.searching import Searching
 from app.controller.vault import Vault
 from app.core.learning import LearnSave
 from app.core.model import Snapshot
@@ -33,6 +34,7 @@ class Operator:
     notices: Notices
     learning: Learning
     reporting: Reporting
+    searching: Searching
 
 
 class SecretBody(Snapshot):
@@ -122,6 +124,16 @@ async def away(request: web.Request) -> web.Response:
     return answer(await desk(request).reporting.away(query(request, ReportQuery).since))
 
 
+async def search(request: web.Request) -> web.Response:
+    """Transcripts of live and past sessions, by words."""
+    asked = query(request, SearchQuery)
+    return answer(await desk(request).searching.index.find(asked.text, slug=asked.slug, limit=asked.limit))
+
+
+async def around(request: web.Request) -> web.Response:
+    return answer(await desk(request).searching.index.around(query(request, AroundQuery).id))
+
+
 ROUTES: tuple[web.RouteDef, ...] = (
     web.get("/v1/secrets", vault),
     web.post("/v1/secrets", set_secret),
@@ -130,6 +142,8 @@ ROUTES: tuple[web.RouteDef, ...] = (
     web.post("/v1/bottles/{slug}/learned", save_learned),
     web.get("/v1/bottles/{slug}/report", report),
     web.get("/v1/away", away),
+    web.get("/v1/search", search),
+    web.get("/v1/search/around", around),
     web.get("/v1/notices", notices),
     web.post("/v1/notices/read", read_notices),
     web.post("/v1/notices/clear", clear_notices),

@@ -19,15 +19,17 @@ from app.controller.presence import Presence
 from app.controller.proposals import Proposals
 from app.controller.quotas import Quotas
 from app.controller.reporting import Reporting
+from app.controller.searching import Searching
 from app.controller.session import Session
 from app.controller.sessions import Sessions
 from app.controller.unattended import Unattended
 from app.controller.vault import Vault
-from app.core.model import BottleView, StreamEvent
+from app.core.model import LIVE, BottleView, StreamEvent
 from app.core.schema import Settings
 from app.paths import Paths
 from app.store.base import Store
 from app.store.metering import Counted
+from app.store.search import SearchIndex
 
 type ReadSettings = Callable[[], Awaitable[Settings]]
 
@@ -47,13 +49,16 @@ class OperatorDesk:
         self._live = sessions.live
         learning = Learning(paths, store, audit, sessions)
         reporting = Reporting(paths, store, sessions, Presence(paths.state))
-        self.operator = Operator(self.vault, self.notices, learning, reporting)
+        self.searching = Searching(SearchIndex(paths.state / "search.db"))
+        sessions.on_entries = self.searching.told
+        self.operator = Operator(self.vault, self.notices, learning, reporting, self.searching)
 
     def listen(self, history: History, proposals: Proposals, stack: AsyncExitStack) -> None:
         """Be told of changes of bottles, of cards and of decisions."""
         stack.push_async_callback(self.notices.close)
         stack.push_async_callback(self.unattended.close)
         stack.push_async_callback(self.quotas.close)
+        stack.push_async_callback(self.searching.close)
         former = history.also
 
         def changed(view: BottleView) -> None:
@@ -61,6 +66,8 @@ class OperatorDesk:
             self.notices.bottle(view)
             self.unattended.changed(view)
             self.quotas.changed(view)
+            if view.state not in LIVE:
+                self.searching.ended(view.session_id)
 
         def asked(card: dict[str, Any]) -> None:
             self.notices.proposal(card)
@@ -84,6 +91,7 @@ class OperatorDesk:
         ingest.told.used = used
 
     async def start(self) -> None:
+        await self.searching.start()
         await self.unattended.start()
         for session in self._live():
             self.quotas.changed(session.view)

@@ -1,38 +1,52 @@
-"""Puts together what bottles did: from the store, and from the names and times of the files in their workspaces. Reads
-only; of files it looks at names, sizes and times, follows no link, opens nothing, and gives up at a bound."""
+"""Puts together what bottles did: from the store, and from their workspaces. What changed there is told by contents
+where there is something to compare with (a copy, or a restore point), else by the times of files, and it says which.
+Reads only, follows no link, and gives up at a bound."""
 
 import asyncio
 import heapq
 import os
 import time
+from collections import Counter
 from pathlib import Path
+from typing import Protocol
 
-from app.controller.approving import Desk
+from app.backends import changes
 from app.controller.presence import Presence
+from app.controller.record import SessionRecord
+from app.controller.session import Session
+from app.controller.trees import Trees, trees_of
 from app.core.model import LIVE, BottleView
 from app.core.report import Away, Changed, Decided, Ordered, Refused, Report, outcome
+from app.errors import CarboyError
 from app.paths import Paths
 from app.store.base import ProposalRow, Store
 
 MOST_ENTRIES = 50_000
 NAMED = 50
 MOST_BOTTLES = 50
+COMPARE_SECONDS = 10.0
+"""Of comparing contents, for all bottles together; the rest is told by times."""
 SKIPPED = frozenset({".git", "node_modules", ".venv", "__pycache__", ".cache"})
 """Folders that hold what tools make, by the thousand."""
 
 
-class Reporting:
-    """`desk` knows live and preserved sessions."""
+class Records(Protocol):
+    """The registry of live and preserved sessions."""
 
-    def __init__(self, paths: Paths, store: Store, desk: Desk, presence: Presence) -> None:
+    def named_record(self, slug: str) -> tuple[SessionRecord, Path]: ...
+    def session(self, session_id: str) -> Session | None: ...
+
+
+class Reporting:
+    def __init__(self, paths: Paths, store: Store, records: Records, presence: Presence) -> None:
         self._paths = paths
         self._store = store
-        self._desk = desk
+        self._records = records
         self.presence = presence
 
-    async def report(self, view: BottleView, since: float = 0.0) -> Report:
-        """One session, since it began or since then."""
-        session = self._desk.session(view.session_id)
+    async def report(self, view: BottleView, since: float = 0.0, *, contents: bool = True) -> Report:
+        """One session, since it began or since then. Without `contents` files are told by their times alone."""
+        session = self._records.session(view.session_id)
         if session is not None and session.live:
             view = session.view  # what is counted while it runs is not in the store
         rows = [row for row in await self._store.proposals(slug=view.slug) if row.session_id == view.session_id]
@@ -65,7 +79,7 @@ class Reporting:
                 for row in orders
                 if not row.action.startswith("proposal-")  # those are the decisions
             ),
-            changed=await asyncio.to_thread(changed, self._workspace(view), began),
+            changed=await asyncio.to_thread(self._changed, view, began, since, contents),
         )
 
     async def away(self, since: float | None = None) -> Away:
@@ -73,14 +87,52 @@ class Reporting:
         start = self.presence.left if since is None else since
         views = await self._store.sessions(limit=500)
         active = [view for view in views if start and (view.state in LIVE or (view.ended_at or 0.0) >= start)]
-        reports = [await self.report(view, start) for view in active[:MOST_BOTTLES]]
+        until = time.monotonic() + COMPARE_SECONDS
+        reports = [await self.report(view, start, contents=time.monotonic() < until) for view in active[:MOST_BOTTLES]]
         reports.sort(key=lambda item: (-item.open, item.state == "ended", -len(item.refusals), item.slug))
         return Away(since=start, until=time.time(), reports=tuple(reports))
+
+    def _changed(self, view: BottleView, began: float, since: float, contents: bool) -> Changed:
+        """Blocks; never raises."""
+        if contents:
+            try:
+                record, state = self._records.named_record(view.slug)
+                if record.view.session_id == view.session_id:
+                    return compared(trees_of(record, state), since)
+            except (CarboyError, OSError):  # nothing to compare with, or too much
+                pass
+        return changed(self._workspace(view), began)
 
     def _workspace(self, view: BottleView) -> Path | None:
         if view.workspace == "copy":
             return self._paths.session_state(view.slug) / "workspace"
         return Path(view.cwd) if view.workspace == "mount" else None
+
+
+def compared(trees: Trees, since: float) -> Changed:
+    """What is different, by content; with `since` only what was also written after it. Blocks; raises OSError and
+    CarboyError."""
+    found = trees.own(changes.changes(trees.before, trees.after, trees.skip))
+    if since:
+        found = tuple(one for one in found if _written(trees.after / one.path) >= since)
+    newest = sorted(found, key=lambda one: -_written(trees.after / one.path))[:NAMED]
+    kinds = Counter(one.kind for one in found)
+    return Changed(
+        files=tuple(_text(one.path) for one in newest),
+        more=len(found) - len(newest),
+        bytes=sum(one.size for one in found if one.kind != "removed"),
+        basis="copy" if trees.point is None else "restore point",
+        added=kinds["added"],
+        removed=kinds["removed"],
+    )
+
+
+def _written(path: Path) -> float:
+    """When; 0 of what is not there."""
+    try:
+        return path.lstat().st_mtime
+    except (OSError, ValueError):
+        return 0.0
 
 
 def changed(folder: Path | None, since: float) -> Changed:
@@ -117,8 +169,12 @@ def changed(folder: Path | None, since: float) -> Changed:
 
 
 def _changed(newest: list[tuple[float, str]], found: int, total: int, *, partial: bool) -> Changed:
-    names = tuple(name.encode("utf-8", "replace").decode() for _, name in sorted(newest, reverse=True))
+    names = tuple(_text(name) for _, name in sorted(newest, reverse=True))
     return Changed(files=names, more=found - len(names), bytes=total, partial=partial)
+
+
+def _text(name: str) -> str:
+    return name.encode("utf-8", "replace").decode()
 
 
 def _decided(row: ProposalRow) -> Decided:

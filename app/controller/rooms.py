@@ -48,6 +48,18 @@ class InitBody(Snapshot):
     """Providers to set up an agent for."""
 
 
+class SearchQuery(Snapshot):
+    text: str = Field(min_length=1, max_length=500)
+    slug: str | None = Field(default=None, max_length=63)
+    limit: int = Field(default=50, ge=1, le=200)
+
+
+class AroundQuery(Snapshot):
+    """The number of a hit."""
+
+    id: int = Field(ge=1)
+
+
 class ShutdownBody(Snapshot):
     force: bool = False
 

@@ -1,7 +1,7 @@
 """What a bottle did while nobody watched, as values and as lines of text. Pure. Texts from bottles are made printable
 where they are drawn."""
 
-from typing import Any
+from typing import Any, Literal
 
 from pydantic import Field
 
@@ -36,8 +36,9 @@ class Ordered(Snapshot):
 
 
 class Changed(Snapshot):
-    """Files of its workspace that were written since then, the newest first. `more` were not named; `partial` where the
-    workspace is too large to be looked at in whole."""
+    """Files of its workspace that changed since then, the newest first. `more` were not named; `partial` where the
+    workspace is too large to be looked at in whole. `basis`: what they were compared with; `times` where there was
+    nothing, so that a file counts as written whose time says so, whoever wrote it."""
 
     files: tuple[str, ...] = ()
     more: int = 0
@@ -45,6 +46,9 @@ class Changed(Snapshot):
     partial: bool = False
     known: bool = True
     """False where there is no workspace to look at."""
+    basis: Literal["restore point", "copy", "times"] = "times"
+    added: int = 0
+    removed: int = 0
 
 
 class Report(Snapshot):
@@ -108,10 +112,6 @@ def spent(spend: dict[str, Any]) -> str:
 
 def summary(report: Report) -> tuple[tuple[str, str], ...]:
     """Its facts, each a name and a text; empty ones are left out."""
-    files = len(report.changed.files) + report.changed.more
-    written = f"{files} files written, {size(report.changed.bytes)}" if files else "no file written"
-    if not report.changed.known:
-        written = ""
     many = len(report.decisions)
     asked = f"{many} question{'' if many == 1 else 's'}" + (f", {report.open} still open" if report.open else "")
     facts = (
@@ -120,6 +120,23 @@ def summary(report: Report) -> tuple[tuple[str, str], ...]:
         ("spent", spent(report.spend)),
         ("requests", f"{count(report.allowed)} allowed, {count(report.refused)} refused"),
         ("asked", asked if report.decisions else ""),
-        ("changed", written + (" (not looked at in whole)" if report.changed.partial else "")),
+        ("changed", _changes(report.changed)),
     )
     return tuple(fact for fact in facts if fact[1])
+
+
+_BASES = {"restore point": "compared with before the launch", "copy": "its copy compared with the project"}
+
+
+def _changes(found: Changed) -> str:
+    """How much of the workspace is different, and by what that is told; empty where there is none."""
+    if not found.known:
+        return ""
+    files = len(found.files) + found.more
+    if found.basis == "times":
+        written = f"{files} files written, {size(found.bytes)}" if files else "no file written"
+        return f"{written} (by their times{', not looked at in whole' if found.partial else ''})"
+    kinds = [f"{number} {word}" for number, word in ((found.added, "new"), (found.removed, "removed")) if number]
+    told = f" ({', '.join(kinds)})" if kinds else ""
+    what = f"{files} files{told}, {size(found.bytes)}" if files else "nothing"
+    return f"{what}; {_BASES[found.basis]}"

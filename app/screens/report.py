@@ -78,7 +78,7 @@ def full(report: Report, now: float, limit: int = 40) -> list[Content]:
             for item in report.orders[-limit:]
         ]  # fmt: skip
     if report.changed.files:
-        rows += heading("Files written")
+        rows += heading("Files")
         rows += [ink(("± ", "changed"), (printable(name, 200), "soft")) for name in report.changed.files[:limit]]
         more = report.changed.more + max(0, len(report.changed.files) - limit)
         rows += [ink((f"and {more} more", "faint"))] if more else []

@@ -135,3 +135,23 @@ def test_without_a_keyring_nothing_is_stored(run: Run, tmp_path: Path, carboy_ho
     assert "no secrets" in listed.stdout
     assert "GNOME Keyring" in listed.stderr
     assert nowhere(carboy_home)
+
+
+def test_a_secret_for_one_launch_by_descriptor(run: Run, carboy_home: Path, tmp_path: Path) -> None:
+    (carboy_home / "config" / "bottles").mkdir(parents=True)
+    route = "{host: api.example.com, auth: {scheme: Bearer, token_ref: MY_TOKEN}}"
+    (carboy_home / "config" / "bottles" / "box.md").write_text(f"---\negress: {{routes: [{route}]}}\n---\n")
+    start = ("start", "--dry-run", "--json", "-b", "box", "--cwd", str(tmp_path), "--secret-fd")
+    (tmp_path / "value").write_text(f"{VALUE}\n")
+    with (tmp_path / "value").open() as source:
+        number = source.fileno()
+        planned = run(*start, f"MY_TOKEN={number}", "--", "true", pass_fds=(number,))
+        assert planned.returncode == 0, planned.stderr
+        assert [(one["name"], one["source"]) for one in json.loads(planned.stdout)["secrets"]] == [
+            ("MY_TOKEN", "request")
+        ]
+        assert VALUE not in planned.stdout + planned.stderr
+    for given, code, says in (("MY_TOKEN", 2, "write NAME=FD"), ("A=x", 2, "write NAME=FD"), ("A=971", 1, "971")):
+        ended = run(*start, given, "--", "true")
+        assert (ended.returncode, says in ended.stderr) == (code, True), ended.stderr
+    assert nowhere(carboy_home)

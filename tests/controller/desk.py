@@ -99,6 +99,10 @@ class TestDesk:
             raise NotFound(f"There is no bottle {slug}", "", "no_such_bottle")
         return self.all[slug]
 
+    def named_record(self, slug: str) -> tuple[SessionRecord, Path]:
+        session = self.named(slug)
+        return session.record, session.state_folder
+
 
 def sidecar(session: Session) -> Sidecar:
     assert isinstance(session.supervisor, Sidecar)

@@ -1,16 +1,21 @@
-"""What bottles did: one session's own rows, files by their times alone, and since when the operator was away."""
+"""What bottles did: one session's own rows, files by contents or times, and since when the operator was away."""
 
 import os
+import shutil
+import threading
 import time
 from collections.abc import AsyncIterator
 from pathlib import Path
 
 import pytest
 
+from app.backends import restore, workspace
 from app.controller import reporting
 from app.controller.audit import Audit
 from app.controller.presence import Presence
 from app.controller.reporting import Reporting, changed
+from app.core.model import BottleView
+from app.core.report import summary
 from app.paths import Paths, private_folder
 from app.store.base import Decided, NewEvent, ProposalRow
 from app.store.sqlite import SqliteStore
@@ -82,6 +87,58 @@ async def test_one_sessions_own_story(room: Room, tmp_path: Path) -> None:
     assert found.changed.files == ("new.py",)
     later = await room.reporting.report(mine, now + 50)
     assert (later.refusals, later.decisions, later.orders, later.changed.files) == ((), (), (), ())
+
+
+def worked_in(room: Room, project: Path, mode: str) -> BottleView:
+    """A session in this project, whose agent changed, added and removed a file, and touched another."""
+    for name in ("kept.py", "changed.py", "removed.py", "touched.py"):
+        (project / name).write_text("before\n")
+    session = room.desk.add("dev")
+    state = session.state_folder
+    told = session.view.model_copy(update={"workspace": mode, "cwd": str(project), "created_at": time.time()})
+    session.record = session.record.model_copy(update={"project": str(project), "view": told})
+    if mode == "mount":
+        assert restore.take(project, state, threading.Event()) == ""
+        at = project
+    else:
+        at = state / workspace.FOLDER
+        workspace.copy(project, at, threading.Event())
+    (at / "changed.py").write_text("after\n")
+    (at / "added.py").write_text("new\n")
+    (at / "removed.py").unlink()
+    os.utime(at / "touched.py", (time.time() + 5, time.time() + 5))
+    os.utime(at / "added.py", (1.0, 1.0))  # an agent may set any time
+    return told
+
+
+@pytest.mark.parametrize(("mode", "basis"), [("mount", "restore point"), ("copy", "copy")])
+async def test_what_changed_is_told_by_contents(room: Room, tmp_path: Path, mode: str, basis: str) -> None:
+    project = tmp_path / "project"
+    project.mkdir()
+    found = await room.reporting.report(worked_in(room, project, mode))
+    assert set(found.changed.files) == {"changed.py", "added.py", "removed.py"}
+    assert (found.changed.basis, found.changed.added, found.changed.removed, found.changed.more) == (basis, 1, 1, 0)
+    said = dict(summary(found))["changed"]
+    assert said.startswith("3 files (1 new, 1 removed), 10 B")
+    assert ("before the launch" if mode == "mount" else "its copy") in said
+
+
+async def test_without_a_restore_point_it_says_that_times_told_it(room: Room, tmp_path: Path) -> None:
+    project = tmp_path / "project"
+    project.mkdir()
+    told = worked_in(room, project, "mount")
+    shutil.rmtree(room.desk.named("dev").state_folder / restore.FOLDER)
+    found = await room.reporting.report(told)
+    assert (found.changed.basis, "touched.py" in found.changed.files) == ("times", True)
+    assert "by their times" in dict(summary(found))["changed"]
+
+
+async def test_since_then_is_only_what_was_written_since(room: Room, tmp_path: Path) -> None:
+    project = tmp_path / "project"
+    project.mkdir()
+    told = worked_in(room, project, "mount")
+    since = time.time() - 50
+    assert set((await room.reporting.report(told, since)).changed.files) == {"changed.py"}
 
 
 def test_files_by_their_times_and_no_link_is_followed(tmp_path: Path) -> None:

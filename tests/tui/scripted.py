@@ -8,6 +8,7 @@ from typing import Any
 from app.core import report as report_of
 from app.core.approvals import ApproveBody, ManifestChange, ProposalView, RejectBody
 from app.core.changed import Brought, Changed, Changes
+from app.core.found import Found, Hit, Passage, Said
 from app.core.learning import LearnReport, learn
 from app.core.model import (
     AgentEntry,
@@ -82,6 +83,14 @@ def view(slug: str, **changes: Any) -> BottleView:
         "last_activity": NOW - 1,
     }
     return BottleView(**(base | changes))
+
+
+HITS = (
+    Hit(id=7, slug="research-2", session_id="s-research-2", label="research-2", agent="researcher", provider="claude",
+        at=NOW - 300, kind="assistant", snippet="I'll read the failing test, then the retry loop.", marks=((36, 41),)),
+    Hit(id=9, slug="old-one", session_id="s-old", label="old-one", provider="codex", at=NOW - 90_000, kind="call",
+        tool="Bash", snippet="Bash pytest -q tests/test_retry.py [red]x[/red] \x1b[31m\u202egpj", marks=((26, 31),)),
+)  # fmt: skip
 
 
 VIEWS = (
@@ -684,6 +693,15 @@ class ScriptedClient:
 
     async def away(self, since: float | None = None) -> Away:
         return self.away_now
+
+    async def search(self, text: str, slug: str | None = None, limit: int = 50) -> Found:
+        self.calls.append(("search", text))
+        return Found(text=text, hits=tuple(one for one in HITS if text.lower() in one.snippet.lower()), more=True)
+
+    async def around(self, number: int) -> Passage:
+        hit = next(one for one in HITS if one.id == number)
+        others = [Said(at=NOW - 900, kind="user", text="Mend the retry loop\n\n[bold]soon[/bold]")]
+        return Passage(hit=hit, entries=(*others, Said(kind=hit.kind, tool=hit.tool, text=hit.snippet, here=True)))
 
     # --- usage and budgets --------------------------------------------------------------------------------------
 

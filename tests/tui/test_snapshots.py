@@ -55,6 +55,8 @@ PICTURES: dict[str, tuple[tuple[int, int], tuple[str, ...], str]] = {
     "settings": (MEDIUM, ("comma",), "(settings.yml)"),
     "bottle": (MEDIUM, ("i",), "api.anthropic.com"),
     "egress": (LARGE, ("end", "e"), "pastebin"),
+    "search": (MEDIUM, ("slash", *"retry"), "old-one"),
+    "search_small": (SMALL, ("slash", *"retry"), "old-one"),
     "secrets": (MEDIUM, ("S",), "GITEA_TOKEN"),
     "secrets_small": (SMALL, ("S",), "GITEA_TOKEN"),
     "secret_set": (MEDIUM, ("S", "n"), "Set a secret"),
@@ -81,6 +83,18 @@ def test_picture(name: str, snap_compare: Any, monkeypatch: pytest.MonkeyPatch, 
         monkeypatch.setattr("pathlib.Path.cwd", lambda: type(tmp_path)("/home/op/src/retry"))
     size, pressed, shows = PICTURES[name]
     assert snap_compare(app(ScriptedClient()), terminal_size=size, run_before=keys(*pressed, shows=shows))
+
+
+def test_picture_of_what_was_said_around_a_hit(snap_compare: Any) -> None:
+    found = keys("slash", *"retry", shows="old-one")
+
+    async def before(pilot: Pilot[Any]) -> None:
+        await found(pilot)
+        await pilot.press("enter")
+        await until(pilot, lambda: "Mend the retry loop" in text_of(pilot), "the page")
+        await pilot.pause()
+
+    assert snap_compare(app(ScriptedClient()), terminal_size=MEDIUM, run_before=before)
 
 
 @pytest.mark.parametrize("theme", ["carboy-light", "carboy-contrast"])
