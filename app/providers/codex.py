@@ -162,6 +162,7 @@ def _config(context: LaunchContext) -> Mapping[str, Value]:
         "approval_policy": "never",
         "sandbox_mode": "danger-full-access",  # the bottle is the sandbox
         "check_for_update_on_startup": False,
+        "background_terminal_max_timeout": PATIENCE_MS,  # how long one look at a command that runs on may last
         "cli_auth_credentials_store": "file",
     }
     if context.manifest.prompt:
@@ -180,7 +181,8 @@ def _config(context: LaunchContext) -> Mapping[str, Value]:
             }
         },
         "projects": {context.project or context.home: {"trust_level": "trusted"}},
-        "features": dict.fromkeys(FEATURES, False),
+        # a program of the model's waits for a command whose request is held; its own limit is 10 s
+        "features": {**dict.fromkeys(FEATURES, False), "code_mode": {"default_exec_yield_time_ms": PATIENCE_MS}},
         "analytics": {"enabled": False},
         "feedback": {"enabled": False},
         "otel": {"exporter": "none", "metrics_exporter": "none", "trace_exporter": "none"},

@@ -119,7 +119,7 @@ async def test_what_changed_is_told_by_contents(room: Room, tmp_path: Path, mode
     assert set(found.changed.files) == {"changed.py", "added.py", "removed.py"}
     assert (found.changed.basis, found.changed.added, found.changed.removed, found.changed.more) == (basis, 1, 1, 0)
     said = dict(summary(found))["changed"]
-    assert said.startswith("3 files (1 new, 1 removed), 10 B")
+    assert said.startswith("3 files (1 new, 1 removed), 10B")
     assert ("before the launch" if mode == "mount" else "its copy") in said
 
 

@@ -12,8 +12,8 @@ from pathlib import Path
 import pytest
 
 PINNED = {
-    "claude-code": "@anthropic-ai/claude-code@2.1.329",
-    "codex": "@openai/codex@0.169.0",
+    "claude-code": "@anthropic-ai/claude-code@2.1.332",
+    "codex": "@openai/codex@0.171.0",
     "opencode": "opencode-ai@1.18.33",
     "gemini": "@google/gemini-cli@0.61.0",
     "pi": "@earendil-works/pi-coding-agent@0.87.1",

@@ -31,8 +31,8 @@ from tests.tui.waiting import text_of, until
 pytestmark = [pytest.mark.e2e, pytest.mark.sandbox, pytest.mark.timeout(300)]
 PICTURES = Path(__file__).with_name("screens")
 FIRST = {
-    "claude": ("Claude Code v2.1.329", "❯"),
-    "codex": ("OpenAI Codex (v0.169.0)", "›"),
+    "claude": ("Claude Code v2.1.332", "❯"),
+    "codex": ("OpenAI Codex (v0.171.0)", "›"),
     "gemini": ("Gemini CLI v0.61.0", "Type your message"),
     "opencode": ("Ask anything", "1.18.33"),
     "pi": ("pi v0.87.1", "claude-"),

@@ -25,7 +25,8 @@ def typed(world: World, answers: dict[str, str], *arguments: str) -> str:
     ours, theirs = pty.openpty()
     process = subprocess.Popen(
         [sys.executable, "-m", "app", *arguments],
-        cwd=ROOT, env={**world.env, "TERM": "xterm"}, stdin=theirs, stdout=theirs, stderr=theirs, start_new_session=True,
+        cwd=ROOT, env={**world.env, "TERM": "xterm"}, stdin=theirs, stdout=theirs, stderr=theirs,
+        start_new_session=True,
     )  # fmt: skip
     os.close(theirs)
     shown, seen = "", 0
