@@ -7,7 +7,7 @@ from pathlib import Path
 
 from app.backends.base import FileIn
 from app.core.schema import Manifest
-from app.providers import mcp
+from app.providers import mcp, pi_model
 from app.providers.base import LAST, Credential, Found, LaunchContext, ModelSource, Prepared, Provider
 from app.providers.conversation import Reader
 from app.providers.endpoint import KEYS, Endpoint, endpoint, offered
@@ -41,18 +41,21 @@ class PiProvider(Provider):
     title = "Pi"
     tested_versions = TRIED
     install_hint = INSTALL
-    settings_keys = KEYS
+    settings_keys = KEYS | pi_model.KEYS
 
     def check(self, manifest: Manifest) -> None:
         super().check(manifest)
         endpoint(manifest)
+        pi_model.check(manifest)
 
     def find(self, environ: dict[str, str]) -> Found:
         return locate(RECIPE, environ)
 
     def credentials(self, manifest: Manifest) -> tuple[Credential, ...]:
         self.check(manifest)
-        return (endpoint(manifest).vendor.credential(manifest.bottle.agent_provider.auth_token),)
+        if pi_model.keyless(manifest):
+            return ()
+        return (endpoint(manifest).vendor.credential(pi_model.secret_name(manifest)),)
 
     def routes(self, manifest: Manifest) -> tuple[Route, ...]:
         self.check(manifest)
@@ -68,7 +71,7 @@ class PiProvider(Provider):
         chosen = endpoint(context.manifest)
         files = [json_file(f"{_folder(context)}/settings.json", SETTINGS)]
         if chosen.base_url:
-            files.append(json_file(f"{_folder(context)}/models.json", {"providers": _own(chosen)}))
+            files.append(json_file(f"{_folder(context)}/models.json", {"providers": _own(context.manifest, chosen)}))
         asking = mcp.address(context)
         if asking:
             files.append(FileIn(f"{_folder(context)}/extensions/carboy.ts", EXTENSION.read_bytes(), 0o600))
@@ -124,14 +127,14 @@ def _arguments(context: LaunchContext, chosen: Endpoint) -> tuple[str, ...]:
     return tuple(argv)
 
 
-def _own(chosen: Endpoint) -> dict[str, object]:
+def _own(manifest: Manifest, chosen: Endpoint) -> dict[str, object]:
     """An API of the operator's own as Pi wants it described; its key comes from the environment."""
     window = {"contextWindow": chosen.context_window} if chosen.context_window else {}
     return {
         chosen.vendor.name: {
             "baseUrl": chosen.base_url,
             "api": chosen.api,
-            "apiKey": f"${chosen.vendor.env}",
-            "models": [{"id": name, **window} for name in chosen.models],
+            "apiKey": pi_model.keyless(manifest) or f"${chosen.vendor.env}",
+            "models": [{"id": name, **window, **pi_model.described(manifest)} for name in chosen.models],
         }
     }

@@ -3,6 +3,9 @@
 import json
 from typing import Any
 
+import pytest
+
+from app.errors import ConfigError
 from app.providers.pi import PiProvider
 from tests.providers.contexts import context, manifest
 
@@ -56,3 +59,55 @@ def test_an_api_of_ones_own_is_described_to_it() -> None:
     assert own["models"] == [{"id": name, "contextWindow": 200000} for name in ("large", "small")]
     assert prepared.env["COMPANY_API_KEY"] == "carboy-x"
     assert prepared.command.argv[1:5] == ("--provider", "company", "--model", "large")
+
+
+def test_what_the_models_of_such_an_api_understand() -> None:
+    more = {"max_tokens": 16384, "max_tokens_field": "max_tokens", "supports_developer_role": False,
+            "supports_reasoning_effort": False}  # fmt: skip
+    made = manifest(None, **OWN, **more, api_key_env="LLM_KEY")
+    (credential,) = PI.credentials(made)
+    assert (credential.token_ref, credential.env) == ("LLM_KEY", "COMPANY_API_KEY")
+    (models,) = [
+        json.loads(file.content)
+        for file in PI.prepare(context(made, placeholders={"LLM_KEY": "carboy-x"})).files
+        if file.target.endswith("models.json")
+    ]
+    compat = {"maxTokensField": "max_tokens", "supportsDeveloperRole": False, "supportsReasoningEffort": False}
+    (large, _) = models["providers"]["company"]["models"]
+    assert large == {"id": "large", "contextWindow": 200000, "maxTokens": 16384, "compat": compat}
+
+
+def test_an_api_without_keys() -> None:
+    made = manifest(None, **OWN, api_key="none")
+    assert PI.credentials(made) == ()
+    prepared = PI.prepare(context(made))
+    (models,) = [json.loads(file.content) for file in prepared.files if file.target.endswith("models.json")]
+    assert models["providers"]["company"]["apiKey"] == "none"
+    assert "COMPANY_API_KEY" not in prepared.env
+
+
+@pytest.mark.parametrize(
+    ("given", "says"),
+    [
+        ({**OWN, "api_key": "sk-proj-0123456789abcdefghijklmn"}, "credential in a file"),
+        ({**OWN, "api_key": "x" * 40}, "credential in a file"),
+        ({**OWN, "api_key": "none", "api_key_env": "LLM_KEY"}, "beside a secret's name"),
+        ({**OWN, "max_tokens": 0}, "number of tokens"),
+        ({**OWN, "max_tokens": True}, "number of tokens"),
+        ({**OWN, "max_tokens_field": "tokens"}, "field of a request"),
+        ({**OWN, "supports_developer_role": "no"}, "true or false"),
+        ({**OWN, "api_key_env": 5}, "secret's name"),
+        ({"max_tokens": 5}, "needs base_url"),
+    ],
+    ids=["key", "long", "both", "zero", "bool", "field", "text", "number", "alone"],
+)
+def test_what_makes_no_sense_is_refused(given: dict[str, Any], says: str) -> None:
+    with pytest.raises(ConfigError) as caught:
+        PI.check(manifest(None, **given))
+    assert says in caught.value.render()
+    assert "sk-proj" not in caught.value.render()
+
+
+def test_two_names_of_one_secret() -> None:
+    with pytest.raises(ConfigError, match="two names"):
+        PI.check(manifest("LLM_KEY", **OWN, api_key_env="OTHER"))
