@@ -36,6 +36,8 @@ async def start(request: LaunchRequest, *, dry_run: bool, detach: bool, as_json:
         if dry_run:
             print_json(plan) if as_json else _print_plan(plan)
             return 1 if plan.problems else 0
+        for problem in plan.problems[1:]:  # the launch says the first
+            note(f"also: {problem}")
         view = await _launch(client, request, quiet=as_json)
         if detach:
             print_json(view) if as_json else line(view.slug)

@@ -92,6 +92,7 @@ async def make_plan(
     if refusal is not None:
         reading.problems.append(refusal)
     await asyncio.to_thread(_find, reading, request, backend)
+    reading.problems.sort(key=lambda one: not one.code.startswith("provider_"))  # what installs the agent comes first
     slug, label, refusal = (slug, request.label or slug, None) if slug else name(request, reading.manifest, taken)
     if refusal is not None:
         reading.problems.append(refusal)

@@ -122,6 +122,16 @@ def test_a_dry_run_shows_and_makes_nothing(run: Run, paths: Paths) -> None:
     assert not (paths.state / "bottles").exists() or list((paths.state / "bottles").iterdir()) == []
 
 
+def test_all_that_is_missing_is_said_at_once_what_installs_the_agent_first(run: Run, paths: Paths) -> None:
+    ok(run("init"))
+    without = {"PATH": "/nowhere", "HOME": str(paths.state), "OPENAI_API_KEY": ""}
+    ended = run("start", "-b", "codex", "--headless", "--prompt", "x", "--", "codex", **without)
+    assert ended.returncode == 1
+    assert ended.stderr.splitlines()[-1].startswith("carboy: Codex was not found. Install it with `npm install -g")
+    assert "also: The secret OPENAI_API_KEY is missing" in ended.stderr
+    assert "carboy secret set OPENAI_API_KEY" in ended.stderr
+
+
 def test_a_dry_run_names_what_would_be_refused(run: Run) -> None:
     ok(run("init"))
     ended = run("start", "--dry-run", "--headless", "-b", "nothing-like-it", "--", "true")
