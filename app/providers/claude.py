@@ -1,6 +1,6 @@
 """The `claude` provider: Claude Code, unmodified, with a placeholder where its credential would be.
 
-Facts about the CLI are from running 2.1.329 behind a recording proxy (docs/providers.md). Its own host name stays:
+Facts about the CLI are from running 2.1.332 behind a recording proxy (docs/providers.md). Its own host name stays:
 the request is intercepted, not redirected, so that ANTHROPIC_BASE_URL is the operator's to use or not.
 """
 
@@ -21,7 +21,7 @@ from sidecar.contract import PathMatch, Route, RouteDlp, RouteMatch
 HOST = "api.anthropic.com"
 API_KEY = "ANTHROPIC_API_KEY"
 OAUTH = "CLAUDE_CODE_OAUTH_TOKEN"
-TRIED = "2.1.329"
+TRIED = "2.1.332"
 INSTALL = (
     "Install it with `npm install -g @anthropic-ai/claude-code` or `curl -fsSL https://claude.ai/install.sh | bash`"
 )

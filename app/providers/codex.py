@@ -1,6 +1,6 @@
 """The `codex` provider: OpenAI's Codex CLI, unmodified, with a placeholder where its API key would be.
 
-Facts about the CLI are from running 0.169.0 behind a recording proxy (docs/providers.md). It gets a model provider of
+Facts about the CLI are from running 0.171.0 behind a recording proxy (docs/providers.md). It gets a model provider of
 our own naming: its built-in one also sends the key to chatgpt.com, and believes that there is a login to make.
 """
 
@@ -33,7 +33,7 @@ from sidecar.contract import Route
 
 OPENAI = VENDORS["openai"]
 INSTALL = "Install it with `npm install -g @openai/codex`"
-TRIED = "0.169.0"
+TRIED = "0.171.0"
 TRANSPORTS = ("websocket", "sse")
 FEATURES = ("apps", "daemon_auto_start", "plugins", "remote_plugin", "unbounded_connection_retries")
 """Switched off. The daemon copies 405 MB into the home folder and outlives the session; unbounded retries never tell

@@ -1,6 +1,6 @@
 """The `pi` provider: the Pi coding agent, unmodified, with a placeholder where its LLM vendor's key would be.
 
-Facts about the CLI are from running 0.87.1 behind a recording proxy (docs/providers.md).
+Facts about the CLI are from running 0.87.1 and 1.5.2 behind a recording proxy (docs/providers.md).
 """
 
 from pathlib import Path
@@ -17,8 +17,9 @@ from app.providers.prepare import bounded, command, json_file, model, placeholde
 from app.providers.reading import LineReader
 from sidecar.contract import Route
 
-TRIED = "0.87.1"
-INSTALL = "Install it with `npm install -g @earendil-works/pi-coding-agent` (it needs Node 22.19 or newer)"
+TRIED = "1.5.2"
+INSTALL = f"Install it with `npm install -g @earendil-works/pi-coding-agent@{TRIED}` (it needs Node 22.19 or newer)"
+"""Pinned: of some of its releases a part is missing on npm (1.6.0)."""
 
 ENV = {
     "PI_OFFLINE": "1",  # no look for updates, no download of tools; the model's API is not meant
@@ -69,7 +70,7 @@ class PiProvider(Provider):
 
     def prepare(self, context: LaunchContext) -> Prepared:
         chosen = endpoint(context.manifest)
-        files = [json_file(f"{_folder(context)}/settings.json", SETTINGS)]
+        files = [json_file(f"{_folder(context)}/settings.json", SETTINGS | {"defaultProvider": chosen.vendor.name})]
         if chosen.base_url:
             files.append(json_file(f"{_folder(context)}/models.json", {"providers": _own(context.manifest, chosen)}))
         asking = mcp.address(context)
@@ -94,7 +95,7 @@ RECIPE = Recipe(
     title=PiProvider.title,
     install_hint=INSTALL,
     tried=TRIED,
-    tested=((0, 87), (1,)),
+    tested=((0, 87), (2,)),
     node=(22, 19),
     node_options=("--disable-warning=UNDICI-EHPA",),  # node warns of its own proxy support, above every answer
 )
@@ -110,10 +111,10 @@ def _prompt_file(context: LaunchContext) -> str:
 
 def _arguments(context: LaunchContext, chosen: Endpoint) -> tuple[str, ...]:
     """`--` ends the options, so that a task may begin with a dash."""
-    argv = ["--provider", chosen.vendor.name]
+    argv = list[str]()
     wanted = model(context) or next(iter(chosen.models), None)
-    if wanted:
-        argv += ["--model", wanted]
+    if wanted:  # from 1.0 on it refuses a vendor without a model; then `defaultProvider` says which
+        argv += ["--provider", chosen.vendor.name, "--model", wanted]
     if context.manifest.prompt:  # by file: a text that happens to be a path would be read as one
         argv += ["--append-system-prompt", _prompt_file(context)]
     if context.resume:

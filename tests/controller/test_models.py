@@ -56,7 +56,7 @@ async def test_the_vendor_is_asked_once_a_day_with_the_launchs_key(
     models = Models(paths, Outbound(paths, zygote), lambda: now[0])
     found = await models.of(request(paths, **KEY))
     assert (found.source, found.models, found.chosen, found.at) == ("vendor", anthropic.MODELS, "opus", now[0])
-    assert (found.title, found.tested, found.reason) == ("Claude Code", "2.1.329", "")
+    assert (found.title, found.tested, found.reason) == ("Claude Code", "2.1.332", "")
     (asked,) = vendor.seen
     assert (asked.method, asked.path, asked.headers["x-api-key"]) == ("GET", "/v1/models", "sk-ant-api03-REAL")
     assert asked.headers["anthropic-version"]

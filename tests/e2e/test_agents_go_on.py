@@ -1,4 +1,5 @@
-"""Each agent goes on with its own conversation, and what it wrote down of it is read from its home."""
+"""Each agent goes on with its own conversation, and what it wrote down of it is read from its home and can be
+searched once the session is over."""
 
 import json
 import shlex
@@ -64,3 +65,6 @@ def test_the_second_prompt_finds_the_first(worlds: Callable[..., World], name: s
     standing = reader.standing
     assert (standing.doing, standing.turns, standing.tool_calls) == ("waiting", 2, 1)
     assert standing.conversation
+    hits = json.loads(world.run("search", "heliotr", "--bottle", "talk", "--json").stdout)["hits"]
+    assert FIRST in [hit["snippet"] for hit in hits if hit["kind"] == "user"], hits
+    assert {hit["provider"] for hit in hits} == {name}

@@ -32,7 +32,7 @@ def test_command_lines() -> None:
         "-x",
     )
     bare = PI.prepare(context(manifest(), headless=False, task=None)).command
-    assert bare.argv[1:] == ("--provider", "anthropic")
+    assert bare.argv[1:] == ()
     assert bare.tty
 
 
@@ -46,6 +46,7 @@ def test_nothing_is_asked_and_nothing_else_is_called() -> None:
     settings = json.loads(files["/home/agent/.pi/agent/settings.json"])
     assert settings["defaultProjectTrust"] == "always"
     assert settings["httpIdleTimeoutMs"] == 0
+    assert settings["defaultProvider"] == "anthropic"
     assert files["/home/agent/.pi/agent/carboy-prompt.md"] == b"Be brief."
     env = {"PI_OFFLINE": "1", "PI_TELEMETRY": "0", "ANTHROPIC_API_KEY": "sk-carboy"}
     assert prepared.env == env | {"CARBOY_MCP_URL": "http://127.0.0.1:7878/mcp"}
