@@ -141,7 +141,8 @@ def test_a_secret_for_one_launch_by_descriptor(run: Run, carboy_home: Path, tmp_
     (carboy_home / "config" / "bottles").mkdir(parents=True)
     route = "{host: api.example.com, auth: {scheme: Bearer, token_ref: MY_TOKEN}}"
     (carboy_home / "config" / "bottles" / "box.md").write_text(f"---\negress: {{routes: [{route}]}}\n---\n")
-    start = ("start", "--dry-run", "--json", "-b", "box", "--cwd", str(tmp_path), "--secret-fd")
+    start = ("start", "--dry-run", "--json", "-b", "box", "--cwd", str(tmp_path / "project"), "--secret-fd")
+    (tmp_path / "project").mkdir()
     (tmp_path / "value").write_text(f"{VALUE}\n")
     with (tmp_path / "value").open() as source:
         number = source.fileno()
