@@ -1,38 +1,62 @@
-"""A real agent CLI in a Docker bottle: Claude Code of this host, mounted read-only, in an image that knows none of it.
+"""A real agent CLI in a Docker bottle: Claude Code from npm in the bottle's image, as its recipe would put it there.
 
 The same turn as in a local bottle, a snapshot taken while it works, and its own conversation found again after its
 container was killed.
 """
 
+import io
 import json
 import os
 import signal
+import tarfile
+import tempfile
 import time
 from collections.abc import Callable, Iterator
+from pathlib import Path
 
 import pytest
 
 from tests.e2e.cast import CAST
 from tests.e2e.docker_engine import BASE, engine, import_base
 from tests.e2e.judge import a_world, agents_processes, whole_turn
+from tests.e2e.packages import installed
 from tests.e2e.test_agents_overnight import actions, breaks_off, night, reaches, set_out
 from tests.e2e.world import World
 
 pytestmark = [pytest.mark.e2e, pytest.mark.timeout(600), pytest.mark.xdist_group("docker")]
 ROLE = CAST["claude"]
+IMAGE = "localhost/carboy-test/claude:host"
 
 
 @pytest.fixture(scope="module")
 def url() -> Iterator[str]:
+    program = (installed("claude-code") / "claude").resolve()
     with engine() as found:
         import_base(found)
+        with_claude(found, program)
         yield found
+
+
+def with_claude(url: str, program: Path) -> None:
+    """The base image with the CLI in it: its recipe installs nothing then, and no registry is asked."""
+    import docker
+
+    with tempfile.TemporaryFile() as file:
+        with tarfile.open(fileobj=file, mode="w") as context:
+            recipe = f"FROM {BASE}\nCOPY claude /usr/local/bin/claude\n".encode()
+            entry = tarfile.TarInfo("Dockerfile")
+            entry.size = len(recipe)
+            context.addfile(entry, io.BytesIO(recipe))
+            context.add(program, arcname="claude")
+        file.seek(0)
+        client = docker.DockerClient(base_url=url, timeout=300)
+        client.images.build(fileobj=file, custom_context=True, tag=IMAGE, rm=True)
 
 
 def in_docker(world: World, url: str, more: str = "") -> World:
     world.env["DOCKER_HOST"] = url
     with world.paths.settings.open("a") as settings:
-        settings.write(f"image_base: {BASE}\n")
+        settings.write(f"image_base: {IMAGE}\n")
     (world.paths.bottles / "box.md").write_text(
         f"---\nagent_provider: {{{ROLE.agent.provider}}}\negress: {{log: 2}}\nbackend: docker\n{more}---\n"
     )
