@@ -54,6 +54,8 @@ class _Limit:
     waits: int = 0
     reset: float | None = None
     last: float = 0.0
+    kind: str = ""
+    """Of the last one."""
 
 
 class Unattended:
@@ -125,7 +127,8 @@ class Unattended:
         found.reset = next_reset(windows, now) or found.reset
         for kind in kinds:
             found.in_a_row = found.in_a_row + 1 if kind in LIMITS else 0
-            found.last = now if kind in LIMITS else found.last
+            if kind in LIMITS:
+                found.last, found.kind = now, kind
             if not kind:
                 found.waits, found.reset = 0, None
             elif session.view.state == "running" and is_limit(kind, found.in_a_row, found.reset, now):
@@ -186,7 +189,7 @@ class Unattended:
             if done:
                 self._say(view, "failed", f"was started again {done} times, and is left as it is now")
             return
-        at = resume_at(limit.reset, done, now) if limited else now + pause_before_resume(done)
+        at = resume_at(limit.reset, done, now, limit.kind) if limited else now + pause_before_resume(done)
         self._resuming[view.session_id] = (view, at, done + 1)
         self._arm()
 

@@ -16,6 +16,7 @@ IN_A_ROW = 5
 """As many refusals for a limit, with no answer between, are no passing one."""
 UNKNOWN_WAIT = 900.0
 """Where the provider does not say when its limit ends; doubled each time, to an hour."""
+OVERLOADED_WAIT = 30.0
 LIMITS = frozenset({"rate_limit", "quota", "overloaded"})
 MOST_RETRIES = 10
 
@@ -97,10 +98,13 @@ def wake(reset: float | None, waited: int, now: float) -> float:
     return now + min(UNKNOWN_WAIT * 2**waited, 3600.0)
 
 
-def resume_at(reset: float | None, number: int, now: float) -> float:
-    """When to start an agent again that ended at a limit: once that is over, the first time with `number` 0."""
+def resume_at(reset: float | None, number: int, now: float, kind: str = "") -> float:
+    """When to start an agent again that ended at a limit: once that is over, the first time with `number` 0. A provider
+    that is `overloaded` is so for minutes."""
     if reset is not None and reset <= now:
         return now + pause_before_resume(number)
+    if reset is None and kind == "overloaded":
+        return now + min(OVERLOADED_WAIT * 2**number, UNKNOWN_WAIT)
     return wake(reset, number, now)
 
 

@@ -81,6 +81,10 @@ def test_what_a_limit_ended_is_started_again_once_it_is_over() -> None:
     assert overnight.resume_at(90.0, 0, 100.0) == 102.0, "over already"
     assert overnight.resume_at(150.0, 0, 100.0) == 155.0
     assert overnight.resume_at(None, 0, 100.0) == 100.0 + overnight.UNKNOWN_WAIT
+    overloaded = [overnight.resume_at(None, number, 100.0, "overloaded") - 100.0 for number in range(10)]
+    assert overloaded[:3] == [30.0, 60.0, 120.0]
+    assert max(overloaded) == overnight.UNKNOWN_WAIT
+    assert overnight.resume_at(150.0, 0, 100.0, "overloaded") == 155.0
 
 
 def test_what_an_agent_is_told_that_goes_on() -> None:

@@ -53,7 +53,7 @@ def test_a_working_setup_in_under_a_minute(worlds: Callable[..., World]) -> None
     shown = typed(world, {"Set up claude?": "y", f"{ROLE.variable} (empty: later)": ROLE.key}, "init")
     assert ROLE.key not in shown
     assert f"{ROLE.variable} is in memory" in shown
-    assert "Codex" in shown, "those that are not here are named, with what installs them"
+    assert "codex: not here. Install it with" in shown, "those that are not here are named, with what installs them"
     ran = world.run("start", "developer", "--headless", "--prompt", "Write the file", "--cwd", str(world.project))
     took = time.monotonic() - began
     assert ran.returncode == 0, ran.stderr

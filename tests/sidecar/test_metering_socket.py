@@ -7,10 +7,12 @@ from typing import Any
 
 import pytest
 import websockets
+from aiohttp import web
 
 from app.demo.pretend import openai
 from app.demo.pretend.certificate import pretended
 from app.demo.pretend.script import Conversation, Say, Turn, Usage
+from app.demo.pretend.seen import Handler, Seen
 from app.demo.pretend.server import PretendServer
 from sidecar.allowance import Allowance, Metered
 from sidecar.contract import Route
@@ -28,10 +30,12 @@ def script(talk: Conversation) -> Turn:
 
 @contextlib.asynccontextmanager
 async def codex(
-    granted: Allowance | None = UNLIMITED, hold_seconds: float = 300.0, **more: Any
+    granted: Allowance | None = UNLIMITED, hold_seconds: float = 300.0, refusal: Handler | None = None, **more: Any
 ) -> AsyncIterator[Bottle]:
     made = pretended((openai.HOST,))
     async with PretendServer(script, tls=made.tls) as vendor:
+        if refusal is not None:
+            vendor.handlers[openai.HOST] = refusal
         policy = {"metered": (Metered(provider=PROVIDER, host=openai.HOST),), "hold_seconds": hold_seconds}
         mapped = {f"{openai.HOST}:443": f"127.0.0.1:{vendor.port}"}
         given = {"policy": policy, "allowance": granted, "extra_ca": (made.ca_pem,), "connect_to": mapped}
@@ -165,3 +169,45 @@ async def test_faults_end_the_connection(fault: str):
         await until(lambda: [event for event in box.events() if event.phase == "closed"])
         assert (await grant(box)).in_flight == 0
         assert {row.request_id for row in usages(box)} == {intent.request_id for intent in intents(box)}
+
+
+@pytest.mark.parametrize(
+    ("status", "error", "kind"),
+    [
+        (429, {"type": "usage_limit_reached", "message": "used up", "resets_in_seconds": 600}, "quota"),
+        (503, {"code": "server_is_overloaded", "message": "Our servers are overloaded"}, "overloaded"),
+        (401, {"code": "invalid_api_key", "message": "no such key"}, "auth"),
+    ],
+    ids=["limit", "overloaded", "key"],
+)
+async def test_a_connection_that_the_provider_refuses_has_a_row_for_its_fault(
+    status: int, error: dict[str, Any], kind: str
+) -> None:
+    async def refuses(request: web.Request, seen: Seen) -> web.StreamResponse:
+        return web.json_response({"error": error}, status=status)
+
+    async with codex(refusal=refuses) as box:
+        with pytest.raises(websockets.InvalidStatus) as caught:
+            async with connect(box):
+                raise AssertionError
+        assert caught.value.response.status_code == status
+        await until(lambda: usages(box))
+        (row,) = usages(box)
+        assert row.fault is not None
+        assert (row.fault.kind, row.status, row.billable, numbers(row)[:2]) == (kind, status, False, (0, 0))
+        if kind == "quota":
+            assert row.fault.retry_after == pytest.approx(600, abs=1)
+
+
+async def test_one_that_is_not_there_has_none() -> None:
+    """426 sends it to plain requests: that is no fault of an answer."""
+
+    async def refuses(request: web.Request, seen: Seen) -> web.StreamResponse:
+        return web.json_response({"error": {"message": "no such thing"}}, status=426)
+
+    async with codex(refusal=refuses) as box:
+        with pytest.raises(websockets.InvalidStatus):
+            async with connect(box):
+                raise AssertionError
+        await until(lambda: [event for event in box.events() if event.phase == "closed"])
+        assert usages(box) == []

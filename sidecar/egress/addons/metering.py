@@ -52,8 +52,9 @@ class Metering:
         headers = plain(response.headers)
         call.status = response.status_code
         call.meter = Meter.for_response(
-            call.target, response.status_code, headers, call.facts, now=time.time(), learned=self._books.learned
-        )
+            call.target, response.status_code, headers, call.facts, now=time.time(), learned=self._books.learned,
+            socket="upgrade" in flow.request.headers,
+        )  # fmt: skip
         if call.meter is not None:
             self._books.windows(call, call.meter.windows)
             exchange.taps.append(_tap(self._books, call, call.meter))
@@ -83,9 +84,13 @@ class Metering:
 
     def _end(self, exchange: Exchange, *, complete: bool) -> None:
         call = exchange.call
-        if call is None or call.closed or call.purpose == "free":
+        if call is None or call.closed or (call.purpose == "free" and call.meter is None):
             return
         usage, fault = _result(call, exchange, complete)
+        if call.purpose == "free":
+            if fault is None:
+                return
+            call.intended = True  # a connection that was refused has a row for its fault
         if call.meter is not None:
             self._books.windows(call, call.meter.windows)
         exchange.detail.update(self._books.close(call, (usage,), fault))
