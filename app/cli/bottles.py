@@ -56,7 +56,7 @@ def _print_views(views: list[BottleView]) -> None:
             str(view.allowed),
             str(view.refused),
             ago(view.created_at),
-            view.title or view.error,
+            (view.fault if view.state in ("running", "failed") else "") or view.title or view.error,
         )
         for view in views
     ]

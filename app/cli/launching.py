@@ -190,8 +190,10 @@ async def _follow(client: "Client", slug: str, *, as_json: bool) -> int:
         await cancel_and_wait(printing)
     if as_json:
         print_json(view)
-    elif view.error:
-        note(f"{slug}: {view.error}")
+    else:
+        for text in (view.error, view.fault if view.exit_code else ""):
+            if text:
+                note(f"{slug}: {text}")
     return _exit_code(view)
 
 

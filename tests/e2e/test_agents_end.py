@@ -29,6 +29,7 @@ def test_a_refused_key_ends_with_the_agents_own_code(worlds: Worlds, name: str) 
     ran = start(world, role.secrets, "--model", "gemini-2.5-flash") if name == "gemini" else start(world, role.secrets)
     assert ran.returncode == AT_A_REFUSED_KEY[name], ran.stderr + ran.stdout
     assert "Incorrect API key" in ran.stdout + ran.stderr or "401" in ran.stdout + ran.stderr
+    assert "turn: The provider refused the credential" in ran.stderr, "in the user's words as well"
     view = json.loads(world.run("info", "turn", "--json").stdout)
     assert (view["state"], view["exit_code"]) == ("failed", AT_A_REFUSED_KEY[name])
     assert view["spend"]["errors"] >= 1
