@@ -21,9 +21,6 @@ from sidecar.meter.settle import settle
 from sidecar.meter.usage import Flag, Usage, Window
 from sidecar.meter.windows import windows_from_codex, windows_from_headers
 
-NO_SOCKET = 426
-"""Codex asks by plain requests then: no fault of an answer."""
-
 
 class Meter:
     """One answer of a metered host. Make it by `for_response` when the headers are there."""
@@ -70,16 +67,14 @@ class Meter:
         *,
         now: float,
         learned: Calibration | None = None,
-        socket: bool = False,
     ) -> Self | None:
         """The meter for an answer, or None where there is nothing to meter (a page that costs nothing).
 
         `now` is the time that relative resets count from; `learned` is the bottle's own, kept from answer to answer.
-        Whose answer it is (provider, host, bottle) stays with the caller: the API is told by path and shape. A `socket`
-        that is refused is as a refused call: Codex hears of its limit so.
+        Whose answer it is (provider, host, bottle) stays with the caller: the API is told by path and shape.
         """
         lower = {name.lower(): value for name, value in headers.items()}
-        purpose = "call" if socket and status >= 400 and status != NO_SOCKET else choose.purpose(facts.method, path)
+        purpose = choose.purpose(facts.method, path)
         if purpose == "free" and not windows_from_headers(lower, now):
             return None
         tally = choose.by_path(path) if purpose == "call" else None

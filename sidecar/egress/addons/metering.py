@@ -21,6 +21,9 @@ from sidecar.meter.usage import Usage
 READABLE = ("gzip", "br", "zstd", "deflate", "identity")
 """Encodings that the meter decodes on its copy."""
 
+NO_SOCKET = 426
+"""Codex goes on by plain requests then: that is no fault of an answer."""
+
 
 class Metering:
     """Behind everything that may refuse a request, before the journal."""
@@ -52,9 +55,8 @@ class Metering:
         headers = plain(response.headers)
         call.status = response.status_code
         call.meter = Meter.for_response(
-            call.target, response.status_code, headers, call.facts, now=time.time(), learned=self._books.learned,
-            socket="upgrade" in flow.request.headers,
-        )  # fmt: skip
+            call.target, response.status_code, headers, call.facts, now=time.time(), learned=self._books.learned
+        )
         if call.meter is not None:
             self._books.windows(call, call.meter.windows)
             exchange.taps.append(_tap(self._books, call, call.meter))
@@ -84,18 +86,22 @@ class Metering:
 
     def _end(self, exchange: Exchange, *, complete: bool) -> None:
         call = exchange.call
-        if call is None or call.closed or (call.purpose == "free" and call.meter is None):
+        if call is None or call.closed or (call.purpose == "free" and not _refused(call)):
             return
         usage, fault = _result(call, exchange, complete)
-        if call.purpose == "free":
-            if fault is None:
-                return
-            call.intended = True  # a connection that was refused has a row for its fault
+        if call.purpose == "free" and fault is None:
+            return
+        call.intended = call.intended or call.purpose == "free"  # a refused connection has a row for its fault
         if call.meter is not None:
             self._books.windows(call, call.meter.windows)
         exchange.detail.update(self._books.close(call, (usage,), fault))
         if fault is not None:
             exchange.detail["fault"] = fault.kind
+
+
+def _refused(call: Call) -> bool:
+    """Whether the provider refused what costs nothing by itself: a WebSocket, in which the calls would have come."""
+    return call.meter is not None and (call.status or 0) >= 400 and call.status != NO_SOCKET
 
 
 def _result(call: Call, exchange: Exchange, complete: bool) -> tuple[Usage, Fault | None]:
