@@ -87,7 +87,7 @@ def view(slug: str, **changes: Any) -> BottleView:
 
 HITS = (
     Hit(id=7, slug="research-2", session_id="s-research-2", label="research-2", agent="researcher", provider="claude",
-        at=NOW - 300, kind="assistant", snippet="I'll read the failing test, then the retry loop.", marks=((36, 41),)),
+        at=NOW - 300, kind="assistant", snippet="I'll read the failing test, then the retry loop.", marks=((37, 42),)),
     Hit(id=9, slug="old-one", session_id="s-old", label="old-one", provider="codex", at=NOW - 90_000, kind="call",
         tool="Bash", snippet="Bash pytest -q tests/test_retry.py [red]x[/red] \x1b[31m\u202egpj", marks=((26, 31),)),
 )  # fmt: skip
