@@ -149,6 +149,9 @@ class FrameFilter:
 
     def finish(self) -> list[str | bytes]:
         """What waited: the connection closes."""
+        findings = self._watch.finish() if self._watch is not None else ()
+        if findings and self._inbound.found(self._exchange, findings) is not None:
+            return []
         return [_message(*each) for each in self._redactor.finish()] if self._redactor is not None else []
 
 
