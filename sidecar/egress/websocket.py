@@ -151,8 +151,8 @@ class Relay(layer.Layer):
     def _close(self, item: CloseConnection) -> Commands:
         """Pass a closing handshake on to both, as far as each can still hear it."""
         frames = exchange_of(self.flow).frames
-        if frames is not None and self._client.state is wsproto.connection.ConnectionState.OPEN:
-            for each in frames.finish():
+        for each in frames.finish() if frames is not None else ():
+            if self._client.state is wsproto.connection.ConnectionState.OPEN:
                 yield commands.SendData(self.context.client, self._client.send(_as_message(each)))
         for peer, conn in ((self._client, self.context.client), (self._server, self.context.server)):
             if peer.state in (
