@@ -407,6 +407,20 @@ class NoticeEvent(Wire):
     text: str = Field(max_length=1000)
 
 
+class ContentEvent(Wire):
+    """What a request or its answer said, for the log file of a bottle with `egress.log: 2`: its beginning, without
+    credentials and without what the scan finds. `length` is that of the whole body, in bytes."""
+
+    id: str = Field(max_length=64)
+    at: float
+    kind: Literal["content"] = "content"
+    request_id: str = Field(max_length=64)
+    part: Literal["request", "response"]
+    headers: tuple[tuple[str, str], ...] = Field(default=(), max_length=64)
+    body: str = Field(default="", max_length=8192)
+    length: int = 0
+
+
 ProposalKind = Literal["egress-allow", "egress-block", "egress-token-allow", "gitleaks-allow", "git-push"]
 
 
@@ -473,6 +487,6 @@ def routes_hash(routes: tuple[Route, ...]) -> str:
 
 
 SpoolEvent = Annotated[
-    EgressEvent | NoticeEvent | ProposalEvent | IntentEvent | ProgressEvent | UsageEvent | WindowEvent,
+    EgressEvent | NoticeEvent | ContentEvent | ProposalEvent | IntentEvent | ProgressEvent | UsageEvent | WindowEvent,
     Field(discriminator="kind"),
 ]

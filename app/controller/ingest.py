@@ -25,7 +25,7 @@ from app.store.base import NewEvent, Position
 from app.store.metering import Counted, Metering
 from app.tasks import cancel_and_wait, spawn
 from sidecar.allowance import IntentEvent, ProgressEvent, SaidInfo, UsageEvent, WindowEvent
-from sidecar.contract import EgressEvent, ProposalEvent, SpoolEvent
+from sidecar.contract import ContentEvent, EgressEvent, ProposalEvent, SpoolEvent
 from sidecar.spool import SpoolReader
 
 log = logging.getLogger(__name__)
@@ -37,6 +37,7 @@ RETRY_SECONDS = 2.0
 """After a failure of ours (full disk, locked database): the spool keeps everything, so waiting loses nothing."""
 
 type Ack = Callable[[Position], Awaitable[None]]
+type Write = Callable[[tuple[NewEvent, ...], tuple[ContentEvent, ...]], None]
 _EVENT: TypeAdapter[Any] = TypeAdapter(SpoolEvent)
 
 
@@ -48,6 +49,7 @@ class Parsed:
     bad: int
     proposals: tuple[ProposalEvent, ...] = ()
     report: Report = field(default_factory=Report)
+    contents: tuple[ContentEvent, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -62,6 +64,7 @@ def parse(lines: list[tuple[Position, bytes]]) -> Parsed:
     """Validate lines. Pure; raises nothing whatever the lines hold."""
     events: list[NewEvent] = []
     proposals: list[ProposalEvent] = []
+    contents: list[ContentEvent] = []
     report = Report()
     bad = 0
     for _, line in lines:
@@ -73,13 +76,15 @@ def parse(lines: list[tuple[Position, bytes]]) -> Parsed:
             elif isinstance(event, IntentEvent | ProgressEvent | UsageEvent | WindowEvent):
                 orjson.dumps(event.model_dump(mode="json"))  # refuses what is not text
                 report.take(event)
+            elif isinstance(event, ContentEvent):
+                contents.append(event)
             else:
                 events.append(new_event(event))
         except (ValueError, TypeError, RecursionError):
             bad += 1
     if bad:
         events.append(_bad_lines(bad, lines[-1][0]))
-    return Parsed(tuple(events), bad, tuple(proposals), report)
+    return Parsed(tuple(events), bad, tuple(proposals), report, tuple(contents))
 
 
 def _check_proposal(event: ProposalEvent) -> None:
@@ -153,6 +158,8 @@ class Listeners:
     counts: Callable[[str], Counts] = lambda _: Counts()
     traced: Callable[[str, str, tuple[UsageRow, ...], dict[str, SaidInfo]], None] = lambda *_: None
     """Beside the loop, and before the line counts as read: it may come again."""
+    logged: Callable[[str], "Write | None"] = lambda _: None
+    """Gives what writes the bottle's log file, if it has one: as `traced`, it may write the same again."""
     used: Callable[[str, Report, tuple[Counted, ...]], None] = lambda *_: None
 
 
@@ -220,6 +227,9 @@ class Spool:
         if metering is not None and metering.rows:
             rows, said = tuple(metering.rows), parsed.report.said
             await asyncio.to_thread(self._told.traced, self._slug, self._session_id, rows, said)
+        write = self._told.logged(self._session_id)
+        if write is not None:
+            await asyncio.to_thread(write, parsed.events, parsed.contents)
         done = await self._bus.ingest(self._slug, self._session_id, parsed.events, position, metering)
         kept = done.events
         self._tally = self._tally.plus(kept)

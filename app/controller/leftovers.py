@@ -10,6 +10,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 from app.backends import restore, workspace
+from app.controller import egress_log
 from app.controller.record import FILE
 
 _SESSION_ID = re.compile(r"[0-9a-f]{12}")
@@ -36,7 +37,20 @@ def remove_tree(path: Path) -> None:
     shutil.rmtree(path, onexc=unlock)
 
 
-KEPT = frozenset({FILE, "exit.json", "transcript.cast", workspace.FOLDER, "snapshot", restore.FOLDER, restore.FILE})
+FORMER = ("transcript-", "egress-")
+"""How the names of what earlier sessions of a bottle left begin."""
+KEPT = frozenset(
+    {
+        FILE,
+        "exit.json",
+        "transcript.cast",
+        *egress_log.FILES,
+        workspace.FOLDER,
+        "snapshot",
+        restore.FOLDER,
+        restore.FILE,
+    }
+)
 """architecture.md, Life of a launch: the record and the transcript always stay; and the agent's copy of the project,
 since its work is nowhere else; with `workspace: mount`, how the project was before."""
 
@@ -44,7 +58,7 @@ since its work is nowhere else; with `workspace: mount`, how the project was bef
 def strip(folder: Path) -> None:
     """Reduce a session that ended well to its record."""
     for entry in os.scandir(folder):
-        if entry.name in KEPT or (entry.name.startswith("transcript-") and entry.is_file(follow_symlinks=False)):
+        if entry.name in KEPT or (entry.name.startswith(FORMER) and entry.is_file(follow_symlinks=False)):
             continue
         if entry.is_dir(follow_symlinks=False):
             remove_tree(Path(entry.path))

@@ -26,7 +26,6 @@ from app.core import slug as slugs
 from app.core.merge import provenance_list
 from app.core.model import BackendReport, LaunchRequest, Preflight, SecretNeed, Workspace
 from app.core.overnight import Profile, alone, hold_seconds, profile
-from app.core.pending import not_acted_on
 from app.core.repositories import Repository, made, needed_secrets, repositories
 from app.core.schema import Amount, Manifest, Mask, Settings
 from app.errors import CarboyError
@@ -190,7 +189,7 @@ def _read(request: LaunchRequest, paths: Paths, confirmed: tuple[str, ...] | Non
     )
     reading.manifest = alone(reading.manifest, request.unattended)
     bottle = reading.manifest.bottle
-    reading.warnings += (*reading.manifest.warnings, *not_acted_on(reading.manifest))
+    reading.warnings += reading.manifest.warnings
     if request.headless or profile(reading.manifest) != Profile():
         reading.warnings += night.warnings()
     reading.workspace = request.workspace or bottle.workspace

@@ -101,9 +101,9 @@ def finish(aside: Path, state: Path) -> None:
     if (aside / FOLDER).is_dir() and not (state / FOLDER).exists():
         os.rename(aside / FOLDER, state / FOLDER)
     _, _, session_id = aside.name.rpartition(".")
-    for transcript in sorted(aside.glob("transcript*.cast")):
-        name = f"transcript-{session_id}.cast" if transcript.name == "transcript.cast" else transcript.name
-        os.rename(transcript, state / name)
+    for kept in sorted([*aside.glob("transcript*.cast"), *aside.glob("egress*.jsonl")]):
+        own = not kept.name.startswith(leftovers.FORMER)
+        os.rename(kept, state / (f"{kept.stem}-{session_id}{kept.suffix}" if own else kept.name))
     leftovers.remove_tree(aside)
 
 

@@ -9,7 +9,7 @@ from contextlib import AsyncExitStack
 from dataclasses import dataclass
 from typing import Any
 
-from app.controller import budget_wiring
+from app.controller import budget_wiring, egress_log
 from app.controller.api import Parts
 from app.controller.audit import Audit
 from app.controller.budget_orders import Orders
@@ -80,6 +80,7 @@ async def wire(paths: Paths, stack: AsyncExitStack, stop: Callable[[], None]) ->
     stack.push_async_callback(sessions.close)
     proposals = Proposals(store, bus, audit, sessions, paths)
     stack.push_async_callback(proposals.close)
+    ingest.told.logged = lambda session_id: egress_log.writer(sessions.session(session_id))
     ingest.told.counted = lambda session_id, tally: _count(sessions, session_id, tally)
     desk = OperatorDesk(paths, store, bus, audit, sessions, lambda: _settings(paths, []))
     ingest.told.proposed, ingest.told.kept = proposals.opened, lambda *news: _kept(proposals, desk, audit, *news)

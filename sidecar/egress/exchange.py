@@ -142,6 +142,8 @@ class Exchange:
     """Called when the client goes away while a check of this request waits for somebody."""
     redacted: bool = False
     """Something was taken out of it before it left."""
+    told: bytearray | None = None
+    """The beginning of the answer as the agent gets it, where that is to be written down (`addons/contents.py`)."""
 
     masks: tuple[Match, ...] = ()
     """What the scan found: never written down, wherever it stands."""

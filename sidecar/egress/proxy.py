@@ -20,6 +20,7 @@ from sidecar.allowance import Allowance, Cutoff, Standing
 from sidecar.contract import Inquiry, InquiryAnswer, Policy, SidecarConfig
 from sidecar.dlp.needles import Known
 from sidecar.egress.addons.budget import Budget
+from sidecar.egress.addons.contents import Contents
 from sidecar.egress.addons.counting import Counting
 from sidecar.egress.addons.credentials import Inject, Placeholders, TakeOff
 from sidecar.egress.addons.dial import Dial
@@ -103,6 +104,7 @@ class Proxy:
             budget,
             TakeOff(),
             Outbound(self.state, self.scanner, self.holds, self.journal),
+            Contents(self.state, self.scanner),
             Placeholders(self.state),
             *more_addons,
             Dial(self.reach),

@@ -16,6 +16,7 @@ from typing import Any
 from mitmproxy.http import HTTPFlow
 
 from sidecar.contract import EgressEvent, NoticeEvent
+from sidecar.egress.addons.contents import TOLD_BYTES
 from sidecar.egress.exchange import Exchange, exchange_of, new_id
 from sidecar.egress.state import State
 
@@ -256,6 +257,8 @@ def _counter(exchange: Exchange) -> Callable[[bytes], list[bytes]]:
             tap(data)
         if exchange.answer is not None:
             data = exchange.answer.feed(data)
+        if exchange.told is not None and len(exchange.told) < TOLD_BYTES:
+            exchange.told += data[:TOLD_BYTES]
         return [data] if data else []
 
     return count
