@@ -1,7 +1,9 @@
 """The pure parts of the Docker backend: filter, options, scripts, images' names, errors."""
 
 import json
+import shutil
 import subprocess
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any, cast
 
@@ -89,6 +91,34 @@ def test_the_start_script_is_exact(tmp_path: Path) -> None:
     assert ran.stdout == "a b|'|$HOME|\n|"
     assert "not-a-name" not in text
     assert "export A='it'\"'\"'s $HOME'" in text
+
+
+@pytest.mark.parametrize("shell", ["dash", "bash"])
+def test_bounds_hold_in_any_shell(shell: str) -> None:
+    if shutil.which(shell) is None:
+        pytest.skip(f"no {shell} here")
+    words = script.bounds(Limits(memory=512 * 1024**2, pids=77))
+    shown = "ulimit -c; ulimit -d; grep processes /proc/self/limits"
+    ran = subprocess.run(
+        [shell, "-c", f"{{ {words}; }} || exit 9; {shown}"], capture_output=True, text=True, check=True
+    )
+    core, data, processes = ran.stdout.splitlines()
+    assert (core, data) == ("0", "524288")
+    assert processes.split()[2:4] == ["77", "77"]
+
+
+def test_a_second_holder_is_told_what_time_is_left() -> None:
+    began = datetime.now(UTC) - timedelta(seconds=100)
+    known = facts.Facts(url="unix:///x", name="n", listen_port=7878, tty=False, wall_clock=300)
+    started = began.strftime("%Y-%m-%dT%H:%M:%S.%f") + "123Z"
+    told = facts.again(known, "one", "0123456789ab", Path("/s"), Path("/r"), started)
+    assert (told.project, told.tty, told.listen_port) == (None, False, 7878)
+    assert told.limits.wall_clock is not None
+    assert 190 <= told.limits.wall_clock <= 200
+    late = facts.again(
+        known.model_copy(update={"wall_clock": 10}), "one", "0123456789ab", Path("/s"), Path("/r"), started
+    )
+    assert late.limits.wall_clock == 1
 
 
 def test_a_gate_without_a_reader_stays_shut(tmp_path: Path) -> None:
