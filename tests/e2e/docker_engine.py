@@ -13,6 +13,7 @@ import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any, cast
 
 import pytest
 
@@ -115,6 +116,8 @@ def running(root: Path) -> subprocess.Popen[bytes]:
 def stop(root: Path) -> None:
     """Its containers run on."""
     process = _RUNNING.pop(root)
+    if "unshare" in cast("list[Any]", process.args):  # heeds no SIGTERM, and takes the engine with it
+        process.kill()
     process.terminate()
     try:
         process.wait(30)
