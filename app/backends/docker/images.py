@@ -19,7 +19,7 @@ from typing import Any
 from app.backends.base import Progress
 from app.backends.docker.engine import Engine
 from app.core.text import printable
-from app.errors import CarboyError, NotFound
+from app.errors import CarboyError, NotFound, disk_full
 from app.files import read_bounded
 
 RECIPE, FILE, IMAGE = "recipe:", "file:", "image:"
@@ -30,6 +30,7 @@ MAX_DOCKERFILE = 1024 * 1024
 MAX_CONTEXT = 512 * 1024 * 1024
 LAST_LINES = 12
 """Of a build that failed: what the error shows."""
+_COLOURS = re.compile(r"\x1b\[[0-9;]*m")
 _COPIES = re.compile(rb"(?im)^\s*(?:COPY|ADD)\s+(?!--from=)")
 
 
@@ -147,10 +148,12 @@ def _build(client: Any, build: Build, tell: Progress) -> None:
             network_mode=os.environ.get("CARBOY_BUILD_NETWORK") or None,
         )  # fmt: skip
         for item in stream:
-            text = str(item.get("stream") or item.get("status") or item.get("error") or "")
+            text = _COLOURS.sub("", str(item.get("stream") or item.get("status") or item.get("error") or ""))
             for line in filter(None, (printable(piece, 300).strip() for piece in text.splitlines())):
                 said.append(line)
                 tell(line)
+            if "error" in item and "no space left" in text.lower():
+                raise disk_full("the engine's storage")
             if "error" in item:
                 raise CarboyError(
                     f"The image could not be built from {build.source}: {' | '.join(said)}"[:4000],
