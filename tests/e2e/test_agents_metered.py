@@ -45,3 +45,9 @@ def test_the_sum_is_the_vendors(worlds: Callable[..., World], name: str) -> None
         time.sleep(0.3)
     assert (spend["input"], spend["output"], spend["cache_read"]) == wanted, (spend, said)
     assert (spend["estimated"], spend["unmetered"], spend["errors"]) == (0, 0, 0)
+    traces = json.loads(world.run("traces", "turn", "--json").stdout)
+    kinds = {one["kind"] for one in traces}
+    assert kinds >= {"lifecycle", "message_in", "llm_call", "tool_call", "tool_result", "message_out"}
+    calls = [one for one in traces if one["kind"] == "llm_call"]
+    assert sum(one["tokens_out"] for one in calls) == wanted[1]
+    assert [one["payload"]["state"] for one in traces if one["kind"] == "lifecycle"][:2] == ["launching", "running"]
