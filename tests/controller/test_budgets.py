@@ -8,9 +8,11 @@ import pytest
 from app.core.model import BottleView
 from app.core.schema import Amount
 from app.core.spending import AnswerOrder, BudgetOrder, CutoffOrder
+from app.core.usage import Intent, UsageRow
 from app.errors import CarboyError
 from app.paths import Paths
 from app.store.base import EventQuery
+from app.store.metering import Metering
 from sidecar.meter.ledger import Need
 from tests.conftest import until
 from tests.controller.budget_kit import NEED, Kit, kit, sidecar
@@ -229,3 +231,35 @@ async def test_an_idle_lease_goes_back(paths: Paths, monkeypatch: pytest.MonkeyP
         for note in sidecar(two).ledger.low([NEED]):
             made.budgets.lease(two.id, note.model_dump(mode="json"))
         await until(lambda: code(made, "two") == "")
+
+
+async def test_a_session_that_goes_on_from_others_has_one_budget_with_them(paths: Paths) -> None:
+    async with kit(paths) as made:
+        given = {"claude": Amount(tokens=5000)}
+        first = made.desk.add("one", budget=given)
+        await made.up(first)
+        await made.spend(first, 2000)
+        await made.orders.set(BudgetOrder(scope="one", provider="claude", amount="1k", more=True))
+        second = made.desk.add("two", budget=given, earlier=(first.id,))
+        await made.up(second)
+        await until(lambda: [(one.used, one.limit) for one in shown(made, "two").budgets] == [(2000, 6000)])
+        await made.spend(second, 3500)
+        third = made.desk.add("three", budget=given, earlier=(first.id, second.id))
+        await made.up(third)
+        await until(lambda: [(one.used, one.limit) for one in shown(made, "three").budgets] == [(5500, 6000)])
+        await made.spend(third, 500)
+        await until(lambda: shown(made, "three").cut == "budget")
+        await made.orders.set(BudgetOrder(scope="three", provider="claude", amount="1k", more=True))
+        assert [(one.used, one.limit) for one in shown(made, "three").budgets] == [(6000, 7000)]
+        assert code(made, "three") == ""
+
+
+async def test_an_answer_that_was_lost_with_its_sidecar_is_traced_as_an_estimate(paths: Paths) -> None:
+    async with kit(paths) as made:
+        told: list[UsageRow] = []
+        made.budgets.traced = lambda _slug, _session, rows: told.extend(rows)
+        one = made.desk.add("one")
+        lost = Intent("r1", 1.0, "claude", model="claude-sonnet-4-5", input=500, output=100)
+        await made.store.ingest("one", one.id, [], None, Metering(intents=(lost,)))
+        await made.budgets.ended(one)
+        assert [(row.request_id, row.total, row.estimated, row.complete) for row in told] == [("r1", 600, True, False)]
