@@ -32,9 +32,34 @@ def base32_offsets(run: bytes) -> Iterator[bytes]:
             yield np.packbits(part).tobytes()
 
 
+_GROUP = 32
+_CANDIDATES = 64
+"""Stretches of random data that may hold an island, of a megabyte two: with more, all of it is looked through."""
+
+
 def ascii_islands(text: bytes) -> list[int]:
     """Places in base64 where at least 72 bytes of ASCII are encoded, at any alignment: every fourth character is of the
-    first half of the alphabet, 24 times. For long texts, where it costs a tenth of a search for the exact shape."""
+    first half of the alphabet, 24 times, hence in two neighbouring groups of 32 characters from the text's start."""
+    codes = np.frombuffer(text, np.uint8)
+    first = (codes[: len(codes) // _GROUP * _GROUP] - np.uint8(65)) <= 37
+    words = first.view(np.uint64)
+    groups = words[::4] & words[1::4] & words[2::4] & words[3::4]
+    groups &= groups >> np.uint64(32)
+    both = np.flatnonzero((groups[:-1] & groups[1:]) & np.uint64(0x01010101))
+    if not len(both):
+        return []
+    rows = np.split(both, np.flatnonzero(np.diff(both) > 8) + 1)
+    if len(rows) > _CANDIDATES:
+        return _islands(text)
+    found: list[int] = []
+    for row in rows:
+        low = max(0, (int(row[0]) - 3) * _GROUP)
+        found += [low + end for end in _islands(text[low : (int(row[-1]) + 5) * _GROUP])]
+    return found
+
+
+def _islands(text: bytes) -> list[int]:
+    """As `ascii_islands`, exactly."""
     if len(text) < 4 * _ISLAND:
         return []
     codes = np.frombuffer(text, np.uint8)

@@ -16,7 +16,7 @@ from typing import NamedTuple
 from sidecar.dlp import fold
 from sidecar.dlp.bits import BASE64, ascii_group, base32_offsets, hex_may_hold_ascii, may_hold_ascii
 from sidecar.dlp.escapes import entities, percent, unescape
-from sidecar.dlp.matcher import Spec
+from sidecar.dlp.matcher import Spec, Where
 from sidecar.dlp.needles import OVERLAYS, decoded_url_alphabet
 from sidecar.dlp.portable_matcher import Expression
 from sidecar.dlp.rules import windows
@@ -373,9 +373,9 @@ _FOLDED_UNITS = (
 # --- what gives each away -----------------------------------------------------------------------------------------
 
 
-def _prose(*sources: str, lane: str = "") -> tuple[Spec, ...]:
+def _prose(*sources: str, lane: str = "", where: Where = "prose") -> tuple[Spec, ...]:
     """Signs of characters that stand in no long run."""
-    return tuple(Spec(source, where="prose", lane=lane) for source in sources)
+    return tuple(Spec(source, where=where, lane=lane) for source in sources)
 
 
 _ESCAPE_SIGNS = (
@@ -398,7 +398,7 @@ def _of_text() -> tuple[Decoder, ...]:
     """What takes escapes and disguises off."""
     wide = r"[A-Za-z0-9]\x00[A-Za-z0-9]\x00[A-Za-z0-9]\x00[A-Za-z0-9]\x00"
     return (
-        Decoder("folded", _prose(fold.search_source(), lane="money"), _local("folded", _folded)),
+        Decoder("folded", _prose(fold.search_source(), lane="folded"), _local("folded", _folded)),
         Decoder("url", _prose(r"%[0-9A-Fa-f]{2}"), _local("url", percent)),
         Decoder("escapes", _ESCAPE_SIGNS, _local("escapes", unescape)),
         Decoder("entities", _prose(rf"&(?:#[0-9xX]|(?:{_ENTITY_NAMES});)"), _local("entities", entities)),
@@ -422,9 +422,9 @@ def _of_runs() -> tuple[Decoder, ...]:
         Decoder(
             "hex",
             (
-                Spec(r"(?:[2-7][0-9A-Fa-f]){12}", where="run", lane="hex"),
+                Spec(r"(?:[2-7][0-9A-Fa-f]){12}", where="hex"),
                 Spec(r"[0-9A-Fa-f]{64}", where="blob"),
-                *_prose(r"(?:[2-7][0-9A-Fa-f][^0-9A-Za-z]{1,2}(?:0?[xX])?){6}", lane="numbers"),
+                *_prose(r"(?:[2-7][0-9A-Fa-f][^0-9A-Za-z]{1,2}(?:0?[xX])?){6}", where="pairs"),
             ),
             _hex,
         ),

@@ -71,6 +71,7 @@ class _Work:
     found: dict[tuple[str, str, bytes], Finding] = field(default_factory=dict[tuple[str, str, bytes], Finding])
     limit: str = ""
     seen: set[bytes] = field(default_factory=set[bytes])
+    replaced: frozenset[int] = frozenset()
     most: int = MAX_FINDINGS
     every: bool = False
 
@@ -146,7 +147,7 @@ class Engine:
             findings.append(_limits(where, work.limit))
         scan = Scan(tuple(sorted(findings, key=_order)))
         if session is not None and scan.clean:
-            session.remember(self, where, detectors, text, work.pieces)
+            session.remember(self, where, detectors, text, work.pieces, work.replaced)
         return scan
 
     def _examine_all(self, text: bytes, work: _Work, session: Session | None) -> None:
@@ -159,10 +160,10 @@ class Engine:
                 work.add(finding, finding.snippet.encode() + str(finding.start).encode())
         known = session.resume(self, work.where, work.detectors, text) if session is not None else None
         if known is not None:
-            work.pieces = known.pieces
-            self._rules(raw, self._shapes.search_again(text), work)
-            rest = text[known.start :]
-            self._examine(View("raw", rest, base=known.start), work, DEPTH)
+            work.pieces, work.replaced = known.pieces, known.replaced
+            again = Beside(partial(self._shapes.search_again, text), here=len(text) < PARALLEL)
+            self._examine(View("raw", text[known.start :], base=known.start), work, DEPTH)
+            self._rules(raw, again.result(), work)
             return
         self._examine(raw, work, DEPTH)
 

@@ -31,6 +31,22 @@ def percent(data: bytes) -> bytes:
 
 
 def _unescape(match: re.Match[bytes]) -> bytes:
+    text = match.group()
+    return _character_of(text) if len(text) <= _SINGLE else _meaning(match)
+
+
+_SINGLE = 6
+
+
+@lru_cache(4096)
+def _character_of(text: bytes) -> bytes:
+    """A single character's escape, as a rule: remembered, since each by itself is a call."""
+    match = _ESCAPES.fullmatch(text)
+    assert match is not None
+    return _meaning(match)
+
+
+def _meaning(match: re.Match[bytes]) -> bytes:
     wide, byte, octal, brace, blank, plain = match.groups()
     if wide:
         units = bytes.fromhex(wide[1:].replace(b"\\u", b"").decode())
@@ -48,21 +64,24 @@ def _unescape(match: re.Match[bytes]) -> bytes:
 def unescape(data: bytes) -> bytes:
     """One layer of the backslash escapes of JSON, JavaScript, Python and C taken off."""
     # a run of backslashes is read in pairs from its first, so what stands between two pairs is read by itself
+    pairs = data.count(b"\\\\")
+    if pairs > 1 and b"\0" not in data:
+        whole = _unescaped(data.replace(b"\\\\", b"\0"))
+        if whole.count(b"\0") == pairs:  # none came out of an escape
+            return whole.replace(b"\0", b"\\")
     return b"\\".join([_unescaped(part) for part in data.split(b"\\\\")])
 
 
-_NUMERIC = re.compile(rb"\\[ux0-3]")
-_BLANKS = re.compile(rb"(?:\\[nrtbfv])+")
+_BLANKS = re.compile(rb"\\[nrtbfv](?:\\[nrtbfv])*")  # begins with a literal: ten times faster
 
 
 def _unescaped(part: bytes) -> bytes:
     """As `unescape`, of a text without two backslashes in a row."""
     if b"\\" not in part:
         return part
-    if _NUMERIC.search(part):
-        return _ESCAPES.sub(_unescape, part)
     part = _BLANKS.sub(b"\n", part)
-    return part.replace(b'\\"', b'"').replace(b"\\/", b"/").replace(b"\\'", b"'")
+    part = part.replace(b'\\"', b'"').replace(b"\\/", b"/").replace(b"\\'", b"'")
+    return _ESCAPES.sub(_unescape, part) if b"\\" in part else part
 
 
 _NUMBERS = re.compile(rb"&#(?:[0-9]{1,7}|[xX][0-9A-Fa-f]{1,6});(?:&#(?:[0-9]{1,7}|[xX][0-9A-Fa-f]{1,6});)*")

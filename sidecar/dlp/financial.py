@@ -110,15 +110,14 @@ def _phrases(run: list[tuple[str, int, int]]) -> Iterator[tuple[int, int]]:
 def financial_rules() -> tuple[Rule, ...]:
     phrase = r"(?:[a-z]{3,8}[ \t\r\n,.;:0-9)\]\"'\\\-]{1,8}){11}[a-z]{3,8}"
     return (
-        _rule("card", "A payment card number", _CARD, money.card, search=_CARD_SEARCH, where="prose", lane="money"),
-        _rule("iban", "A bank account (IBAN)", _IBAN, money.iban, search=_IBAN_SEARCH, where="prose", lane="money"),
+        _rule("card", "A payment card number", _CARD, money.card, search=_CARD_SEARCH, where="cards"),
+        _rule("iban", "A bank account (IBAN)", _IBAN, money.iban, search=_IBAN_SEARCH, where="accounts"),
         _rule(
             "bitcoin",
             "A Bitcoin-like address",
             rf"[13LMDT]{_B58}{{25,34}}",
             money.base58check,
-            where="run",
-            lane="bitcoin",
+            where="base58",
         ),
         _rule(
             "bech32",
@@ -135,7 +134,7 @@ def financial_rules() -> tuple[Rule, ...]:
             search=r"0x[0-9A-Fa-f]{40}",
             words=(b"0x",),
         ),
-        _rule("wif", "A Bitcoin private key", rf"[5KLc9]{_B58}{{50,51}}", money.base58check, where="run", lane="wif"),
+        _rule("wif", "A Bitcoin private key", rf"[5KLc9]{_B58}{{50,51}}", money.base58check, where="base58"),
         _rule(
             "extended-key",
             "An extended wallet key",
@@ -149,7 +148,7 @@ def financial_rules() -> tuple[Rule, ...]:
             detector="financial",
             code="financial_seed-phrase",
             severity="block",
-            spec=Spec(r"(?:[a-z]{3,8}(?:[ ,\n\t]{1,2}|\\n)){11}[a-z]{3}", where="prose", lane="words"),
+            spec=Spec(r"(?:[a-z]{3,8}(?:[ ,\n\t]{1,2}|\\n)){11}[a-z]{3}", where="phrases"),
             width=shape.max_width(phrase) * 2 + 16,
             regex=None,
             locate=seed_phrases,

@@ -11,7 +11,8 @@ from functools import cache
 from typing import Literal, NamedTuple, Protocol
 
 Backend = Literal["hyperscan", "portable"]
-Where = Literal["text", "prose", "run", "blob"]
+Place = Literal["run", "dotted", "hex", "base58", "cards", "numbers", "accounts", "phrases", "pairs"]
+Where = Literal["text", "prose", "blob"] | Place
 
 
 class Hits(NamedTuple):
@@ -31,9 +32,9 @@ class Searcher(Protocol):
 class Spec:
     """One expression: ASCII source, bounded, no lookaround, `.` matches any byte. `literals`, where given, are
     lower-case words of which every match holds one: the portable search looks for those instead, and reports where
-    they end. `where`: what is searched. Whole texts; all but blobs, for expressions without a literal; runs of letters
-    and digits that may be a single value, with which every match then begins; or blobs. `lane`: expressions that are
-    cheaper to search for by themselves in long texts (measured: an expression may cost more among others than alone).
+    they end. `where`: what is searched. Whole texts; all but blobs; one of the places in it where such a match can be
+    at all (`places`), for expressions without a literal; or blobs. `lane`: expressions that are cheaper to search for
+    by themselves (measured: an expression may cost more among others than alone).
     """
 
     source: str

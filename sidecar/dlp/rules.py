@@ -10,7 +10,7 @@ from functools import cache
 
 from sidecar.dlp import shape
 from sidecar.dlp.finding import Detector, Severity
-from sidecar.dlp.matcher import Spec
+from sidecar.dlp.matcher import Spec, Where
 from sidecar.dlp.patterns.model import KEYWORD_REACH, Boundary, CredentialType, all_types
 from sidecar.dlp.placeholders import is_placeholder
 from sidecar.dlp.portable_matcher import Expression
@@ -123,9 +123,7 @@ def of_type(each: CredentialType) -> Rule:
         detector="token_patterns",
         code="credential",
         severity="block",
-        spec=Spec(
-            searched, caseless, words, where="run" if not words and shape.leading_run(source) >= LEAST else "text"
-        ),
+        spec=Spec(searched, caseless, words, where=each.place or _where(source, words)),
         width=shape.max_width(source) + (KEYWORD_REACH + 64 if keywords else 0),
         regex=Expression(bounded(each.regex, each.boundary)),
         keywords=keywords,
@@ -133,6 +131,14 @@ def of_type(each: CredentialType) -> Rule:
         documented=frozenset(value.encode() for value in each.documented),
         prefix=each.prefix,
     )
+
+
+def _where(source: str, words: tuple[bytes, ...]) -> Where:
+    """Where an expression is looked for: those without a word only in long runs, if they begin with one."""
+    least, whole = shape.leading_run(source)
+    if words or least < LEAST:
+        return "text"
+    return "run" if whole else "dotted"
 
 
 def _escaped(word: str) -> str:

@@ -1,31 +1,33 @@
 """Where rules may match a text and what gives an encoding away: everything that does not depend on secrets, compiled.
 
-Four searches, of the whole text and of parts of it: an expression without a literal in it costs as much as all of
-those with one, so it is applied only where it can match. Of a large text the searches that seldom find anything run on
-another thread, beside the work that needs the interpreter's lock. Decides nothing about what is found.
+Expressions with a literal in them go over the whole text, the others over the places of it where they can match at all
+(`places`). Of a large text the searches that seldom find anything run on another thread, beside the work that needs the
+interpreter's lock. Decides nothing about what is found.
 """
 
 from collections.abc import Callable
 from functools import cache, partial
+from typing import Protocol
 
 from sidecar.dlp.assignments import generic_rules
 from sidecar.dlp.beside import Beside
 from sidecar.dlp.bits import ascii_islands
 from sidecar.dlp.derive import Decoder, decoders
 from sidecar.dlp.financial import financial_rules
-from sidecar.dlp.matcher import Backend, Hits, Searcher, Spec, Where, backend
+from sidecar.dlp.matcher import Backend, Hits, Place, Searcher, Spec, Where, backend
 from sidecar.dlp.matcher import Engine as Engines
+from sidecar.dlp.places import PLACES, Words
 from sidecar.dlp.rules import Rule, credential_rules
-from sidecar.dlp.runs import Runs, Stretches, find_runs
+from sidecar.dlp.runs import Split, Splitter, Stretches
 
 PARALLEL = 128 * 1024
 """Texts of this size are worth a second thread: handing over costs 50 µs."""
 
-_TOGETHER = 32 * 1024
-"""A shorter text is searched for all lanes in one pass: each pass costs 5 µs by itself."""
+_SHORT = 16 * 1024
+"""A shorter text is searched for everything at once: telling the places takes 50 µs, however short it is."""
 
-_SELDOM = frozenset({"words", "lines", "numbers", "over"})
-"""Lanes without hits in ordinary text: a hit waits for the interpreter's lock, so these go on without it."""
+_DISTINCT = 6
+"""Letters of the literals that are searched for in what was clean before: shorter ones halve the speed."""
 
 _BLOB_RUNS = 64
 """Runs of one alphabet in blobs that are listed; where there are more, all of the text is decoded."""
@@ -48,8 +50,10 @@ class Shapes:
         specs = [(place, rule.spec) for place, rule in enumerate(self.rules)]
         base = len(self.rules)
         signs = [(base + place, spec) for place, each in enumerate(self.decoders) for spec in each.specs]
+        self._again = _Search([each for each in specs if _distinct(each[1])], self.backend)
+        self._splitter = Splitter(self.backend)
         self._rules = _Searches(specs, self.backend)
-        self._all = _Searches([*specs, *signs], self.backend, apart=True)
+        self._all = _Searches([*specs, *signs], self.backend)
         self._apart = [
             _Searches([(place, spec) for spec in each.specs], self.backend) for place, each in enumerate(self.decoders)
         ]
@@ -61,8 +65,8 @@ class Shapes:
         ]
 
     def search_again(self, text: bytes) -> Hits:
-        """The cheap pass over what was found clean before: all rules with a literal in them, over the whole text."""
-        return self._rules.scan_text(text, 2048 + len(text) // 256)
+        """The cheap pass over what was found clean before: all rules with a long literal, over the whole text."""
+        return self._again.scan(text, 2048 + len(text) // 256)
 
     def search(self, text: bytes, meanwhile: Callable[[], None] = _nothing) -> tuple[Hits, Signs]:
         """Hits of rules, and for each decoder with work the places, or None where there are so many that all is.
@@ -70,17 +74,18 @@ class Shapes:
         `meanwhile` is called once, at a time when other threads have work.
         """
         limit = 3000 + len(text) // 512
-        whole = Beside(partial(self._all.scan_text, text, limit), here=len(text) < PARALLEL)
-        runs = find_runs(text)
-        seldom = Beside(partial(self._all.scan_seldom, runs, limit), here=len(text) < PARALLEL)
+        here = len(text) < PARALLEL
+        whole = Beside(partial(self._all.scan_text, text, limit), here=here)
+        split = self._splitter.split(text)
+        prose = Beside(partial(self._all.scan_prose, split, limit), here=here)
         meanwhile()
-        parts = [self._all.scan_parts(runs, limit), seldom.result(), whole.result()]
+        parts = [self._all.scan_places(split, limit), prose.result(), whole.result()]
         if any(hits.overflow for hits in parts):
-            hits, signs = self._search_apart(text, runs)
+            hits, signs = self._search_apart(text, split)
         else:
             hits, signs = self._sorted([pair for hits in parts for pair in hits.pairs])
         if not hits.overflow:
-            self._in_blobs(runs, signs)
+            self._in_blobs(split.blobs, signs)
         return hits, signs
 
     def _sorted(self, found: list[tuple[int, int]]) -> tuple[Hits, Signs]:
@@ -94,63 +99,87 @@ class Shapes:
                 places.setdefault(place - base, []).append(end)
         return Hits(pairs, False), {**places}
 
-    def _in_blobs(self, runs: Runs, signs: Signs) -> None:
-        if not runs.long.text:
+    def _in_blobs(self, blobs: Stretches, signs: Signs) -> None:
+        if not blobs.text:
             return
         for place, search in self._blobs:
-            found = search.find(runs.long)
+            found = search.find(blobs)
             before = signs.get(place, [])
             if found is None or before is None:
                 signs[place] = None
             elif found:
                 signs[place] = [*before, *found]
-        if islands := ascii_islands(runs.long.text):
-            signs[self._base64] = [*(signs.get(self._base64) or ()), *map(runs.long.origin, islands)]
+        before = signs.get(self._base64, [])
+        if before is not None and (islands := ascii_islands(blobs.text)):
+            signs[self._base64] = [*before, *map(blobs.origin, islands)]
 
-    def _search_apart(self, text: bytes, runs: Runs) -> tuple[Hits, Signs]:
+    def _search_apart(self, text: bytes, split: Split) -> tuple[Hits, Signs]:
         """As `search` where there was too much for one: each decoder by itself, so that only the flooded get it all."""
-        hits = self._rules.scan(text, runs, 2048 + len(text) // 256)
+        hits = self._rules.scan(text, split, 2048 + len(text) // 256)
         signs: Signs = {}
         if hits.overflow:
             return hits, signs  # refused already
         for place, searches in enumerate(self._apart):
-            found = searches.scan(text, runs, 1000 + len(text) // 2048)
+            found = searches.scan(text, split, 1000 + len(text) // 2048)
             if found.pairs:
                 signs[place] = None if found.overflow else [end for _, end in found.pairs]
         return hits, signs
 
 
+def _distinct(spec: Spec) -> bool:
+    return bool(spec.literals) and min(map(len, spec.literals)) >= _DISTINCT
+
+
 class _Searches:
     """One set of expressions, each searched for where it says; blobs are `_Blobs`' own."""
 
-    def __init__(self, specs: Placed, engine: Engines, *, apart: bool = False) -> None:
-        def of(where: Where) -> Placed:
-            return [each for each in specs if each[1].where == where]
+    def __init__(self, specs: Placed, engine: Engines) -> None:
+        def of(*where: Where) -> Placed:
+            return [each for each in specs if each[1].where in where]
 
-        prose = of("prose")
         self._text = _Search(of("text"), engine)
-        self._prose = _Lanes([each for each in prose if each[1].lane not in _SELDOM], engine, apart)
-        self._seldom = _Lanes([each for each in prose if each[1].lane in _SELDOM], engine, apart)
-        self._short = _Lanes(of("run"), engine, apart)
+        self._prose = _Lanes(of("prose"), engine)
+        self._places: dict[Place, _Lanes] = {place: _Lanes(of(place), engine) for place in PLACES if of(place)}
+        self._together = _Search(of(*PLACES), engine)
 
     def scan_text(self, text: bytes, limit: int) -> Hits:
         return self._text.scan(text, limit)
 
-    def scan_seldom(self, runs: Runs, limit: int) -> Hits:
-        return _back(self._seldom.scan(runs.prose.text, limit), runs.prose)
+    def scan_prose(self, split: Split, limit: int) -> Hits:
+        return _back(self._prose.scan(split.prose.text, limit), split.prose)
 
-    def scan_parts(self, runs: Runs, limit: int) -> Hits:
-        prose = _back(self._prose.scan(runs.prose.text, limit), runs.prose)
-        short = _back(self._short.scan(runs.short.text, limit), runs.short)
-        return Hits(prose.pairs + short.pairs, prose.overflow or short.overflow)
+    def scan_places(self, split: Split, limit: int) -> Hits:
+        text = split.prose.text
+        if not self._places:
+            return Hits([], False)
+        if len(text) < _SHORT:
+            return _back(self._together.scan(text, limit), split.prose)
+        words = Words(text)
+        pairs: list[tuple[int, int]] = []
+        for place, search in self._places.items():
+            mask = PLACES[place](words)
+            if not mask.any():
+                continue
+            kept = words.cut(mask)
+            hits = _back(search.scan(kept.text, limit), kept)
+            pairs += hits.pairs
+            if hits.overflow or len(pairs) > limit:
+                return Hits(pairs, True)
+        return _back(Hits(pairs, False), split.prose)
 
-    def scan(self, text: bytes, runs: Runs, limit: int) -> Hits:
-        each = self.scan_text(text, limit), self.scan_seldom(runs, limit), self.scan_parts(runs, limit)
+    def scan(self, text: bytes, split: Split, limit: int) -> Hits:
+        each = self.scan_text(text, limit), self.scan_prose(split, limit), self.scan_places(split, limit)
         return Hits([pair for hits in each for pair in hits.pairs], any(hits.overflow for hits in each))
 
 
-def _back(hits: Hits, part: Stretches) -> Hits:
-    """The hits in stretches of a text as places of that text."""
+class _Part(Protocol):
+    """Something that was cut out of a text."""
+
+    def origin(self, end: int) -> int: ...
+
+
+def _back(hits: Hits, part: _Part) -> Hits:
+    """The hits in parts of a text as places of that text."""
     if not hits.pairs:
         return hits
     return Hits([(place, part.origin(end)) for place, end in hits.pairs], hits.overflow)
@@ -172,17 +201,13 @@ class _Search:
 
 
 class _Lanes:
-    """Expressions in one search for short texts; for long ones in groups, which are cheaper than all together."""
+    """Expressions in groups, each group searched for by itself: cheaper than all together."""
 
-    def __init__(self, specs: Placed, engine: Engines, apart: bool) -> None:
+    def __init__(self, specs: Placed, engine: Engines) -> None:
         names = sorted({spec.lane for _, spec in specs})
-        self._one = _Search(specs, engine)
-        lanes = [[each for each in specs if each[1].lane == name] for name in names]
-        self._each = [_Search(lane, engine) for lane in lanes] if apart and len(lanes) > 1 else [self._one]
+        self._each = [_Search([each for each in specs if each[1].lane == name], engine) for name in names]
 
     def scan(self, text: bytes, limit: int) -> Hits:
-        if len(text) < _TOGETHER:
-            return self._one.scan(text, limit)
         pairs: list[tuple[int, int]] = []
         for search in self._each:
             hits = search.scan(text, limit)

@@ -16,14 +16,20 @@ MARGIN = 16 * 1024
 """More than the longest credential with its keyword in any view: 2 KB, escaped to six characters each."""
 
 _COARSE, _FINE = 64 * 1024, 2 * 1024
-_LEAST = 64 * 1024
+_LEAST = 32 * 1024
+_AROUND = 64
+_RUN = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/-_"
+_LINES = _RUN + b" \t\r\n\"'\\,>|"
+"""What wrapped lines of one run consist of."""
 
 
 class Resume(NamedTuple):
-    """Everything before `start` was found clean in this engine; it held `pieces`."""
+    """Everything before `start` was found clean in this engine; it held `pieces`. `replaced` are the numbers of the
+    kept bodies of which the new one is a longer form."""
 
     start: int
     pieces: Pieces
+    replaced: frozenset[int] = frozenset()
 
 
 class _Clean(NamedTuple):
@@ -47,14 +53,21 @@ class Session:
     def __repr__(self) -> str:
         return f"Session({len(self._kept)})"
 
-    def remember(self, engine: object, where: Location, detectors: frozenset[str], text: bytes, pieces: Pieces) -> None:
-        """Keep a body whose verdict was clean."""
+    def remember(
+        self,
+        engine: object,
+        where: Location,
+        detectors: frozenset[str],
+        text: bytes,
+        pieces: Pieces,
+        replaced: frozenset[int] = frozenset(),
+    ) -> None:
+        """Keep a body whose verdict was clean, in place of its shorter forms."""
         if not _LEAST <= len(text) <= self._total:
             return
         with self._lock:
-            # a longer form of a kept body takes its place
             for key, kept in list(self._kept.items()):
-                if kept.engine is not engine or text.startswith(kept.text[: len(kept.text) - MARGIN]):
+                if kept.engine is not engine or key in replaced:
                     del self._kept[key]
             self._kept[self._next] = _Clean(engine, where.part, detectors, text, pieces)
             self._next += 1
@@ -64,13 +77,17 @@ class Session:
     def resume(self, engine: object, where: Location, detectors: frozenset[str], text: bytes) -> Resume | None:
         """Where to start examining `text`, None where nothing is known of its beginning."""
         with self._lock:
-            kept = [each for each in self._kept.values() if each[:3] == (engine, where.part, detectors)]
+            kept = [(key, each) for key, each in self._kept.items() if each[:3] == (engine, where.part, detectors)]
         best: Resume | None = None
-        for each in kept:
-            start = _cut(text, common_prefix(text, each.text))
+        replaced: set[int] = set()
+        for key, each in kept:
+            alike = common_prefix(text, each.text)
+            if alike >= len(each.text) - MARGIN:
+                replaced.add(key)
+            start = _cut(text, alike)
             if start and (best is None or start > best.start):
                 best = Resume(start, each.pieces)
-        return best
+        return best and best._replace(replaced=frozenset(replaced))
 
 
 def common_prefix(left: bytes, right: bytes) -> int:
@@ -84,7 +101,11 @@ def common_prefix(left: bytes, right: bytes) -> int:
 
 
 def _cut(text: bytes, alike: int) -> int:
-    """A place at least a margin before `alike`, just behind a quote: between escapes, and inside no encoded run."""
+    """A place at least a margin before `alike`, just behind a quote: between escapes, and inside no encoded run. Or in
+    the midst of a blob that ends before `alike`: what is inside of it has been examined to its end."""
     if alike < _LEAST:
         return 0
-    return text.rfind(b'"', 0, alike - MARGIN) + 1
+    at = alike - MARGIN
+    quote = text.rfind(b'"', 0, at) + 1
+    inside = at - quote > MARGIN and not text[at - _AROUND : at + _AROUND].translate(None, _RUN)
+    return at if inside and text[at:alike].translate(None, _LINES) else quote

@@ -35,9 +35,9 @@ def required_words(source: str, *, least: int = 3) -> tuple[bytes, ...]:
 _RUN_SAFE = frozenset("+/_-")
 
 
-def leading_run(source: str) -> int:
-    """How many characters every match begins with at least that are letters, digits or `+/_-`."""
-    return _leading(_parser.parse(source))[0]
+def leading_run(source: str) -> tuple[int, bool]:
+    """How many characters every match begins with at least that are letters, digits or `+/_-`; whether all are."""
+    return _leading(_parser.parse(source))
 
 
 def _leading(nodes: Any) -> tuple[int, bool]:

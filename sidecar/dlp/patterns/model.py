@@ -11,6 +11,8 @@ from dataclasses import dataclass
 from functools import cache
 from typing import Literal
 
+from sidecar.dlp.matcher import Place
+
 KEYWORD_REACH = 80
 """A keyword counts when it ends at most this many characters before the value: one long assignment or sentence."""
 
@@ -28,7 +30,7 @@ class CredentialType:
     means that the shape is enough. `prefix` is how many leading characters are the vendor's constant ones and may be
     shown. `positives` and `negatives` are whole texts that must and must not give a match of this type; they are made
     by us and put together from pieces, so that no scanner takes them for real. `documented` are values that the vendor
-    itself prints as examples.
+    itself prints as examples. `place` is where to look for an expression without any literal (`places`).
     """
 
     id: str
@@ -42,6 +44,7 @@ class CredentialType:
     documented: tuple[str, ...] = ()
     boundary: Boundary = "both"
     prefix: int = 0
+    place: Place | None = None
 
 
 @cache

@@ -5,14 +5,16 @@ import codecs
 import random
 import re
 
+import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from sidecar.dlp import bits, derive, escapes, fold, needles
+from sidecar.dlp import bits, derive, escapes, fold, needles, searches
 from sidecar.dlp.derive import Allowance
 from sidecar.dlp.matcher import Spec, backend
-from sidecar.dlp.runs import find_runs
-from sidecar.dlp.searches import _Blobs, _Lanes, shapes
+from sidecar.dlp.places import PLACES, Words
+from sidecar.dlp.runs import Splitter
+from sidecar.dlp.searches import _Blobs, shapes
 
 MANY = settings(max_examples=100, deadline=None)
 _PARTS = r"\ \\ \\\ n r t b f v u x 0 1 3 7 / \" ' { } 0041 41 d83d de00 \u00 \x4 a"
@@ -106,24 +108,83 @@ def test_text_in_long_hex_is_never_overlooked(seed: int, text: int, at: int, gap
     assert [derive._text_in(data) for data in derive._unhexed(sent)] == plain
 
 
-def test_lanes_find_what_one_search_finds() -> None:
+PIECES = [
+    b"4539 1488 0343 6467 ", b"4539148803436467 ", b"3782-822463-10005 ", b"4539.1488.0343.6467",
+    b"1/1234567890123456:",
+    b"DE89370400440532013000 ", b"GB82 WEST 1234 5698 7654 32", b"0x61, 0x62, 0x63, 0x64, 0x65, 0x66, 0x67",
+    b"61 62 63 64 65 66 67 ", b"61:62:63:64:65:66", b"41x42", b"61626364656667686970717273747576",
+    b"legal winner thank year wave sausage worth useful legal winner thank yellow ", b"abandon\\nability, able\tabout ",
+    b"1BoatSLRHtKNngkdXEobR76b53LETtpyT ", b"5HueCGU8rMjxEXxiPuD5BDku4MkFqeZyd4dZ1jvhTVqvbTLvyTJ",
+    b"MTIzNDU2Nzg5MDEyMzQ1Njc4",
+    b".GabcdE.", b"dGhlIHBhcnNlciByZWFkcyB0aGUgbmV4dCB0b2tlbg==", b"0.12345678-1234-1234-1234-123456789abc.",
+    b"SK0123456789abcdef0123456789abcdef", b"u1234567-0123456789abcdef01234567",
+    b"ABCDEFGHIJKLMNOPQRSTUVWXYZ234567",
+    b"xprv9s21ZrQH143K3QTDL4LXw2F7HEK3wJUD2nW2nRk4stbPy6cq3jPPqjiChkVvvNKmPGJxWUtg6LnF5kejMRNNU3TGtRBeJgk33yuGBxrMPHi",
+    b"abcd", b"X", b" ", b"\n", b"self.parser.read(token)", b'{"a": [1, 2, 3]}', "naïve →".encode(), b"\xff\x00",
+]  # fmt: skip
+
+
+def test_places_leave_out_nothing_that_matches() -> None:
     rng = random.Random(3)
-    words = b"legal winner thank year wave sausage worth useful legal winner thank yellow "
-    pieces = [
-        b"4539 1488 0343 6467 ", b"4539148803436467 ", b"3782-822463-10005 ", b"DE89370400440532013000 ", b"\\u0041",
-        b"%41%62", b"&#65;&#66;", "naïve →".encode(), b"\\nab\\ncd\\nef\\ngh\\n", b"61 62 63 64 65 66 67 ",
-        words, rng.randbytes(90), b"H4sIAAAAAAAAAABBBBBBBBBB ",
-    ]  # fmt: skip
     for name in ("hyperscan", "portable"):
-        searches = shapes(name)._all  # type: ignore[arg-type]
-        for lanes in (searches._prose, searches._seldom, searches._short):
-            assert isinstance(lanes, _Lanes)
-            for _ in range(2):
-                text = b"".join(rng.choice(pieces) for _ in range(1500))
-                merged = set(lanes._one.scan(text, 1 << 20).pairs)
-                apart = {pair for each in lanes._each for pair in each.scan(text, 1 << 20).pairs}
-                assert merged == apart
-                assert merged == set(lanes.scan(text, 1 << 20).pairs)
+        compiled = shapes(name)._all  # type: ignore[arg-type]
+        held: set[str] = set()
+        for place, search in compiled._places.items():
+            for _ in range(60 if name == "hyperscan" else 8):
+                text = b"".join(rng.choice(PIECES)[: rng.randint(1, 120)] for _ in range(rng.randint(1, 400)))
+                whole = set(search.scan(text, 1 << 20).pairs)
+                words = Words(text)
+                kept = words.cut(PLACES[place](words))
+                assert whole <= {(spec, kept.origin(end)) for spec, end in search.scan(kept.text, 1 << 20).pairs}
+                held |= {place} if whole else set()
+        assert held == set(compiled._places)
+
+
+def test_a_long_text_is_searched_as_a_short_one(monkeypatch: pytest.MonkeyPatch) -> None:
+    rng = random.Random(6)
+    for name in ("hyperscan", "portable"):
+        compiled = shapes(name)  # type: ignore[arg-type]
+        for _ in range(6):
+            text = b"".join(rng.choice(PIECES) for _ in range(800))
+            split = compiled._splitter.split(text)
+            both: list[set[tuple[int, int]]] = []
+            for short in (0, 1 << 20):
+                with monkeypatch.context() as changed:
+                    changed.setattr(searches, "_SHORT", short)
+                    both.append(set(compiled._all.scan_places(split, 1 << 20).pairs))
+            assert both[0] == both[1]
+
+
+@MANY
+@given(
+    parts=st.lists(
+        st.tuples(st.sampled_from(["run", "gap", "words"]), st.integers(1, 2200), st.integers(0, 2**32)), max_size=12
+    )
+)
+def test_blobs_are_the_long_runs(parts: list[tuple[str, int, int]]) -> None:
+    text = b""
+    for kind, size, seed in parts:
+        rng = random.Random(seed)
+        if kind == "run":
+            text += base64.b64encode(rng.randbytes(size)).rstrip(b"=")[:size]
+        elif kind == "gap":
+            text += b" " * (size % 40)
+        else:
+            text += b" ".join([b"a" * rng.randint(10, 40)] * (size // 30))
+    plain = [match.span() for match in re.finditer(rb"[A-Za-z0-9+/_-]{1025,}", text)]
+    for name in ("hyperscan", "portable"):
+        assert shapes(name)._splitter._spans(text) == plain  # type: ignore[arg-type]
+
+
+@MANY
+@given(seed=st.integers(0, 2**32), texts=st.lists(st.integers(20, 200), max_size=4), many=st.booleans())
+def test_islands_of_text_in_base64_are_found_as_by_the_exact_look(seed: int, texts: list[int], many: bool) -> None:
+    rng = random.Random(seed)
+    noise = base64.b64encode(rng.randbytes(9000)).rstrip(b"=")
+    for size in texts * (20 if many else 1):
+        at = rng.randrange(len(noise))
+        noise = noise[:at] + base64.b64encode(bytes(rng.randrange(32, 127) for _ in range(size))) + noise[at:]
+    assert bits.ascii_islands(noise) == bits._islands(noise)
 
 
 def test_each_run_in_a_blob_is_found_once_and_many_mean_everywhere() -> None:
@@ -135,7 +196,7 @@ def test_each_run_in_a_blob_is_found_once_and_many_mean_everywhere() -> None:
             runs = [rng.randbytes(rng.randint(32, 200)).hex().encode() for _ in range(count)]
             text = noise + b"".join(run + b"+" + noise[: rng.randint(1, 900)] for run in runs)
             plain = [match.span() for match in re.finditer(rb"[0-9A-Fa-f]{64,}", text)]
-            found = search.find(find_runs(text).long)
+            found = search.find(Splitter(backend(name)).split(text).blobs)  # type: ignore[arg-type]
             if len(plain) > 64:
                 assert found is None
             else:

@@ -9,6 +9,7 @@ import re
 from collections.abc import Callable
 from functools import partial
 
+from sidecar.dlp.matcher import Place
 from sidecar.dlp.patterns.model import Boundary, CredentialType
 
 type Check = Callable[[str], bool]
@@ -93,6 +94,7 @@ def cred(
     doc: tuple[str, ...] = (),
     edge: Boundary = "both",
     prefix: int | None = None,
+    place: Place | None = None,
 ) -> CredentialType:
     """A credential type. `yes` and `no` are templates of texts that must and must not match; see `sample`.
 
@@ -111,4 +113,5 @@ def cred(
         documented=tuple(sample(each) for each in doc),
         boundary=edge,
         prefix=shown,
+        place=place,
     )

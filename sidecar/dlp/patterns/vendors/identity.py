@@ -102,6 +102,7 @@ TYPES = (
         "BWS_ACCESS_TOKEN=0.<uuid>.<b62:30>:<b64:22>==",
         no=("0.<uuid>.<b62:30>", "0.<uuid>.<b62:12>:<b64:22>=="),
         edge="left",
+        place="dotted",
     ),
     cred(
         "bitwarden-client-secret",

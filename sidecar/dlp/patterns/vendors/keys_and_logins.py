@@ -358,7 +358,7 @@ _LOGINS = (
         "unix-password-hash",
         "Unix",
         "password hash (shadow, htpasswd)",
-        r"\$(?:1|5|6|y|2[aby]|apr1|argon2id?)\$[A-Za-z0-9./$=,+-]{30,140}",
+        r"\$(?:1|5|6|y|2[aby]|apr1|argon2i|argon2id)\$[A-Za-z0-9./$=,+-]{30,140}",
         "root:$6$<b62:16>$<b62:86>:19000:0:99999:7:::",
         "admin:$2y$10$<b62:53>",
         no=("$6$<b62:8>", "$9$<b62:16>$<b62:86>"),

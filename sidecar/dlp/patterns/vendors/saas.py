@@ -122,6 +122,7 @@ TYPES = (
         "ASANA_TOKEN=2/<num:16>/<num:16>:<hex:32>",
         "1/<num:16>:<hex:32>",
         no=("1/<num:16>:<hex:12>", "1/<num:6>:<hex:32>"),
+        place="numbers",
     ),
     cred(
         "hubspot-token",

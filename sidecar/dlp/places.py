@@ -1,0 +1,192 @@
+"""Where in a text an expression can match at all, told from what its characters are, eight bytes at a time.
+
+An expression without a literal in it costs as much as all of those with one. So each names a place (`Spec.where`):
+what every match of it must hold, as a condition on the aligned words of eight bytes that lie inside of the match. One
+translation says of which kinds each byte is; the rest is arithmetic on whole words, without the interpreter's lock.
+What is kept is a superset, with the words around it that a match can reach into. Pure; linear, whatever the text is.
+"""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Any
+
+import numpy as np
+
+from sidecar.dlp.matcher import Place
+
+WORD = 8
+Array = np.ndarray[Any, Any]
+
+_RUN, _DIGIT, _CAPITAL, _LOWER, _PAIR, _HEX, _SPACED, _BASE58 = (1 << bit for bit in range(8))
+_ONES = 0x0101010101010101
+_BREAK = 0x0A0A0A0A0A0A0A0A
+
+
+def _kinds(code: int) -> int:
+    char = chr(code)
+    letter = code < 128 and char.isalnum()
+    return (
+        _RUN * (letter or char in "+/_-")
+        + _DIGIT * ("0" <= char <= "9")
+        + _CAPITAL * ("A" <= char <= "Z")
+        + _LOWER * ("a" <= char <= "z" or char in " ,\n\t\\")
+        + _PAIR * (not letter or char in "0123456789abcdefABCDEFxX")
+        + _HEX * (char in "0123456789abcdefABCDEF")
+        + _SPACED * (not letter)
+        + _BASE58 * (letter and char not in "0OIl")
+    )
+
+
+_KINDS = bytes(_kinds(code) for code in range(256))
+
+
+class Words:
+    """A text as aligned words of eight bytes, and of which kinds their bytes are."""
+
+    def __init__(self, text: bytes) -> None:
+        padded = text + b"\n" * (-len(text) % WORD)
+        self.size = len(text)
+        self.words: Array = np.frombuffer(padded, np.uint64)
+        self._kinds: Array = np.frombuffer(padded.translate(_KINDS), np.uint64)
+        both = self._kinds & (self._kinds >> np.uint64(32))
+        both &= both >> np.uint64(16)
+        both &= both >> np.uint64(8)
+        self.whole: Array = both.astype(np.uint8)
+        """The kinds of which all eight bytes of a word are."""
+        self.pairs: Array = self.whole[:-1] & self.whole[1:]
+        """The kinds of which a word and the next consist."""
+
+    @cached_property
+    def rows(self) -> Array:
+        """The kinds of which a word consists, and one of its neighbours."""
+        rows = np.zeros(len(self.whole), np.uint8)
+        rows[:-1] = self.pairs
+        rows[1:] |= self.pairs
+        return rows
+
+    @cached_property
+    def near_rows(self) -> Array:
+        """`rows`, with a word on both sides."""
+        near = self.rows.copy()
+        near[:-1] |= self.rows[1:]
+        near[1:] |= self.rows[:-1]
+        return near
+
+    def count(self, kind: int) -> Array:
+        """How many bytes of each word are of `kind`."""
+        bits = (self._kinds >> np.uint64(kind.bit_length() - 1)) & np.uint64(_ONES)
+        return (bits * np.uint64(_ONES)) >> np.uint64(56)
+
+    def holds(self, code: int) -> Array:
+        """Which words hold this byte."""
+        return (self.words.view(np.uint8) == code).view(np.uint64) != 0
+
+    def each(self, kind: int) -> Array:
+        """Which bytes are of `kind`."""
+        return (self._kinds.view(np.uint8) & np.uint8(kind)) != 0
+
+    def cut(self, mask: Array) -> "Kept":
+        """The words in `mask`, a break after each row of them."""
+        ends = mask[:-1] & ~mask[1:]
+        with_ends = mask.copy()
+        with_ends[1:] |= ends
+        kept = np.flatnonzero(with_ends)
+        words = self.words[kept]
+        words[~mask[kept]] = _BREAK
+        return Kept(words.tobytes(), kept, self.size)
+
+
+@dataclass(frozen=True, eq=False)
+class Kept:
+    """What was cut out of a text: `words` are the places of its words there."""
+
+    text: bytes
+    words: Array
+    size: int
+
+    def origin(self, end: int) -> int:
+        """The offset in the source of an end offset in `text`."""
+        return min(self.size, int(self.words[(end - 1) >> 3]) * WORD + ((end - 1) & 7) + 1)
+
+
+def _spread(mask: Array, before: int, after: int) -> Array:
+    """`mask` with so many words before and after each."""
+    if not mask.any():
+        return mask
+    wide = mask.copy()
+    for step in range(1, before + 1):
+        wide[:-step] |= mask[step:]
+    for step in range(1, after + 1):
+        wide[step:] |= mask[:-step]
+    return wide
+
+
+def _runs(words: Words) -> Array:
+    """24 letters, digits or `+/_-` at once: two full words. A match begins in the word before, at the earliest."""
+    return (words.near_rows & _RUN) != 0
+
+
+def _hex(words: Words) -> Array:
+    """24 hexadecimal digits at once: two full words."""
+    return (words.near_rows & _HEX) != 0
+
+
+def _base58(words: Words) -> Array:
+    """26 letters and digits of base58 at once: two full words."""
+    return (words.near_rows & _BASE58) != 0
+
+
+def _dotted(words: Words) -> Array:
+    """As `_runs`, of 36 at most, with a dot behind it: from two bytes before to the end of a dotted token."""
+    row = (words.rows & _RUN) != 0
+    ends = np.zeros(len(row), np.bool_)
+    ends[:-1] = row[:-1] & ~row[1:] & words.holds(ord("."))[1:]
+    return _spread(ends, 6, 9)
+
+
+def _cards(words: Words) -> Array:
+    """Thirteen digits at least, with a mark after every fourth or near the end: six in one word, however they lie."""
+    return _spread(words.count(_DIGIT) >= 6, 2, 2)
+
+
+def _numbers(words: Words) -> Array:
+    """Fifteen digits at once: a full word. What follows is 44 bytes at most."""
+    return _spread((words.whole & _DIGIT) != 0, 2, 6)
+
+
+def _accounts(words: Words) -> Array:
+    """Two capitals and two digits, with ten bytes behind them."""
+    letters, digits = words.each(_CAPITAL), words.each(_DIGIT)
+    starts = np.zeros(len(letters), np.bool_)
+    starts[:-3] = letters[:-3] & letters[1:-2] & digits[2:-1] & digits[3:]
+    return _spread(starts.view(np.uint64) != 0, 0, 3)
+
+
+def _phrases(words: Words) -> Array:
+    """Twelve words of three letters at least: 47 bytes of small letters and of what stands between words. Those hold
+    five full words."""
+    starts = np.zeros(len(words.whole), np.bool_)
+    starts[:-4] = (words.pairs[:-3] & words.pairs[2:-1] & words.whole[4:] & _LOWER) != 0
+    return _spread(starts, 1, 5)
+
+
+def _pairs(words: Words) -> Array:
+    """Six times two hexadecimal digits and one or two marks: 18 bytes without other letters; of each eight of them two
+    are digits, and one to four are marks."""
+    marks = words.count(_SPACED)
+    found = ((words.whole & _PAIR) != 0) & (words.count(_HEX) >= 2) & (marks >= 1) & (marks <= 4)
+    return _spread(found, 1, 1)
+
+
+PLACES: dict[Place, Callable[[Words], Array]] = {
+    "run": _runs,
+    "dotted": _dotted,
+    "hex": _hex,
+    "base58": _base58,
+    "cards": _cards,
+    "numbers": _numbers,
+    "accounts": _accounts,
+    "phrases": _phrases,
+    "pairs": _pairs,
+}
