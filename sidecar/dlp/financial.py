@@ -131,8 +131,8 @@ def financial_rules() -> tuple[Rule, ...]:
             "An Ethereum address",
             r"0x[0-9A-Fa-f]{40}",
             money.ethereum,
-            search=r"0x[0-9A-Fa-f]{40}",
-            words=(b"0x",),
+            search=r"x[0-9A-Fa-f]{40}",
+            where="hex",
         ),
         _rule("wif", "A Bitcoin private key", rf"[5KLc9]{_B58}{{50,51}}", money.base58check, where="base58"),
         _rule(

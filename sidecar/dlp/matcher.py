@@ -31,10 +31,10 @@ class Searcher(Protocol):
 @dataclass(frozen=True, slots=True)
 class Spec:
     """One expression: ASCII source, bounded, no lookaround, `.` matches any byte. `literals`, where given, are
-    lower-case words of which every match holds one: the portable search looks for those instead, and reports where
-    they end. `where`: what is searched. Whole texts; all but blobs; one of the places in it where such a match can be
-    at all (`places`), for expressions without a literal; or blobs. `lane`: expressions that are cheaper to search for
-    by themselves (measured: an expression may cost more among others than alone).
+    words of which every match holds one: the portable search looks for those instead, and reports where they end.
+    `where`: what is searched. Whole texts; all but blobs; one of the places in it where such a match can be at all
+    (`places`), for expressions without a literal; or blobs. `lane`: expressions that are cheaper to search for by
+    themselves (measured: an expression may cost more among others than alone).
     """
 
     source: str

@@ -6,8 +6,10 @@ them. They are found by a look at every sixteenth byte, each sure of what lies b
 
 from bisect import bisect_right
 from dataclasses import dataclass
+from functools import cached_property
 
 from sidecar.dlp.matcher import Engine, Spec
+from sidecar.dlp.places import Words
 
 LEAST = 24
 """base64 of base64 of twelve characters has 24; so have the shortest shapes that are searched for in runs."""
@@ -58,6 +60,11 @@ class Split:
 
     blobs: Stretches
     prose: Stretches
+
+    @cached_property
+    def words(self) -> Words:
+        """The words of the prose: of which kinds they are is told once, for all searches."""
+        return Words(self.prose.text)
 
 
 class Splitter:

@@ -5,6 +5,7 @@ Expressions with a literal in them go over the whole text, the others over the p
 interpreter's lock. Decides nothing about what is found.
 """
 
+import re
 from collections.abc import Callable
 from functools import cache, partial
 from typing import Protocol
@@ -16,14 +17,14 @@ from sidecar.dlp.derive import Decoder, decoders
 from sidecar.dlp.financial import financial_rules
 from sidecar.dlp.matcher import Backend, Hits, Place, Searcher, Spec, Where, backend
 from sidecar.dlp.matcher import Engine as Engines
-from sidecar.dlp.places import PLACES, Words
+from sidecar.dlp.places import PLACES
 from sidecar.dlp.rules import Rule, credential_rules
 from sidecar.dlp.runs import Split, Splitter, Stretches
 
 PARALLEL = 128 * 1024
 """Texts of this size are worth a second thread: handing over costs 50 µs."""
 
-_SHORT = 16 * 1024
+_SHORT: dict[Backend, int] = {"hyperscan": 16 * 1024, "portable": 2 * 1024}
 """A shorter text is searched for everything at once: telling the places takes 50 µs, however short it is."""
 
 _DISTINCT = 6
@@ -73,7 +74,7 @@ class Shapes:
 
         `meanwhile` is called once, at a time when other threads have work.
         """
-        limit = 3000 + len(text) // 512
+        limit = 512 + len(text) // 256
         here = len(text) < PARALLEL
         whole = Beside(partial(self._all.scan_text, text, limit), here=here)
         split = self._splitter.split(text)
@@ -120,7 +121,7 @@ class Shapes:
         if hits.overflow:
             return hits, signs  # refused already
         for place, searches in enumerate(self._apart):
-            found = searches.scan(text, split, 1000 + len(text) // 2048)
+            found = searches.scan(text, split, 128 + len(text) // 1024)
             if found.pairs:
                 signs[place] = None if found.overflow else [end for _, end in found.pairs]
         return hits, signs
@@ -141,6 +142,7 @@ class _Searches:
         self._prose = _Lanes(of("prose"), engine)
         self._places: dict[Place, _Lanes] = {place: _Lanes(of(place), engine) for place in PLACES if of(place)}
         self._together = _Search(of(*PLACES), engine)
+        self._short = _SHORT[engine.name]
 
     def scan_text(self, text: bytes, limit: int) -> Hits:
         return self._text.scan(text, limit)
@@ -152,9 +154,9 @@ class _Searches:
         text = split.prose.text
         if not self._places:
             return Hits([], False)
-        if len(text) < _SHORT:
+        if len(text) < self._short:
             return _back(self._together.scan(text, limit), split.prose)
-        words = Words(text)
+        words = split.words
         pairs: list[tuple[int, int]] = []
         for place, search in self._places.items():
             mask = PLACES[place](words)
@@ -227,11 +229,14 @@ class _Blobs:
         self._search = engine.expressions(specs)
         others = [spec.source[: spec.source.index("]") + 1].replace("[", "[^") for spec in specs]
         self._end = [engine.expressions([Spec(source)]) for source in others]
+        self._samples = [_sampled(spec.source) for spec in specs] if engine.name == "portable" else None
 
     def find(self, part: Stretches) -> list[int] | None:
         """An end inside each such run; None where there are many."""
         text, at = part.text, 0
         ends: list[int] = []
+        if self._samples and not any(needle in text[::_EACH].translate(table) for table, needle in self._samples):
+            return ends
         while pairs := self._search.scan(text[at:] if at else text, 1).pairs:
             if len(ends) == _BLOB_RUNS:
                 return None
@@ -242,6 +247,17 @@ class _Blobs:
                 break
             at += end + after[0][1]
         return ends
+
+
+_EACH = 3
+
+
+def _sampled(source: str) -> tuple[bytes, bytes]:
+    """For `[…]{n}`: which bytes are of it, and what every third byte of such a run looks like. RE2 is slow at these."""
+    kind, count = source.removesuffix("}").split("{")
+    inside = re.compile(kind.encode())
+    table = bytes(97 if inside.match(bytes([code])) else 32 for code in range(256))
+    return table, b"a" * (int(count) // _EACH)
 
 
 def shapes(name: Backend | None = None) -> Shapes:

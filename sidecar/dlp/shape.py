@@ -27,7 +27,7 @@ def trimmed(source: str) -> str:
 
 
 def required_words(source: str, *, least: int = 3) -> tuple[bytes, ...]:
-    """Lower-case words of at least `least` characters of which each match of `source` holds one; () if none is sure."""
+    """Words of at least `least` characters of which each match of `source` holds one; () if none is sure."""
     best = _best(_parser.parse(source), least)
     return tuple(sorted(word.encode("ascii") for word in best))
 
@@ -109,13 +109,13 @@ def _best(nodes: Any, least: int) -> set[str]:
 def _exact(op: str, argument: Any) -> set[str] | None:
     """All texts that one node matches, where they are few."""
     if op == "LITERAL":
-        return {chr(argument).lower()} if argument < 128 else None
+        return {chr(argument)} if argument < 128 else None
     if op == "IN":
         characters: set[str] = set()
         for kind, value in argument:
             if str(kind) != "LITERAL" or value >= 128:
                 return None
-            characters.add(chr(value).lower())
+            characters.add(chr(value))
         return characters if len(characters) <= _MAX_EXPANDED else None
     if op == "SUBPATTERN":
         return _exact_sequence(argument[-1])
