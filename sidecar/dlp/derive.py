@@ -28,6 +28,13 @@ _GAP = 80
 """White space and quotes between two lines of one wrapped run are fewer."""
 
 
+_OVERLAID = 128 * 1024
+"""Bytes of a text that are turned round, at nine times the cost: ordinary text has next to none of such."""
+
+_VAIN = 512
+"""What a start of nothing costs of the allowance: four thousand in a megabyte are no accident."""
+
+
 class Derived(NamedTuple):
     """`data` came out of source text[start:end] by `name`; with `decode`, character after character."""
 
@@ -44,19 +51,26 @@ class TooMuch(Exception):
 
 @dataclass
 class Allowance:
-    """Bytes that all decoding of one scan may produce, and bytes that it may read in vain."""
+    """Bytes that all decoding of one scan may produce, that it may read in vain, and that it may turn round."""
 
     left: int
     tries: int
+    turned: int
 
     @classmethod
     def of(cls, size: int) -> "Allowance":
         """For a text of `size` bytes: in proportion, and so much more that a small archive can be opened."""
-        return cls(4 * size + (8 << 20), 2 * size + (1 << 16))
+        return cls(4 * size + (8 << 20), 2 * size + (1 << 16), _OVERLAID)
 
     def attempt(self, data: bytes) -> None:
         """Pay for reading `data` where there may be a start at every other place."""
         self.tries -= len(data)
+        if self.tries < 0:
+            raise TooMuch("too many starts of compressed data")
+
+    def vain(self) -> None:
+        """Pay for a start that was none."""
+        self.tries -= _VAIN
         if self.tries < 0:
             raise TooMuch("too many starts of compressed data")
 
@@ -268,9 +282,6 @@ _GZIP_START = re.compile(rb"H4sI|eJ[w-z]|eNo|eAE|eF4")
 _TRIED = 96
 """Characters of base64 from which zlib tells a stream from noise."""
 
-_VAIN = 512
-"""What a start of nothing costs of the allowance: four thousand in a megabyte are no accident."""
-
 _GZIP_SIGN = r"H4sI[A-Za-z][A-Za-z0-9+/_\-]{16}|(?:\A|[^A-Za-z0-9+/_\-])(?:eJ[w-z]|eNo|eAE|eF4)[A-Za-z0-9+/_\-]{16}"
 
 
@@ -281,9 +292,7 @@ def _gzip(text: bytes, ends: Sequence[int] | None, allowance: Allowance) -> Iter
     for low, high in spans:
         for match in _GZIP_START.finditer(text, max(low, done), high):
             if not inflate(_a2b(_letters(text[match.start() : match.start() + _TRIED])), allowance):
-                allowance.tries -= _VAIN
-                if allowance.tries < 0:
-                    raise TooMuch("too many starts of compressed data")
+                allowance.vain()
                 continue
             lines = _B64_LINES.match(text, match.start())
             if lines is None:
@@ -298,11 +307,23 @@ def _gzip(text: bytes, ends: Sequence[int] | None, allowance: Allowance) -> Iter
 def _binary_gzip(text: bytes, ends: Sequence[int] | None, allowance: Allowance) -> Iterator[Derived]:
     at = text.find(b"\x1f\x8b\x08")
     while at >= 0:
-        data = inflate(text[at:], allowance)
-        if data:
-            yield Derived("gzip", at, len(text), allowance.take(data))
-            return
+        if _begins(text[at : at + _VAIN]):
+            rest = text[at:]
+            allowance.attempt(rest)
+            if data := inflate(rest, allowance):
+                yield Derived("gzip", at, len(text), allowance.take(data))
+                return
+        allowance.vain()
         at = text.find(b"\x1f\x8b\x08", at + 3)
+
+
+def _begins(data: bytes) -> bool:
+    """Whether this may be the start of a gzip stream."""
+    try:
+        zlib.decompressobj(31).decompress(data, _VAIN)
+    except zlib.error:
+        return False
+    return True
 
 
 def inflate(data: bytes, allowance: Allowance) -> bytes:
@@ -319,18 +340,14 @@ def inflate(data: bytes, allowance: Allowance) -> bytes:
 
 # --- over another encoding ----------------------------------------------------------------------------------------
 
-_OVERLAID = 128 * 1024
-"""Bytes of a text to which this is done, at nine times the cost: ordinary text has next to none of it."""
-
 _TAKEN_OFF = (percent, unescape, entities)
 
 
 def _overlaid(text: bytes, ends: Sequence[int] | None, allowance: Allowance) -> Iterator[Derived]:
     """Escapes under a reversal, swapped case or rot13: what of the text was not escaped must be turned back first."""
-    left = _OVERLAID
     for start, end in _windows(text, ends):
-        left -= end - start
-        if left < 0:
+        allowance.turned -= end - start
+        if allowance.turned < 0:
             return
         for name, overlay in OVERLAYS.items():
             turned = overlay(text[start:end])

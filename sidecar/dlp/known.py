@@ -2,6 +2,7 @@
 loop, then shared by threads. Reveals secrets to build needles; keeps needles in memory only and shows none.
 """
 
+from bisect import bisect_left, insort
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
@@ -31,8 +32,11 @@ from sidecar.dlp.view import View
 PIECES = 3
 """Distinct pieces of one secret that are no accident (egress.md)."""
 
+_NEIGHBOURS = 8
+"""Places of one secret that may overlap: each was apart from the others until it was found to be longer."""
+
 _LIMIT = 16_384
-"""Hits of needles in one text. Each is evidence, so the verdict does not need more; masking then refuses (`limits`)."""
+"""Hits of needles in one text, fewer in a short one. Each is evidence, so the verdict does not need more; masking then refuses (`limits`)."""
 
 _ALNUM = np.array([code < 128 and chr(code).isalnum() for code in range(256)])
 
@@ -106,7 +110,7 @@ class KnownSecrets:
 
     def search(self, projection: bytes) -> Hits:
         """Where needles stand in a projection: the part of `find` that needs no lock."""
-        return self._search.scan(projection, _LIMIT)
+        return self._search.scan(projection, min(_LIMIT, 2048 + len(projection) // 16))
 
     def find(self, view: View, hits: Hits, before: Pieces) -> tuple[list[Finding], Pieces, bool]:
         """Findings in one text from the `hits` of its search, the pieces seen (with those `before`), and whether there
@@ -157,16 +161,18 @@ class KnownSecrets:
     def _spans(
         self, view: View, found: _Found, positions: "np.ndarray[tuple[int], np.dtype[np.int64]]"
     ) -> Iterator[Finding]:
-        taken: list[tuple[int, int, int]] = []
+        taken: dict[int, list[tuple[int, int]]] = {}
         for (secret, place), spans in sorted(found.spans.items()):
             encoded = self._encodings[secret][place]
             for low, high in spans:
                 start, end = int(positions[low]), int(positions[high - 1]) + 1
-                if any(owner == secret and start < stop and first < end for owner, first, stop in taken):
+                before = taken.setdefault(secret, [])
+                place_in = bisect_left(before, (end, 0))
+                if any(start < stop for _, stop in before[max(0, place_in - _NEIGHBOURS) : place_in]):
                     continue
                 exact = _unbroken(view.text, encoded, start, end)
                 start, end = exact or (start, end)
-                taken.append((secret, start, end))
+                insort(before, (start, end))
                 whole = high - low >= len(encoded.projection)
                 code = "exact" if exact else "separated" if whole else "partial"
                 yield self._finding(view, secret, code, encoded.name, start, end, exact=bool(exact))

@@ -38,6 +38,12 @@ class Expression:
     def finditer(self, text: bytes, *bounds: int) -> Any:
         return (self._compiled or self._compile()).finditer(text, *bounds)
 
+    def match(self, text: bytes, *bounds: int) -> Any:
+        return (self._compiled or self._compile()).match(text, *bounds)
+
+    def fullmatch(self, text: bytes, *bounds: int) -> Any:
+        return (self._compiled or self._compile()).fullmatch(text, *bounds)
+
     def _compile(self) -> Any:
         options = _re2.Options()
         options.encoding = _re2.Options.Encoding.LATIN1

@@ -32,6 +32,17 @@ def required_words(source: str, *, least: int = 3) -> tuple[bytes, ...]:
     return tuple(sorted(word.encode("ascii") for word in best))
 
 
+def leading_literal(source: str) -> bytes:
+    """The text with which every match begins; none where case does not count."""
+    begin = ""
+    if not source.startswith("(?i)"):
+        for op, argument in _parser.parse(source):
+            if str(op) != "LITERAL":
+                break
+            begin += chr(argument)
+    return begin.encode()
+
+
 _RUN_SAFE = frozenset("+/_-")
 
 

@@ -2,6 +2,7 @@
 
 import base64
 import codecs
+import gzip
 import random
 import re
 import string
@@ -13,7 +14,9 @@ from hypothesis import strategies as st
 from sidecar.dlp import bits, derive, escapes, fold, needles
 from sidecar.dlp.derive import Allowance
 from sidecar.dlp.matcher import Spec, backend
+from sidecar.dlp.patterns.model import all_types
 from sidecar.dlp.places import PLACES, Words
+from sidecar.dlp.rules import credential_rules
 from sidecar.dlp.runs import Splitter
 from sidecar.dlp.searches import _Blobs, shapes
 
@@ -242,3 +245,35 @@ def test_hex_in_a_blob_is_decoded_wherever_it_stands() -> None:
         place = shapes().decoders.index(decoder)
         parts = list(decoder.expand(text, signs[place], Allowance.of(len(text))))
         assert any(secret in part.data for part in parts)
+
+
+def test_long_values_are_found_from_their_beginning_as_from_their_end() -> None:
+    rng = random.Random(8)
+    types = {each.id: each for each in all_types()}
+    edges = [b"\\n", b"\\u0041", b"%41", b" ", b"-", b"_", b"a", b'"', b"\n", b""]
+    wide = [(rule, rule.wide) for rule in credential_rules() if rule.wide is not None]
+    compared = 0
+    for rule, found in wide:
+        own = [text.encode() for text in (*types[rule.kind].positives, *types[rule.kind].negatives)]
+        for _ in range(12):
+            parts = [rng.choice(own if rng.random() < 0.6 else edges) for _ in range(rng.randint(1, 5))]
+            cut = [part[rng.choice((0, 0, 0, 1)) : len(part) - rng.choice((0, 0, 0, 1, 2))] for part in parts]
+            text, at = b"".join(cut), 0
+            while True:
+                span = found.search(text, at, len(text))
+                assert span == rule._search(text, at, len(text))
+                if span is None:
+                    break
+                compared += 1
+                at = span[1]
+    assert compared > 300
+    assert len(wide) > 30
+
+
+def test_many_starts_of_nothing_end_the_search_for_gzip() -> None:
+    with pytest.raises(derive.TooMuch):
+        list(derive._binary_gzip(b"\x1f\x8b\x08" * 40_000, None, Allowance.of(120_000)))
+    packed = gzip.compress(b"the parser reads " * 9)
+    assert [part.data for part in derive._binary_gzip(b"\x1f\x8b\x08-" + packed, None, Allowance.of(200))] == [
+        b"the parser reads " * 9
+    ]
