@@ -36,7 +36,8 @@ _NEIGHBOURS = 8
 """Places of one secret that may overlap: each was apart from the others until it was found to be longer."""
 
 _LIMIT = 16_384
-"""Hits of needles in one text, fewer in a short one. Each is evidence, so the verdict does not need more; masking then refuses (`limits`)."""
+"""Hits of needles in one text, fewer in a short one. Each is evidence, so the verdict does not need more; masking then
+refuses (`limits`)."""
 
 _ALNUM = np.array([code < 128 and chr(code).isalnum() for code in range(256)])
 
