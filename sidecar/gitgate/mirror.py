@@ -29,6 +29,10 @@ _CONFIG = {
 }
 
 
+_PACKED = ("-c", "fetch.unpackLimit=1")
+"""What came as a pack stays one: single objects would be compressed anew for every clone."""
+
+
 @dataclass(frozen=True)
 class Refs:
     """Branches and tags with the objects they name, and what HEAD stands for."""
@@ -114,10 +118,12 @@ class Mirror:
             self._names = None
             async with self.credentials.open() as access:
                 await self.git.run(
-                    *access.args, "fetch", "--prune", "--no-tags", "--force", "--progress", "--no-write-fetch-head",
-                    "--no-auto-maintenance", self.upstream.url, *(f"+{each}*:{each}*" for each in MIRRORED),
+                    *access.args, *_PACKED, "fetch", "--prune", "--no-tags", "--force", "--progress",
+                    "--no-write-fetch-head", "--no-auto-maintenance", self.upstream.url,
+                    *(f"+{each}*:{each}*" for each in MIRRORED),
                     cwd=self.path, env=access.env, extra=access.extra, online=True,
                 )  # fmt: skip
+            await self.tidy()
         if theirs.head and theirs.head != self._head:
             await self.git.run("symbolic-ref", "HEAD", theirs.head, cwd=self.path)
             self._head = theirs.head
