@@ -22,7 +22,8 @@ LOWEST, HIGHEST = 0.4, 2.5
 MEMORY = 20_000.0
 """Units after which older answers have faded: a day's work changes style, and a model may change under its name."""
 
-MOST_MODELS = 64
+MOST_KEPT = 256
+"""Ratios; a model has three, by each of its names."""
 
 LEAST_PIECES, MOST_IN_PIECE = 30, 64.0
 """A stream of fewer pieces says nothing of their size; pieces of more tokens are no stream's."""
@@ -83,7 +84,7 @@ class Calibration:
         held = self._sums.pop((side, model), _Ratio())
         fade = MEMORY / max(MEMORY, held.theirs)
         self._sums[side, model] = held.taught(estimated, counted, fade, _prior(side, model))
-        if len(self._sums) > MOST_MODELS:
+        if len(self._sums) > MOST_KEPT:
             del self._sums[next(iter(self._sums))]  # the one that was used longest ago
 
     def learn_cached(self, model: str, cached: int, read: int) -> None:
@@ -92,7 +93,7 @@ class Calibration:
             return
         before = self._cached.pop(model, cached / read)
         self._cached[model] = (before + cached / read) / 2
-        if len(self._cached) > MOST_MODELS:
+        if len(self._cached) > MOST_KEPT:
             del self._cached[next(iter(self._cached))]
 
     def cached(self, model: str) -> float:

@@ -69,13 +69,15 @@ def _estimate(
 
 
 def _learn(tally: Tally, facts: RequestFacts, learned: Calibration, model: str, usage: Usage) -> None:
-    if not tally.hidden and not tally.also:
-        learned.learn("output", model, tally.all_units + tally.text.units(), usage.output)
-        if facts.stream:
-            learned.learn("pieces", model, tally.all_pieces + tally.text.added, usage.output)
-    if not facts.continues:
-        learned.learn("input", model, facts.input_units, usage.context)
-    learned.learn_cached(model, usage.cache_read, usage.context)
+    # a request names an alias (what is set aside for it goes by that), its answer the dated model
+    for name in {model, facts.model} - {""}:
+        if not tally.hidden and not tally.also:
+            learned.learn("output", name, tally.all_units + tally.text.units(), usage.output)
+            if facts.stream:
+                learned.learn("pieces", name, tally.all_pieces + tally.text.added, usage.output)
+        if not facts.continues:
+            learned.learn("input", name, facts.input_units, usage.context)
+        learned.learn_cached(name, usage.cache_read, usage.context)
 
 
 def _flags(flags: frozenset[Flag], tally: Tally) -> tuple[Flag, ...]:

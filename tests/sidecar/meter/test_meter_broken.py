@@ -7,9 +7,11 @@ from dataclasses import replace
 import pytest
 
 from sidecar.meter.learned import Calibration
+from sidecar.meter.meter import Meter
+from sidecar.meter.request import request_facts
 from sidecar.meter.usage import Usage
 from tests.sidecar.meter.meter_forms import STREAMS, Maker, anthropic_json, anthropic_sse, chat_sse, responses_sse
-from tests.sidecar.meter.meter_kit import Answer, flushed, meter_of, metered, parts, samples, split, sse, tokens
+from tests.sidecar.meter.meter_kit import NOW, Answer, flushed, meter_of, metered, parts, samples, split, sse, tokens
 
 stream_ids = [maker.__name__ for maker in STREAMS]
 
@@ -84,6 +86,25 @@ def test_estimates_learn_from_whole_answers() -> None:
         meter.feed(one.body)
         assert not meter.finish(complete=True).estimated
     assert abs(off()) < 0.08
+
+
+def test_a_request_is_estimated_by_the_alias_that_it_names() -> None:
+    rng, learned = random.Random(3), Calibration()
+    answer = anthropic_sse(rng, 400, 500)
+    body = json.dumps({"model": "alias", "stream": True, "messages": [{"role": "user", "content": "word " * 2000}]})
+    facts = request_facts("POST", answer.path, body.encode())
+    before = learned.tokens("input", "alias", facts.input_units)
+    for _ in range(3):
+        start = {
+            "type": "message_start",
+            "message": {"model": "dated", "usage": {"input_tokens": 4200, "output_tokens": 1}},
+        }
+        meter = Meter.for_response(answer.path, 200, {}, facts, now=NOW, learned=learned)
+        assert meter is not None
+        meter.feed(b"".join([sse(start), *answer.pieces[1:]]))
+        assert meter.finish(complete=True).model == "dated"
+    assert abs(learned.tokens("input", "alias", facts.input_units) - 4200) < abs(before - 4200)
+    assert learned.tokens("input", "alias", facts.input_units) == learned.tokens("input", "dated", facts.input_units)
 
 
 def test_what_a_broken_answer_read_is_estimated_from_the_request() -> None:
