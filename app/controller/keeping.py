@@ -25,7 +25,7 @@ from app.core import quota
 from app.core.model import LIVE, BottleView, LaunchRequest
 from app.core.slug import numbered
 from app.errors import CarboyError, NotFound, NotSupported
-from app.paths import Paths
+from app.paths import Paths, private_folder
 from app.tasks import spawn
 
 log = logging.getLogger(__name__)
@@ -225,6 +225,7 @@ class Keeping:
         changes = {"slug": wanted, "label": label, "kept": "preserved"}
         renamed = kept.model_copy(update={"view": kept.view.model_copy(update=changes)})
         await asyncio.to_thread(renamed.save, folder)
+        private_folder(self._paths.state / "bottles")  # the first one on a machine that it was brought to
         folder.rename(self._paths.session_state(wanted))
         session = Session(record=renamed, paths=self._paths, on_change=self._on_change)
         session.over.set()

@@ -15,6 +15,7 @@ from app.errors import CarboyError, NotFound
 
 MAX_OUTPUT = 4 * 1024 * 1024
 """Of an `exec`, as with the local backend."""
+FREEZES = 5
 _WITH_PID = 'printf "%s\\n" "$$"; exec "$@"'
 """The first line of its output is the group to kill at the timeout."""
 
@@ -54,7 +55,15 @@ class DockerBox(HeldBox):
         if self.facts.bounds:  # its engine has no control groups: its holder stops every process
             await super().pause()
             return
-        await self.container_engine.call(lambda client: client.api.pause(self.facts.id))
+        for left in reversed(range(FREEZES)):
+            try:
+                await self.container_engine.call(lambda client: client.api.pause(self.facts.id))
+            except CarboyError as error:  # runc gives up on a busy machine, with version 1 of control groups
+                if "unable to freeze" not in error.message or not left:
+                    raise
+                await asyncio.sleep(0.2)
+            else:
+                return
 
     async def unpause(self) -> None:
         if self.facts.bounds:
