@@ -1,6 +1,6 @@
 """The `pi` provider: the Pi coding agent, unmodified, with a placeholder where its LLM vendor's key would be.
 
-Facts about the CLI are from running 0.87.1 and 1.5.2 behind a recording proxy (docs/providers.md).
+Facts about the CLI are from running 0.87.1 behind a recording proxy (docs/providers.md).
 """
 
 from pathlib import Path
@@ -17,9 +17,9 @@ from app.providers.prepare import bounded, command, json_file, model, placeholde
 from app.providers.reading import LineReader
 from sidecar.contract import Route
 
-TRIED = "1.5.2"
+TRIED = "0.87.1"
 INSTALL = f"Install it with `npm install -g @earendil-works/pi-coding-agent@{TRIED}` (it needs Node 22.19 or newer)"
-"""Pinned: of some of its releases a part is missing on npm (1.6.0)."""
+"""Pinned: of its newest release a part is missing on npm (1.6.0), and the 1.x before it were tried in part only."""
 
 ENV = {
     "PI_OFFLINE": "1",  # no look for updates, no download of tools; the model's API is not meant
@@ -95,7 +95,7 @@ RECIPE = Recipe(
     title=PiProvider.title,
     install_hint=INSTALL,
     tried=TRIED,
-    tested=((0, 87), (2,)),
+    tested=((0, 87), (1,)),
     node=(22, 19),
     node_options=("--disable-warning=UNDICI-EHPA",),  # node warns of its own proxy support, above every answer
 )
