@@ -9,6 +9,7 @@ from functools import cache
 
 from sidecar.dlp import shape
 from sidecar.dlp.matcher import Spec
+from sidecar.dlp.patterns.vendors.structure import irregular
 from sidecar.dlp.placeholders import is_placeholder
 from sidecar.dlp.portable_matcher import Expression
 from sidecar.dlp.rules import Rule
@@ -41,6 +42,8 @@ def plausible(value: str) -> bool:
     classes = (str.islower, str.isupper, str.isdigit)
     kinds = sum(any(test(char) for char in value) for test in classes) + any(not char.isalnum() for char in value)
     digits = sum(char.isdigit() for char in value)
+    if kinds >= 3 and len(value) >= 16 and irregular(value):
+        return True
     return (kinds >= 3 and digits >= 2 and len(set(value)) >= 6) or (kinds >= 2 and digits >= 4 and len(value) >= 16)
 
 

@@ -63,6 +63,11 @@ def _convex(rng: random.Random) -> str:
     return f"CONVEX_DEPLOY_KEY=prod:happy-otter-{rng.randint(100, 999)}|{made}"
 
 
+def _npm(rng: random.Random) -> str:
+    password = base64.b64encode(some(rng, ALNUM, 18).encode()).decode()
+    return f"//npm.acme.example/:username=alice\n//npm.acme.example/:_password={password}"
+
+
 def _snyk(rng: random.Random) -> str:
     made = {"e": 1_790_000_000, "h": "snyk.io", "j": some(rng, URL, 22), "s": some(rng, URL, 22), "tid": "AAAAAA"}
     return (
@@ -108,7 +113,7 @@ VENDOR: dict[str, Maker] = {
     "gradle-plugin-secret": form("gradle.publish.key=", (ALNUM, 32), "\ngradle.publish.secret=", (ALNUM, 48)),
     "jupyter-token": form("http://localhost:8888/lab?token=", (HEX, 48)),
     "mongodb-service-secret": form("mdb_sa_sk_", (URL, 40)),
-    "npm-basic-auth": form("//npm.acme.example/:username=alice\n//npm.acme.example/:_password=", in_base64(18)),
+    "npm-basic-auth": _npm,
     "packagist-token": form("packagist_", either("ort_", "out_", "uut_"), (HEX, 68)),
     "pgpass-line": form("db.internal.example:5432:prod:app:", (ALNUM, 18)),
     "rancher-token": form("token-", (string.ascii_lowercase + DIGITS, 5), ":", (LOW, 54)),

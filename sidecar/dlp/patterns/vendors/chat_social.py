@@ -195,7 +195,7 @@ _CHAT = (
         r"[A-Za-z0-9]{32}",
         "ZULIP_API_KEY=<b62:32>",
         no=("zulip <b62:32>", "ZULIP_API_KEY=<b62:12>"),
-        keys=("zulip_api", "zulip_key", "zulip-api"),
+        keys=("zulip_api", "zulip_key", "zulip-api", "zuliprc", "zulipchat.com"),
         check=letters_and_digits,
     ),
     cred(
@@ -243,7 +243,7 @@ _CHAT = (
         "webex-bot-token",
         "Webex",
         "bot or personal token",
-        rf"[A-Za-z0-9]{{64}}_(?:PF84|PE93)_{_UUID}",
+        rf"[A-Za-z0-9]{{64}}_P[A-Z0-9]{{3}}_{_UUID}",
         "WEBEX_TOKEN=<b62:64>_PF84_<uuid>",
         no=("<b62:40>_PF84_<uuid>", "<b62:64>_pf84_<uuid>"),
     ),

@@ -145,9 +145,10 @@ _GOOGLE = (
         "google-oauth-refresh-token",
         "Google",
         "OAuth refresh token",
-        r"1//0[0-9a-z][0-9A-Za-z_-]{40,256}",
+        r"1//0[0-9A-Za-z_-]{41,256}",
         'refresh_token: "1//0g<url:97>"',
-        no=("1//0g<url:12>", "http://1//0G<url:90>"),
+        'refresh_token: "1//0G<url:97>"',
+        no=("1//0g<url:12>", "x1//0g<url:90>"),
         prefix=4,
     ),
     cred(

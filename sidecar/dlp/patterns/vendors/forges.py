@@ -211,7 +211,7 @@ _OTHERS = (
         r"A[=A-Za-z0-9+/_-]{60,120}",
         "SRHT_TOKEN=AA<b64:90>",
         no=("token=AA<b64:90>", "SRHT_TOKEN=AA<b64:20>"),
-        keys=("srht_token", "sourcehut_token", "srht-token", "srht_access"),
+        keys=("srht_token", "sourcehut_token", "srht-token", "srht_access", "sr.ht"),
         edge="left",
     ),
 )

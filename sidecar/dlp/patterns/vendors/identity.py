@@ -138,7 +138,7 @@ TYPES = (
         "stytch-secret",
         "Stytch",
         "project secret",
-        r"secret-(?:live|test)-[A-Za-z0-9_-]{36}=?",
+        r"secret-(?:live|test)-[A-Za-z0-9_-]{35,36}=?",
         "STYTCH_SECRET=secret-live-<url:35>a=",
         no=("secret-live-<url:12>", "secret-prod-<url:36>"),
         edge="left",

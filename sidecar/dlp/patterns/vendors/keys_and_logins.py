@@ -21,6 +21,8 @@ _LOGIN = r"[A-Za-z0-9._~!$&()*+,;=%:^#?-]{3,160}"
 _HOST = r"@[A-Za-z0-9.\[\]_-]{1,160}"
 _BODY = r"[A-Za-z0-9+/=\s\\]"
 _LONG_BODY = rf"{_BODY}{{64,1000}}{_BODY}{{0,1000}}{_BODY}{{0,1000}}"
+_JWK = r'\\{{0,2}}"{}\\{{0,2}}"\s{{0,4}}:\s{{0,4}}\\{{0,2}}"[A-Za-z0-9_-]'
+_NEXT = r'\\{0,2}"\s{0,4},[\s\\n]{0,8}'
 _AGE = "AGE-SECRET-KEY-1<>GFPYYSJZGFPYYSJZGFPYYSJZGFPYYSJZGFPYYSJZGFPYYSJZGFPQ4EGAEX"
 
 
@@ -67,8 +69,9 @@ _KEYS = (
         "ssh2-private-key",
         "SSH",
         "private key (SSH2 or SSH.com)",
-        rf"---- BEGIN SSH2 ENCRYPTED PRIVATE KEY ----{_BODY}{{0,80}}[A-Za-z0-9+/=\s\\:\"'_.@-]{{64,1000}}",
+        rf"---- BEGIN SSH2 ENCRYPTED PRIVATE KEY ----{_BODY}{{0,80}}[A-Za-z0-9+/=\s\\:\"'_.,;()@-]{{64,1000}}",
         '---- BEGIN SSH2 ENCRYPTED PRIVATE KEY ----\nComment: "key"\n<b64:70>\n<b64:70>\n',
+        '---- BEGIN SSH2 ENCRYPTED PRIVATE KEY ----\nComment: "2048-bit (rsa), mine"\n<b64:70>\n<b64:70>\n',
         no=("---- BEGIN SSH2 PUBLIC KEY ----\n<b64:140>", "---- BEGIN SSH2 ENCRYPTED PRIVATE KEY ----"),
         edge="none",
         prefix=10,
@@ -170,11 +173,13 @@ _KEYS = (
         "jwk-private-key",
         "JSON Web Key",
         "private exponent or key",
-        r'\\{0,2}"d\\{0,2}"\s{0,4}:\s{0,4}\\{0,2}"[A-Za-z0-9_-]{43,700}',
+        rf"(?:{_JWK.format('x')}{{43,90}}{_NEXT})?(?:{_JWK.format('y')}{{43,90}}{_NEXT})?{_JWK.format('d')}{{43,700}}",
         '{"kty":"EC","crv":"P-256","x":"<url:43>","d":"<url:43>"}',
         '{"d": "<url:342>", "dp": "<url:171>", "kty": "RSA"}'.replace('{"d"', '{"kty": "RSA", "d"'),
+        '{"kty": "EC", "crv": "P-521", "x": "<url:88>", "y": "<url:88>", "d": "<url:88>"}',
+        '{"kty":"RSA","n":"<url:342>","e":"AQAB","d":"<url:342>"}',
         no=('{"kty":"EC","x":"<url:43>"}', '{"d": "<url:43>"}'),
-        keys=("kty", "p-256", "p-384", "ed25519"),
+        keys=("kty", "p-256", "p-384", "p-521", "ed25519", "aqab"),
         edge="none",
         prefix=0,
     ),

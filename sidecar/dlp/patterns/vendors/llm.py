@@ -142,7 +142,7 @@ _LABS = (
         "ZAI_API_KEY=<hex:32>.<b62:16>",
         no=("<hex:32>.<b62:8>", "asset-<hex:40>.<b62:16>"),
         keys=("zhipu", "bigmodel", "zai_api", "z_ai_api", "glm_api", "z.ai"),
-        check=lambda text: mixed(text[33:]),
+        check=lambda text: not text[33:].islower(),
     ),
     cred(
         "volcengine-ark-key",

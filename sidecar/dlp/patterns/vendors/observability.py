@@ -12,6 +12,7 @@ from sidecar.dlp.patterns.vendors.structure import (
     json_object,
     letters_and_digits,
     mixed,
+    random_letters,
     sentry_org,
     unbase64,
 )
@@ -82,8 +83,9 @@ TYPES = (
         "newrelic-admin-key",
         "New Relic",
         "REST or admin key",
-        r"NR(?:RA|AA)-[0-9a-f]{42}",
+        r"NR(?:RA-[0-9a-f]{42}|AA-[0-9a-f]{27}(?:[0-9a-f]{15})?)",
         "X-Api-Key: NRRA-<hex:42>",
+        "NEW_RELIC_ADMIN_KEY=NRAA-<hex:27>",
         no=("NRRA-<hex:12>", "NRRX-<hex:42>"),
         prefix=2,
     ),
@@ -318,7 +320,7 @@ TYPES = (
         "LOGZIO_TOKEN=<abc:32>",
         no=("logz <abc:32>", "LOGZIO_TOKEN=<abc:12>"),
         keys=("logzio_token", "logzio_shipping", "logz_io_token", "logzio-token"),
-        check=mixed,
+        check=random_letters,
     ),
     cred(
         "coralogix-key",

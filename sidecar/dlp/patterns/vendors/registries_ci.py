@@ -8,12 +8,12 @@ import base64
 from sidecar.dlp.patterns.vendors.define import cred, sample
 from sidecar.dlp.patterns.vendors.structure import (
     base62_crc32,
-    basic_credentials,
     crc_suffix_of_body,
     docker_auth,
     letters_and_digits,
     macaroon,
     mixed,
+    npm_login,
 )
 
 _UUID = r"[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}"
@@ -63,9 +63,10 @@ _REGISTRIES = (
         "user and password in .npmrc",
         r"[A-Za-z0-9+/]{16,300}={0,2}",
         "//npm.example.org/:_auth=" + base64.b64encode(sample("deploy:<b62:18>").encode()).decode(),
+        "//npm.example.org/:_password=" + base64.b64encode(sample("<b62:18>").encode()).decode(),
         no=("//npm.example.org/:_auth=<b62:8>", "_auth=<b64:40>", "x=<b64:40>"),
-        keys=("_auth",),
-        check=basic_credentials,
+        keys=("_auth", "_password"),
+        check=npm_login,
         edge="left",
     ),
     cred(
@@ -214,7 +215,7 @@ _REGISTRIES = (
         "gradle-plugin-secret",
         "Gradle",
         "Plugin Portal secret",
-        r"[A-Za-z0-9]{32}",
+        r"[A-Za-z0-9]{32,64}",
         "gradle.publish.secret=<b62:32>",
         no=("gradle <b62:32>", "gradle.publish.secret=<b62:12>"),
         keys=("gradle.publish.secret", "gradle_publish_secret"),
@@ -224,10 +225,12 @@ _REGISTRIES = (
         "gemfury-token",
         "Gemfury",
         "deploy token",
-        r"[A-Za-z0-9]{6,10}-[A-Za-z0-9]{20,24}",
+        r"(?:[A-Za-z0-9]{6,10}-)?[A-Za-z0-9]{20,24}",
         "GEMFURY_TOKEN=<b62:6>-<b62:22>",
+        "GEMFURY_API_TOKEN=<b62:20>",
         no=("fury <b62:6>-<b62:22>", "GEMFURY_TOKEN=<b62:12>"),
-        keys=("gemfury_token", "fury_token", "gemfury_push_token", "fury_auth"),
+        keys=("gemfury_token", "gemfury_api", "fury_token", "gemfury_push_token", "fury_auth"),
+        check=letters_and_digits,
     ),
 )
 

@@ -155,6 +155,13 @@ def basic_credentials(text: str) -> bool:
     return bool(colon) and (user + password).isprintable() and plausible_password(password)
 
 
+def npm_login(text: str) -> bool:
+    """npm's `_auth` is `user:password` in base64, its `_password` the password alone."""
+    data = unbase64(text)
+    printable = len(data) >= 10 and data.isascii() and data.decode().isprintable()
+    return basic_credentials(text) or (printable and plausible_password(data.decode()))
+
+
 def docker_auth(text: str) -> bool:
     """Docker's config.json: the value of `auth` is `user:password` in base64."""
     return basic_credentials(re.split(r'[\\"]+', text.rstrip('\\"'))[-1])
@@ -197,8 +204,18 @@ def mixed(text: str) -> bool:
     base64 has, and no hash, no number and hardly a name has. In camel case the case changes at one place in three."""
     if not (any(map(str.islower, text)) and any(map(str.isupper, text))):
         return False
-    changes = sum(left.islower() != right.islower() for left, right in pairwise(text))
-    return any(map(str.isdigit, text)) or 5 * changes >= 2 * len(text)
+    return any(map(str.isdigit, text)) or irregular(text)
+
+
+def irregular(text: str) -> bool:
+    """The case changes at two places in five at least, which camel case hardly does."""
+    return 5 * sum(left.islower() != right.islower() for left, right in pairwise(text)) >= 2 * len(text)
+
+
+def random_letters(text: str) -> bool:
+    """Capital and small letters, capitals side by side at two places: where no digit can tell it from camel case."""
+    pairs = sum(left.isupper() and right.isupper() for left, right in pairwise(text))
+    return any(map(str.islower, text)) and (pairs >= 2 or irregular(text))
 
 
 def letters_and_digits(text: str) -> bool:
