@@ -183,7 +183,7 @@ class Engine:
                 work.add(finding, finding.value.reveal() if finding.value else b"")
             if overflow:
                 work.limit = "too many matches of known secrets"
-        if depth and signs:
+        if depth and signs and not work.limit:  # else it is refused in any case
             self._deeper(view, signs, work, depth)
 
     def _deeper(self, view: View, signs: dict[int, list[int] | None], work: _Work, depth: int) -> None:
