@@ -51,13 +51,15 @@ class Audit:
         self._head = Head()
         self._order = asyncio.Lock()
         self._waiting: list[_Entry] = []
+        self._why = ""
+        """Why rows wait."""
         self._broken = ""
 
     @property
     def warning(self) -> str:
         """What was found wrong at the start, or what could not be written yet; empty if nothing."""
         if self._waiting:
-            return f"{len(self._waiting)} rows of the audit trail wait until they can be written"
+            return f"{len(self._waiting)} rows of the audit trail wait until they can be written. {self._why}"
         return self._broken
 
     async def start(self) -> None:
@@ -129,6 +131,7 @@ class Audit:
                 if not may_wait or len(self._waiting) > MAX_WAITING:
                     self._waiting.remove(entry)  # the caller is told, and does nothing
                     raise
+                self._why = error.render() if isinstance(error, CarboyError) else str(error)
                 log.error("the audit trail cannot be written, %d rows wait: %s", len(self._waiting), error)
 
     async def _with_row[T](self, write: Callable[[AuditRow], Awaitable[T]], entry: _Entry) -> T:

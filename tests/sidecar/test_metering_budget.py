@@ -32,9 +32,10 @@ URL = f"https://{HOST}/v1/messages"
 
 
 class Vendor:
-    """Each answer costs `COST` tokens; `hold` stops them before they begin."""
+    """Each answer costs `COST` tokens and takes `seconds`; `hold` stops them before they begin."""
 
-    def __init__(self) -> None:
+    def __init__(self, seconds: float = 0.0) -> None:
+        self.seconds = seconds
         self.hold = asyncio.Event()
         self.hold.set()
         self.now = self.most = 0
@@ -43,6 +44,7 @@ class Vendor:
         self.now += 1
         self.most = max(self.most, self.now)
         await self.hold.wait()
+        await asyncio.sleep(self.seconds)
         usage = {"input_tokens": COST - 10, "output_tokens": 10}
         body = {"type": "message", "model": "m", "content": [], "stop_reason": "end_turn", "usage": usage}
         await send({"type": "http.response.start", "status": 200, "headers": [(b"content-type", b"application/json")]})
@@ -158,7 +160,7 @@ async def test_a_client_that_leaves_while_it_waits_is_forgotten():
 
 @pytest.mark.parametrize("http2", [False, True], ids=["h1", "h2"])
 async def test_many_at_once_pass_a_budget_by_no_more_than_what_was_in_flight(http2: bool):
-    vendor, limit = Vendor(), 5200
+    vendor, limit = Vendor(0.2), 5200  # long enough that what is in flight is there at the same time
     async with metered_bottle(vendor, allowance(tokens(limit))) as (box, upstream), box.client(http2=http2) as client:
         # the first answers teach nothing of the size of the next: all estimates are far below what an answer costs
         answers = await asyncio.gather(*(post(client, text=f"{number}") for number in range(40)))
