@@ -44,3 +44,18 @@ async def test_nothing_to_learn() -> None:
         await ready(pilot)
         await pilot.press("L")
         await until(pilot, lambda: "Nothing was refused" in text_of(pilot), "empty")
+
+
+async def test_space_takes_a_host_in_and_leaves_it_out_again(size: tuple[int, int]) -> None:
+    client = ScriptedClient()
+    async with app(client).run_test(size=size) as pilot:
+        await ready(pilot)
+        await pilot.press("L")
+        await until(pilot, lambda: "index.crates.io" in text_of(pilot), "hosts")
+        await pilot.press("space", "up", "space", "w")  # it goes on to the next host
+        await until(pilot, lambda: "Take a host in first" in text_of(pilot), "left out again")
+        await pilot.press("up", "space", "w")
+        await until(pilot, lambda: "A new bottle file" in text_of(pilot), "the file")
+        await pilot.press("enter")
+        await until(pilot, lambda: any(call[0] == "save_learned" for call in client.calls), "written")
+        assert client.calls[-1][2] == ("index.crates.io",)
