@@ -31,6 +31,9 @@ async def main(home: str, script: str, backend: str = "local", work: str = "") -
             _tell_steps()
             await real.sessions.keeping.commit("one")
         elif work == "resume":
+            kept = real.paths.session_state("one") / "home" / "kept"
+            while not kept.exists():  # what the agent does first: else there is nothing to lose
+                await asyncio.sleep(0.01)
             await real.sessions.kill("one")
             print("killed", flush=True)
             await real.sessions.launch(real.request("", resume="one"), tell)
