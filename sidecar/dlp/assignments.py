@@ -7,7 +7,7 @@ no variable, no word of a dictionary alone, and mixed enough to have been genera
 import re
 from functools import cache
 
-from sidecar.dlp import shape
+from sidecar.dlp import assigned, shape
 from sidecar.dlp.matcher import Spec
 from sidecar.dlp.patterns.vendors.structure import irregular
 from sidecar.dlp.placeholders import is_placeholder
@@ -35,9 +35,14 @@ _WORDY = re.compile(r"[A-Za-z]*[a-z]{2,}(?:[-_./: ][A-Za-z]+)*[0-9]{0,2}")
 _CODE = re.compile(r"[a-z_]\w*(?:\.\w+)+|[A-Z][A-Z0-9_]+|(?:[a-z]+:)?//.*|[./~].*/.*|\$\w+|%\w+|[\w.-]+@[\w.-]+")
 
 
+def named(value: str) -> bool:
+    """A placeholder, a word, or a piece of code."""
+    return bool(is_placeholder(value.encode("ascii", "replace")) or _WORDY.fullmatch(value) or _CODE.fullmatch(value))
+
+
 def plausible(value: str) -> bool:
     """A value that someone made or chose as a secret, not a name, a path, a word or a piece of code."""
-    if is_placeholder(value.encode("ascii", "replace")) or _WORDY.fullmatch(value) or _CODE.fullmatch(value):
+    if named(value):
         return False
     classes = (str.islower, str.isupper, str.isdigit)
     kinds = sum(any(test(char) for char in value) for test in classes) + any(not char.isalnum() for char in value)
@@ -83,4 +88,5 @@ def generic_rules() -> tuple[Rule, ...]:
             regex=Expression(_URL_VALUE),
             accept=url_password,
         ),
+        assigned.rule(plausible, named),
     )

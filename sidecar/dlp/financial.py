@@ -28,7 +28,7 @@ _CARD = "|".join(
 _CARD_SEARCH = r"[2-6][0-9]{3}[ .\-]{0,1}[0-9]{4}[ .\-]{0,1}[0-9]{2}[0-9 .\-][0-9][0-9 .\-]"
 """The first thirteen characters at least, of any grouping: a third of the cost of the groupings apart."""
 _IBAN = r"[A-Z]{2}[0-9]{2}(?: {0,1}[A-Z0-9]{4}){2,7}(?: {0,1}[A-Z0-9]{1,3}){0,1}"
-_IBAN_SEARCH = r"[A-Z]{2}[0-9]{2} {0,1}[A-Z0-9]{4} {0,1}[A-Z0-9]{4}"
+_IBAN_SEARCH = rf"{money.iban_countries()}[0-9]{{2}} {{0,1}}[A-Z0-9]{{4}} {{0,1}}[A-Z0-9]{{4}}"
 _B58 = r"[1-9A-HJ-NP-Za-km-z]"
 _TEST_CARDS = (
     "4242424242424242 4000056655665556 5555555555554444 2223003122003222 5200828282828210 5105105105105100 "

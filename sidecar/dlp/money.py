@@ -16,6 +16,15 @@ RU33 SA24 SC31 SD18 SE24 SI19 SK24 SM27 SO23 ST25 SV28 TL23 TN24 TR26 UA29 VA22 
 """
 _IBAN_LENGTH = {entry[:2]: int(entry[2:]) for entry in _IBAN.split()}
 
+
+def iban_countries() -> str:
+    """The countries as an expression: of capital hex, a sixth passes."""
+    seconds: dict[str, str] = {}
+    for first, second in sorted(_IBAN_LENGTH):
+        seconds[first] = seconds.get(first, "") + second
+    return f"(?:{'|'.join(f'{first}[{rest}]' for first, rest in seconds.items())})"
+
+
 # Issuer ranges: first digits (low, high, how many digits), lengths in use.
 _ISSUERS = (
     (4, 4, 1, (13, 16, 19)),

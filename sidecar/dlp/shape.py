@@ -18,9 +18,17 @@ def max_width(source: str) -> int:
     return width
 
 
+_OPTIONAL = re.compile(r"(?:\[(?:\\.|[^\\\]])+\]|[^\\\])}?*+|])\{0,[0-9]+\}$")
+"""At the end: a class, or a character, that may be missing."""
+
+
 def trimmed(source: str) -> str:
-    """`source` with its last quantifier cut to its minimum: it matches wherever `source` does, and reports once instead
-    of once a character. Only the last one may be cut: an inner one would lose matches."""
+    """`source` without what may be missing at its end, and its last quantifier cut to its minimum: it matches wherever
+    `source` does, and reports once instead of once a character. An inner one may not be cut: that would lose matches."""
+    while optional := _OPTIONAL.search(source):
+        if source[optional.start() - 1 : optional.start()] == "\\":
+            break
+        source = source[: optional.start()]
     if source.endswith("}") and not source.endswith("\\}"):
         return _TAIL.sub(r"{\1}", source)
     return source

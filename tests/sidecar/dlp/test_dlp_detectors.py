@@ -11,6 +11,7 @@ from sidecar.dlp.drip import Drips
 from sidecar.dlp.engine import DEFAULT, Engine, EngineConfig
 from sidecar.dlp.finding import Location
 from sidecar.dlp.information import informative
+from sidecar.dlp.matcher import Backend
 from sidecar.dlp.placeholders import is_placeholder
 from tests.sidecar.dlp.dlp_kit import BODY, PROSE, engine_for, make_secret, names, scan
 
@@ -96,6 +97,105 @@ def test_a_detector_that_is_off_says_nothing(engine: Engine) -> None:
 def test_assigned_secrets_are_found(engine: Engine, text: str) -> None:
     found = scan(engine, f"line\n{text}\nline".encode())
     assert names(found) & {"generic-assignment", "url-password"}
+
+
+FORMS = {
+    "env": "DB_PASSWORD={}\n",
+    "env exported": "export API_SECRET={}",
+    "dotenv in json": '{{"content": "A=1\\nDB_PASSWORD={}\\nB=2"}}',
+    "yaml": "db:\n  password: {}\n  host: x",
+    "yaml block": "password: |\n  {}\n",
+    "ini": "[db]\npassword = {}\n",
+    "properties": "spring.datasource.password={}",
+    "compose": "environment:\n  - POSTGRES_PASSWORD={}",
+    "kubernetes": "- name: DB_PASSWORD\n  value: {}",
+    "dockerfile": "ENV DB_PASSWORD {}",
+    "xml": "<password>{}</password>",
+    "xml with attributes": '<ns:Password xmlns:ns="x">{}</ns:Password>',
+    "maven": "<server><id>x</id><username>a</username><password>{}</password></server>",
+    "dotnet": '<add key="DbPassword" value="{}"/>',
+    "plist": "<key>password</key>\n<string>{}</string>",
+    "html": '<input type="password" name="password" value="{}">',
+    "name and value": '{{"name": "DB_PASSWORD", "value": "{}"}}',
+    "option": "tool --password={} -u root",
+    "option and blank": "tool --password {} --x",
+    "mysql": "mysql -u root -p{} db",
+    "docker login": "docker login -u me -p {} registry.example",
+    "sshpass": "sshpass -p '{}' ssh a@b.example",
+    "curl": "curl -u admin:{} https://x.example/",
+    "before a command": "PGPASSWORD={} psql -h x",
+    "netrc": "machine x login a password {}",
+    "ado": "Server=h;Database=d;User Id=sa;Password={};Encrypt=yes",
+    "azure": "AccountName=a;AccountKey={};EndpointSuffix=x",
+    "query": "https://x.example/login?user=a&password={}&x=1",
+    "form": "user=a&password={}",
+    "php define": "define('DB_PASSWORD', '{}');",
+    "default": 'os.getenv("DB_PASSWORD", "{}")',
+    "subscript": 'd["password"] = "{}"',
+    "setter": 'setPassword("{}")',
+    "typed": 'let password: &str = "{}";',
+    "powershell": '$Password = ConvertTo-SecureString "{}" -AsPlainText',
+    "sql": "ALTER USER u WITH PASSWORD '{}';",
+    "mysql user": "CREATE USER u IDENTIFIED BY '{}';",
+    "table": "| password | {} |",
+    "prose": "the password is {} now",
+    "header": "X-Api-Key: {}",
+    "two words": "secret key: {}",
+}
+
+
+@pytest.mark.parametrize("form", FORMS)
+@pytest.mark.parametrize("backend", ["hyperscan", "portable"])
+def test_secrets_by_name_in_files_and_commands_are_found(form: str, backend: Backend) -> None:
+    searched = engine_for((), backend=backend)
+    for value in ("Tr0ub4dor-Zx81-Qm", "hunter2hunter2", "kV9x2mQ7tLp4"):
+        text = f"line\n{FORMS[form].format(value)}\nline".encode()
+        findings = [each for each in scan(searched, text).findings if each.kind == "generic-assignment"]
+        assert findings, value
+        assert {each.value.reveal() for each in findings if each.value} == {value.encode()}
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "password: changeme123",
+        "PASSWORD=${DB_PASSWORD_2024}",
+        "password=your-password-12345",
+        "token: v1.24.3-beta10",
+        "secretName: tls-wildcard-2024-prod",
+        "<password>secret</password>",
+        "<token>{{ token_2024 }}</token>",
+        "total_tokens=1290",
+        "1290 tokens = $0.039/image.",
+        "token = sha256:9b1c",
+        "api_key_file = /run/secrets/key_2024.txt",
+        "token_url: https://login.example.com/oauth2/v2.0/token",
+        "password_changed: 2024-01-02T10:00:00Z",
+        "tokens_per_second: 1234.5678",
+        "token=localhost:8080",
+        "const token = parseToken(bytes32, 16)",
+        "| api-key | `ai21_api` |",
+        "mysql -u root -p database",
+    ],
+)
+def test_what_only_has_the_name_of_a_secret_is_left_alone(engine: Engine, text: str) -> None:
+    assert scan(engine, f"line\n{text}\nline".encode()).clean
+
+
+def test_a_large_key_is_one_finding_and_can_be_approved(engine: Engine) -> None:
+    body = "\n".join(
+        base64.b64encode(random.Random(4).randbytes(1900)).decode()[at : at + 70] for at in range(0, 2500, 70)
+    )
+    head, tail = ("-----BEGIN OPENSSH PRIVATE" + " KEY-----\n", "\n-----END OPENSSH PRIVATE" + " KEY-----\n")
+    found = scan(engine, (head + body + tail).encode()).findings
+    assert [each.kind for each in found] == ["openssh-private-key"]
+    assert found[0].value is not None
+
+
+def test_a_dump_of_capital_hex_is_no_flood(engine: Engine) -> None:
+    assert scan(engine, random.Random(5).randbytes(300_000).hex().upper().encode()).clean
+    lines = (random.Random(6).randbytes(256).hex().upper() for _ in range(1000))
+    assert scan(engine, "\n".join(lines).encode()).clean
 
 
 @pytest.mark.parametrize(
