@@ -24,7 +24,7 @@ _OPTIONAL = re.compile(r"(?:\[(?:\\.|[^\\\]])+\]|[^\\\])}?*+|])\{0,[0-9]+\}$")
 
 def trimmed(source: str) -> str:
     """`source` without what may be missing at its end, and its last quantifier cut to its minimum: it matches wherever
-    `source` does, and reports once instead of once a character. An inner one may not be cut: that would lose matches."""
+    `source` does, and reports once instead of once a character. An inner one may not be cut: it would lose matches."""
     while optional := _OPTIONAL.search(source):
         if source[optional.start() - 1 : optional.start()] == "\\":
             break
