@@ -10,7 +10,6 @@ import shutil
 import socket
 import ssl
 import subprocess
-import sys
 import tempfile
 from collections.abc import AsyncIterator, Awaitable, Callable
 from dataclasses import dataclass, field
@@ -29,8 +28,7 @@ from sidecar.contract import EgressEvent, Placeholder, Policy, Route, SidecarCon
 from sidecar.control import Channel
 from sidecar.secret import REVEAL, Secret
 from sidecar.spool import SpoolReader
-
-ROOT = Path(__file__).parents[2]
+from tests.sidecar.fork_server import Forked, fork
 
 
 def bottle_ca() -> tuple[str, str]:
@@ -175,7 +173,7 @@ class Bottle:
     """A running sidecar and the agent's view of it."""
 
     channel: Channel
-    process: subprocess.Popen[bytes]
+    process: Forked
     folder: Path
     ca_pem: str
     port: int
@@ -262,7 +260,7 @@ def make_config(folder: Path, routes: tuple[Route, ...], **kwargs: Any) -> Sidec
 async def bottle(
     *routes: Route, fault: str = "", limits: dict[str, float] | None = None, main: str = "", **kwargs: Any
 ) -> AsyncIterator[Bottle]:
-    """Start a sidecar by its real entry point, and end it afterwards.
+    """Start a sidecar by its real entry point, forked as the product does it, and end it afterwards.
 
     `fault` breaks one function in it, `limits` replaces some of `sidecar.egress.limits`, `main` is another program
     around it.
@@ -275,13 +273,7 @@ async def bottle(
     config = make_config(folder, routes, **kwargs)
     left, right = socket.socketpair()
     with (folder / "log").open("wb") as log:
-        process = subprocess.Popen(
-            [sys.executable, "-m", main, "--fd", str(right.fileno())],
-            pass_fds=[right.fileno()],
-            stderr=log,
-            cwd=ROOT,
-            env={**os.environ, "FAULT": fault, "LIMITS": json.dumps(limits or {})},
-        )
+        process = fork(main, right, log.fileno(), {"FAULT": fault, "LIMITS": json.dumps(limits or {})})
     right.close()
     channel = Channel(left)
     listener = listening()
@@ -300,6 +292,7 @@ async def bottle(
         except subprocess.TimeoutExpired:
             process.kill()
             process.wait()
+        process.close()
         if os.environ.get("SHOW_LOG"):
             print((folder / "log").read_text())
         shutil.rmtree(folder, ignore_errors=True)
