@@ -211,6 +211,7 @@ class GitGate:
                     "PUSH", call, "hold", "git_held", f"waits for the operator: {kind}", phase="open", refs=_refs(asked)
                 ),
             )  # fmt: skip
+            session.on_report = lambda: self._pushed(call, session, intake, began)
             try:
                 if intake.overflow:
                     most = gate.max_push // (1024 * 1024)
@@ -225,7 +226,8 @@ class GitGate:
                 await push.refuse_whole(session, push.PushRefused("git_failed", "too busy", str(error)))
             finally:
                 intake.close()
-                self._pushed(call, session, intake, began)
+                if not session.reported:
+                    self._pushed(call, session, intake, began)
 
         return Stream(work, _version(flow), intake.close)
 

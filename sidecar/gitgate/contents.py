@@ -75,13 +75,17 @@ async def _batches(running: Running) -> AsyncIterator[list[Piece]]:
     batch: list[Piece] = []
     size = total = 0
     while (line := await source.line()) is not None:
-        header = line.decode("ascii", "replace").split(" ")
-        if len(header) != 3 or not header[2].isdigit():
-            raise GitFailed("cat-file: an object is missing")
-        oid, kind, length = header[0], header[1], int(header[2])
+        oid, kind, length = _header(line)
         total += length
         if total > limits.MAX_UNPACKED:
             raise TooMuch("it unpacks to more than is scanned at once: push in parts")
+        if (whole := source.here(length + 1)) is not None:  # as nearly all of them
+            batch.append(Piece(oid, kind, length, whole[:-1]))
+            size += length
+            if size >= _SHORT:
+                yield batch
+                batch, size = [], 0
+            continue
         async for each in _pieces(source, oid, kind, length):
             batch.append(each)
             size += len(each.data)
@@ -93,6 +97,14 @@ async def _batches(running: Running) -> AsyncIterator[list[Piece]]:
         yield batch
     if (code := await finished(running)) != 0:
         raise GitFailed("git cat-file failed", bytes(running.stderr).decode(errors="replace"), code)
+
+
+def _header(line: bytes) -> tuple[str, str, int]:
+    """Name, kind and size of an object."""
+    words = line.decode("ascii", "replace").split(" ")
+    if len(words) != 3 or not words[2].isdigit():
+        raise GitFailed("cat-file: an object is missing")
+    return words[0], words[1], int(words[2])
 
 
 async def _pieces(source: "_Source", oid: str, kind: str, size: int) -> AsyncIterator[Piece]:
@@ -126,6 +138,14 @@ class _Source:
                     raise GitFailed("cat-file: its answer broke off")
                 return None
         found, self._at = self._data[self._at : end], end + 1
+        return found
+
+    def here(self, size: int) -> bytes | None:
+        """So much of it, where it has come already."""
+        end = self._at + size
+        if end > len(self._data):
+            return None
+        found, self._at = self._data[self._at : end], end
         return found
 
     async def exactly(self, size: int) -> bytes:

@@ -5,6 +5,7 @@ to the client goes over its side band while the work goes on.
 """
 
 import hashlib
+import logging
 import time
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field
@@ -22,6 +23,8 @@ from sidecar.gitgate.review import diff_text
 from sidecar.gitgate.stream import Stream
 from sidecar.supervise.desk import Desk, NotRecorded, Outcome, Question, Ticket, TooLarge, TooMany
 from sidecar.tasks import cancel_and_wait, spawn
+
+log = logging.getLogger(__name__)
 
 UPSTREAM_SECONDS = 120.0
 """How long an upstream may say nothing to a push: its hooks run meanwhile."""
@@ -68,6 +71,7 @@ class Session:
     detail: dict[str, Any] = field(default_factory=dict[str, Any])
     reported: bool = False
     on_hold: Callable[[str], None] = lambda _: None
+    on_report: Callable[[], None] = lambda: None
 
     async def tell(self, *lines: str) -> None:
         """Lines for the user; text of others is shown without control characters."""
@@ -95,9 +99,11 @@ async def receive(session: Session, fd: int) -> None:
         refused = error
     except GitFailed as error:
         refused = PushRefused("git_failed", "the git gate could not do it", error.what)
-    if refused is not None:
-        session.code, session.reason = refused.code, refused.why
-        await session.tell(*(f"carboy: {line}" for line in refused.lines))
+    if session.reported:
+        return
+    assert refused is not None
+    session.code, session.reason = refused.code, refused.why
+    await session.tell(*(f"carboy: {line}" for line in refused.lines))
     await _report(session, refused)
 
 
@@ -359,8 +365,15 @@ async def _forward(session: Session, quarantine: Quarantine, taken: list[Command
         raise PushRefused(
             "git_upstream_refused", "atomic push failed", refs={ref: why for ref, why in refused.items() if why}
         )
-    await mirror.take_in(quarantine.objects, [(each.ref, each.new, each.old) for each in commands])
-    await mirror.tidy()
+    # it is so, whatever becomes of the mirror: what does not get into it comes with the next fetch
+    changes = [(each.ref, each.new, each.old) for each in commands]
+    taking = spawn(mirror.take_in(quarantine.objects, changes), name="git-take-in", on_error=lambda _: None)
+    await _report(session, None)
+    try:
+        await taking
+        await mirror.tidy()
+    except (GitFailed, OSError) as error:
+        log.warning("%s: a push is upstream, but not in the mirror: %s", mirror.name, error)
 
 
 def _flags(commands: tuple[Command, ...], taken: list[Command]) -> list[str]:
@@ -394,6 +407,7 @@ async def _report(session: Session, refused: PushRefused | None) -> None:
             )
     session.stream.keepalive = b""
     session.reported = True
+    session.on_report()
     data = b"".join(lines) + FLUSH
     if {"report-status", "report-status-v2"} & session.push.capabilities:
         if session.banded:
@@ -403,6 +417,7 @@ async def _report(session: Session, refused: PushRefused | None) -> None:
             await session.stream.put(data)
     if session.banded:
         await session.stream.put(FLUSH)
+    await session.stream.end()
 
 
 async def refuse_whole(session: Session, refused: PushRefused) -> None:

@@ -166,8 +166,8 @@ def _reply(code: int) -> bytes:
 async def _both_ways(near: Streams, far: Streams) -> None:
     """Until both have said all, or one breaks off."""
     ways = [
-        spawn(_pump(reader, writer), name="git-relay", on_error=lambda _: None)
-        for reader, writer in ((near[0], far[1]), (far[0], near[1]))
+        spawn(_pump(source, writer), name="git-relay", on_error=lambda _: None)
+        for source, writer in ((near, far[1]), (far, near[1]))
     ]
     try:
         await asyncio.wait(ways, return_when=asyncio.FIRST_EXCEPTION)
@@ -175,11 +175,20 @@ async def _both_ways(near: Streams, far: Streams) -> None:
         await cancel_and_wait(*ways)
 
 
-async def _pump(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+async def _pump(source: Streams, target: asyncio.StreamWriter) -> None:
+    reader, sock = source[0], source[1].get_extra_info("socket")
     while data := await reader.read(CHUNK):
-        writer.write(data)
-        await writer.drain()
-    writer.write_eof()
+        _acknowledge(sock)
+        target.write(data)
+        await target.drain()
+    target.write_eof()
+
+
+def _acknowledge(sock: socket.socket | None) -> None:
+    """At once: until a session runs, ssh's own small packets wait for the acknowledgement of the one before (tcp(7))."""
+    if sock is not None and hasattr(socket, "TCP_QUICKACK"):
+        with contextlib.suppress(OSError):
+            sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_QUICKACK, 1)
 
 
 def _read(fd: int) -> bytes:

@@ -11,14 +11,18 @@ import select
 import signal
 import socket
 import sys
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, NoReturn
+
+import orjson
 
 from sidecar.contract import Note, Reply, Request
 from sidecar.framing import BadFrame, Inbox, close_fds, pack
 from sidecar.gitgate import walls
 
 MAX_CHILDREN = 32
+SPARES = 2
+"""A scan starts as many at once."""
 _FIRST_EXTRA = 3
 _VARIABLES = ("GIT_", "LC_ALL", "SSH_AUTH_SOCK", "NO_PROXY", "GITLEAKS_")
 
@@ -49,6 +53,10 @@ def _forget(keep: socket.socket) -> None:
     signal.signal(signal.SIGPIPE, signal.SIG_IGN)
     os.setsid()
     os.umask(0o077)
+    _close_all_but(keep)
+
+
+def _close_all_but(keep: socket.socket) -> None:
     number = keep.fileno()
     os.closerange(3, number)
     os.closerange(number + 1, os.sysconf("SC_OPEN_MAX"))
@@ -65,6 +73,45 @@ class Order:
     online: bool
 
 
+@dataclass(frozen=True)
+class Spare:
+    """A child that was forked ahead and waits for what it is to become: a fork of a process of this size takes longer
+    than most gits. Behind the same walls; it ends with its runner."""
+
+    pid: int
+    sock: socket.socket
+
+    @classmethod
+    def make(cls) -> "list[Spare]":
+        """One, where the system has room for it."""
+        ours, theirs = socket.socketpair()
+        try:
+            pid = os.fork()
+        except OSError:
+            ours.close()
+            theirs.close()
+            return []
+        if pid == 0:
+            _wait_in_it(theirs)
+        theirs.close()
+        with contextlib.suppress(OSError):
+            os.setpgid(pid, pid)
+        return [cls(pid, ours)]
+
+    def take(self, order: Order, fds: list[int]) -> int:
+        """Have it become that. Its number, or nothing where it is gone."""
+        data = orjson.dumps(order)
+        data = len(data).to_bytes(4, "big") + data
+        with self.sock:
+            try:
+                sent = socket.send_fds(self.sock, [data], fds)
+                if sent < len(data):  # else it is on its way, and has closed its end
+                    self.sock.sendall(data[sent:])
+            except OSError:
+                return 0
+        return self.pid
+
+
 class Runner:
     def __init__(self, sock: socket.socket) -> None:
         self._sock = sock
@@ -72,6 +119,8 @@ class Runner:
         self._folder = ""
         self._programs: dict[str, str] = {}
         self._children: set[int] = set()
+        self._spares: list[Spare] = []
+        self._roomy = True
         self._wake, self._wake_in = os.pipe()
 
     def serve(self) -> None:
@@ -85,11 +134,17 @@ class Runner:
         poll.register(self._wake, select.POLLIN)
         try:
             while True:
-                for fd, _ in poll.poll():
+                lacking = self._roomy and self._children and len(self._spares) < SPARES
+                found = poll.poll(0 if lacking else None)
+                for fd, _ in found:
                     if fd == self._wake:
                         self._reap()
                     elif not self._read():
                         return
+                if lacking and not found:
+                    made = Spare.make()
+                    self._spares += made
+                    self._roomy = bool(made)
         finally:
             for pid in self._children:
                 _kill(pid)
@@ -156,9 +211,11 @@ class Runner:
         env = {name: value for name, value in order.env.items() if name.startswith(_VARIABLES)}
         own = self._folder
         env |= {"PATH": "/usr/local/bin:/usr/bin:/bin", "HOME": f"{own}/home", "TMPDIR": f"{own}/tmp"}  # noqa: S108
-        pid = os.fork()
-        if pid == 0:
-            _become(program, order, env, inside, fds)
+        order = replace(order, program=program, args=[order.program, *order.args], env=env, cwd=inside)
+        self._roomy = True
+        pid = self._spares.pop().take(order, fds) if self._spares else 0
+        if not pid and (pid := os.fork()) == 0:
+            _become(order, fds)
         self._children.add(pid)
         return pid
 
@@ -167,6 +224,8 @@ class Runner:
             os.read(self._wake, 4096)
         with contextlib.suppress(ChildProcessError):
             while (found := os.waitpid(-1, os.WNOHANG))[0]:
+                if found[0] not in self._children:  # a spare
+                    continue
                 self._children.discard(found[0])
                 # helpers of its own that it left behind
                 _kill(found[0])
@@ -186,7 +245,24 @@ def _kill(pid: int) -> None:
         os.killpg(pid, signal.SIGKILL)
 
 
-def _become(program: str, order: Order, env: dict[str, str], cwd: str, fds: list[int]) -> NoReturn:
+def _wait_in_it(sock: socket.socket) -> NoReturn:
+    """In the spare child: until there is an order for it, or nobody who could give one."""
+    try:
+        os.setpgid(0, 0)
+        signal.set_wakeup_fd(-1)
+        _close_all_but(sock)
+        data, fds, _, _ = socket.recv_fds(sock, 65536, 16)
+        size = 4 + int.from_bytes(data[:4], "big")
+        while data and len(data) < size:
+            more = sock.recv(size - len(data))
+            data = data + more if more else b""
+        if data:
+            _become(Order(**orjson.loads(data[4:])), fds)
+    finally:
+        os._exit(127)
+
+
+def _become(order: Order, fds: list[int]) -> NoReturn:
     """In the child: the given descriptors as 0, 1, 2 and so on, nothing else, and the program."""
     code = 127
     try:
@@ -194,7 +270,7 @@ def _become(program: str, order: Order, env: dict[str, str], cwd: str, fds: list
         signal.set_wakeup_fd(-1)
         for number in (signal.SIGCHLD, signal.SIGPIPE, signal.SIGINT, signal.SIGHUP):
             signal.signal(number, signal.SIG_DFL)
-        os.chdir(cwd)
+        os.chdir(order.cwd)
         parked = [os.dup(fd) for fd in fds]
         while min(parked) < len(fds):
             parked = [os.dup(fd) for fd in parked]
@@ -202,8 +278,8 @@ def _become(program: str, order: Order, env: dict[str, str], cwd: str, fds: list
             os.dup2(source, target, inheritable=True)
         os.closerange(len(fds), os.sysconf("SC_OPEN_MAX"))
         walls.before_exec(online=order.online)
-        os.execve(program, [order.program, *order.args], env)  # noqa: S606
+        os.execve(order.program, order.args, order.env)  # noqa: S606
     except BaseException as error:
-        os.write(2, f"{order.program} could not be started: {type(error).__name__}\n".encode())
+        os.write(2, f"{order.args[0]} could not be started: {type(error).__name__}\n".encode())
     finally:
         os._exit(code)

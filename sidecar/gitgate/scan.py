@@ -27,7 +27,7 @@ SUPPRESSION = re.compile(
     re.IGNORECASE,
 )
 """Marks by which scanners are told to look away: gitleaks, detect-secrets, trufflehog, ggshield, secretlint."""
-_ENTRY = re.compile(rb"([0-7]+) ([^\x00]+)\x00(.{20})", re.DOTALL)
+_ENTRY = re.compile(rb"([0-7]{5,6}) ([^\x00]+)\x00([\x00-\xff]{20})")
 _MODES = frozenset({b"40000", b"040000", b"100644", b"100755", b"100664", b"120000", b"160000"})
 """What git writes, and wrote. It reads any number, takes most for a submodule, and the forges let that pass."""
 _SMALL = 8 * 1024
@@ -178,16 +178,13 @@ def _tree_text(piece: Piece) -> tuple[bytes, list[bytes]]:
     data = piece.data
     if len(data) < piece.size:
         raise TooMuch(f"a folder of more than {limits.WINDOW >> 20} MiB is not examined")
-    entries: list[tuple[bytes, bytes, bytes]] = []
-    at = 0
-    while at < len(data):
-        entry = _ENTRY.match(data, at)
-        if entry is None or entry[1] not in _MODES:
-            raise TooMuch("a folder has an entry of a kind that git does not make, and is not examined")
-        entries.append((entry[1], entry[2], entry[3]))
-        at = entry.end()
-    names = [name for _, name, _ in entries]
-    modules = [oid for mode, _, oid in entries if mode == b"160000"]
+    entries: list[tuple[bytes, bytes, bytes]] = _ENTRY.findall(data)
+    modes, names = [mode for mode, _, _ in entries], [name for _, name, _ in entries]
+    # between two entries there is nothing
+    size = len(b"".join(modes)) + len(b"".join(names)) + 22 * len(entries)
+    if size != len(data) or not _MODES.issuperset(modes):
+        raise TooMuch("a folder has an entry of a kind that git does not make, and is not examined")
+    modules = [oid for mode, _, oid in entries if mode == b"160000"] if b"160000" in modes else []
     return b"\n".join(names) + b"".join(b"\n" + oid + b"\n" + oid.hex().encode() for oid in modules), names
 
 

@@ -31,7 +31,7 @@ class Stream:
         self._done = done
         self._pieces: asyncio.Queue[Response | bytes | None] = asyncio.Queue(MAX_PIECES)
         self._task: asyncio.Task[None] | None = None
-        self._begun = False
+        self._begun = self._ended = False
         self.keepalive = b""
         self.keep_going = False
         self.gone = False
@@ -57,6 +57,9 @@ class Stream:
             self._done()
         elif not self.keep_going:
             self._task.cancel()
+        else:
+            while not self._pieces.empty():  # so that it does not wait for a reader
+                self._pieces.get_nowait()
 
     async def begin(self, status: int, content_type: str) -> None:
         fields = [(b"content-type", content_type.encode()), (b"cache-control", b"no-cache")]
@@ -66,6 +69,11 @@ class Stream:
     async def put(self, data: bytes) -> None:
         if data:
             await self._send(data)
+
+    async def end(self) -> None:
+        """All is said, though the work goes on."""
+        self._ended = True
+        await self._send(b"")
 
     async def _send(self, piece: Response | bytes | None) -> None:
         if not self.gone:
@@ -86,6 +94,8 @@ class Stream:
                 await self.begin(500, "text/plain")
         finally:
             self._done()
+        if self._ended:
+            return
         if end:
             await self._send(end)
             end = b""
