@@ -185,7 +185,7 @@ async def _pump(source: Streams, target: asyncio.StreamWriter) -> None:
 
 
 def _acknowledge(sock: socket.socket | None) -> None:
-    """At once: until a session runs, ssh's own small packets wait for the acknowledgement of the one before (tcp(7))."""
+    """At once: until a session runs, small packets of ssh wait for the acknowledgement of the one before (tcp(7))."""
     if sock is not None and hasattr(socket, "TCP_QUICKACK"):
         with contextlib.suppress(OSError):
             sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_QUICKACK, 1)
