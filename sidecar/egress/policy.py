@@ -4,11 +4,13 @@ Among the routes of a bottle the most specific host counts: an exact name before
 the shorter. Several routes for that host are tried in order. Whatever is not clearly allowed is refused.
 """
 
-from dataclasses import dataclass, field
+from collections.abc import Iterator
+from dataclasses import dataclass, field, replace
+from itertools import islice
 from typing import Literal
 
 from sidecar.contract import HeaderMatch, PathMatch, Policy, Route, RouteMatch
-from sidecar.egress import paths
+from sidecar.egress import overrides, paths
 from sidecar.patterns import Pattern
 
 
@@ -21,6 +23,16 @@ class RequestFacts:
     method: str
     target: str
     headers: tuple[tuple[str, str], ...] = ()
+    body_methods: tuple[str, ...] = ()
+    """Methods that its body names (`overrides.in_body`), once that is there."""
+
+    def readings(self) -> "Iterator[RequestFacts]":
+        """It as it stands, and as a server may take it that lets a header or a field count for method or path."""
+        targets = (self.target, *overrides.targets(self.headers))
+        methods = (self.method, *overrides.methods(self.headers, targets), *self.body_methods)
+        for target in dict.fromkeys(targets):
+            for method in dict.fromkeys(methods):
+                yield replace(self, method=method, target=target)
 
 
 @dataclass(frozen=True)
@@ -31,6 +43,8 @@ class Verdict:
     code: str = "ok"
     reason: str = ""
     route: Route | None = None
+    reading: RequestFacts | None = None
+    """How the request was read where that refused it."""
 
     @property
     def allowed(self) -> bool:
@@ -109,6 +123,7 @@ _REASONS = {
     "method_not_allowed": "the rules of {host} do not allow {method} here",
     "header_not_allowed": "a header that the rules of {host} ask for is missing or different",
 }
+_OVERRIDDEN = "; a header or a field of the request says that this is meant, so it must be allowed as well"
 _NEARNESS = ("path_not_allowed", "path_ambiguous", "method_not_allowed", "header_not_allowed")
 """Later ones matched more before they failed, and say more about what to change."""
 
@@ -123,7 +138,20 @@ class _Route:
     def compile(cls, route: Route) -> "_Route":
         return cls(route, frozenset(route.ports), tuple(_Match.compile(match) for match in route.matches))
 
+    @property
+    def limits_methods(self) -> bool:
+        return any(match.methods for match in self.matches)
+
     def decide(self, facts: RequestFacts) -> Verdict:
+        """Every reading of it must be allowed."""
+        verdict = self._decide(facts)
+        for reading in islice(facts.readings(), 1, None) if verdict.allowed else ():
+            other = self._decide(reading)
+            if not other.allowed:
+                return replace(other, reason=other.reason + _OVERRIDDEN, reading=reading)
+        return verdict
+
+    def _decide(self, facts: RequestFacts) -> Verdict:
         refused = _git(facts, self.route)
         if refused is not None:
             return refused
@@ -181,6 +209,10 @@ class CompiledPolicy:
             if rest in self._below:
                 return self._below[rest]
         return []
+
+    def limits_methods(self, host: str, port: int) -> bool:
+        """True if what a request's body says of its method may count."""
+        return any(entry.limits_methods for entry in self.routes_of(host) if port in entry.ports)
 
     def port_open(self, port: int) -> bool:
         """True if some route has this port, or it is 443 or 80: there a refusal can be told inside."""

@@ -30,6 +30,7 @@ from sidecar.egress.addons.introspect import Introspect
 from sidecar.egress.addons.journal import Journal
 from sidecar.egress.addons.metering import Metering
 from sidecar.egress.addons.outbound import Outbound
+from sidecar.egress.addons.overrides import Overrides
 from sidecar.egress.addons.sockets import Sockets
 from sidecar.egress.books import Books
 from sidecar.egress.connection import Edge
@@ -101,6 +102,7 @@ class Proxy:
             Mcp(self.state, self.desk),
             Introspect(self.state),
             Gate(self.state),
+            Overrides(self.state),
             budget,
             TakeOff(),
             Outbound(self.state, self.scanner, self.holds, self.journal),

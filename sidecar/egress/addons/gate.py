@@ -74,12 +74,9 @@ class Gate:
         verdict = self._state.policy.decide(exchange.facts)
         exchange.route = verdict.route
         if not verdict.allowed:
+            asked = verdict.reading or exchange.facts
             supervised = self._state.policy.policy.supervise
-            ask = (
-                call_to_ask(verdict.code, exchange.host, flow.request.method, exchange.facts.target)
-                if supervised
-                else None
-            )
+            ask = call_to_ask(verdict.code, exchange.host, asked.method, asked.target) if supervised else None
             refuse(flow, verdict.code, verdict.reason, ask)
             return
         _tidy(flow)
