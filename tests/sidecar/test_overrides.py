@@ -108,7 +108,7 @@ def part(head: str, value: str) -> bytes:
         (b"text=about+_method", FORM, ()),
         (b"_method=" + b" " * 90 + b"GET", FORM, (UNKNOWN,)),
         (part('Content-Disposition: form-data; name="_method"', "PATCH"), MULTIPART, ("PATCH",)),
-        (part('content-disposition: form-data; NAME=_method\r\nX: y', "PATCH"), MULTIPART, ("PATCH",)),
+        (part("content-disposition: form-data; NAME=_method\r\nX: y", "PATCH"), MULTIPART, ("PATCH",)),
         (part("Content-Disposition: form-data; name='_method'", "x y"), MULTIPART, (UNKNOWN,)),
         (part('Content-Disposition: form-data; name="a"; filename="_method.txt"', "x"), MULTIPART, ()),
         (b'--b\r\nContent-Disposition: form-data; name="_method"\r\n', MULTIPART, (UNKNOWN,)),
