@@ -220,7 +220,8 @@ class GitGate:
                         f"this push is larger than {most} MiB: push in parts, or keep large files elsewhere",
                     ))  # fmt: skip
                 else:
-                    async with gate.slot():
+                    async with gate.slot() as slot:
+                        session.pause = slot.paused
                         await push.receive(session, intake.fd)
             except Busy as error:
                 await push.refuse_whole(session, push.PushRefused("git_failed", "too busy", str(error)))

@@ -8,6 +8,7 @@ import hashlib
 import logging
 import time
 from collections.abc import Awaitable, Callable
+from contextlib import AbstractAsyncContextManager, nullcontext
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
@@ -72,6 +73,8 @@ class Session:
     reported: bool = False
     on_hold: Callable[[str], None] = lambda _: None
     on_report: Callable[[], None] = lambda: None
+    pause: Callable[[], AbstractAsyncContextManager[None]] = nullcontext
+    """What is held of the gate is given back in it."""
 
     async def tell(self, *lines: str) -> None:
         """Lines for the user; text of others is shown without control characters."""
@@ -277,7 +280,8 @@ async def _hold(session: Session, kind: Literal["gitleaks-allow", "git-push"], r
     session.on_hold(kind)
     settled = False
     try:
-        outcome = await session.desk.wait(ticket, session.rules.hold_seconds)
+        async with session.pause():
+            outcome = await session.desk.wait(ticket, session.rules.hold_seconds)
         settled = True
     except TooMany as error:
         raise PushRefused("git_not_approved", "not approved", str(error)) from None

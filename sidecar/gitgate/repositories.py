@@ -44,6 +44,30 @@ class Served:
     mirror: Mirror
 
 
+class Slot:
+    """A place among the few packs at a time, while it is held."""
+
+    def __init__(self, places: asyncio.Semaphore) -> None:
+        self._places = places
+        self.held = False
+
+    async def take(self) -> None:
+        await self._places.acquire()
+        self.held = True
+
+    def leave(self) -> None:
+        if self.held:
+            self.held = False
+            self._places.release()
+
+    @contextlib.asynccontextmanager
+    async def paused(self) -> AsyncGenerator[None]:
+        """Without it, while somebody is asked: others go on meanwhile. Who leaves this by an error gets none back."""
+        self.leave()
+        yield
+        await self.take()
+
+
 class Repositories:
     """Not for threads: all of it runs on the sidecar's loop."""
 
@@ -113,19 +137,20 @@ class Repositories:
             await relay.close()
 
     @contextlib.asynccontextmanager
-    async def slot(self) -> AsyncGenerator[None]:
+    async def slot(self) -> AsyncGenerator[Slot]:
         """One of the few packs at a time; waits for its turn. Raises Busy."""
         if self._waiting >= limits.WAITING:
             raise Busy("too many git calls at once: wait until some have ended")
         self._waiting += 1
+        slot = Slot(self._slots)
         try:
-            await self._slots.acquire()
+            await slot.take()
         finally:
             self._waiting -= 1
         try:
-            yield
+            yield slot
         finally:
-            self._slots.release()
+            slot.leave()
 
     async def _warm(self, mirror: Mirror) -> None:
         """So that the first clone finds it here."""

@@ -9,7 +9,7 @@ import ssl
 import subprocess
 import tempfile
 import threading
-from collections.abc import AsyncIterator, Iterator, Sequence
+from collections.abc import AsyncIterator, Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
@@ -83,6 +83,7 @@ class _Backend(BaseHTTPRequestHandler):
         world.seen.append((self.command, self.path, dict(self.headers)))
         if world.hang.is_set():
             world.released.wait(60)
+        world.before(self.command, self.path)
         if world.token and self.headers.get("Authorization") != world.expected:
             self._answer(401, [("WWW-Authenticate", 'Basic realm="git"')], b"who are you?\n")
             return
@@ -116,7 +117,10 @@ class _Backend(BaseHTTPRequestHandler):
             self.send_header(name, value)
         self.send_header("Content-Length", str(len(body)))
         self.end_headers()
-        self.wfile.write(body)
+        server: Any = self.server
+        for start in range(0, len(body), server.world.piece):
+            self.wfile.write(body[start : start + server.world.piece])
+            server.world.released.wait(server.world.pace)
 
 
 @dataclass
@@ -131,6 +135,11 @@ class SmartHttp:
     tls: ssl.SSLContext | None = None
     hang: threading.Event = field(default_factory=threading.Event)
     released: threading.Event = field(default_factory=threading.Event)
+    before: Callable[[str, str], object] = lambda *_: None
+    """Called before each request is answered, with its method and target."""
+    piece: int = 1 << 30
+    pace: float = 0
+    """A slow link: so many bytes of an answer at a time, with so many seconds between."""
 
     def url(self, name: str) -> str:
         return f"http://127.0.0.1:{self.port}/{name}.git"
