@@ -11,7 +11,7 @@ from textual.binding import Binding, BindingType
 from textual.message import Message
 from textual.widgets.option_list import Option
 
-from app.widgets.approval_card import card
+from app.widgets.approval_card import card, clock
 from app.widgets.ink import ink, lines
 from app.widgets.option_list import Options
 
@@ -54,7 +54,8 @@ class ApprovalsPanel(Options):
     def __init__(self, id: str | None = None, classes: str | None = None) -> None:
         super().__init__(id=id, classes=classes)
         self._views: tuple[ProposalView, ...] | None = None
-        self._drawn: list[tuple[str, Content]] = []
+        self._drawn: dict[str, tuple[tuple[ProposalView, str, int], Content]] = {}
+        """The cards in the list, in order, each with what it was made of."""
         self._armed: dict[str, float] = {}
         self._now = 0.0
 
@@ -98,29 +99,60 @@ class ApprovalsPanel(Options):
 
     def _draw(self, chosen: ProposalView | None) -> None:
         held = self._views or ()
-        width = max(10, self.scrollable_content_region.width - 2)
-        drawn = [(view.id, card(view, self._now, width)) for view in held[:MOST]]
+        names = [view.id for view in held[:MOST]]
+        before = list(self._drawn)
+        self._drawn = {name: self._drawn[name] for name in names if name in self._drawn}
         if not held:
             empty = [ink(("✓ Nothing waits for you", "soft")), ink(("No bottle has asked for more access.", "faint"))]
             self.set_options([Option(lines(empty), disabled=True)])
-        elif [name for name, _ in drawn] == [name for name, _ in self._drawn] and self.option_count:
-            for at, (new, old) in enumerate(zip(drawn, self._drawn, strict=True)):
-                if not new[1].is_same(old[1]):
-                    self.replace_option_prompt_at_index(at, new[1])
+        elif before and names[: len(before)] == before:  # the newest come last
+            self.add_options([Option(self._card(view)) for view in held[len(before) : MOST]])
+            self._freshen()
+            self._count_rest(len(names), len(held) - len(names))
         else:
-            more = len(held) - len(drawn)
-            options = [Option(content) for _, content in drawn]
-            rest = [Option(ink((f"and {more} more", "faint")), disabled=True)] if more else []
-            self.set_options([*options, *rest])
-            ids = [name for name, _ in drawn]
-            at = ids.index(chosen.id) if chosen is not None and chosen.id in ids else 0
-            self.highlighted = at
-        self._drawn = drawn
+            top = self.scroll_offset.y
+            self.set_options([Option(self._card(view)) for view in held[:MOST]])
+            self._count_rest(len(names), len(held) - len(names))
+            self.highlighted = names.index(chosen.id) if chosen is not None and chosen.id in names else 0
+            if before and top:
+                self.scroll_to(y=top, animate=False, immediate=True)
+                self.scroll_to_highlight()
+
+    def _count_rest(self, drawn: int, more: int) -> None:
+        """How many are not drawn, below those that are."""
+        row = ink((f"and {more} more", "faint"))
+        if self.option_count == drawn and more:
+            self.add_option(Option(row, disabled=True))
+        elif self.option_count > drawn and more:
+            self.redraw(drawn, row)
+        elif self.option_count > drawn:
+            self.remove_option_at_index(drawn)
+
+    def _card(self, view: ProposalView) -> Content:
+        """Made anew only where it says something else by now."""
+        width = max(10, self.scrollable_content_region.width - 2)
+        key = (view, clock(view, self._now), width)
+        drawn = self._drawn.get(view.id)
+        if drawn is None or drawn[0] != key:
+            drawn = self._drawn[view.id] = (key, card(view, self._now, width))
+        return drawn[1]
+
+    def _freshen(self) -> None:
+        """Clocks have moved on: of the cards that can be seen. One that says something else is drawn in any case."""
+        seen = self.in_sight()
+        for at, view in enumerate((self._views or ())[:MOST]):
+            if at in seen or self._drawn[view.id][0][0] != view:
+                self.redraw(at, self._card(view))
 
     def on_resize(self, event: Resize) -> None:
         if self._views:
-            self._drawn = []
+            self._drawn = {}
             self._draw(self.chosen)
+
+    def watch_scroll_y(self, old_value: float, new_value: float) -> None:
+        super().watch_scroll_y(old_value, new_value)
+        if self._views:
+            self._freshen()
 
     def action_answer(self, verb: Verb) -> None:
         view = self.chosen

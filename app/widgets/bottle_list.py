@@ -65,7 +65,7 @@ class BottleList(Options):
         self.views, self._now = tuple(views), now
         if same:
             for index, view in enumerate(views):
-                self.replace_option_prompt_at_index(index, self._row(view))
+                self.redraw(index, self._row(view))
             return
         with self.prevent(self.OptionHighlighted):
             self.set_options([Option(self._row(view), id=view.slug) for view in views])

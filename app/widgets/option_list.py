@@ -1,8 +1,17 @@
-"""Textual's option list without its frame and colours, so that lists look alike everywhere."""
+"""Textual's option list without its frame and colours, so that lists look alike everywhere. Where the cursor moves, or a
+row says something else, that row is drawn and not the whole list."""
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING, cast
+
+from textual.geometry import Region
+from textual.reactive import reactive
 from textual.widgets import OptionList
+
+if TYPE_CHECKING:
+    from textual.content import Content
+    from textual.css.styles import RulesMap
 
 
 class Options(OptionList):
@@ -18,3 +27,40 @@ class Options(OptionList):
     Options > .option-list--option-disabled { color: $faint; }
     Options > .option-list--separator { color: $line; }
     """
+
+    highlighted: reactive[int | None] = reactive(None, repaint=False)
+
+    def watch_highlighted(self, before: int | None, highlighted: int | None) -> None:  # type: ignore[override]
+        for at in (before, highlighted):
+            self._refresh_row(at)
+        super().watch_highlighted(highlighted)
+
+    def _refresh_row(self, at: int | None) -> None:
+        lines = self._line_cache
+        if at is not None and at in lines.heights:
+            top = lines.index_to_line[at] - self.scroll_offset.y
+            self.refresh(Region(0, top, self.scrollable_content_region.width, lines.heights[at]))
+
+    def redraw(self, at: int, content: Content) -> None:
+        """Say something else in a row; nothing happens where it is the same."""
+        option = self.get_option_at_index(at)
+        before = option.prompt
+        if content is before or content.is_same(before):  # type: ignore[arg-type]
+            return
+        padding = self.get_component_styles("option-list--option").padding.width
+        width = self.scrollable_content_region.width - padding
+        held = self._line_cache.heights.get(at)
+        if held is None or width <= 0 or held != content.get_height(cast("RulesMap", self.styles), width):
+            self.replace_option_prompt_at_index(at, content)
+            return
+        option._set_prompt(content)
+        drawn = self._option_render_cache
+        for key in [key for key in drawn.keys() if key[0] is option]:  # noqa: SIM118
+            drawn.discard(key)
+        self._refresh_row(at)
+
+    def in_sight(self) -> range:
+        """The rows that can be seen, at least in part."""
+        rows, top = self._lines, self.scroll_offset.y
+        seen = rows[top : top + self.scrollable_content_region.height]
+        return range(seen[0][0], seen[-1][0] + 1) if seen else range(0)
