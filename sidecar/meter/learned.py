@@ -2,10 +2,12 @@
 it sends in one piece of a stream.
 
 Each bottle's sidecar keeps one, in memory: an agent's texts resemble each other, so after a few whole answers an
-estimate of a broken one is a few percent off, whatever the model's tokenizer. Pure values, bounded.
+estimate of a broken one is a few percent off, whatever the model's tokenizer. A model that has not answered yet is held
+to be like the others of its family, and to make of an answer what it made of the request. Pure values, bounded.
 """
 
 import math
+import re
 from dataclasses import dataclass
 from typing import Literal
 
@@ -34,6 +36,11 @@ TEXT_OFF, PIECES_OFF = 0.06, 0.10
 
 TRUST = 1.0
 """As many answers a belief counts for."""
+
+HINT = 1.5
+"""What a model made of a request moves a belief by this factor at most: there is more in a request than its text."""
+
+_FAMILY = re.compile(r"[a-z]+")
 
 
 @dataclass(frozen=True, slots=True)
@@ -81,9 +88,15 @@ class Calibration:
                 return
         elif estimated < LEAST or not LOWEST <= counted / estimated <= HIGHEST:
             return
-        held = self._sums.pop((side, model), _Ratio())
+        prior = self._prior(side, model)
+        self._teach(side, model, estimated, counted, prior)
+        if side != "pieces":  # a server's habit, not a tokenizer's
+            self._teach(side, _family(model), estimated, counted, family_factor(model))
+
+    def _teach(self, side: Side, name: str, estimated: float, counted: int, prior: float | None) -> None:
+        held = self._sums.pop((side, name), _Ratio())
         fade = MEMORY / max(MEMORY, held.theirs)
-        self._sums[side, model] = held.taught(estimated, counted, fade, _prior(side, model))
+        self._sums[side, name] = held.taught(estimated, counted, fade, prior)
         if len(self._sums) > MOST_KEPT:
             del self._sums[next(iter(self._sums))]  # the one that was used longest ago
 
@@ -103,13 +116,27 @@ class Calibration:
 
     def tokens(self, side: Side, model: str, estimated: float) -> int:
         """`estimated` units as tokens of this model."""
-        ratio = self._sums.get((side, model), _Ratio()).ratio(_prior(side, model))
+        ratio = self._sums.get((side, model), _Ratio()).ratio(self._prior(side, model))
         return round(estimated * (ratio or 0.0))
 
-    def streamed(self, model: str, units: float, pieces: int) -> int:
+    def _prior(self, side: Side, model: str) -> float | None:
+        """What a model is held for before it has answered."""
+        if side == "pieces":
+            return None
+        return self._sums.get((side, _family(model)), _Ratio()).ratio(family_factor(model))
+
+    def _by_text(self, model: str, read: tuple[float, int]) -> float:
+        ratio = self._sums.get(("output", model), _Ratio()).ratio(self._prior("output", model)) or 0.0
+        known = ("output", model) in self._sums or ("output", _family(model)) in self._sums
+        if known or read[0] < LEAST or not LOWEST <= read[1] / read[0] <= HIGHEST:
+            return ratio
+        return math.sqrt(ratio * min(max(read[1] / read[0], ratio / HINT), ratio * HINT))
+
+    def streamed(self, model: str, units: float, pieces: int, read: tuple[float, int] = (0.0, 0)) -> int:
         """The tokens of a stream's text: by what it is and by how many pieces it came in, each as far as it was right
-        for this model's answers before. The errors of the two have nothing to do with each other."""
-        by_text = units * (self._sums.get(("output", model), _Ratio()).ratio(family_factor(model)) or 0.0)
+        for this model's answers before. The errors of the two have nothing to do with each other. `read`: units of the
+        request, and the tokens that the provider counted in it, where it has said so by now."""
+        by_text = units * self._by_text(model, read)
         held = self._sums.get(("pieces", model), _Ratio())
         ratio = held.ratio(None)
         if ratio is None or not pieces or not by_text:
@@ -124,5 +151,7 @@ class Calibration:
         return round((by_text * text_weight + by_pieces * weight) / (text_weight + weight))
 
 
-def _prior(side: Side, model: str) -> float | None:
-    return None if side == "pieces" else family_factor(model)
+def _family(model: str) -> str:
+    """Models of one maker, mostly: `claude` of `claude-haiku-4-5`. No model has such a name: it ends in a star."""
+    found = _FAMILY.match(model.lower().rpartition("/")[2])
+    return f"{found[0][:40]}*" if found else "*"

@@ -50,7 +50,9 @@ def _estimate(
     counts, model = tally.counts, named.model
     text = tally.text
     pieces = text.added if facts.stream else 0
-    made = tally.counted_output + learned.streamed(model, text.units(), pieces)
+    told = counts is not None and counts.input is not None and not facts.continues and not already_read
+    hint = (facts.input_units, named.context) if told else (0.0, 0)
+    made = tally.counted_output + learned.streamed(model, text.units(), pieces, hint)
     read, cached = named.input, named.cache_read
     if counts is None or counts.input is None:
         read = learned.tokens("input", model, facts.input_units) + already_read

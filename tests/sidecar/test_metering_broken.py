@@ -1,5 +1,6 @@
 """Every kind of stream, broken in the middle by the upstream, by the agent, and by kill -9 of the sidecar: its row, as
-the controller keeps it, is marked and within ten percent of the provider's count by then: each, not their sum."""
+the controller keeps it, is marked and within ten percent of the provider's count by then: each, not their sum; of a
+model that has answered before, and of one that never did."""
 
 import asyncio
 import contextlib
@@ -94,6 +95,8 @@ class Stops:
 
     kind: str
     breaks: bool
+    first: int
+    """The answer that it begins with; those before it teach nothing."""
     over: asyncio.Event = field(default_factory=asyncio.Event)
     """Nobody waits any more."""
 
@@ -132,12 +135,11 @@ class Stops:
                     await asyncio.sleep(0.002)
 
 
-async def http(kind: str, breaker: Breaker, folder: Path) -> list[UsageRow]:
-    stops = Stops(kind, breaker == "upstream")
-    taught, last = answers(kind)[:TAUGHT], answers(kind)[TAUGHT]
+async def http(stops: Stops, breaker: Breaker, folder: Path) -> list[UsageRow]:
+    taught, last = answers(stops.kind)[:TAUGHT], answers(stops.kind)[TAUGHT]
     async with metered_bottle(stops) as (box, _), box.client() as client, stopping(stops):
-        for number, answer in enumerate(taught):
-            await ask(client, str(number), answer)
+        for number in range(stops.first, TAUGHT):
+            await ask(client, str(number), taught[number])
         left = sum(map(len, last.pieces[: half(last)]))
         asked: dict[str, Any] = {"headers": {"x-answer": str(TAUGHT)}, "json": last.request}
         with contextlib.suppress(httpx.HTTPError):
@@ -148,7 +150,7 @@ async def http(kind: str, breaker: Breaker, folder: Path) -> list[UsageRow]:
                         box.process.kill()
                     elif left <= 0 and breaker == "agent":
                         break
-        return await kept(box, breaker, folder)
+        return await kept(box, breaker, folder, TAUGHT + 1 - stops.first)
 
 
 @contextlib.asynccontextmanager
@@ -172,12 +174,12 @@ async def codex(stops: Stops) -> AsyncIterator[Bottle]:
             yield box
 
 
-async def socket(kind: str, breaker: Breaker, folder: Path) -> list[UsageRow]:
-    stops = Stops(kind, breaker == "upstream")
-    last = answers(kind)[TAUGHT]
+async def socket(stops: Stops, breaker: Breaker, folder: Path) -> list[UsageRow]:
+    last = answers(stops.kind)[TAUGHT]
     async with codex(stops) as box, stopping(stops):
         talk = await connect(box).__aenter__()
-        for number, answer in enumerate(answers(kind)):
+        for number in range(stops.first, TAUGHT + 1):
+            answer = answers(stops.kind)[number]
             await talk.send(json.dumps({**answer.request, "metadata": {"answer": number}}))
             with contextlib.suppress(websockets.ConnectionClosed):
                 for _ in answer.pieces[: half(last)] if number == TAUGHT else answer.pieces:
@@ -186,15 +188,15 @@ async def socket(kind: str, breaker: Breaker, folder: Path) -> list[UsageRow]:
             box.process.kill()
         elif breaker == "agent":
             talk.transport.abort()
-        return await kept(box, breaker, folder)
+        return await kept(box, breaker, folder, TAUGHT + 1 - stops.first)
 
 
-async def kept(box: Bottle, breaker: Breaker, folder: Path) -> list[UsageRow]:
+async def kept(box: Bottle, breaker: Breaker, folder: Path, asked: int) -> list[UsageRow]:
     """The rows that a controller makes of what the sidecar wrote."""
     if breaker == "kill":
         await until(lambda: box.process.poll() is not None)
     else:
-        await until(lambda: len(box.lines("usage")) == TAUGHT + 1)
+        await until(lambda: len(box.lines("usage")) == asked)
     report = parse(SpoolReader(box.folder / "spool").read(100_000)).report
     store = SqliteStore(folder / "carboy.db")
     await store.open()
@@ -211,13 +213,15 @@ async def kept(box: Bottle, breaker: Breaker, folder: Path) -> list[UsageRow]:
 
 @pytest.mark.parametrize("breaker", BREAKERS)
 @pytest.mark.parametrize("kind", sorted(KINDS))
+@pytest.mark.parametrize("seen", [True, False], ids=["known", "never-seen"])
 async def test_a_stream_that_breaks_is_marked_and_within_ten_percent(
-    kind: str, breaker: Breaker, tmp_path: Path
+    seen: bool, kind: str, breaker: Breaker, tmp_path: Path
 ) -> None:
-    rows = await (socket if kind == "socket" else http)(kind, breaker, tmp_path)
+    stops = Stops(kind, breaker == "upstream", 0 if seen else TAUGHT)
+    rows = await (socket if kind == "socket" else http)(stops, breaker, tmp_path)
     whole, (broken,) = [row for row in rows if row.complete], [row for row in rows if not row.complete]
     assert [(row.context, row.output, row.estimated) for row in whole] == [
-        (total(answer.truth), answer.truth.output, False) for answer in answers(kind)[:TAUGHT]
+        (total(answer.truth), answer.truth.output, False) for answer in answers(kind)[stops.first : TAUGHT]
     ]
     last = answers(kind)[TAUGHT]
     made, read = last.made[half(last) - 1], total(last.truth)

@@ -45,6 +45,47 @@ def test_broken_streams_are_marked_and_within_ten_percent_in_total(maker: Maker)
     assert abs(ours / theirs - 1) < 0.10
 
 
+@pytest.mark.parametrize("maker", STREAMS, ids=stream_ids)
+def test_each_broken_stream_of_a_model_never_seen_is_within_ten_percent(maker: Maker) -> None:
+    off: list[float] = []
+    for seed in range(40):
+        rng = random.Random(seed)
+        answer = maker(rng, 900, 1200)
+        if answer.truth.reasoning:
+            continue
+        usage, made = broken_at(answer, rng.randrange(len(answer.pieces) // 2, len(answer.pieces) - 4))
+        off.append(usage.output / made - 1)
+    assert len(off) >= 3
+    assert max(map(abs, off)) < 0.10
+
+
+def test_a_model_never_seen_is_like_the_others_of_its_family() -> None:
+    learned = Calibration()
+    for _ in range(4):
+        learned.learn("output", "claude-haiku-4-5", 1000, 1500)
+    assert learned.streamed("anthropic/claude-opus-9", 1000, 0) == pytest.approx(1500, rel=0.06)
+    assert learned.streamed("gpt-9", 1000, 0) == Calibration().streamed("gpt-9", 1000, 0)
+
+
+def test_what_a_model_made_of_the_request_says_what_it_makes_of_its_answer() -> None:
+    learned = Calibration()
+    alone = learned.streamed("new", 1000, 0)
+    assert alone < learned.streamed("new", 1000, 0, (5000, 7500)) < 1500
+    absurd = learned.streamed("new", 1000, 0, (5000, 12_400))
+    assert absurd == pytest.approx(alone * 1.5**0.5, rel=0.01)
+    assert learned.streamed("new", 1000, 0, (50, 75)) == alone  # too little to say anything
+    for _ in range(9):
+        learned.learn("output", "new", 1000, 1000)
+    assert learned.streamed("new", 1000, 0, (5000, 12_400)) == pytest.approx(1000, rel=0.02)
+
+
+def test_letters_that_a_client_escapes_are_letters() -> None:
+    body = {"model": "m", "messages": [{"role": "user", "content": "当输入为空时，程序不再崩溃。" * 50}]}
+    raw, escaped = (json.dumps(body, ensure_ascii=ascii).encode() for ascii in (False, True))
+    by = [request_facts("POST", "/v1/messages", one).input_units for one in (raw, escaped)]
+    assert by[1] == pytest.approx(by[0], rel=0.05)
+
+
 @pytest.mark.parametrize("name", sorted(samples()))
 def test_each_kind_of_text_is_estimated_closely(name: str) -> None:
     run = samples()[name]
