@@ -102,7 +102,8 @@ class Answer(Box[bool]):
         with VerticalScroll() as box:
             many = f" {len(self.views)} alike" if len(self.views) > 1 else ""
             box.border_title = ink((("Allow" if self.verb == "allow" else "Reject") + many, "bold"))
-            box.border_subtitle = ink(("↵ confirm · ↑↓ reasons · tab for how long · esc not now", "faint"))
+            long = "tab for how long · " if self.verb == "allow" else ""
+            box.border_subtitle = ink((f"↵ confirm · ↑↓ reasons · {long}esc not now", "faint"))
             yield Static(id="answer-what")
             yield Input(self._presets[0], max_length=500, compact=True)
             yield Static(id="answer-scope")

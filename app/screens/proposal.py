@@ -25,7 +25,7 @@ from app.screens.page import Page, fact, heading
 from app.screens.room import Box, explain
 from app.widgets.approval_card import head, warnings
 from app.widgets.ink import ink
-from app.widgets.key_bar import Key
+from app.widgets.key_bar import Key, KeyBar
 
 if TYPE_CHECKING:
     from textual.app import App, ComposeResult
@@ -34,6 +34,8 @@ if TYPE_CHECKING:
     from app.core.approvals import ProposalView
 
 MAX_EDIT = 256 * 1024
+EDITS = ("screen.edit", "screen.editor")
+"""What a report cannot be: there are no routes in it."""
 
 
 class ProposalScreen(Page):
@@ -63,6 +65,7 @@ class ProposalScreen(Page):
 
     async def rows(self) -> list[Content]:
         self.view = await self.client.proposal(self.view.id)
+        self.query_one(KeyBar).show([key for key in self.keys if self.view.editable or key.action not in EDITS])
         if self._edit:
             self._edit = False
             self.action_edit()

@@ -287,6 +287,33 @@ async def test_a_thousand_cards_and_the_keys_stay_quick() -> None:
         assert sorted(times)[18] < 0.05, times
 
 
+async def test_what_is_not_drawn_is_counted_and_the_list_stays_where_it_is() -> None:
+    views = [asked(f"p-{number:06}", created_at=1_767_268_000.0 + number) for number in range(53)]
+    client = client_with(*views)
+    async with app(client).run_test(size=(160, 48)) as pilot:
+        await ready(pilot)
+        await pilot.press("a")
+        panel = pilot.app.screen.query_one(ApprovalsPanel)
+        await until(pilot, lambda: panel.option_count == 51, "cards")
+        rest = panel.options[50]
+        assert str(rest.prompt) == "and 3 more"
+        await pilot.press(*["down"] * 20)
+        await until(pilot, lambda: panel.scroll_offset.y > 40, "scrolled")
+        top = panel.scroll_offset.y
+        client.ask(asked("q-000001", created_at=1_767_269_000.0))
+        await until(pilot, lambda: str(panel.options[50].prompt) == "and 4 more", "one more")
+        assert (panel.scroll_offset.y, panel.chosen) == (top, views[20])
+        client.ask(views[30].model_copy(update={"risks": (Risk(code="new_host", text="another word"),)}))
+        await until(pilot, lambda: "another word" in str(panel.options[30].prompt), "a card out of sight")
+        client.ask(views[40].model_copy(update={"state": "expired"}))
+        await until(pilot, lambda: str(panel.options[50].prompt) == "and 3 more", "one less")
+        assert (panel.scroll_offset.y, panel.chosen) == (top, views[20])
+        for view in (views[0], views[1], views[2], views[3]):
+            client.ask(view.model_copy(update={"state": "expired"}))
+        await until(pilot, lambda: panel.option_count == 49, "nothing is left out")
+        assert panel.chosen == views[20]
+
+
 async def test_edited_at_once_from_the_card(size: tuple[int, int]) -> None:
     client = client_with(asked())
     async with app(client).run_test(size=size) as pilot:
