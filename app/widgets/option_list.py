@@ -1,5 +1,5 @@
-"""Textual's option list without its frame and colours, so that lists look alike everywhere. Where the cursor moves, or a
-row says something else, that row is drawn and not the whole list."""
+"""Textual's option list without its frame and colours, so that lists look alike everywhere. Where the cursor moves, or
+a row says something else, that row is drawn and not the whole list."""
 
 from __future__ import annotations
 
