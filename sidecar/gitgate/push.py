@@ -45,6 +45,12 @@ class PushRefused(Exception):
         self.lines = lines
         self.refs = refs or {}
 
+    @property
+    def reason(self) -> str:
+        """Why, in the log: of the references that are refused, and not for the sake of others."""
+        own = [f"{ref.removeprefix('refs/heads/')}: {why}" for ref, why in self.refs.items() if "atomic" not in why]
+        return ", ".join(own[:5])[:300] or self.why
+
 
 @dataclass
 class Rules:
@@ -105,7 +111,7 @@ async def receive(session: Session, fd: int) -> None:
     if session.reported:
         return
     assert refused is not None
-    session.code, session.reason = refused.code, refused.why
+    session.code, session.reason = refused.code, refused.reason
     await session.tell(*(f"carboy: {line}" for line in refused.lines))
     await _report(session, refused)
 
@@ -219,9 +225,8 @@ async def _ask_about(session: Session, hidden: tuple[scan.Problem, ...]) -> None
     await session.tell(
         "carboy: findings that only an inline comment suppresses:", *(f"carboy:   {line}" for line in lines)
     )
-    report = _report_of(
-        session, "gitleaks-allow", f"{len(hidden)} suppressed findings in a push to {session.repo.name}"
-    )
+    many = "a suppressed finding" if len(hidden) == 1 else f"{len(hidden)} suppressed findings"
+    report = _report_of(session, "gitleaks-allow", f"{many} in a push to {session.repo.name}")
     report = report.model_copy(
         update={
             "detector": hidden[0].by,
@@ -427,6 +432,6 @@ async def _report(session: Session, refused: PushRefused | None) -> None:
 async def refuse_whole(session: Session, refused: PushRefused) -> None:
     """Report a push that was not even read."""
     await session.stream.begin(200, "application/x-git-receive-pack-result")
-    session.code, session.reason = refused.code, refused.why
+    session.code, session.reason = refused.code, refused.reason
     await session.tell(*(f"carboy: {line}" for line in refused.lines))
     await _report(session, refused)

@@ -10,7 +10,7 @@ import subprocess
 import tempfile
 import threading
 from collections.abc import AsyncIterator, Callable, Iterator, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
@@ -344,11 +344,25 @@ async def shared(root: Path, names: Sequence[str], **kwargs: Any) -> AsyncIterat
             yield running
 
 
+@contextlib.asynccontextmanager
+async def one_each(root: Path, count: int, **kwargs: Any) -> AsyncIterator[Iterator[World]]:
+    """One sidecar for all tests of a file: each takes a repository of its own, with its forced and reviewed names."""
+    async with shared(root, [f"r{number}" for number in range(count)], **kwargs) as running:
+
+        def worlds() -> Iterator[World]:
+            for number in range(count):
+                name = f"r{number}"
+                (running.folder / name).mkdir()
+                yield replace(running, name=name, folder=running.folder / name, upstream=root / f"{name}.git")
+
+        yield worlds()
+
+
 def secret(value: str) -> Secret:
     return Secret(value)
 
 
 __all__ = [
-    "SSHD", "GitRepo", "SmartHttp", "World", "bare", "git", "secret", "shared", "spawn", "ssh_key", "sshd",
+    "SSHD", "GitRepo", "SmartHttp", "World", "bare", "git", "one_each", "secret", "shared", "spawn", "ssh_key", "sshd",
     "tips", "url", "world",
 ]  # fmt: skip

@@ -5,8 +5,7 @@ import asyncio
 import os
 import random
 import signal
-from collections.abc import AsyncIterator
-from dataclasses import replace
+from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
 
 import pytest
@@ -15,27 +14,20 @@ import pytest_asyncio
 from sidecar.gitgate.pktline import FLUSH, packet
 from sidecar.tasks import spawn
 from tests.conftest import until
-from tests.gitgate.kit import GitRepo, SmartHttp, World, bare, git, shared, tips, url, world
+from tests.gitgate.kit import GitRepo, SmartHttp, World, bare, git, one_each, tips, url, world
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")
 
 
 @pytest_asyncio.fixture(scope="module", loop_scope="module")
-async def everyone(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[World]:
-    root = tmp_path_factory.mktemp("faults")
-    async with shared(root, [f"r{number}" for number in range(8)]) as running:
-        yield replace(running, upstream=root)
-
-
-_taken = iter(range(8))
+async def worlds(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Iterator[World]]:
+    async with one_each(tmp_path_factory.mktemp("faults"), 8) as running:
+        yield running
 
 
 @pytest_asyncio.fixture(loop_scope="module")
-async def one(everyone: World) -> World:
-    name = f"r{next(_taken)}"
-    folder = everyone.folder / name
-    folder.mkdir()
-    return replace(everyone, name=name, folder=folder, upstream=everyone.upstream / f"{name}.git")
+async def one(worlds: Iterator[World]) -> World:
+    return next(worlds)
 
 
 def slow_hook(upstream: Path) -> tuple[Path, Path]:
@@ -60,6 +52,24 @@ async def test_two_pushes_race(one: World) -> None:
         await one.git("pull", "-q", "--rebase", "origin", "main", cwd=clone)
         await one.git("push", "-q", "origin", "HEAD:main", cwd=clone)
     assert git("rev-list", "--count", "main", cwd=one.upstream).stdout.strip() == "4"
+
+
+async def test_children_that_wait_for_an_order_may_die(one: World) -> None:
+    """The runner has some in stock: it goes on without them."""
+    clone = await one.clone()
+
+    def idle() -> list[int]:
+        """Below the runner, which is all that the sidecar itself has below it."""
+        children = children_of(one.box.process.pid)
+        return [pid for pid in children if not children_of(pid)] if len(children) > 1 else []
+
+    for number in range(2):
+        stock = await until(idle)
+        for pid in stock:
+            os.kill(pid, signal.SIGKILL)
+        await one.commit(clone, {f"{number}.txt": "x\n"})
+        await one.git("push", "-q", "origin", "HEAD:main", cwd=clone)
+    assert git("rev-list", "--count", "main", cwd=one.upstream).stdout.strip() == "3"
 
 
 async def test_a_client_killed_while_the_operator_is_asked(one: World) -> None:

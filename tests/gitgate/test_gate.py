@@ -3,8 +3,7 @@
 import base64
 import os
 import time
-from collections.abc import AsyncIterator
-from dataclasses import replace
+from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -18,8 +17,8 @@ from tests.gitgate.kit import (
     World,
     bare,
     git,
+    one_each,
     secret,
-    shared,
     spawn,
     ssh_key,
     sshd,
@@ -48,22 +47,14 @@ def http(root: Path):
 
 
 @pytest_asyncio.fixture(scope="module", loop_scope="module")
-async def everyone(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[World]:
-    """One sidecar for all tests of this file: each takes a repository of its own."""
-    root = tmp_path_factory.mktemp("up")
-    async with shared(root, [f"r{number}" for number in range(16)], max_push=4 * 1024 * 1024) as running:
-        yield replace(running, upstream=root)
-
-
-_taken = iter(range(16))
+async def worlds(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Iterator[World]]:
+    async with one_each(tmp_path_factory.mktemp("up"), 16, max_push=4 * 1024 * 1024) as running:
+        yield running
 
 
 @pytest_asyncio.fixture(loop_scope="module")
-async def one(everyone: World) -> World:
-    name = f"r{next(_taken)}"
-    folder = everyone.folder / name
-    folder.mkdir()
-    return replace(everyone, name=name, folder=folder, upstream=everyone.upstream / f"{name}.git")
+async def one(worlds: Iterator[World]) -> World:
+    return next(worlds)
 
 
 async def test_clones_fetches_and_pushes(one: World) -> None:

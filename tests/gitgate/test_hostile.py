@@ -2,15 +2,14 @@
 rule. None of it reaches upstream."""
 
 import subprocess
-from collections.abc import AsyncIterator
-from dataclasses import replace
+from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
 
 import pytest
 import pytest_asyncio
 
 from sidecar.gitgate.pktline import FLUSH, packet
-from tests.gitgate.kit import World, git, shared, spawn, tips, url
+from tests.gitgate.kit import World, git, one_each, spawn, tips, url
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")
 KEY = "AKIA" + "QWERTYUIOPASDFG2"
@@ -18,21 +17,14 @@ ZERO = "0" * 40
 
 
 @pytest_asyncio.fixture(scope="module", loop_scope="module")
-async def everyone(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[World]:
-    root = tmp_path_factory.mktemp("hostile")
-    async with shared(root, [f"r{number}" for number in range(8)]) as running:
-        yield replace(running, upstream=root)
-
-
-_taken = iter(range(8))
+async def worlds(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Iterator[World]]:
+    async with one_each(tmp_path_factory.mktemp("hostile"), 8) as running:
+        yield running
 
 
 @pytest_asyncio.fixture(loop_scope="module")
-async def one(everyone: World) -> World:
-    name = f"r{next(_taken)}"
-    folder = everyone.folder / name
-    folder.mkdir()
-    return replace(everyone, name=name, folder=folder, upstream=everyone.upstream / f"{name}.git")
+async def one(worlds: Iterator[World]) -> World:
+    return next(worlds)
 
 
 def written(clone: Path, kind: str, data: bytes) -> str:
