@@ -70,7 +70,7 @@ def _state(view: BottleView) -> str:
         return "stalled"
     if view.state == "running" and view.doing in ("idle", "waiting"):
         return view.doing
-    return f"{view.state} ({view.exit_code})" if view.exit_code else view.state
+    return f"{view.state} ({view.exit_code})" if view.exit_code and view.state != "stopped" else view.state
 
 
 def _print_agents(found: Catalogue) -> None:

@@ -21,6 +21,7 @@ _MARKS = {
     "frozen": Verdict("‖", "frozen", "changed"),
     "stopping": Verdict("◍", "stops", "asks"),
     "ended": Verdict("✓", "done", "quiet"),
+    "stopped": Verdict("■", "stopped", "quiet"),
     "failed": Verdict("✗", "failed", "refused"),
     "lost": Verdict("✗", "lost", "refused"),
 }

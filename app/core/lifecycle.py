@@ -38,7 +38,9 @@ _EXITING: frozenset[BottleState] = frozenset({"running", "frozen", "stopping"})
 def after(state: BottleState, happening: Happening, exit_code: int | None = None) -> BottleState:
     """The state that follows. Raises CarboyError where it cannot happen: the operator asked for the impossible."""
     if happening is Happening.EXITED and state in _EXITING:
-        return "ended" if exit_code == 0 else "failed"
+        if exit_code == 0:
+            return "ended"
+        return "stopped" if state == "stopping" else "failed"
     following = _NEXT.get((state, happening))
     if following is None:
         raise CarboyError(f"A bottle that is {state} cannot be {_PAST[happening]}", "", "wrong_state")
@@ -54,8 +56,3 @@ _PAST = {
     Happening.EXITED: "ended",
     Happening.VANISHED: "lost",
 }
-
-
-def keeps_home(state: BottleState) -> bool:
-    """Whether an ended session's home stays for `resume`: only one that ended well gives it up."""
-    return state in ("failed", "lost")

@@ -6,8 +6,9 @@ from pydantic import BaseModel, ConfigDict, Field
 
 from sidecar.secret import Secret
 
-BottleState = Literal["launching", "running", "frozen", "stopping", "ended", "failed", "lost"]
-"""`ended`: exit 0. `failed`: any other end, or a launch that was undone. `lost`: found dead on adoption."""
+BottleState = Literal["launching", "running", "frozen", "stopping", "ended", "stopped", "failed", "lost"]
+"""`ended`: exit 0. `stopped`: its end was asked for, by the operator or a budget. `failed`: any other end, or a launch
+that was undone. `lost`: found dead on adoption."""
 
 LIVE: frozenset[str] = frozenset({"launching", "running", "frozen", "stopping"})
 COLORS = ("red", "green", "yellow", "blue", "magenta")

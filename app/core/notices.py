@@ -43,6 +43,8 @@ def of_bottle(before: BottleView | None, now: BottleView, at: float) -> Notice |
         learned = f"{now.refused} refused requests: carboy learn {now.slug}" if now.learn and now.refused else ""
         if now.state == "ended":
             return say("done", "agent_complete", f"{name} is done", learned)
+        if now.state == "stopped":
+            return say("done", "info", f"{name} was stopped", now.error or learned)
         code = "" if now.exit_code is None else f"exit code {now.exit_code}"
         return say("failed", "agent_error", f"{name} has {now.state}", now.error or code)
     if now.stalled and not before.stalled:

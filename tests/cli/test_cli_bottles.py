@@ -114,7 +114,7 @@ def test_detach_freeze_thaw_stop(run: Run) -> None:
     assert run("freeze", "one").returncode == 1
     assert run("thaw", "one").stdout == "one: running\n"
     stopped = json.loads(run("stop", "one", "--json").stdout)
-    assert stopped["state"] in ("ended", "failed")
+    assert stopped["state"] in ("ended", "stopped")
     assert run("stop", "one").returncode == 1
 
 
@@ -160,7 +160,7 @@ def test_ctrl_c_stops_a_headless_agent(run: Run, project: Path) -> None:
         child.send_signal(signal.SIGINT)
         child.communicate(timeout=60)
     assert child.returncode > 0
-    assert all(view["state"] == "failed" for view in json.loads(run("list", "--json").stdout))
+    assert all(view["state"] == "stopped" for view in json.loads(run("list", "--json").stdout))
 
 
 SCRIPT = "echo waiting; read word; test $word = hello && exit 9"

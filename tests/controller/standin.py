@@ -104,7 +104,7 @@ class Registry:
         return await self._set(slug, state="ended", exit_code=0)
 
     async def kill(self, slug: str) -> BottleView:
-        return await self._set(slug, state="failed", exit_code=137)
+        return await self._set(slug, state="stopped", exit_code=137)
 
     async def freeze(self, slug: str) -> BottleView:
         if self._find(slug).state == "frozen":

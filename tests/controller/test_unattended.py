@@ -60,7 +60,7 @@ class Runner(TestDesk):
 
     async def stop(self, slug: str) -> BottleView:
         await self._to(slug, "stopping")
-        return await self._to(slug, "failed", exit_code=143)
+        return await self._to(slug, "stopped", exit_code=143)
 
     async def launch(self, request: Any, progress: Any) -> BottleView:
         if self.fails is not None:
@@ -238,7 +238,7 @@ async def test_passing_limits_and_other_faults_are_the_agents_own(room: Room) ->
 async def test_stops_at_a_limit_and_does_not_start_again(room: Room, kinds: list[str]) -> None:
     session = room.runner.bottle(on_limit="stop", on_exit={"resume": 3})
     room.unattended.faults(session.id, kinds, [])
-    await until(lambda: session.view.state == "failed")
+    await until(lambda: session.view.state == "stopped")
     await room.unattended._due()
     assert room.runner.launched == []
     assert await room.actions() == ["limit-stop"]

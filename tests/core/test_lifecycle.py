@@ -2,11 +2,11 @@
 
 import pytest
 
-from app.core.lifecycle import Happening, after, keeps_home
+from app.core.lifecycle import Happening, after
 from app.core.model import LIVE, BottleState
 from app.errors import CarboyError
 
-STATES: tuple[BottleState, ...] = ("launching", "running", "frozen", "stopping", "ended", "failed", "lost")
+STATES: tuple[BottleState, ...] = ("launching", "running", "frozen", "stopping", "ended", "stopped", "failed", "lost")
 
 
 @pytest.mark.parametrize(
@@ -22,7 +22,8 @@ STATES: tuple[BottleState, ...] = ("launching", "running", "frozen", "stopping",
         ("running", Happening.EXITED, 0, "ended"),
         ("running", Happening.EXITED, 1, "failed"),
         ("frozen", Happening.EXITED, 137, "failed"),
-        ("stopping", Happening.EXITED, 143, "failed"),
+        ("stopping", Happening.EXITED, 143, "stopped"),
+        ("stopping", Happening.EXITED, 0, "ended"),
         ("running", Happening.VANISHED, None, "lost"),
     ],
 )
@@ -30,7 +31,7 @@ def test_transitions(state: BottleState, happening: Happening, code: int | None,
     assert after(state, happening, code) == following
 
 
-@pytest.mark.parametrize("state", ["ended", "failed", "lost"])
+@pytest.mark.parametrize("state", ["ended", "stopped", "failed", "lost"])
 @pytest.mark.parametrize("happening", list(Happening))
 def test_nothing_follows_the_end(state: BottleState, happening: Happening) -> None:
     with pytest.raises(CarboyError) as caught:
@@ -41,7 +42,3 @@ def test_nothing_follows_the_end(state: BottleState, happening: Happening) -> No
 def test_every_live_state_can_end() -> None:
     for state in LIVE:
         assert after(state, Happening.VANISHED) == "lost"  # type: ignore[arg-type]
-
-
-def test_only_what_ended_well_gives_up_its_home() -> None:
-    assert [state for state in STATES if keeps_home(state)] == ["failed", "lost"]

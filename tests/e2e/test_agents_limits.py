@@ -19,7 +19,7 @@ from tests.e2e.test_agents_overnight import LIMIT_SECONDS, SLACK, Limited, actio
 from tests.e2e.world import World
 
 pytestmark = [pytest.mark.e2e, pytest.mark.sandbox, pytest.mark.timeout(500)]
-OVER = ("ended", "failed", "lost")
+OVER = ("ended", "stopped", "failed", "lost")
 
 
 class Overloaded(Limited):

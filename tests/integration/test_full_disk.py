@@ -74,7 +74,7 @@ async def test_a_full_disk_is_told_and_bottles_can_be_ended(small_disk: Path, cl
             await launch(client, project, "three", "true")
         assert caught.value.code in ("disk_full", "zygote"), caught.value
         assert "room" in caught.value.hint
-        assert (await client.kill("one")).state == "failed"
+        assert (await client.kill("one")).state == "stopped"
         warnings = (await client.status()).warnings
         assert any("disk is full" in text for text in warnings), warnings
         assert any("audit" in text for text in warnings), warnings

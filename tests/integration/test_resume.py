@@ -114,7 +114,7 @@ async def test_a_resume_that_fails_puts_everything_back(
             await resume(bottles, "one")
         monkeypatch.undo()
         assert (state / "home/kept").read_text() == "x\n"
-        assert bottles.sessions.named("one").view.state == "failed"
+        assert bottles.sessions.named("one").view.state == "stopped"
         assert saved.waiting(paths) == []
 
 
@@ -137,7 +137,7 @@ async def test_a_controller_that_dies_in_a_resume_loses_nothing(
         await bottles.sessions.adopt()
         await bottles.sessions.cleanup()
         assert (state / "home/kept").read_text() == "x\n"
-        assert bottles.sessions.named("one").view.state == "failed"
+        assert bottles.sessions.named("one").view.state == "stopped"
         assert saved.waiting(paths) == []
         await resume(bottles, "one")
         assert await seen(bottles, "one", "again")
@@ -186,7 +186,7 @@ async def test_freeze_with_save_stops_it_just_there_and_a_resume_goes_on(paths: 
         await bottles.launch(SCRIPT)
         assert await seen(bottles, "one", "first")
         view = await bottles.sessions.keeping.save_and_stop("one", "by the operator")
-        assert (view.state, view.kept, view.error) == ("failed", "preserved", "by the operator")
+        assert (view.state, view.kept, view.error) == ("stopped", "preserved", "by the operator")
         assert view.saved_at
         await resume(bottles, "one")
         assert await seen(bottles, "one", "again")

@@ -625,7 +625,7 @@ class ScriptedClient:
         return await self._act("stop", slug, state="ended", exit_code=0, ended_at=NOW)
 
     async def kill(self, slug: str) -> BottleView:
-        return await self._act("kill", slug, state="failed", exit_code=137, ended_at=NOW)
+        return await self._act("kill", slug, state="stopped", exit_code=137, ended_at=NOW)
 
     async def freeze(self, slug: str) -> BottleView:
         return await self._act("freeze", slug, state="frozen")
@@ -644,7 +644,7 @@ class ScriptedClient:
         return await self._act("commit", slug, saved_at=NOW)
 
     async def put_by(self, slug: str) -> BottleView:
-        return await self._act("put_by", slug, state="failed", exit_code=137, saved_at=NOW, kept="preserved")
+        return await self._act("put_by", slug, state="stopped", exit_code=137, saved_at=NOW, kept="preserved")
 
     async def purge(self, slug: str) -> BottleView:
         self._unarchive(slug)
