@@ -102,9 +102,19 @@ def fold_text(text: str) -> str:
 def fold(data: bytes) -> bytes:
     """Folded UTF-8; what is not UTF-8 is replaced, ASCII is as it was."""
     try:
-        text = data.decode()
+        return _fold(data, data.decode())
+    except UnicodeDecodeError:
+        first, last = _whole(data)  # cut out of a text in the midst of characters: the rest is folded as others are
+    try:
+        inside = _fold(data[first:last], data[first:last].decode())
     except UnicodeDecodeError:
         return fold_text(data.decode("utf-8", "replace")).encode("utf-8", "replace")
+    before, after = (part.decode("utf-8", "replace").encode() for part in (data[:first], data[last:]))
+    return before + inside + after
+
+
+def _fold(data: bytes, text: str) -> bytes:
+    """As `fold`, of a text that is UTF-8."""
     table = _table()
     held = set(data.translate(None, _ASCII).decode())  # whole characters stay whole
     changed = {char: table[ord(char)] or "" for char in held if ord(char) in table}
@@ -115,10 +125,21 @@ def fold(data: bytes) -> bytes:
     return data
 
 
+def _whole(data: bytes) -> tuple[int, int]:
+    """Where `data` begins and ends without the pieces of characters at its edges."""
+    first = next((at for at, byte in enumerate(data[:3]) if byte & 0xC0 != 0x80), min(3, len(data)))
+    for size, byte in enumerate(reversed(data[max(first, len(data) - 3) :]), 1):
+        if byte & 0xC0 != 0x80:
+            needed = 1 + (byte >= 0xC0) + (byte >= 0xE0) + (byte >= 0xF0)
+            return first, len(data) - size if needed > size else len(data)
+    return first, len(data)
+
+
 def hidden(data: bytes) -> bytes:
     """ASCII written in invisible characters: tag letters, and bytes as variation selectors."""
-    if b"\xf3\xa0" not in data and b"\xef\xb8" not in data:
-        return b""  # neither tags nor variation selectors
+    # neither tags nor variation selectors; a single byte is told ten times faster than two
+    if (b"\xf3" not in data or b"\xf3\xa0" not in data) and (b"\xef" not in data or b"\xef\xb8" not in data):
+        return b""
     text = data.decode("utf-8", "replace")
     return b"\n".join(bytes(_hidden_byte(ord(char)) for char in match.group()) for match in _HIDDEN.finditer(text))
 
