@@ -80,6 +80,11 @@ def seed_phrases(text: bytes, start: int, end: int) -> Iterator[tuple[int, int]]
     run: list[tuple[str, int, int]] = []
     for match in _WORD.finditer(text, start, end):
         first, word = match.start(), match.group().decode()
+        if not (money.seed_word(word) or money.seed_word(word[1:])):  # most words of a text
+            if run:
+                yield from _phrases(run)
+                run = []
+            continue
         if text[first - 1 : first] == b"\\" and word[0] in "nrt":  # the end of a line, escaped
             first, word = first + 1, word[1:]
         whole = not text[match.end() : match.end() + 1].isalnum() and (
@@ -132,7 +137,7 @@ def financial_rules() -> tuple[Rule, ...]:
             r"0x[0-9A-Fa-f]{40}",
             money.ethereum,
             search=r"x[0-9A-Fa-f]{40}",
-            where="hex",
+            where="run",
         ),
         _rule("wif", "A Bitcoin private key", rf"[5KLc9]{_B58}{{50,51}}", money.base58check, where="base58"),
         _rule(

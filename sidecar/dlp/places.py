@@ -106,6 +106,10 @@ class Kept:
     words: Array
     size: int
 
+    @property
+    def whole(self) -> bool:
+        return False
+
     def origin(self, end: int) -> int:
         """The offset in the source of an end offset in `text`."""
         return min(self.size, int(self.words[(end - 1) >> 3]) * WORD + ((end - 1) & 7) + 1)

@@ -134,7 +134,9 @@ class _Expressions:
         pairs: list[tuple[int, int]] = []
         hits = self._words.scan(text.translate(_LOWER), 4 * limit)
         for word, end in hits.pairs:
-            pairs.extend((index, end) for index, exact in self._owners[word] if text.endswith(exact, 0, end))
+            for index, exact in self._owners[word]:  # thousands: a generator for each hit would cost as much again
+                if not exact or text.endswith(exact, 0, end):
+                    pairs.append((index, end))
         overflow = hits.overflow
         for start, end in self._parts(text):
             for regex_index, regex in self._regex.items():

@@ -35,6 +35,11 @@ class Stretches:
     starts: tuple[int, ...]
     origins: tuple[int, ...]
 
+    @property
+    def whole(self) -> bool:
+        """True where offsets in `text` are those in the source."""
+        return len(self.starts) == 1 and self.origins == (0,)
+
     def origin(self, end: int) -> int:
         """The source offset of an end offset in `text`."""
         place = max(0, bisect_right(self.starts, end - 1) - 1)
