@@ -36,7 +36,16 @@ def test_escapes_are_taken_off_as_by_one_expression(data: bytes) -> None:
 @MANY
 @given(
     data=st.one_of(
-        MIXED, st.binary(max_size=200), st.text(max_size=100).map(lambda text: text.encode("utf-8", "replace"))
+        MIXED,
+        st.binary(max_size=200),
+        # cut out of a text, in the midst of characters as it may be
+        st.builds(
+            lambda text, before, after: text.encode("utf-8", "replace")[before : len(text.encode()) - after],
+            st.text(st.sampled_from("a→ïА\u200b𝐀b\u0301éﬁ"), max_size=100),
+            st.integers(0, 4),
+            st.integers(0, 4),
+        ),
+        st.text(max_size=100).map(lambda text: text.encode("utf-8", "replace")),
     )
 )
 def test_folding_by_replacement_is_folding_by_table(data: bytes) -> None:
