@@ -5,6 +5,7 @@ base64 that holds ASCII shows in its very characters (the top bit of every byte 
 data, such as an image, does so once in 2¹⁸ places.
 """
 
+import base64
 import binascii
 import re
 import zlib
@@ -13,9 +14,9 @@ from dataclasses import dataclass
 from functools import cache
 from typing import NamedTuple
 
-from sidecar.dlp import fold
+from sidecar.dlp import containers, fold
 from sidecar.dlp.bits import BASE64, ascii_group, base32_offsets, hex_may_hold_ascii, may_hold_ascii
-from sidecar.dlp.escapes import entities, percent, unescape
+from sidecar.dlp.escapes import codes, entities, percent, quoted_printable, unescape, unmarked
 from sidecar.dlp.matcher import Spec, Where
 from sidecar.dlp.needles import OVERLAYS, decoded_url_alphabet
 from sidecar.dlp.portable_matcher import Expression
@@ -304,26 +305,48 @@ def _gzip(text: bytes, ends: Sequence[int] | None, allowance: Allowance) -> Iter
                 yield Derived("gzip+base64", match.start(), done, allowance.take(data))
 
 
-def _binary_gzip(text: bytes, ends: Sequence[int] | None, allowance: Allowance) -> Iterator[Derived]:
-    at = text.find(b"\x1f\x8b\x08")
-    while at >= 0:
-        if _begins(text[at : at + _VAIN]):
-            rest = text[at:]
-            allowance.attempt(rest)
-            if data := inflate(rest, allowance):
-                yield Derived("gzip", at, len(text), allowance.take(data))
-                return
-        allowance.vain()
-        at = text.find(b"\x1f\x8b\x08", at + 3)
+def _compressed(text: bytes, ends: Sequence[int] | None, allowance: Allowance) -> Iterator[Derived]:
+    for part in containers.held(text, allowance):
+        yield Derived(*part)
 
 
-def _begins(data: bytes) -> bool:
-    """Whether this may be the start of a gzip stream."""
-    try:
-        zlib.decompressobj(31).decompress(data, _VAIN)
-    except zlib.error:
-        return False
-    return True
+# The beginnings of gzip, zip, bzip2, xz and zstd in hex and base32, and of the others in base64.
+_PACKED_SIGN = (
+    r"(?:UEsDB|Qlpo[MNO]|/Td6WFo|KLUv/)[A-Za-z0-9+/_\-]{16}|(?:1[fF]8[bB]08|504[bB]0304|425[aA]68)[0-9A-Fa-f]{16}|"
+    r"(?:D6FQ|d6fq|D6FY|d6fy)[A-Za-z2-7]{16}"
+)
+_PACKED = re.compile(_PACKED_SIGN.encode())
+
+
+def _packed(text: bytes, ends: Sequence[int] | None, allowance: Allowance) -> Iterator[Derived]:
+    """Archives in base64, hex and base32: as the bytes that they are, for the next layer."""
+    spans = [(0, len(text))] if ends is None else [(max(0, end - 48), end) for end in ends]
+    done = 0
+    for low, high in spans:
+        for match in _PACKED.finditer(text, max(low, done), high):
+            if match.start() < done:
+                continue
+            kind = match.group()[:1].lower()
+            lines = _HEX_LINES if kind in b"145" else _B32_LINES if kind == b"d" else _B64_LINES
+            run = lines.match(text, match.start())
+            if run is None:
+                continue
+            done = run.end()
+            found = run.group()
+            allowance.attempt(found)
+            data = next(_unpacked(found, lines), b"")
+            if data:
+                yield Derived("packed", match.start(), done, allowance.take(data))
+
+
+def _unpacked(run: bytes, lines: re.Pattern[bytes]) -> Iterator[bytes]:
+    if lines is _HEX_LINES:
+        yield _unhexed(run)[0]
+    elif lines is _B32_LINES:
+        letters = re.sub(rb"[^A-Z2-7]", b"", run.upper())
+        yield base64.b32decode(letters[: len(letters) // 8 * 8])
+    else:
+        yield _a2b(_letters(run))
 
 
 def inflate(data: bytes, allowance: Allowance) -> bytes:
@@ -402,24 +425,34 @@ _ESCAPE_SIGNS = (
         lane="lines",
     ),
     *_prose(
-        rf"\\u(?:{_FOLDED_UNITS})|\\x[2-7][0-9A-Fa-f]|\\[01][0-7]{{2}}\\[01][0-7]|\\/[A-Za-z0-9]",
+        rf"\\u(?:{_FOLDED_UNITS})|\\x[2-7][0-9A-Fa-f]|\\U000[01]|\\[01][0-7]{{2}}\\[01]?[0-7]|\\/[A-Za-z0-9]",
         # what has quotes or line ends in its shape is not found under their escapes: files quoted in JSON
         r'\\{1,8}"[A-Za-z_]{1,24}\\{1,8}"[ ]{0,2}:[ ]{0,2}\\{1,8}"[A-Za-z0-9+/=_.~\-]{16}',
         r"machine [!-~]{1,80}(?:\\{1,8}[nt]| )",
     ),
+)
+_QUOTED_SIGN = r"(?:=[2-7][0-9A-Fa-f].{0,3}){2}=[2-7][0-9A-Fa-f]|[A-Za-z0-9_+/]=\r?\n[A-Za-z0-9_+/]"
+_CODES_SIGN = r"(?:(?:[3-9][0-9]|1[0-2][0-9])(?:[ ]{0,2},\s{0,4}|[ ])){16}"
+_SHORT = r"[A-Za-z0-9+/=_\-]{1,8}"
+_MARKUP_SIGNS = (
+    rf">{_SHORT}</[A-Za-z0-9:]{{1,8}}>(?:</?[A-Za-z][^<>]{{0,60}}>){{1,3}}{_SHORT}</",
+    r"\]\]><!\[CDATA\[|[A-Za-z0-9]<!--.{0,40}-->[A-Za-z0-9]",
 )
 _ENTITY_NAMES = "sol|plus|equals|lowbar|hyphen|dash|period|colon|amp|lt|gt|quot|apos|num|commat|percnt"
 
 
 def _of_text() -> tuple[Decoder, ...]:
     """What takes escapes and disguises off."""
-    wide = r"[A-Za-z0-9]\x00[A-Za-z0-9]\x00[A-Za-z0-9]\x00[A-Za-z0-9]\x00"
+    wide = r"[A-Za-z0-9]\x00[A-Za-z0-9]\x00[A-Za-z0-9]\x00[A-Za-z0-9]\x00", r"(?:[A-Za-z0-9]\x00{3}){4}"
     return (
         Decoder("folded", _prose(fold.search_source(), lane="folded"), _local("folded", _folded)),
-        Decoder("url", _prose(r"%[0-9A-Fa-f]{2}"), _local("url", percent)),
+        Decoder("url", _prose(r"%[0-9A-Fa-f]{2}|%u00[2-7]"), _local("url", percent)),
         Decoder("escapes", _ESCAPE_SIGNS, _local("escapes", unescape)),
         Decoder("entities", _prose(rf"&(?:#[0-9xX]|(?:{_ENTITY_NAMES});)"), _local("entities", entities)),
-        Decoder("wide", _prose(wide), _local("wide", _wide)),
+        Decoder("quoted", _prose(_QUOTED_SIGN), _local("quoted", quoted_printable)),
+        Decoder("codes", _prose(_CODES_SIGN), _local("codes", codes)),
+        Decoder("markup", _prose(*_MARKUP_SIGNS), _local("markup", unmarked)),
+        Decoder("wide", _prose(*wide), _local("wide", _wide)),
         Decoder("overlaid", _prose(_OVER, _OVER_ESCAPES, _OVER_ENTITIES, lane="over"), _overlaid, outer=True),
     )
 
@@ -455,7 +488,8 @@ def _of_runs() -> tuple[Decoder, ...]:
         ),
         Decoder("gzip", _prose(_GZIP_SIGN), _gzip),
         Decoder("overlaid-gzip", _prose("h4Si|U4fV|Is4H"), _overlaid_gzip, outer=True),
-        Decoder("binary-gzip", _prose(r"\x1f\x8b\x08"), _binary_gzip),
+        Decoder("packed", _prose(_PACKED_SIGN), _packed),
+        Decoder("compressed", _prose(*containers.SIGNS), _compressed),
     )
 
 

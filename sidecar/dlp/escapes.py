@@ -1,5 +1,5 @@
-"""One layer of percent-encoding, of backslash escapes or of HTML entities taken off a text. Pure; linear; texts written
-in nothing else cost little more than others.
+"""One layer of percent-encoding, of backslash escapes, of HTML entities and the like taken off a text. Pure; linear;
+texts written in nothing else cost little more than others.
 """
 
 import html
@@ -9,9 +9,10 @@ from functools import lru_cache
 from sidecar.dlp.bits import percent_decoded
 
 _PERCENT = re.compile(rb"(?:%[0-9A-Fa-f]{2})+")
+_PERCENT_U = re.compile(rb"%u([0-9A-Fa-f]{4})")
 _ESCAPES = re.compile(
     rb"\\(?:(u[0-9A-Fa-f]{4}(?:\\u[0-9A-Fa-f]{4})*)|(x[0-9A-Fa-f]{2}(?:\\x[0-9A-Fa-f]{2})*)|"
-    rb"([0-3][0-7]{2}(?:\\[0-3][0-7]{2})*)|u\{([0-9A-Fa-f]{1,6})\}|"
+    rb"([0-3]?[0-7]{2}(?:\\[0-3]?[0-7]{2})*)|(?:u\{([0-9A-Fa-f]{1,6})\}|U([0-9A-Fa-f]{8}))|"
     rb"([nrtbfv](?:\\[nrtbfv])*)|([\\/\"'](?:\\[\\/\"'])*))"
 )
 
@@ -25,6 +26,8 @@ def percent(data: bytes) -> bytes:
     marks = data.count(b"%")
     if not marks:
         return data
+    if b"%u" in data:  # as JavaScript's escape() wrote it
+        data = _PERCENT_U.sub(lambda match: chr(int(match[1], 16)).encode("utf-8", "replace"), data)
     if marks > _MANY:
         return percent_decoded(data)
     return _PERCENT.sub(lambda match: bytes.fromhex(match.group().replace(b"%", b"").decode()), data)
@@ -47,7 +50,7 @@ def _character_of(text: bytes) -> bytes:
 
 
 def _meaning(match: re.Match[bytes]) -> bytes:
-    wide, byte, octal, brace, blank, plain = match.groups()
+    wide, byte, octal, brace, long, blank, plain = match.groups()
     if wide:
         units = bytes.fromhex(wide[1:].replace(b"\\u", b"").decode())
         return units.decode("utf-16-be", "replace").encode("utf-8", "replace")
@@ -55,8 +58,8 @@ def _meaning(match: re.Match[bytes]) -> bytes:
         return bytes.fromhex(byte[1:].replace(b"\\x", b"").decode())
     if octal:
         return bytes(int(digits, 8) & 255 for digits in octal.split(b"\\"))
-    if brace:
-        code = int(brace, 16)
+    if brace or long:
+        code = int(brace or long, 16)
         return chr(code).encode("utf-8", "replace") if code < 0x110000 else b""
     return b"\n" if blank else plain[::2]
 
@@ -121,3 +124,32 @@ def _run(run: bytes) -> bytes:
 def _character(entity: bytes) -> str:
     code = int(entity[1:], 16) if entity[:1] in b"xX" else int(entity)
     return chr(code) if code < 0xD800 or 0xDFFF < code < 0x110000 else ""
+
+
+_SOFT_BREAK = re.compile(rb"=[ \t]{0,8}\r?\n")
+_QUOTED = re.compile(rb"(?:=[0-9A-Fa-f]{2})+")
+
+
+def quoted_printable(data: bytes) -> bytes:
+    """The encoding of mail bodies and, as `=?utf-8?Q?…?=`, of mail headers."""
+    if b"=" not in data:
+        return data
+    plain = _SOFT_BREAK.sub(b"", data)
+    return _QUOTED.sub(lambda match: bytes.fromhex(match.group().replace(b"=", b"").decode()), plain)
+
+
+_CODES = re.compile(rb"(?:\b(?:[3-9][0-9]|1[0-2][0-9])(?:[ ]{0,2},\s{0,4}|[ ])){7,}(?:[3-9][0-9]|1[0-2][0-9])\b")
+_CODE = re.compile(rb"[0-9]+")
+
+
+def codes(data: bytes) -> bytes:
+    """Characters given as decimal numbers: a list of bytes."""
+    return _CODES.sub(lambda match: bytes(map(int, _CODE.findall(match.group()))), data)
+
+
+_MARKUP = re.compile(rb"<!--.{0,400}?-->|<!\[CDATA\[|\]\]>|</?[A-Za-z!][^<>]{0,400}>", re.DOTALL)
+
+
+def unmarked(data: bytes) -> bytes:
+    """Tags and comments taken off: what a reader of HTML or of an office document sees."""
+    return _MARKUP.sub(b"", data)

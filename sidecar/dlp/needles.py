@@ -84,6 +84,53 @@ def _base32_cores(raw: bytes) -> Iterator[bytes]:
         yield encoded[start:end]
 
 
+_DIGITS85 = {
+    "ascii85": bytes(range(33, 118)),
+    "base85": b"0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz!#$%&()*+-;<=>?@^_`{|}~",
+    "z85": b"0123456789abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ.-:+=^!/*?&<>()[]{}@%$#",
+}
+_BASE85_TO = {name: bytes.maketrans(_DIGITS85["base85"], digits) for name, digits in _DIGITS85.items()}
+_BASE32HEX = bytes.maketrans(b"ABCDEFGHIJKLMNOPQRSTUVWXYZ234567", b"0123456789ABCDEFGHIJKLMNOPQRSTUV")
+_UUENCODE = bytes.maketrans(
+    b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/", b"`" + bytes(range(33, 96))
+)
+_BASE58 = b"123456789ABCDEFGHJKLMNPQRSTUVWXYZabcdefghijkmnopqrstuvwxyz"
+
+
+def _base85_cores(raw: bytes) -> Iterator[bytes]:
+    """The groups of base85 that depend on `raw` alone, at each of the four alignments."""
+    for skip in range(4):
+        whole = (len(raw) - skip) // 4 * 4
+        yield base64.b85encode(raw[skip : skip + whole])
+
+
+def _base58(raw: bytes) -> bytes:
+    """Of the secret alone: with anything before it or behind, every digit is another."""
+    number, digits = int.from_bytes(raw), bytearray()
+    while number:
+        number, rest = divmod(number, 58)
+        digits.append(_BASE58[rest])
+    return bytes(reversed(digits))
+
+
+def _seldom(raw: bytes) -> Iterator[Encoded]:
+    """Encodings that tools offer and few use: not laid over by others."""
+    for core in _base85_cores(raw):
+        for name, table in _BASE85_TO.items():
+            digits = core.translate(table)
+            yield Encoded(name, project(digits), 12, 8, (digits,))
+    for core in _base64_cores(raw):
+        yield Encoded("uuencode", project(core.translate(_UUENCODE)), 12, 8)
+    for core in _base32_cores(raw):
+        yield Encoded("base32hex", project(core.translate(_BASE32HEX)), 20, 28, (core.translate(_BASE32HEX),))
+    if len(raw) <= _SHORT:
+        yield Encoded("base58", _base58(raw), 16, 12, (_base58(raw),))
+
+
+_SHORT = 512
+"""Bytes of a secret that is written as one large number: dividing is quadratic."""
+
+
 def _joined(raw: bytes, form: str) -> bytes:
     return "".join(form.format(byte) for byte in raw).encode()
 
@@ -157,7 +204,7 @@ def encodings(raw: bytes) -> tuple[Encoded, ...]:
     twice = [over for encoded in once if "+" not in encoded.name for over in _overlaid(encoded)]
     upper, lower = raw.upper(), raw.lower()
     cased = [Encoded("case", project(text), WINDOW, 3, (text,)) for text in (upper, lower)]
-    for encoded in (*plain, *once, *cased, *twice):
+    for encoded in (*plain, *once, *cased, *twice, *_seldom(raw)):
         if encoded.projection:
             found.setdefault(encoded.projection, encoded)
     return tuple(found.values())

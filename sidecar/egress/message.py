@@ -4,6 +4,7 @@ The host, the target and every header are joined into one text, so that a reques
 offset says where it stood.
 """
 
+import re
 from bisect import bisect_right
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -17,6 +18,9 @@ _SKIPPED = frozenset({b"host", b"content-length", b"transfer-encoding", b"connec
 _USUAL = (b"accept", b"user-agent", b"content-", b"connection", b"cache-", b"x-stainless-", b"sec-", b"te", b"priority")
 """Beginnings of names of headers in which a drip is not looked for: 32 words are all that is kept of a request."""
 MAX_TYPES = 4
+_SPELT = 4
+_LEAST = 6
+"""Short values from which they may say something together."""
 
 
 @dataclass(frozen=True)
@@ -88,6 +92,20 @@ class Message:
             if plain not in _SKIPPED:
                 part = "cookie" if plain == b"cookie" else "header"
                 yield Location(part, plain.decode("ascii", "replace")), name + b": " + value
+        if spelt := self.spelt():
+            yield Location("flow", "values"), spelt
+
+    def spelt(self) -> bytes:
+        """The values of parameters, cookies and unusual headers that are so short that a secret may be spelt with them,
+        a character or two in each."""
+        pairs = re.split(rb"[&;,/]", self.target)
+        for name, value in self.headers:
+            plain = name.lower()
+            if plain not in _SKIPPED:
+                pairs += re.split(rb"[;,/]", value)
+        values = [pair.rpartition(b"=")[2].strip() for pair in pairs]
+        short = [value for value in values if 0 < len(value) <= _SPELT]
+        return b"|".join(short) if len(short) >= _LEAST else b""
 
     @cached_property
     def head(self) -> Head:

@@ -1,5 +1,5 @@
-"""A red team's suite: everything in `evasions.py` as real traffic through a real sidecar, in two modes. By default
-nothing is allowed; then every host is, and the content inspection stands alone."""
+"""A red team's suite: everything in `evasions.py` and `evasions_packed.py` as real traffic through a real sidecar, in two
+modes. By default nothing is allowed; then every host is, and the content inspection stands alone."""
 
 import asyncio
 import base64
@@ -15,10 +15,13 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from sidecar.contract import Route
-from tests.security.evasions import ALL, BENIGN, CANARY, FORMS, PLACEHOLDER, SECRET, TOKENS, Evasion
+from tests.security.evasions import ALL as USUAL
+from tests.security.evasions import BENIGN, CANARY, FORMS, PLACEHOLDER, SECRET, TOKENS, Evasion
+from tests.security.evasions_packed import PACKED
 from tests.sidecar.attack_kit import tunnel
 from tests.sidecar.proxy_kit import Bottle, Upstream, authority, bottle, pem
 
+ALL = (*USUAL, *PACKED)
 ROOT = Path(__file__).parents[2]
 HOSTS = tuple(f"h{number}.sink.example.com" for number in range(len(ALL) + 60))
 """One for each evasion: a drip that was found has its host refused for a minute."""

@@ -286,8 +286,8 @@ def test_long_values_are_found_from_their_beginning_as_from_their_end() -> None:
 
 def test_many_starts_of_nothing_end_the_search_for_gzip() -> None:
     with pytest.raises(derive.TooMuch):
-        list(derive._binary_gzip(b"\x1f\x8b\x08" * 40_000, None, Allowance.of(120_000)))
+        list(derive._compressed(b"\x1f\x8b\x08" * 40_000, None, Allowance.of(120_000)))
     packed = gzip.compress(b"the parser reads " * 9)
-    assert [part.data for part in derive._binary_gzip(b"\x1f\x8b\x08-" + packed, None, Allowance.of(200))] == [
+    assert [part.data for part in derive._compressed(b"\x1f\x8b\x08-" + packed, None, Allowance.of(200))] == [
         b"the parser reads " * 9
     ]

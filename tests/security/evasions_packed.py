@@ -1,0 +1,163 @@
+"""More ways out: archives and compressed streams, rarer encodings, markup, what spells a secret over many places. As
+`evasions`: names and what to send."""
+
+import base64
+import binascii
+import bz2
+import gzip
+import io
+import json
+import lzma
+import struct
+import tarfile
+import zipfile
+import zlib
+from collections.abc import Iterator
+
+import zstandard
+
+from tests.security.evasions import SECRET, TOKENS, Evasion
+
+_TOKEN = TOKENS["github"]
+_FILLER = b"lorem ipsum dolor sit amet\n" * 200
+_PART = 'content-disposition: form-data; name="f"; filename="a.zip"\r\ncontent-type: application/octet-stream'
+_MULTIPART = {"content-type": "multipart/form-data; boundary=b"}
+
+
+def _zip(data: bytes, name: str = "a.txt", *, stored: bool = False) -> bytes:
+    out = io.BytesIO()
+    with zipfile.ZipFile(out, "w", zipfile.ZIP_STORED if stored else zipfile.ZIP_DEFLATED) as archive:
+        archive.writestr("first.txt", _FILLER)
+        archive.writestr(name, data)
+    return out.getvalue()
+
+
+def _tar(data: bytes, mode: str) -> bytes:
+    out = io.BytesIO()
+    with tarfile.open(fileobj=out, mode=mode) as archive:  # type: ignore[call-overload]
+        info = tarfile.TarInfo("a.txt")
+        info.size = len(data)
+        archive.addfile(info, io.BytesIO(data))
+    return out.getvalue()
+
+
+def _png(kind: bytes, payload: bytes) -> bytes:
+    def chunk(name: bytes, data: bytes) -> bytes:
+        return struct.pack(">I", len(data)) + name + data + struct.pack(">I", zlib.crc32(name + data))
+
+    header = chunk(b"IHDR", struct.pack(">IIBBBBB", 1, 1, 8, 2, 0, 0, 0))
+    return b"\x89PNG\r\n\x1a\n" + header + chunk(kind, payload) + chunk(b"IDAT", zlib.compress(b"\0\0\0\0"))
+
+
+def _b64(data: bytes) -> str:
+    return base64.b64encode(data).decode()
+
+
+def _base58(data: bytes) -> str:
+    digits, number, text = "123456789ABCDEFGHJKLMNPQRSTUVWXYZabcdefghijkmnopqrstuvwxyz", int.from_bytes(data), ""
+    while number:
+        number, rest = divmod(number, 58)
+        text = digits[rest] + text
+    return text
+
+
+def _uuencoded(data: bytes) -> bytes:
+    lines = b"".join(binascii.b2a_uu(data[at : at + 45]) for at in range(0, len(data), 45))
+    return b"begin 644 a\n" + lines + b"`\nend\n"
+
+
+def _post(name: str, raw: bytes | str, **headers: str) -> Evasion:
+    fields = {key.replace("_", "-"): value for key, value in headers.items()}
+    return Evasion(name, "POST", headers=fields, raw=raw.encode() if isinstance(raw, str) else raw)
+
+
+def _part(body: bytes) -> bytes:
+    return f"--b\r\n{_PART}\r\n\r\n".encode() + body + b"\r\n--b--\r\n"
+
+
+def _archives() -> Iterator[Evasion]:
+    for kind, text in (("secret", SECRET), ("token", _TOKEN)):
+        data = _FILLER + text.encode() + b"\n"
+        yield _post(f"{kind} in a zip", _zip(data))
+        yield _post(f"{kind} in a zip in a zip", _zip(_zip(data)))
+        yield _post(f"{kind} in a stored zip", _zip(text.encode(), stored=True))
+        yield _post(f"{kind} as a zip's file name", _zip(b"x", text))
+        yield _post(f"{kind} in a document", _zip(f"<w:t>{text}</w:t>".encode(), "word/document.xml"))
+        for mode in ("gz", "bz2", "xz"):
+            yield _post(f"{kind} in a tar.{mode}", _tar(data, f"w:{mode}"))
+        yield _post(f"{kind} in zstd that nobody declares", zstandard.ZstdCompressor().compress(data))
+        yield _post(f"{kind} in zlib that nobody declares", zlib.compress(data))
+        yield _post(f"{kind} in a second gzip stream", gzip.compress(b"hello") + b"--" + gzip.compress(data))
+        yield _post(f"{kind} in a zip in a form", _part(_zip(data)), **_MULTIPART)
+        yield _post(f"{kind} in a tar.gz in a form", _part(_tar(data, "w:gz")), **_MULTIPART)
+        yield _post(f"{kind} in a zip in base64", json.dumps({"file": _b64(_zip(data))}))
+        yield _post(f"{kind} in xz in base64", json.dumps({"file": _b64(lzma.compress(data))}))
+        yield _post(f"{kind} in bzip2 in base64", json.dumps({"file": _b64(bz2.compress(data))}))
+        yield _post(f"{kind} in gzip in hex", gzip.compress(data).hex())
+        yield _post(f"{kind} in gzip in base32", base64.b32encode(gzip.compress(data)))
+        yield _post(f"{kind} in a picture's text", _png(b"tEXt", b"Comment\0" + text.encode()))
+        yield _post(f"{kind} in a picture's packed text", _png(b"zTXt", b"Comment\0\0" + zlib.compress(text.encode())))
+
+
+def _rare() -> Iterator[Evasion]:
+    raw = SECRET.encode()
+    groups = base64.b85encode(b"the value is " + raw).decode()
+    yield _post("base85", json.dumps({"d": groups}))
+    yield _post("ascii85", base64.a85encode(raw, adobe=True))
+    yield _post("base58", _base58(raw))
+    yield _post("base32hex", base64.b32hexencode(raw))
+    yield _post("uuencode", _uuencoded(raw))
+    for kind, text in (("secret", SECRET), ("token", _TOKEN)):
+        codes = list(text.encode())
+        yield _post(f"{kind} quoted-printable", "".join(f"={code:02X}" for code in codes))
+        yield _post(f"{kind} with soft line breaks", "=\r\n".join(text[at : at + 5] for at in range(0, len(text), 5)))
+        yield Evasion(f"{kind} as a mail header", headers={"x-note": f"=?utf-8?B?{_b64(text.encode())}?="})
+        yield _post(f"{kind} as codes", json.dumps({"bytes": codes}))
+        yield _post(f"{kind} for fromCharCode", f"String.fromCharCode({','.join(map(str, codes))})")
+        yield _post(f"{kind} in utf-32", text.encode("utf-32-le"))
+        yield _post(f"{kind} in long escapes", "".join(f"\\U{code:08x}" for code in codes))
+        yield _post(f"{kind} in short octal", "".join(f"\\{code:o}" for code in codes))
+        yield _post(f"{kind} as escape() wrote it", "".join(f"%u{code:04x}" for code in codes))
+        yield _post(f"{kind} in tag letters", "".join(chr(0xE0000 + code) for code in codes))
+        yield _post(f"{kind} behind an emoji", "\U0001f600" + "".join(chr(0xE0100 + code - 16) for code in codes))
+        yield _post(f"{kind} between tags", "".join(f"<b>{char}</b>" for char in text))
+        runs = "".join(f"<w:r><w:t>{text[at : at + 4]}</w:t></w:r>" for at in range(0, len(text), 4))
+        yield _post(f"{kind} in a document's runs", _zip(runs.encode(), "word/document.xml"))
+        yield _post(f"{kind} in CDATA", "".join(f"<![CDATA[{char}]]>" for char in text))
+        yield _post(f"{kind} between comments", "<!-- -->".join(text))
+        yield _post(
+            f"{kind} in a length-prefixed frame", b"\0\0\0\0" + bytes((len(text) + 2, 10, len(text))) + text.encode()
+        )
+        yield _post(f"{kind} in msgpack", b"\x81\xa1a\xd9" + bytes([len(text)]) + text.encode())
+        yield _post(f"{kind} as a variable of a query", json.dumps({"query": "q", "variables": {"t": text}}))
+        twice = "".join(f"%25{code:02X}" for code in codes)
+        head = f'content-disposition: form-data; name="f"; filename="{twice}"'
+        yield _post(f"{kind} as a file name, encoded twice", f"--b\r\n{head}\r\n\r\nx\r\n--b--\r\n", **_MULTIPART)
+        head = "content-disposition: form-data; name=f; filename*=UTF-8''" + "".join(f"%{code:02X}" for code in codes)
+        yield _post(f"{kind} as an extended file name", f"--b\r\n{head}\r\n\r\nx\r\n--b--\r\n", **_MULTIPART)
+        yield Evasion(f"{kind} as an etag", headers={"if-none-match": f'"{text}"'})
+        yield Evasion(f"{kind} as a range", headers={"range": f"bytes={text}"})
+        yield Evasion(f"{kind} as what is accepted", headers={"accept": f"text/{text}"})
+        yield Evasion(f"{kind} in a header of odd case", headers={"X-tRaCe": text})
+    yield _post("a charset nobody knows", SECRET.encode("cp037"), content_type="text/plain; charset=cp037")
+    yield _post("utf-7", f"+{_b64(SECRET.encode('utf-16-be')).rstrip('=')}-", content_type="text/plain; charset=utf-7")
+
+
+def _spelt() -> Iterator[Evasion]:
+    yield Evasion("a letter a header", headers={f"x-{at}": char for at, char in enumerate(SECRET)})
+    yield Evasion("a letter a cookie", headers={"cookie": "; ".join(f"c{at}={c}" for at, c in enumerate(SECRET))})
+    yield Evasion("a letter a parameter", path="/x?" + "&".join(f"{at}={char}" for at, char in enumerate(SECRET)))
+    yield Evasion(
+        "two letters a parameter", path="/x?" + "&".join(f"p{at}={SECRET[at : at + 2]}" for at in range(0, 28, 2))
+    )
+    yield Evasion("the id of a trace", headers={"traceparent": f"00-{SECRET.encode().hex()[:32]}-00-01"})
+    yield _post("duplicate keys", "{" + ",".join(f'"a":"{SECRET[at : at + 7]}"' for at in range(0, 28, 7)) + "}")
+    yield _post("a list of letters", json.dumps(list(SECRET)))
+    yield _post("an assignment in xml", "<password>hunter2hunter2</password>")
+    yield _post("an assignment in yaml", "db:\n  password: Tr0ub4dor-Zx81-Qm\n")
+    yield _post("an assignment in an env file", "A=1\nDB_PASSWORD=kV9x2mQ7tLp4\n")
+    yield _post("an assignment as an option", "tool --password=kV9x2mQ7tLp4 -v")
+    yield _post("a login of a command", "curl -u admin:kV9x2mQ7tLp4 https://x.example/")
+
+
+PACKED = (*_archives(), *_rare(), *_spelt())
