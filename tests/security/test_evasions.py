@@ -1,5 +1,5 @@
-"""A red team's suite: all of `evasions.py` and `evasions_packed.py` as real traffic through a real sidecar, in two modes. By
-default nothing is allowed; then every host is, and the content inspection stands alone."""
+"""A red team's suite: `evasions.py` and `evasions_packed.py` as real traffic through a real sidecar, in two modes.
+By default nothing is allowed; then every host is, and the content inspection stands alone."""
 
 import asyncio
 import base64
