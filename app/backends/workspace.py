@@ -67,11 +67,18 @@ def copy(
 ) -> Copied:
     """Copy the folder `source` to `target`, which must not exist; at most `most` files and bytes, where that is given.
     Raises OSError, CarboyError, Cancelled."""
-    work = _Copying(stop, leave, most)
     with _opened(os.open(source, _FOLDER)) as folder:
-        os.mkdir(target, 0o700)
-        with _opened(os.open(target, _FOLDER)) as new:
-            work.folder(folder, new, "", 0)
+        return copy_opened(folder, target, stop, leave=leave, most=most)
+
+
+def copy_opened(
+    folder: int, target: Path, stop: threading.Event, *, leave: Leave | None = None, most: Most | None = None
+) -> Copied:
+    """The same, of a folder that is open for reading already."""
+    work = _Copying(stop, leave, most)
+    os.mkdir(target, 0o700)
+    with _opened(os.open(target, _FOLDER)) as new:
+        work.folder(folder, new, "", 0)
     return work.done
 
 

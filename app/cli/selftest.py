@@ -16,12 +16,13 @@ _WORDS = {"held": "held", "escaped": "DID NOT HOLD", "untestable": "could not te
 @click.command()
 @click.argument("slug", required=False)
 @click.option("--backend", default="auto", help="Of a fresh bottle: auto, local, docker …")
+@click.option("--runtime", help="Of a fresh bottle in a container: the engine's runtime, as runsc.")
 @click.option("--all", "every", is_flag=True, help="Show what held as well.")
 @json_option
-def selftest(slug: str | None, backend: str, every: bool, as_json: bool) -> int:
+def selftest(slug: str | None, backend: str, runtime: str | None, every: bool, as_json: bool) -> int:
     """Attack a bottle from inside, and say what held: a running one, or a fresh one of a backend. Exit code 1 where
     anything got out."""
-    found, about = _running(slug) if slug else _fresh(backend)
+    found, about = _running(slug) if slug else _fresh(backend, runtime)
     if as_json:
         from dataclasses import asdict
 
@@ -31,13 +32,13 @@ def selftest(slug: str | None, backend: str, every: bool, as_json: bool) -> int:
     return 1 if any(one.verdict == "escaped" for one in found) else 0
 
 
-def _fresh(backend: str) -> tuple[list["Finding"], dict[str, Any]]:
+def _fresh(backend: str, runtime: str | None) -> tuple[list["Finding"], dict[str, Any]]:
     from app.paths import Paths
     from app.selftest import findings, fresh
     from app.settings import load_settings
 
     base = load_settings(Paths.resolve()).settings.image_base
-    view, found = fresh.run(backend, base, note)
+    view, found = fresh.run(backend, base, note, runtime)
     about = {"backend": view.backend, "engine": view.engine, "isolation": view.isolation, "slug": None}
     return found, about | {"counts": findings.counts(found)}
 

@@ -402,6 +402,7 @@ def _creates(paths: Paths, slug: str, backend: Backend | None, reading: Reading,
             mounts=reading.found.mounts if reading.found else (),
             limits=manifest.bottle.limits,
             image=reading.image,
+            runtime=manifest.bottle.runtime,
         )
         lines += backend.plan(spec)
     return tuple(lines)

@@ -17,6 +17,7 @@ from dataclasses import asdict
 from typing import Any
 
 from app.backends.base import BoxSpec, Command
+from app.backends.docker.carried import Carried
 from app.backends.docker.entered import Container, Place
 from app.backends.local import wire
 from app.backends.local.sandbox import Sandbox
@@ -166,7 +167,11 @@ class Holder:
         spec, place = wire.spec_from_json(body), body.get("container")
         if body.get("again"):
             return self._take_over(spec, Place.from_json(body["container"]))
-        sandbox = Sandbox.build(spec) if place is None else Container.build(spec, Place.from_json(place))
+        sandbox = (
+            Sandbox.build(spec)
+            if place is None
+            else _contained(Place.from_json(place)).build(spec, Place.from_json(place))
+        )
         try:
             self._listening = sandbox.listen(spec.listen_port)
         except BaseException:
@@ -181,7 +186,7 @@ class Holder:
     def _take_over(self, spec: BoxSpec, place: Place) -> Answer:
         """A container that outlived its former holder: its agent is attached to, and what it printed is read again. Its
         listening socket is the sidecar's until that one ends."""
-        self._sandbox, self._spec = Container.find(spec, place), spec
+        self._sandbox, self._spec = _contained(place).find(spec, place), spec
         transcript = spec.state / "transcript.cast"
         if transcript.exists():
             transcript.rename(spec.state / f"transcript-{time.time_ns()}.cast")
@@ -286,3 +291,7 @@ class Holder:
                 await self._agent.wait(2.0)
         asyncio.get_running_loop().call_soon(self.released.set)
         return {}
+
+
+def _contained(place: Place) -> type[Container]:
+    return Carried if place.carried else Container

@@ -7,6 +7,7 @@ import ctypes
 import fcntl
 import hashlib
 import os
+import stat
 import struct
 
 from kit import LIBC, Refused, Untestable, errno_of, probe, syscall
@@ -371,7 +372,10 @@ def _(facts):
 def _(facts):
     # process 1 is the keeper: were it writable, it would be a place to run unseen and unlimited
     try:
-        os.close(os.open("/proc/1/mem", os.O_RDWR))
+        memory = os.open("/proc/1/mem", os.O_RDWR)
     except OSError as error:
         raise Refused(str(error)) from None
-    return True
+    try:
+        return not stat.S_ISCHR(os.fstat(memory).st_mode)  # an engine covers it with /dev/null
+    finally:
+        os.close(memory)

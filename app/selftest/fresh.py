@@ -5,6 +5,7 @@ Everything is in folders of its own, and nothing stays. A running bottle is atta
 
 import asyncio
 import contextlib
+import json
 import os
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -21,9 +22,11 @@ ALLOWED = "allowed.carboy-selftest.example"
 SECONDS = 300.0
 COLUMNS = 1000
 """As wide as a terminal can be: no line of a finding is wrapped."""
+OWN_KERNEL_MEMORY = 1024**3
+"""Under another runtime: a kernel of its own needs some for each process."""
 _BOTTLE = f"""---
 agent_provider: {{template: shell}}
-limits: {{memory: {runner.LIMITS.memory}, pids: {runner.LIMITS.pids}}}
+limits: {{memory: %d, pids: {runner.LIMITS.pids}}}
 egress:
   routes:
     - host: {ALLOWED}
@@ -33,15 +36,20 @@ egress:
 type Tell = Callable[[str], None]
 
 
-def run(backend: str, image_base: str | None, tell: Tell) -> tuple[BottleView, list[Finding]]:
+def run(
+    backend: str, image_base: str | None, tell: Tell, runtime: str | None = None
+) -> tuple[BottleView, list[Finding]]:
     """The bottle as it ended, and what the probes found. Raises CarboyError where it could not be tried."""
+    memory = OWN_KERNEL_MEMORY if runtime else runner.LIMITS.memory or 0
     with runner.folders() as (base, project), runner.victims(base / "victims") as facts:
         paths = Paths.resolve({"CARBOY_HOME": str(base / "home")})
-        _write(paths, image_base)
+        _write(paths, image_base, runtime, memory)
         with _home(paths):
-            view, output = asyncio.run(_attack(paths, backend, project, facts | own_facts(project), tell))
+            view, output = asyncio.run(_attack(paths, backend, project, facts | own_facts(project, memory), tell))
         found, ended = findings.parse(output)
-        if not ended:
+        if not ended and b"@@last" in output and view.error.startswith("out of memory"):
+            found.append(Finding("resources.memory", "held", "the whole bottle was ended, at limits.memory"))
+        elif not ended:
             said = output[-300:].decode(errors="replace")
             reason = view.error or ("the bottle has no Python" if b"@@no-python" in output else said)
             raise CarboyError(f"The probes ended early, after {len(found)}: {reason}", "", "selftest")
@@ -60,19 +68,20 @@ def _home(paths: Paths) -> Iterator[None]:
         os.environ.update({name: value for name, value in before.items() if value is not None})
 
 
-def own_facts(project: Path) -> dict[str, Any]:
+def own_facts(project: Path, memory: int) -> dict[str, Any]:
     return {
         "project": str(project),
         "beside_project": "beside",
-        "limits": {"memory": runner.LIMITS.memory, "pids": runner.LIMITS.pids},
+        "limits": {"memory": memory, "pids": runner.LIMITS.pids},
         "facts": "facts.json",
         "allowed_host": ALLOWED,
     }
 
 
-def _write(paths: Paths, image_base: str | None) -> None:
+def _write(paths: Paths, image_base: str | None, runtime: str | None, memory: int) -> None:
     paths.bottles.mkdir(parents=True)
-    (paths.bottles / "selftest.md").write_text(_BOTTLE)
+    named = f"---\nruntime: {json.dumps(runtime)}\n" if runtime else "---\n"
+    (paths.bottles / "selftest.md").write_text((_BOTTLE % memory).replace("---\n", named, 1))
     base = f"image_base: {image_base}\n" if image_base else ""
     paths.settings.write_text(f"idle_exit_minutes: 1\n{base}")
 

@@ -60,6 +60,7 @@ def folders() -> Iterator[tuple[Path, Path]]:
         (project / ".git/HEAD").write_text("ref: refs/heads/main\n")
         (project / ".git/config").write_text(_CONFIG)
         give(base / "victims")
+        give(project)
         yield base, project
     finally:
         shutil.rmtree(base, ignore_errors=True)

@@ -8,6 +8,7 @@ fault anywhere in the layers ends the connection with everything on it: nothing 
 
 import asyncio
 import logging
+import socket
 import time
 from collections import deque
 from collections.abc import Coroutine
@@ -22,6 +23,7 @@ from mitmproxy.proxy.layers.http import HTTPMode
 from mitmproxy.proxy.server import ConnectionIO, LiveConnectionHandler
 from mitmproxy.tls import TlsData
 
+from sidecar.contract import LISTEN_PORT
 from sidecar.egress import layers
 from sidecar.egress.exchange import Exchange, exchange_of, refuse
 from sidecar.egress.policy import CompiledPolicy
@@ -92,6 +94,9 @@ class Edge(LiveConnectionHandler):
 
     def __init__(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter, engine: Engine) -> None:
         super().__init__(cast(Any, _Reader(reader)), writer, cast(Any, engine.options), REGULAR)
+        if writer.get_extra_info("socket").family == socket.AF_UNIX:
+            # a unix socket, to which a bottle that cannot be entered is led from this port of its own
+            self.client.sockname, self.client.peername = ("127.0.0.1", LISTEN_PORT), ("127.0.0.1", 0)
         self.engine = engine
         self.limits = engine.limits
         self.front: Front2 | None = None

@@ -175,15 +175,26 @@ def test_the_smallest_program_is_an_elf_file(machine: str) -> None:
     assert len(data) < 200
 
 
-@pytest.mark.parametrize(("runtime", "refused"), [(None, False), ("runc", False), ("crun", False), ("runsc", True)])
-def test_a_runtime_that_cannot_be_entered_is_refused(tmp_path: Path, runtime: str | None, *, refused: bool) -> None:
+@pytest.mark.parametrize(
+    ("runtime", "podman", "refused"),
+    [
+        (None, False, ""), ("runc", False, ""), ("crun", True, ""), ("runsc", False, ""),
+        ("runsc", True, "in Podman"), ("kata", False, "has no runtime kata"),
+    ],
+)  # fmt: skip
+def test_a_runtime_that_the_engine_lacks_is_refused(
+    tmp_path: Path, runtime: str | None, *, podman: bool, refused: str
+) -> None:
     async def fork(_: str) -> Any:
         raise AssertionError
 
     backend = DockerBackend(fork, lambda _: "", tmp_path, tmp_path)
+    backend._url = "unix:///nowhere"
+    engine = backend.engine(backend._url)
+    engine.podman, engine.runtimes = podman, frozenset({"runc", "runsc"})
     problem = backend.runtime_problem(runtime)
-    assert (problem is not None) is refused
-    assert problem is None or "cannot be entered" in problem.message
+    assert (problem is not None) == bool(refused)
+    assert problem is None or refused in problem.message
 
 
 async def test_an_engine_that_goes_and_comes_is_told_once_each() -> None:

@@ -3,6 +3,7 @@ of its own, without a bridge or a rule in the host's firewall, and stopped after
 host's own installed packages: no registry is asked.
 """
 
+import json
 import os
 import re
 import shutil
@@ -47,11 +48,13 @@ OTHERS = os.environ.get("CARBOY_TEST_ENGINE", "")
 
 
 @contextmanager
-def engine(kind: str = "docker", *, disk: int = 0, apart: bool = False) -> Iterator[str]:
+def engine(
+    kind: str = "docker", *, disk: int = 0, apart: bool = False, gvisor: bool = False, without: str = ""
+) -> Iterator[str]:
     """The URL of an engine of that kind (`docker`, `podman`); skips with the reason where there can be none. An
     ordinary user gets a Podman of their own (rootless), and the Docker engine that CARBOY_TEST_ENGINE names. `disk`:
     bytes that all its images and containers may take. `apart`: its processes are not this host's, as in a virtual
-    machine."""
+    machine. `gvisor`: with the runtime `runsc`. `without`: a folder whose content it does not see."""
     if os.geteuid() != 0 and kind == "docker":
         if not OTHERS:
             pytest.skip("only root can start an engine of its own; CARBOY_TEST_ENGINE names one to be used")
@@ -61,10 +64,13 @@ def engine(kind: str = "docker", *, disk: int = 0, apart: bool = False) -> Itera
     program = {"docker": "dockerd", "podman": "podman"}[kind]
     path = os.pathsep.join(filter(None, (PATH, os.environ["PATH"])))
     if shutil.which(program, path=path) is None and shutil.which("apt-get") is not None:
-        packages = {"docker": ["docker.io"], "podman": ["podman", "catatonit"]}[kind]
-        subprocess.run(["apt-get", "install", "-y", "-q", *packages], capture_output=True, timeout=300, check=False)
+        _install({"docker": ["docker.io"], "podman": ["podman", "catatonit"]}[kind])
     if shutil.which(program, path=path) is None:
         pytest.skip(f"{kind} is not installed, and could not be")
+    if gvisor and shutil.which("runsc", path=path) is None and shutil.which("apt-get") is not None:
+        _install(["runsc"])
+    if gvisor and shutil.which("runsc", path=path) is None:
+        pytest.skip("gVisor (runsc) is not installed, and could not be")
     root = Path(tempfile.mkdtemp(prefix=f"cb-{kind}-"))
     root.chmod(0o755)
     url = f"unix://{root}/engine.sock"
@@ -74,7 +80,12 @@ def engine(kind: str = "docker", *, disk: int = 0, apart: bool = False) -> Itera
         if subprocess.run(mount, capture_output=True, check=False).returncode != 0:
             shutil.rmtree(root)
             pytest.skip("a small file system for the engine cannot be mounted here")
-    process = start(kind, root, path, ("unshare", "--pid", "--fork", "--kill-child", "--mount-proc") if apart else ())
+    if gvisor:  # releases before 2023 take a newer kernel's network namespace for the host's, unless told of none
+        runtimes = {"runsc": {"path": shutil.which("runsc", path=path), "runtimeArgs": ["--network=none"]}}
+        (root / "daemon.json").write_text(json.dumps({"runtimes": runtimes}))
+    hide = ("sh", "-c", f'mount -t tmpfs none {without} && exec "$@"', "sh") if without else ()
+    under = ("unshare", "--pid", "--fork", "--kill-child", "--mount-proc", *hide) if apart else ()
+    process = start(kind, root, path, under)
     try:
         _wait(process, root / "engine.sock", root / "log")
         yield url
@@ -93,7 +104,9 @@ def start(
     url = f"unix://{root}/engine.sock"
     if kind == "docker":
         command = ["dockerd", "-H", url, "-p", root / "pid", "--data-root", root / "data", "--exec-root", root / "exec"]
-        command += ["--bridge", "none", "--iptables=false", "--live-restore"]
+        command += ["--bridge", "none", "--iptables=false", "--live-restore", "--config-file", root / "daemon.json"]
+        if not (root / "daemon.json").exists():
+            (root / "daemon.json").write_text("{}")
     else:
         command = ["podman", "--root", root / "data", "--runroot", root / "run", "--cgroup-manager", "cgroupfs"]
         command += ["--events-backend", "file", "system", "service", "-t", "0", url]
@@ -103,6 +116,10 @@ def start(
         )
     _RUNNING[root] = process
     return process
+
+
+def _install(packages: list[str]) -> None:
+    subprocess.run(["apt-get", "install", "-y", "-q", *packages], capture_output=True, timeout=300, check=False)
 
 
 _RUNNING: dict[Path, subprocess.Popen[bytes]] = {}

@@ -13,9 +13,10 @@ from typing import Any
 
 from app.backends import held
 from app.backends.base import Backend, Box, BoxSpec, Progress
-from app.backends.docker import facts, helper, images, options, probing, script, seccomp
+from app.backends.docker import covering, facts, helper, images, options, probing, script, seccomp
 from app.backends.docker.box import DockerBox
 from app.backends.docker.engine import Engine
+from app.backends.docker.entering import Place
 from app.backends.docker.facts import Facts
 from app.backends.docker.watch import Watch
 from app.backends.held import ForkHolder, TokenOf
@@ -24,8 +25,6 @@ from app.backends.local.identity import Account
 from app.core.model import BackendReport
 from app.errors import CarboyError, NotFound, NotSupported
 
-ENTERED = ("runc", "crun")
-"""Runtimes whose containers share this host's kernel: only those can be entered (decision 16)."""
 SAVED = "localhost/carboy/saved"
 """Where snapshots are tagged: `docker save localhost/carboy/saved:…` takes one elsewhere."""
 
@@ -82,16 +81,33 @@ class DockerBackend(Backend):
         if spec.project is not None:
             copied = "" if spec.project_copy is None else f"a copy in {spec.project_copy}, "
             lines.append(f"project {spec.project} ({copied}{'read-write' if spec.project_writable else 'read-only'})")
+        if self._carried(spec.runtime):
+            lines.append("its way out over the engine's stream; masked files as copies; `git config` in it fails")
+        if spec.runtime and spec.runtime not in facts.ENTERED:
+            lines.append(f"runtime {spec.runtime}: a kernel of its own; beyond limits.memory all of it ends")
         return [*lines, *(f"read-only {mount.source} at {mount.target}" for mount in spec.mounts)]
 
+    def _carried(self, runtime: str | None) -> bool:
+        """Whether such a container cannot be entered (decision 18)."""
+        elsewhere = bool(self._url) and self.engine(self._url).elsewhere
+        return elsewhere or (runtime or "") not in facts.ENTERED
+
     def runtime_problem(self, runtime: str | None) -> CarboyError | None:
-        if runtime in (None, *ENTERED):
+        if not runtime or runtime in facts.ENTERED or not self._url:
             return None
-        return NotSupported(
-            f"A bottle cannot run under the runtime {runtime}: with a kernel of its own inside, it cannot be entered, "
-            f"and would have neither its project nor its proxy. Known: {', '.join(ENTERED)}",
-            "Take `runtime` out of the bottle file; for a stronger wall, run carboy in a virtual machine",
-        )
+        engine = self.engine(self._url)
+        if engine.podman:
+            return NotSupported(
+                f"A bottle cannot run under the runtime {runtime} in Podman: it could not be entered there",
+                "Take `runtime` out of the bottle file, or use Docker (DOCKER_HOST names its socket)",
+            )
+        if runtime not in engine.runtimes:
+            return NotSupported(
+                f"The engine at {engine.url} has no runtime {runtime}. It has: {', '.join(sorted(engine.runtimes))}",
+                "Install it (for gVisor: https://gvisor.dev/docs/user_guide/install/, then `sudo runsc install`, "
+                "restart Docker and `carboy serve --stop`), or take `runtime` out of the bottle file",
+            )
+        return None
 
     # --- making -------------------------------------------------------------------------------------------------------
 
@@ -104,43 +120,51 @@ class DockerBackend(Backend):
         engine = self.engine(self._url)
         async with self._building:  # one build for all who want the image
             image = await images.ensure(engine, spec.image, self._recipes, spec.image_base, progress)
-        account = Account.of_this_process()
+        carried = self._carried(spec.runtime)
+        account = await asyncio.to_thread(covering.account, spec) if carried else Account.of_this_process()
         known = Facts(
             url=engine.url, name=facts.name_of(spec.slug, spec.session_id), image=image, tty=spec.tty,
             listen_port=spec.listen_port, image_base=spec.image_base, wall_clock=spec.limits.wall_clock,
             bounds="" if engine.controls else script.bounds(spec.limits),
+            carried=carried, uid=account.uid, gid=account.gid, runtime=spec.runtime or "",
+            ptrace=spec.limits.ptrace,
         )  # fmt: skip
         await asyncio.to_thread(known.save, spec.state)
         progress("starting the session holder")
         holder = await self._fork_holder(spec.session_id)
         try:
             progress("starting the container")
-            found = await self._run(engine, spec, image, account)
+            shown = await asyncio.to_thread(covering.prepare, spec, account) if carried else None
+            found = await self._run(engine, spec, known, shown)
             known = known.model_copy(update={"id": found["Id"]})
             await asyncio.to_thread(known.save, spec.state)
-            place = _place(known, found, account, engine, report.engine)
-            await asyncio.gather(held.build(holder, spec, container=place), self._help(engine, spec, progress))
+            place = _place(known, found, engine, report.engine, shown)
+            await asyncio.gather(held.build(holder, spec, container=place), self._help(engine, spec, known, progress))
         except BaseException:
             holder.kill()
             holder.close()
             await asyncio.shield(self.remove(spec.state))
             raise
         dial = held.dialler(spec.session_id, spec.run, self._token)
-        box = DockerBox(spec.slug, spec.session_id, holder.channel, dial, report.engine)
+        box = DockerBox(spec.slug, spec.session_id, holder.channel, dial, str(place["engine"]))
         box.at(engine, self._watch(engine), known, spec)
         box.forked = holder
         return box
 
-    async def _run(self, engine: Engine, spec: BoxSpec, image: str, account: Account) -> dict[str, Any]:
+    async def _run(self, engine: Engine, spec: BoxSpec, known: Facts, shown: covering.Shown | None) -> dict[str, Any]:
         """The container, created and waiting at its gate; what the engine says of it."""
         folder = await asyncio.to_thread(script.prepare, spec.run)
         walls = await asyncio.to_thread(
             seccomp.option, spec.run, platform.machine(), ptrace=spec.limits.ptrace, as_file=engine.podman
         )
-        wanted = options.container(spec, image, str(folder), (account.uid, account.gid), walls, podman=engine.podman)
+        user = (known.uid, known.gid)
+        wanted = options.container(spec, known.image, str(folder), user, walls, podman=engine.podman)
+        masked = options.MASKED if shown is not None and not known.own_kernel else ()
+        if shown is not None:
+            options.carried(wanted, spec.session_id, shown.binds, own_kernel=known.own_kernel)
 
         def make(client: Any) -> dict[str, Any]:
-            identity = created(client, wanted, rootless=engine.rootless)
+            identity = created(client, wanted, rootless=engine.rootless, masked=masked)
             client.api.start(identity)
             return client.api.inspect_container(identity)
 
@@ -152,9 +176,9 @@ class DockerBackend(Backend):
             )
         return found
 
-    async def _help(self, engine: Engine, spec: BoxSpec, progress: Progress) -> None:
+    async def _help(self, engine: Engine, spec: BoxSpec, known: Facts, progress: Progress) -> None:
         """As an ordinary user: the helper that enters the container in the holder's stead. It removes itself."""
-        if os.geteuid() == 0:
+        if os.geteuid() == 0 or known.carried:
             return
         image = await images.ensure(engine, None, self._recipes, spec.image_base, progress)
         labels = facts.labels(spec.slug, spec.session_id, spec.state, "helper")
@@ -186,15 +210,14 @@ class DockerBackend(Backend):
         if not found["State"].get("Running"):
             return None
         spec = facts.again(known, slug, session_id, state, run, str(found["State"].get("StartedAt", "")))
-        name = "podman" if engine.podman else "docker"
-        place = _place(known, found, Account.of_this_process(), engine, name)
+        place = _place(known, found, engine, "podman" if engine.podman else "docker", None)
         holder = await self._fork_holder(session_id)
         await held.build(holder, spec, container=place, again=True)
         dial = held.dialler(session_id, run, self._token)
-        box = DockerBox(slug, session_id, holder.channel, dial, name)
+        box = DockerBox(slug, session_id, holder.channel, dial, str(place["engine"]))
         box.at(engine, self._watch(engine), known, None)
         box.forked = holder
-        box.helping = lambda: self._help(engine, spec, lambda _: None)
+        box.helping = lambda: self._help(engine, spec, known, lambda _: None)
         return box
 
     async def remove(self, state: Path) -> list[str]:
@@ -214,6 +237,7 @@ class DockerBackend(Backend):
 
     async def forget(self, state: Path) -> list[str]:
         removed = await asyncio.to_thread(placeholders.forget, state)
+        await asyncio.to_thread(covering.forget, state)
         with contextlib.suppress(CarboyError):  # an engine that is gone is cleaned up after when it is back
             removed += await self.remove(state)
         return removed
@@ -320,26 +344,36 @@ def _remove_images(client: Any, wanted: dict[str, str], safe: frozenset[str]) ->
     return removed
 
 
-def created(client: Any, wanted: dict[str, Any], *, rootless: bool) -> str:
+def created(client: Any, wanted: dict[str, Any], *, rootless: bool, masked: tuple[str, ...] = ()) -> str:
     """A new container's id. Under a rootless Podman the agent's account is the user's own, so that files keep their
-    owner; the SDK knows no word for that."""
+    owner; the SDK knows no word for that, nor for what is `masked`."""
     from docker.models.containers import _create_container_args  # type: ignore[attr-defined]  # what `create` sends
 
     arguments = _create_container_args({**wanted, "version": client.api._version})
     if rootless:
         arguments["host_config"]["UsernsMode"] = "keep-id"
+    if masked:
+        arguments["host_config"]["MaskedPaths"] = list(masked)
     return str(client.api.create_container(**arguments)["Id"])
 
 
-def _place(known: Facts, found: dict[str, Any], account: Account, engine: Engine, name: str) -> dict[str, Any]:
-    return {
-        "url": known.url,
-        "id": known.id,
-        "pid": int(found["State"]["Pid"]),
-        "image": known.image,
-        "uid": account.uid,
-        "gid": account.gid,
-        "engine": name,
-        "rootless": engine.rootless,
-        "bounds": known.bounds,
-    }
+def _place(
+    known: Facts, found: dict[str, Any], engine: Engine, name: str, shown: covering.Shown | None
+) -> dict[str, Any]:
+    own = Account.of_this_process()
+    place = Place(
+        url=known.url,
+        id=known.id,
+        pid=int(found["State"]["Pid"]),
+        image=known.image,
+        uid=known.uid or own.uid,  # 0: made by an older carboy
+        gid=known.gid or own.gid,
+        engine=f"{name}/{known.runtime}" if known.own_kernel else name,
+        rootless=engine.rootless,
+        bounds=known.bounds,
+        carried=known.carried,
+        walled=known.own_kernel,
+        shown=tuple((one.target, one.writable) for one in shown.binds) if shown else (),
+        pins=tuple(shown.pins) if shown else (),
+    )
+    return place.to_json()

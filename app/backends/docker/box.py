@@ -7,6 +7,7 @@ from collections.abc import Awaitable, Callable, Sequence
 from typing import Any
 
 from app.backends.base import BoxSpec, ExecResult, Exit, Usage
+from app.backends.docker import walling
 from app.backends.docker.engine import Engine
 from app.backends.docker.facts import Facts
 from app.backends.docker.watch import Watch
@@ -110,7 +111,8 @@ class DockerBox(HeldBox):
     async def exec(self, argv: Sequence[str], *, timeout: float, env: dict[str, str] | None = None) -> ExecResult:
         engine, output, started = self.container_engine, bytearray(), list[str]()
         bounded = f"{{ {self.facts.bounds}; }} || exit 126; " if self.facts.bounds else ""
-        command = ["/bin/sh", "-c", bounded + _WITH_PID, "sh", *argv]
+        walls = walling.words(ptrace=self.facts.ptrace) if self.facts.own_kernel else ()
+        command = [*walls, "/bin/sh", "-c", bounded + _WITH_PID, "sh", *argv]
         variables = {**(self.spec.env if self.spec else {}), **(env or {})}
 
         def run(client: Any) -> int:

@@ -30,6 +30,10 @@ class Engine:
         """Whether it is Podman behind the same API; known from the first call on."""
         self.rootless = False
         """Whether it runs as the user itself, in a user namespace of its own; known from the first call on."""
+        self.elsewhere = False
+        """Whether its containers' processes are not this host's, as in a virtual machine; known from a probe on."""
+        self.runtimes: frozenset[str] = frozenset()
+        """The names of the runtimes that it has; known from the first call on."""
         self.controls = True
         """Whether it can bound and pause what runs in it: not a rootless one on version 1 of control groups."""
         self._client: DockerClient | None = None
@@ -57,6 +61,7 @@ class Engine:
             info = client.info()
             self.rootless = bool(info.get("Rootless")) or "rootless" in str(info.get("SecurityOptions"))
             self.controls = not (self.rootless and str(info.get("CgroupVersion", "1")).removeprefix("v") == "1")
+            self.runtimes = frozenset(str(name) for name in info.get("Runtimes") or {})
             self._client = client
         return self._client
 

@@ -10,7 +10,9 @@ import signal
 import socket
 import termios
 import tty
+from collections.abc import Callable
 from functools import partial
+from typing import Self
 
 from app.backends.base import BoxSpec, Check, Command, Usage
 from app.backends.docker import hosts, pump, script
@@ -41,7 +43,7 @@ class Container:
         self._frozen = False
 
     @classmethod
-    def build(cls, spec: BoxSpec, place: Place) -> "Container":
+    def build(cls, spec: BoxSpec, place: Place) -> Self:
         """Bring the running container to where the agent may start in it. Raises CarboyError, OSError."""
         made = cls(spec, place)
         try:
@@ -52,7 +54,7 @@ class Container:
         return made
 
     @classmethod
-    def find(cls, spec: BoxSpec, place: Place) -> "Container":
+    def find(cls, spec: BoxSpec, place: Place) -> Self:
         """One whose agent runs, and whose former holder was killed."""
         made = cls(spec, place)
         made._found()
@@ -82,10 +84,7 @@ class Container:
 
     def spawn(self, command: Command) -> Child:
         """The agent: the container's main process, let through its gate."""
-        folder = script.prepare(self._spec.run)
-        if not self._again:
-            script.write_start(folder, command, self._spec.env, self._place.bounds)
-        open_gate = (lambda: True) if self._again else partial(script.open_gate, folder)
+        open_gate = (lambda: True) if self._again else self._gate(command)
         report, reporting = os.pipe()
         ours, theirs = os.openpty() if command.tty else os.pipe()
         if command.tty:
@@ -102,6 +101,12 @@ class Container:
         os.set_blocking(report, False)
         self._pumps[pid] = report
         return Child(pid, os.pidfd_open(pid), ours)
+
+    def _gate(self, command: Command) -> Callable[[], bool]:
+        """What lets it through."""
+        folder = script.prepare(self._spec.run)
+        script.write_start(folder, command, self._spec.env, self._place.bounds)
+        return partial(script.open_gate, folder)
 
     def reaped(self, pid: int) -> None:
         report = self._pumps.pop(pid, -1)

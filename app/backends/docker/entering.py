@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from app.backends.base import BoxSpec, FileIn
+from app.backends.docker import placing
 from app.backends.local import checks, finish, mounts, stage
 from app.backends.local.cover import Cover
 from app.backends.local.identity import AGENT_NAME, Account
@@ -42,13 +43,23 @@ class Place:
     """The container has a user namespace of its own, in which the agent's account is the user's."""
     bounds: str = ""
     """Shell words that bound the agent, where its engine has no control groups and so neither bounds nor pauses."""
+    carried: bool = False
+    """Its kernel is not this host's: it is not entered (decision 18). Then `pid` says nothing."""
+    walled: bool = False
+    """It has a kernel of its own, to which the engine gave no system call filter."""
+    shown: tuple[tuple[str, bool], ...] = ()
+    """Of a carried one: what must be mounted in it, and whether it may be written."""
+    pins: tuple[str, ...] = ()
+    """Of a carried one: folders of the project, relative to it, that are mounted onto themselves."""
 
     @classmethod
     def from_json(cls, data: dict[str, Any]) -> "Place":
         return cls(
             str(data["url"]), str(data["id"]), int(data["pid"]), str(data["image"]),
             int(data["uid"]), int(data["gid"]), str(data["engine"]), bool(data.get("rootless")),
-            str(data.get("bounds", "")),
+            str(data.get("bounds", "")), bool(data.get("carried")), bool(data.get("walled")),
+            tuple((str(target), bool(writable)) for target, writable in data.get("shown", ())),
+            tuple(str(pin) for pin in data.get("pins", ())),
         )  # fmt: skip
 
     def to_json(self) -> dict[str, Any]:
@@ -140,14 +151,9 @@ class Inside:
         """Those beyond the home, and an account for the agent among the image's own."""
         home = self._spec.home.rstrip("/") + "/"
         rest = [file for file in self._spec.files if not file.target.startswith(home)]
-        uid, gid = self._place.uid, self._place.gid
-        user = f"{AGENT_NAME}:x:{uid}:{gid}:{AGENT_NAME}:{self._spec.home}:/bin/sh\n"
-        return (
-            *rest,
-            FileIn("/etc/passwd", _with_account("/etc/passwd", user, uid)),
-            FileIn("/etc/group", _with_account("/etc/group", f"{AGENT_NAME}:x:{gid}:\n", gid)),
-            FileIn("/etc/resolv.conf", b"# there is no name server: the proxy resolves\n"),
-        )
+        placed = placing.accounts(AGENT_NAME, self._place.uid, self._place.gid, self._spec.home)
+        placed["/etc/resolv.conf"] = placing.NO_RESOLVER
+        return (*rest, *(FileIn(path, content) for path, content in placed.items()))
 
     def _ask(self, work: Any, kinds: Sequence[int], *, confined: bool = False) -> tuple[dict[str, Any], list[int]]:
         def joined() -> Told:
@@ -175,15 +181,3 @@ def _keep_capabilities() -> None:
 
 
 _PR_SET_SECUREBITS, _NO_SETUID_FIXUP = 28, 1 << 2  # linux/prctl.h, linux/securebits.h
-_MAX_ACCOUNTS = 1024 * 1024
-
-
-def _with_account(path: str, line: str, number: int) -> bytes:
-    """The image's accounts without one of that name or number, and the agent's."""
-    try:
-        with open(path, "rb") as file:
-            text = file.read(_MAX_ACCOUNTS).decode(errors="replace")
-    except OSError:
-        text = "root:x:0:0:root:/root:/bin/sh\n" if path.endswith("passwd") else "root:x:0:\n"
-    kept = [old for old in text.splitlines() if old.split(":")[0] != AGENT_NAME and f":{number}:" not in old[:200]]
-    return ("\n".join(kept) + "\n" + line).encode()

@@ -15,6 +15,8 @@ from app.core.model import Snapshot
 from app.core.schema import Limits
 from app.files import atomic_write, read_bounded
 
+ENTERED = ("", "runc", "crun")
+"""Runtimes whose containers share their engine's kernel: only those can be entered (decision 12)."""
 FILE = "container.json"
 SESSION, SLUG, HOME, KIND = "carboy.session", "carboy.slug", "carboy.home", "carboy.kind"
 
@@ -31,8 +33,18 @@ class Facts(Snapshot):
     image_base: str | None = None
     wall_clock: int | None = None
     bounds: str = ""
+    carried: bool = False
+    uid: int = 0
+    gid: int = 0
+    runtime: str = ""
+    ptrace: bool = False
     """What a second session holder needs, where the first one was killed. 0: made by an older carboy. `bounds`: shell
-    words for what an engine without control groups leaves unbounded."""
+    words for what an engine without control groups leaves unbounded. `carried`: it is not entered, and `uid` and `gid`
+    are its agent's."""
+
+    @property
+    def own_kernel(self) -> bool:
+        return self.runtime not in ENTERED
 
     def save(self, state: Path) -> None:
         atomic_write(state / FILE, self.model_dump_json().encode(), 0o600)

@@ -1,5 +1,6 @@
 """The few calls that a session's own process makes to its engine: plain blocking HTTP over the unix socket, and the
-stream that an attachment turns its connection into. No SDK: this runs in a process of a few megabytes for each bottle.
+stream that an attachment (to the container, or to a program started in it) turns its connection into. No SDK: this
+runs in a process of a few megabytes for each bottle.
 """
 
 import http.client
@@ -9,7 +10,7 @@ from typing import Any
 from urllib.parse import quote
 
 SECONDS = 30.0
-_MAX_HEAD, _MAX_BODY = 65536, 4 * 1024 * 1024
+_MAX_HEAD, _MAX_BODY, _MAX_REST = 65536, 4 * 1024 * 1024, 2000
 
 
 class EngineGone(Exception):
@@ -27,14 +28,19 @@ class _Connection(http.client.HTTPConnection):
         self.sock.connect(self._path)
 
 
-def ask(path: str, method: str, target: str, *, seconds: float | None = SECONDS) -> tuple[int, dict[str, Any]]:
+def ask(
+    path: str, method: str, target: str, body: dict[str, Any] | None = None, *, seconds: float | None = SECONDS
+) -> tuple[int, dict[str, Any]]:
     """Status and JSON answer. Raises EngineGone."""
     connection = _Connection(path, seconds)
     try:
-        connection.request(method, target, headers={"Content-Length": "0"})
+        if body is None:
+            connection.request(method, target, headers={"Content-Length": "0"})
+        else:
+            connection.request(method, target, json.dumps(body), {"Content-Type": "application/json"})
         answer = connection.getresponse()
-        body = answer.read(_MAX_BODY)
-        data = json.loads(body) if body else {}
+        text = answer.read(_MAX_BODY)
+        data = json.loads(text) if text else {}
         return answer.status, data if isinstance(data, dict) else {}
     except (OSError, http.client.HTTPException, ValueError) as error:
         raise EngineGone(str(error)) from None
@@ -48,13 +54,49 @@ def container(identity: str, action: str) -> str:
 
 def attach(path: str, identity: str, *, since: bool = True) -> socket.socket:
     """A container's terminal as a socket; with `since`, what it printed before comes first. Raises EngineGone."""
-    target = container(identity, f"attach?stream=1&stdin=1&stdout=1&stderr=1&logs={int(since)}")
+    return _upgraded(path, container(identity, f"attach?stream=1&stdin=1&stdout=1&stderr=1&logs={int(since)}"), {})
+
+
+def start(path: str, identity: str, command: list[str], user: str) -> tuple[str, socket.socket]:
+    """A program beside the agent, without a terminal: its name for the engine, and its standard streams as a socket
+    (what it prints comes in frames, see `Demultiplexer`). Raises EngineGone."""
+    wanted = {"AttachStdin": True, "AttachStdout": True, "AttachStderr": True, "Cmd": command, "User": user}
+    status, made = ask(path, "POST", container(identity, "exec"), wanted)
+    if status != 201:
+        raise EngineGone(f"no program could be started: {str(made.get('message'))[:200]}")
+    name = str(made["Id"])
+    return name, _upgraded(path, f"/exec/{quote(name, safe='')}/start", {"Detach": False, "Tty": False})
+
+
+def run(path: str, identity: str, command: list[str], user: str, given: bytes = b"") -> tuple[int, bytes]:
+    """Exit code and output of a short program, with `given` as its input. Raises EngineGone."""
+    name, sock = start(path, identity, command, user)
+    output, frames = bytearray(), Demultiplexer()
+    with sock:
+        sock.settimeout(SECONDS)
+        try:
+            sock.sendall(given)
+            sock.shutdown(socket.SHUT_WR)
+            while data := sock.recv(65536):
+                output += frames.feed(data)
+                if len(output) > _MAX_BODY:
+                    raise EngineGone("a program in the container does not stop printing")
+        except OSError as error:
+            raise EngineGone(str(error)) from None
+    _, found = ask(path, "GET", f"/exec/{quote(name, safe='')}/json")
+    return int(found.get("ExitCode") or 0), bytes(output)
+
+
+def _upgraded(path: str, target: str, body: dict[str, Any]) -> socket.socket:
+    """A connection that the engine has turned into a stream. Raises EngineGone."""
     sock = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
     try:
         sock.settimeout(SECONDS)
         sock.connect(path)
+        text = json.dumps(body).encode() if body else b""
         head = f"POST {target} HTTP/1.1\r\nHost: engine\r\nConnection: Upgrade\r\nUpgrade: tcp\r\n"
-        sock.sendall(f"{head}Content-Length: 0\r\n\r\n".encode())
+        kind = "Content-Type: application/json\r\n" if body else ""
+        sock.sendall(f"{head}{kind}Content-Length: {len(text)}\r\n\r\n".encode() + text)
         status = _read_head(sock).split(b" ", 2)
         if len(status) < 2 or status[1] not in (b"101", b"200"):
             raise EngineGone(f"the attachment was refused: {b' '.join(status)[:200].decode(errors='replace')}")
@@ -80,10 +122,13 @@ def _read_head(sock: socket.socket) -> bytes:
 
 
 class Demultiplexer:
-    """Output of a container without a terminal: frames of 8 bytes head (stream, length) and data."""
+    """Output without a terminal: frames of 8 bytes head (stream, length) and data. `only`: of that stream alone."""
 
-    def __init__(self) -> None:
+    def __init__(self, only: int | None = None) -> None:
         self._data = bytearray()
+        self._only = only
+        self.rest = bytearray()
+        """The first of what the other streams said."""
 
     def feed(self, data: bytes) -> bytes:
         self._data += data
@@ -92,6 +137,10 @@ class Demultiplexer:
             size = int.from_bytes(self._data[4:8])
             if len(self._data) < 8 + size:
                 break
-            found += self._data[8 : 8 + size]
+            piece = self._data[8 : 8 + size]
+            if self._only in (None, self._data[0]):
+                found += piece
+            else:
+                self.rest += piece[: _MAX_REST - len(self.rest)]
             del self._data[: 8 + size]
         return bytes(found)

@@ -49,8 +49,9 @@ def is_here(pid: int, word: str) -> bool:
 def elsewhere(url: str) -> NotSupported:
     return NotSupported(
         f"The containers of the engine at {url} do not run on this host's kernel (a virtual machine such as Docker "
-        "Desktop's, or another host)",
-        "Use an engine of this machine itself (`sudo apt install docker.io`), or the local backend",
+        "Desktop's, or another host), and it does not show them this host's folders",
+        "Share the folders with it (Docker Desktop: Settings, Resources, File sharing), use an engine of this machine "
+        "itself (`sudo apt install docker.io`), or the local backend",
     )
 
 

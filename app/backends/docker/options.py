@@ -1,10 +1,13 @@
 """From a BoxSpec to what the engine is asked to create: hardening, limits, labels. Pure, but for our own file limit."""
 
 import resource
+from collections.abc import Sequence
 from typing import Any
 
 from app.backends.base import BoxSpec
 from app.backends.docker import facts, script
+from app.backends.docker.covering import Bound
+from app.backends.local.finish import HIDDEN_PROC
 from app.backends.local.layout import DEFAULT_MEMORY, MIB, TMP_SHARE
 from app.core.schema import Limits
 
@@ -12,6 +15,10 @@ OPEN_FILES = (1024, 65536)
 PROCESSES = 32768
 """Of one user on the host; the limit of a bottle is its `pids`. Podman lowers its own to the kernel's pid_max, which is
 never less."""
+KERNEL_THREADS, THREADS_EACH = 256, 8
+"""Of gVisor on the host: of itself, and for each process in it (measured: six). At the host's limit all of it ends."""
+MASKED = (*(f"/proc/{name}" for name in HIDDEN_PROC), "/proc/interrupts", "/proc/1/mem", "/proc/1/task")
+"""What the engine hides in a container that it starts for us and that is not entered: see `entering`."""
 LOG_BYTES = 8 * MIB
 """What the engine itself keeps of the agent's output: a re-attachment after the holder's death replays it."""
 
@@ -52,6 +59,17 @@ def container(
         }
         | resources(limits, podman=podman)
     )
+
+
+def carried(wanted: dict[str, Any], session_id: str, binds: Sequence[Bound], *, own_kernel: bool) -> None:
+    """Change the arguments of `container` for one that cannot be entered."""
+    wanted["entrypoint"] = ["/bin/sh", "-c", script.WAIT, "sh", session_id]
+    wanted["volumes"] = [f"{one.source}:{one.target}:{'rw' if one.writable else 'ro'}" for one in binds]
+    if own_kernel:
+        # what the host counts are the threads of that kernel; what the bottle has are processes inside
+        pids = wanted["pids_limit"]
+        wanted["pids_limit"] = pids * THREADS_EACH + KERNEL_THREADS
+        wanted["ulimits"].append({"Name": "nproc", "Soft": pids, "Hard": pids})
 
 
 def helper(image: str, name: str, labels: dict[str, str]) -> dict[str, Any]:

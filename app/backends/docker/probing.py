@@ -1,12 +1,14 @@
 """Which engine works here, found by really running a container from an empty image of our own: no registry is asked."""
 
 import asyncio
+import io
 import os
 import platform
 import re
 import secrets
+import tarfile
 import tempfile
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -24,6 +26,11 @@ NO_CONTROL = (
     "this rootless engine has no control groups: memory and processes are bounded by resource limits and a watchdog, "
     "`limits.cpus` is not held"
 )
+ELSEWHERE = (
+    "its containers do not run on this host's kernel (a virtual machine): bottles have masked files as copies, and "
+    "`git config` in a project fails"
+)
+_SHARED = "/shared"
 _NOBODY = "65534:65534"
 
 
@@ -45,7 +52,7 @@ async def probe(engine: Callable[[str], Engine]) -> tuple[BackendReport, str]:
 
 
 async def _try(engine: Engine) -> BackendReport:
-    version, info = await engine.call(lambda client: (client.version(), client.info()))
+    version = await engine.call(lambda client: client.version())
     api = tuple(int(part) for part in str(version.get("ApiVersion", "0.0")).split(".")[:2])
     if api < OLDEST:
         raise CarboyError(
@@ -59,35 +66,59 @@ async def _try(engine: Engine) -> BackendReport:
         )
     with tempfile.TemporaryDirectory(prefix="carboy-") as folder:
         walls = await asyncio.to_thread(seccomp.option, Path(folder), platform.machine(), as_file=engine.podman)
-        await engine.call(lambda client: _run_one(client, walls, engine.url, podman=engine.podman))
+        await engine.call(lambda client: _run_one(client, walls, engine, Path(folder)))
     name = "podman" if engine.podman else "docker"
-    runtimes = sorted(str(runtime) for runtime in info.get("Runtimes") or {})
     notes = [] if engine.controls else [NO_CONTROL]
-    notes += ["the engine has gVisor (runsc): a bottle cannot run under it"] if "runsc" in runtimes else []
+    notes += [ELSEWHERE] if engine.elsewhere else []
     return BackendReport(
-        name="docker", engine=name, works=True, isolation="container", version=str(version.get("Version", "")),
+        name="docker", engine=name, works=True, isolation="container", version=_version(version, engine),
         capabilities=CAPABILITIES, notes=tuple(notes),
     )  # fmt: skip
 
 
-def _run_one(client: Any, walls: str, url: str, *, podman: bool) -> None:
-    """A container with the walls of a bottle starts, runs, and is gone again. Raises CarboyError."""
+def _version(said: Mapping[str, Any], engine: Engine) -> str:
+    """With the names that may stand behind `runtime:` in a bottle file."""
+    more = sorted(
+        name for name in engine.runtimes if not name.startswith("io.containerd.") and name not in facts.ENTERED
+    )
+    words = f" (runtimes: {', '.join(more)})" if more and not engine.podman else ""
+    return str(said.get("Version", "")) + words
+
+
+def _run_one(client: Any, walls: str, engine: Engine, folder: Path) -> None:
+    """A container with the walls of a bottle starts, runs, and is gone again. Whether it is a process of this host, and
+    where it is not, whether it is shown this host's folders. Raises CarboyError."""
     machine, word = platform.machine(), secrets.token_hex(8)
     made = client.containers.create(
         _image(client, machine), entrypoint=[tiny.PATH, word], command=[], network_mode="none", init=True,
         cap_drop=["ALL"], user=_NOBODY if os.geteuid() == 0 else f"{os.getuid()}:{os.getgid()}",
         labels={facts.KIND: "probe"}, security_opt=["no-new-privileges:true", f"seccomp={walls}"],
-        **options.resources(Limits(), podman=podman),
+        volumes={str(folder): {"bind": _SHARED, "mode": "ro"}}, **options.resources(Limits(), podman=engine.podman),
     )  # fmt: skip
     try:
         made.start()
         made.reload()
         if made.status != "running":
             raise CarboyError(f"A container does not run: {made.attrs['State'].get('Error')}", "", "docker")
-        if not hosts.is_here(int(made.attrs["State"]["Pid"]), word):
-            raise hosts.elsewhere(url)
+        engine.elsewhere = not hosts.is_here(int(made.attrs["State"]["Pid"]), word)
+        if engine.elsewhere and (engine.podman or not _shares(client, made, folder, word)):
+            raise hosts.elsewhere(engine.url)
     finally:
         made.remove(force=True)
+
+
+def _shares(client: Any, made: Any, folder: Path, word: str) -> bool:
+    """Whether a file that is written here now is in the container too."""
+    (folder / word).write_text(word)
+    try:
+        pieces, _ = client.api.get_archive(made.id, f"{_SHARED}/{word}")
+        with tarfile.open(fileobj=io.BytesIO(b"".join(pieces))) as archive:
+            file = archive.extractfile(word)
+            return file is not None and file.read(64) == word.encode()
+    except Exception as error:
+        if getattr(error, "response", None) is None and not isinstance(error, (tarfile.TarError, KeyError)):
+            raise
+        return False
 
 
 def _image(client: Any, machine: str) -> str:

@@ -25,6 +25,12 @@ read -r word <{INSIDE}/{GO} && [ "$word" = go ] || exit 125
 """
 
 
+WAIT = f"umask 022; until [ -e {INSIDE}/{START} ]; do sleep 0.05; done; . {INSIDE}/{START}"
+"""The gate of a container that cannot be entered: the agent's own, in a folder that is root's."""
+TAKE = f"umask 022; mkdir -p {INSIDE} && cat >{INSIDE}/new && mv {INSIDE}/new {INSIDE}/{START}"
+"""What opens it, as the container's root, with the start script as its input."""
+
+
 def prepare(run: Path) -> Path:
     """Make the folder with the gate in it. Idempotent."""
     folder = run / FOLDER

@@ -20,7 +20,7 @@ from app.core.schema import Mask
 
 GIT = ".git"
 _LINKS = "/run/.links"
-_MAX_COPY = 1024 * 1024
+MAX_COPY = 1024 * 1024
 _OPEN_LINK = os.O_PATH | os.O_NOFOLLOW
 
 
@@ -37,7 +37,7 @@ class Cover:
 
     def apply(self, masks: tuple[Mask, ...]) -> None:
         self._root = os.open(self.project, os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC)
-        os.mkdir(_LINKS, 0o755)
+        self._begin()
         try:
             for mask in sorted(masks, key=lambda mask: mask.path):
                 if mask.mode != "allow":
@@ -45,6 +45,9 @@ class Cover:
                         self._mask(path, mask)
         finally:
             os.close(self._root)
+
+    def _begin(self) -> None:
+        os.mkdir(_LINKS, 0o755)
 
     def _spellings(self, path: str) -> list[str]:
         """The path, and the same in other letter cases where the project has such: on a shared disk the operator may
@@ -92,7 +95,7 @@ class Cover:
             return
         self._pinned.add(path)
         if mask.mode == "hide" or not (stat.S_ISREG(kind) or stat.S_ISDIR(kind)):
-            self._attach(empty_tree(folder=stat.S_ISDIR(kind)), path)
+            self._empty(path, folder=stat.S_ISDIR(kind))
         elif mask.path in PRIVATE_COPIES and stat.S_ISREG(kind) and self.writable:
             self._private_copy(path)
         else:
@@ -103,6 +106,9 @@ class Cover:
     def _is_empty(self, path: str) -> bool:
         with self._opened(path, os.O_RDONLY | os.O_DIRECTORY) as fd:
             return not os.listdir(fd)
+
+    def _empty(self, path: str, *, folder: bool) -> None:
+        self._attach(empty_tree(folder=folder), path)
 
     def _attach(self, tree: int, path: str) -> None:
         try:
@@ -119,7 +125,7 @@ class Cover:
 
     def _read_only(self, path: str, kind: int) -> None:
         if stat.S_ISLNK(kind):
-            self._attach(empty_tree(folder=False), path)
+            self._empty(path, folder=False)
             return
         with self._opened(path) as fd:
             tree = mounts.clone_tree("", folder=fd)
@@ -146,7 +152,7 @@ class Cover:
         if path in STAND_INS:
             self._read_only(path, stat.S_IFREG)
         else:
-            self._attach(empty_tree(folder=True), path)
+            self._empty(path, folder=True)
 
     def _private_repository(self) -> None:
         self.placeholders.append(GIT)
@@ -154,12 +160,14 @@ class Cover:
         os.makedirs(f"{PRIVATE}/git", exist_ok=True)
         self._attach(mounts.clone_tree(f"{PRIVATE}/git"), GIT)
 
+    def _content(self, path: str) -> bytes:
+        with self._opened(path, os.O_RDONLY | os.O_NONBLOCK) as fd:
+            return os.read(fd, MAX_COPY)
+
     def _private_copy(self, path: str) -> None:
         """A copy that git can also replace by renaming. A mounted file cannot be replaced, but git follows links:
         so what is mounted there is a *link* to the copy, which only this bottle sees."""
-        with self._opened(path, os.O_RDONLY | os.O_NONBLOCK) as fd:
-            content = os.read(fd, _MAX_COPY)
-        name = path.replace("/", "-").lstrip(".")
+        content, name = self._content(path), path.replace("/", "-").lstrip(".")
         folder = os.open(PRIVATE, os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC)
         try:
             flags = os.O_WRONLY | os.O_CREAT | os.O_TRUNC

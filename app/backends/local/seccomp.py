@@ -5,6 +5,7 @@ capabilities: interfaces with a history of holes, ways to look into other proces
 """
 
 import errno
+from dataclasses import replace
 from functools import cache
 
 from app.errors import CarboyError
@@ -69,10 +70,12 @@ _SOCKET = Rule(
 
 
 @cache
-def program(*, ptrace: bool = False, machine: str | None = None) -> bytes:
-    """The filter for this machine. Raises CarboyError where the machine is unknown: nothing runs unfiltered."""
+def program(*, ptrace: bool = False, machine: str | None = None, more: tuple[Rule, ...] = ()) -> bytes:
+    """The filter for this machine, with `more` rules in it. Raises CarboyError for an unknown one: nothing runs
+    unfiltered."""
     try:
-        return policy(ptrace=ptrace).assemble(machine)
+        wanted = policy(ptrace=ptrace)
+        return replace(wanted, rules=(*wanted.rules, *more)).assemble(machine)
     except UnknownMachine as unknown:
         raise CarboyError(
             f"local bottles do not run here: {unknown}", "Use another backend (backend: docker)", "unknown_machine"
