@@ -9,7 +9,7 @@ LOCAL_SECONDS = 600.0
 SHARED_IDLE_SECONDS = 120.0
 """An SSH connection that no git of ours has used for this long is closed: an agent at work commits every few minutes, and
 a handshake takes as long as the rest of a push."""
-SHARED_SECONDS = 600.0
+SHARED_SECONDS = 300.0
 """The age from which it is not used any more: well below FETCH_SECONDS, after which it is ended."""
 PACKS = 4
 """gitgate.md: concurrent packs."""
