@@ -7,8 +7,8 @@ FETCH_SECONDS = 900.0
 LOCAL_SECONDS = 600.0
 """One git command on what is here already: the largest push indexes in seconds, a hostile one does not end."""
 SHARED_IDLE_SECONDS = 120.0
-"""An SSH connection that no git of ours has used for this long is closed: an agent at work commits every few minutes, and
-a handshake takes as long as the rest of a push."""
+"""An SSH connection that no git of ours has used for this long is closed: an agent at work pushes every few minutes,
+and a handshake takes as long as the rest of a push."""
 SHARED_SECONDS = 300.0
 """The age from which it is not used any more: well below FETCH_SECONDS, after which it is ended."""
 PACKS = 4
