@@ -27,6 +27,7 @@ from app.controller.plan import Plan
 from app.controller.record import SessionRecord
 from app.controller.sensitive import SENSITIVE, packed, sensitive
 from app.controller.session import OnChange, Session
+from app.controller.spools import Spools
 from app.controller.supervisor import Supervisor
 from app.controller.transaction import StepState, Transaction, side_by_side
 from app.core.lifecycle import Happening
@@ -61,9 +62,11 @@ class Launch:
         on_change: OnChange,
         supervised: MakeSupervisor,
         deploy_keys: DeployKeys,
+        spools: Spools,
         origin: Origin | None = None,
     ) -> None:
         self._deploy_keys = deploy_keys
+        self._spools = spools
         self._going_on = None if origin is None else GoingOn(origin, paths)
         self._plan = plan
         self._paths = paths
@@ -150,10 +153,12 @@ class Launch:
         session.record.save(session.state_folder)
         session.on_change(session.view)
         session.spool_folder.mkdir(mode=0o700)
+        self._spools.watch(session.slug, session.id, session.spool_folder, session.ack)
         private_folder(self._paths.run)
         private_folder(session.run_folder)
 
     async def _remove_state(self) -> None:
+        await self._spools.forget(self.session.id)
         await asyncio.to_thread(remove_tree, self.session.run_folder)
         if not self.session.record.resumed_from:  # else what it holds is moved back first
             await asyncio.to_thread(remove_tree, self.session.state_folder)

@@ -24,6 +24,7 @@ from sidecar.secret import Secret
 
 if TYPE_CHECKING:
     from app.controller.supervisor import Supervisor
+    from app.store.base import Position
 
 log = logging.getLogger(__name__)
 
@@ -89,6 +90,11 @@ class Session:
     @property
     def live(self) -> bool:
         return self.view.state in LIVE
+
+    async def ack(self, position: "Position") -> None:
+        """Its spool is in the store up to here: the sidecar may delete what is."""
+        assert self.supervisor is not None
+        await self.supervisor.call("ack", {"upto": position.segment})
 
     def update(self, *, save: bool = True, **changes: Any) -> None:
         """Change fields of the record; save it first, so that disk is never behind the world."""

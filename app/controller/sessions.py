@@ -38,7 +38,6 @@ from app.paths import Paths
 from app.processes.identity import kill_and_wait, same, wait_end
 from app.processes.spawner import Zygote
 from app.settings import load_settings
-from app.store.base import Position
 from app.tasks import cancel_and_wait, spawn
 from sidecar.allowance import Allowance
 from sidecar.contract import UpstreamSettings
@@ -122,7 +121,9 @@ class Sessions:
         former = self._sessions.get(plan.shown.slug)
         if former is not None and (former.live or origin is None or origin.session_id != former.id):
             raise CarboyError(f"The name {former.slug} is in use", "Choose another label", "name_in_use")
-        launch = Launch(plan, self._paths, progress, self._on_change, self._supervised, self._deploy_keys, origin)
+        launch = Launch(
+            plan, self._paths, progress, self._on_change, self._supervised, self._deploy_keys, self._spools, origin
+        )
         session = launch.session
         self._sessions[session.slug] = session
         for content in request.confirm:
@@ -133,7 +134,6 @@ class Sessions:
             await self.planned(session)
             await launch.run()
         except BaseException:
-            await self._spools.forget(session.id)
             self._sessions.pop(session.slug, None)
             if former is not None:
                 self._sessions[former.slug] = former
@@ -319,11 +319,6 @@ class Sessions:
             elif note == "lease":
                 self.on_lease(session.id, body)
 
-        async def ack(position: Position) -> None:
-            assert session.supervisor is not None
-            await session.supervisor.call("ack", {"upto": position.segment})
-
-        self._spools.watch(session.slug, session.id, session.spool_folder, ack)
         return Supervisor(session, self._zygote, self._upstream, heard, self._allow, self._logins.values)
 
     async def _allow(self, session: Session) -> Allowance | None:
@@ -428,6 +423,7 @@ class Sessions:
             return
         self._sessions[session.slug] = session
         session.supervisor = self._supervised(session)
+        self._spools.watch(session.slug, session.id, session.spool_folder, session.ack)
         session.box = await self._dial(session)
         if session.box is None:
             ended = await asyncio.to_thread(endings.read_exit, session.state_folder)

@@ -1,6 +1,7 @@
 """State beyond a session's life, with real sandboxes: nothing is lost wherever it breaks."""
 
 import asyncio
+import shlex
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from pathlib import Path
@@ -11,11 +12,13 @@ import pytest
 from app.controller import saved
 from app.controller.events import Bus
 from app.controller.ingest import Ingest
+from app.controller.session import Session
 from app.controller.sessions import Sessions
 from app.controller.transaction import Transaction
 from app.core.model import BottleView
 from app.errors import CarboyError
 from app.paths import Paths
+from sidecar.contract import LISTEN_PORT
 from tests.conftest import until
 from tests.integration.launching import Rig, rig
 
@@ -62,6 +65,41 @@ async def test_a_resume_goes_on_with_its_files_and_its_name(paths: Paths) -> Non
         with pytest.raises(CarboyError) as refused:
             await resume(bottles, "one")
         assert refused.value.code == "wrong_state"
+
+
+ASKS = f"""
+ask() {{
+  exec 3<>/dev/tcp/127.0.0.1/{LISTEN_PORT}
+  printf 'GET http://nowhere.example/%s HTTP/1.1\\r\\nHost: nowhere.example\\r\\nConnection: close\\r\\n\\r\\n' $1 >&3
+  cat <&3 >/dev/null
+}}
+if [ -e ~/kept ]; then ask again; echo again; else for n in 1 2 3 4 5; do ask $n; done; echo x > ~/kept; echo first; fi
+sleep 600
+"""
+
+
+async def test_what_it_asked_before_is_counted_once(paths: Paths) -> None:
+    async with rig(paths) as bottles:
+        before = await bottles.launch(f"exec bash -c {shlex.quote(ASKS)}")
+        assert await seen(bottles, "one", "first")
+        await bottles.sessions.kill("one")
+        counts = await bottles.store.counts(before.session_id)
+        assert sum(counts.values()) == 5
+
+        async def planned(session: Session) -> None:  # as long as the budgets look: what is watched by now is read
+            await bottles.sessions._spools.settle(session.id)  # type: ignore[attr-defined]
+
+        bottles.sessions.planned = planned
+        after = await resume(bottles, "one")
+        assert await seen(bottles, "one", "again")
+
+        async def counted() -> bool:
+            return bool(await bottles.store.counts(after.session_id))
+
+        await until(counted)
+        await bottles.sessions.kill("one")
+        assert sum((await bottles.store.counts(after.session_id)).values()) == 1
+        assert await bottles.store.counts(before.session_id) == counts
 
 
 async def test_a_snapshot_is_what_is_left_of_one_that_ended_well(paths: Paths) -> None:
