@@ -30,6 +30,9 @@ from sidecar.egress.wire import edge_of
 POLICY = 1008
 """Close code for what policy does not allow (RFC 6455 7.4.1)."""
 
+_REASON = 123
+"""Bytes that a closing frame has for it."""
+
 type Commands = Generator[commands.Command, Any]
 
 
@@ -70,7 +73,8 @@ class Relay(layer.Layer):
     def _relay(self, event: events.DataReceived | events.ConnectionClosed, from_client: bool) -> Commands:
         edge_of(self.context).touch()
         source, target = (self._client, self._server) if from_client else (self._server, self._client)
-        target_conn = self.context.server if from_client else self.context.client
+        ends = self.context.client, self.context.server
+        source_conn, target_conn = ends if from_client else ends[::-1]
         source.receive_data(event.data if isinstance(event, events.DataReceived) else None)
         for item in source.events():
             if isinstance(item, Message):
@@ -79,10 +83,12 @@ class Relay(layer.Layer):
                     yield commands.SendData(target_conn, target.send(_copy(frame)))
                 if self._over:
                     return
-            elif isinstance(item, (Ping, Pong)):
-                yield commands.SendData(target_conn, target.send(type(item)(bytes(item.payload))))
+            elif isinstance(item, Ping):
+                # answered here and passed on empty: what a control frame carries nobody looks through
+                yield commands.SendData(source_conn, source.send(Pong(bytes(item.payload))))
+                yield commands.SendData(target_conn, target.send(Ping(b"")))
             elif isinstance(item, CloseConnection):
-                yield from self._close(item)
+                yield from self._close(item, from_client)
                 return
 
     def _ask(self, item: Message, from_client: bool) -> Generator[commands.Command, Any, list[Message]]:
@@ -148,19 +154,29 @@ class Relay(layer.Layer):
             exchange.bytes_down += size
             exchange.messages_down += bool(item.message_finished)
 
-    def _close(self, item: CloseConnection) -> Commands:
-        """Pass a closing handshake on to both, as far as each can still hear it."""
+    def _close(self, item: CloseConnection, from_client: bool) -> Commands:
+        """Pass a closing handshake on to both, as far as each can still hear it. An agent gives no reason."""
         frames = exchange_of(self.flow).frames
         for each in frames.finish() if frames is not None else ():
             if self._client.state is wsproto.connection.ConnectionState.OPEN:
                 yield commands.SendData(self.context.client, self._client.send(_as_message(each)))
+        reason = "" if from_client else self._reason(item.reason or "")
         for peer, conn in ((self._client, self.context.client), (self._server, self.context.server)):
             if peer.state in (
                 wsproto.connection.ConnectionState.OPEN,
                 wsproto.connection.ConnectionState.REMOTE_CLOSING,
             ):
-                yield commands.SendData(conn, peer.send(CloseConnection(code=item.code, reason=item.reason)))
+                yield commands.SendData(conn, peer.send(CloseConnection(code=item.code, reason=reason)))
         yield from self._end()
+
+    def _reason(self, reason: str) -> str:
+        """What the upstream says at the end, looked through like its messages."""
+        exchange = exchange_of(self.flow)
+        if exchange.frames is None or not reason:
+            return reason
+        said = [*exchange.frames.down(reason), *exchange.frames.finish()]
+        text = "".join(each for each in said if isinstance(each, str))
+        return "" if exchange.refusal is not None or len(text.encode()) > _REASON else text
 
     def _end(self) -> Commands:
         self._over = True

@@ -7,15 +7,19 @@ import json
 import secrets
 import ssl
 from collections.abc import AsyncIterator, Awaitable, Callable
+from dataclasses import dataclass, field
 from typing import Any
 
 import brotli
 import httpx
 import pytest
 import websockets
+import wsproto
 import zstandard
+from wsproto import events
 
 from sidecar.contract import Route, RouteAuth, RouteDlp
+from tests.sidecar.attack_kit import server
 from tests.sidecar.proxy_kit import Bottle, Seen, Upstream, answer, authority, bottle, pem
 
 HOST = "files.example.com"
@@ -220,6 +224,53 @@ async def test_secrets_do_not_leave_in_websocket_messages(upstream: Upstream) ->
                 assert code == 1008, name
                 assert any("carboy refused" in str(each) for each in heard), name
                 assert not any(str(each).startswith("echo") and TOKEN in str(each) for each in heard), name
+
+
+@dataclass
+class _Frames:
+    """A server that keeps what control frames bring, and closes with a reason of its own."""
+
+    seen: list[bytes] = field(default_factory=list[bytes])
+    reason: str = ""
+
+    async def serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        connection = wsproto.WSConnection(wsproto.ConnectionType.SERVER)
+        while data := await reader.read(65536):
+            connection.receive_data(data)
+            for event in connection.events():
+                if isinstance(event, events.Request):
+                    writer.write(connection.send(events.AcceptConnection()))
+                elif isinstance(event, (events.Ping, events.Pong)):
+                    self.seen.append(bytes(event.payload))
+                elif isinstance(event, events.TextMessage):
+                    writer.write(connection.send(events.Ping(b"from above")))
+                    writer.write(connection.send(events.CloseConnection(code=1000, reason=self.reason)))
+                elif isinstance(event, events.CloseConnection):
+                    self.seen.append(b"closed " + (event.reason or "").encode())
+
+
+async def test_control_frames_carry_nothing_across() -> None:
+    """A ping has room for 125 bytes, a closing frame for 123."""
+    ca, frames = authority(), _Frames(reason=f"it was {SECRET} all along")
+    async with server(frames.serve, ca, HOST) as port:
+        more: Any = {"extra_ca": (pem(ca),), "connect_to": {f"{HOST}:443": f"127.0.0.1:{port}"}}
+        async with bottle(OWNED, secrets={"KEY": SECRET}, policy={"supervise": False}, **more) as box:
+            async with connect(box, box.tls()) as socket:
+                await asyncio.wait_for(await socket.ping(SECRET), 5)  # answered all the same
+                await socket.pong(SECRET.encode())
+                await socket.send("end it")
+                with pytest.raises(websockets.ConnectionClosed) as closed:
+                    await asyncio.wait_for(socket.recv(), 10)
+            assert closed.value.rcvd is not None
+            assert closed.value.rcvd.code == 1000
+            assert SECRET not in closed.value.rcvd.reason
+            async with connect(box, box.tls()) as socket:
+                await socket.close(1000, SECRET)
+            async with asyncio.timeout(10):
+                while b"closed " not in frames.seen:
+                    await asyncio.sleep(0.02)
+    assert b"" in frames.seen
+    assert not any(SECRET.encode() in each for each in frames.seen)
 
 
 async def test_redaction_works_on_text_messages_that_stay_valid(upstream: Upstream) -> None:
