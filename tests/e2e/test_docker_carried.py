@@ -180,7 +180,7 @@ async def test_freeze_exec_and_stop(bottles: Rig) -> None:
     await until(lambda: transcript.stat().st_size > before)
     assert (await bottles.sessions.named(view.slug).box.usage()).memory > 0
     await bottles.sessions.freeze(view.slug)
-    assert (await bottles.sessions.stop(view.slug)).state == "failed"  # by a signal; also out of a freeze
+    assert (await bottles.sessions.stop(view.slug)).state == "stopped"  # also out of a freeze
 
 
 async def test_snapshot_resume_and_fork_keep_files_and_the_image_layer(bottles: Rig, url: str, paths: Paths) -> None:
@@ -314,7 +314,7 @@ async def test_a_killed_holder_is_replaced_and_the_agent_goes_on(bottles: Rig, u
     await until(lambda: only(bottles).sidecar.state != "healthy", 30)
     await until(lambda: only(bottles).sidecar.state == "healthy", 60)
     await until(answered, 30)
-    assert (await bottles.sessions.kill("one")).state == "failed"
+    assert (await bottles.sessions.kill("one")).state == "stopped"
 
 
 def test_nothing_gets_out(url: str, kind: str, tmp_path: Path) -> None:

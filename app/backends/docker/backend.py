@@ -282,6 +282,7 @@ class DockerBackend(Backend):
     async def preserve(self, state: Path) -> None:
         """The container stays, stopped: its layer is what a resume goes on from."""
         await asyncio.to_thread(placeholders.forget, state)
+        await asyncio.to_thread(covering.forget, state)
         known = await asyncio.to_thread(facts.load, state)
         if known is not None:  # its holder may have been killed: it must not run on
             with contextlib.suppress(CarboyError):

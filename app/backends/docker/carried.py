@@ -100,8 +100,8 @@ class Carried(Container):
     def _enter(self) -> None:
         self.listen(0).close()
         self._carry()
+        self._prove()  # meanwhile the relay starts
         self._wait_for_relay()
-        self._prove()
         self._place_files()
 
     def _carry(self) -> None:
