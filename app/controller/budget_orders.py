@@ -49,7 +49,11 @@ class Orders:
         await self._put(scope, order.provider, amount, until, order.by, order.reason, before, session)
 
     async def answer(self, slug: str, order: AnswerOrder) -> BottleView:
-        """The answer where requests wait, or another policy."""
+        """The answer where requests wait, or another policy; or more for a session that has ended, to be resumed."""
+        session = self._desk.named(slug)
+        if order.action == "raise" and not session.live:
+            await self._raise(session, order.provider, order)
+            return session.view
         session = self._live(slug)
         if order.action == "policy":
             await self._record("budget-policy", session, order.by, order.reason, policy=order.policy)
@@ -110,7 +114,7 @@ class Orders:
         scope = said(text)
         if scope is not None:
             return scope, None
-        session = self._live(text)
+        session = self._desk.named(text)  # one that has ended, too: what is set for it holds on when it is resumed
         return launch_scope(session.id), session
 
     def _live(self, slug: str) -> Session:
@@ -148,13 +152,16 @@ class Orders:
 
     async def _raise(self, session: Session, provider: str, order: AnswerOrder) -> None:
         """Every budget that is used up: each of them holds the requests."""
-        now = time.time()
+        now, raised = time.time(), False
         by = amount_of(order.amount)
-        for held in self._budgets.limits(session, now)[provider]:
+        for held in self._budgets.limits(session, now).get(provider, ()):
             used = await self._budgets.used_of(held, now)
             if used >= held.value:
+                raised = True
                 amount, until = await self._more(held, by)
                 await self._put(held.scope, provider, amount, until, order.by, order.reason, held, session)
+        if not raised and not session.live:
+            raise CarboyError(f"No budget of {session.slug} is used up", "", "wrong_state")
 
     async def _put(
         self,

@@ -225,7 +225,8 @@ class Budgets:
         for held in (one for group in self.limits(session, now).values() for one in group):
             if await self.used_of(held, now) >= held.value:
                 name = budget.described(held, shown(held.scope, session.slug))
-                hint = f"Raise it: carboy budget raise {held.scope} {held.provider} AMOUNT"
+                scope = session.slug if session_of(held.scope) else held.scope
+                hint = f"Raise it: carboy budget raise {scope} {held.provider} AMOUNT"
                 raise CarboyError(f"{name[0].upper()}{name[1:]} is used up", hint, "budget_used_up")
 
     async def ended(self, session: Session) -> None:

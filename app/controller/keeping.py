@@ -303,8 +303,10 @@ class Keeping:
 
 
 def _resumed(request: LaunchRequest, kept: LaunchRequest, session: Session) -> LaunchRequest:
-    """The former launch with what this client brings: its terminal's size, its secrets."""
+    """The former launch with what this client brings (its terminal's size, its secrets) and what the operator had
+    chosen for it while it ran."""
     changes = _brought(request) | {"resume": request.resume, "label": session.view.label}
+    changes["shutdown"] = session.record.shutdown
     if request.prompt or not kept.headless:
         changes["prompt"] = request.prompt  # the agent has had the former one: its conversation goes on
     return kept.model_copy(update=changes)

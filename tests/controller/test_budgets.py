@@ -254,6 +254,28 @@ async def test_a_session_that_goes_on_from_others_has_one_budget_with_them(paths
         assert code(made, "three") == ""
 
 
+async def test_one_that_ended_is_given_more_before_it_is_resumed(paths: Paths) -> None:
+    async with kit(paths) as made:
+        given = {"claude": Amount(tokens=5000)}
+        first = made.desk.add("one", budget=given)
+        await made.up(first)
+        with pytest.raises(CarboyError):
+            await made.orders.answer("one", AnswerOrder(action="raise", provider="claude", amount="1k"))
+        await made.spend(first, 5000)
+        await until(lambda: shown(made, "one").cut == "budget")
+        first.show(save=False, state="failed")
+        with pytest.raises(CarboyError) as refused:
+            await made.orders.answer("one", AnswerOrder(action="raise", provider="openai", amount="1k"))
+        assert refused.value.code == "wrong_state"
+        await made.orders.answer("one", AnswerOrder(action="raise", provider="claude", amount="1k"))
+        second = made.desk.add("two", budget=given, earlier=(first.id,))
+        await made.up(second)
+        await until(lambda: [(one.used, one.limit) for one in shown(made, "two").budgets] == [(5000, 6000)])
+        with pytest.raises(CarboyError) as refused:
+            await made.orders.answer("one", AnswerOrder(action="raise", provider="claude", amount="1k"))
+        assert refused.value.code == "wrong_state"
+
+
 async def test_an_answer_that_was_lost_with_its_sidecar_is_traced_as_an_estimate(paths: Paths) -> None:
     async with kit(paths) as made:
         told: list[UsageRow] = []
