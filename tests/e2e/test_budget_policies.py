@@ -73,7 +73,7 @@ async def test_kill_ends_it(paths: Paths) -> None:
     async with spenders(paths, BUDGET) as rig:
         await rig.launch("one", pause=0.1, shutdown="kill")
         view = await ended(rig, "one")
-        assert (view.state, view.saved_at, rig.asked) == ("failed", None, 4)
+        assert (view.state, view.saved_at, rig.asked) == ("stopped", None, 4)
         assert view.error.endswith("is used up: killed")
         assert "budget-kill" in await actions(rig)
 
