@@ -137,7 +137,7 @@ def financial_rules() -> tuple[Rule, ...]:
             r"0x[0-9A-Fa-f]{40}",
             money.ethereum,
             search=r"x[0-9A-Fa-f]{40}",
-            where="run",
+            where="hex",
         ),
         _rule("wif", "A Bitcoin private key", rf"[5KLc9]{_B58}{{50,51}}", money.base58check, where="base58"),
         _rule(

@@ -7,7 +7,6 @@ interpreter's lock. Decides nothing about what is found.
 
 import re
 from collections.abc import Callable
-from dataclasses import replace
 from functools import cache, partial
 from typing import Protocol
 
@@ -25,23 +24,8 @@ from sidecar.dlp.runs import Split, Splitter, Stretches
 PARALLEL = 128 * 1024
 """Texts of this size are worth a second thread: handing over costs 50 µs."""
 
-_SHORT: dict[Backend, int] = {"hyperscan": 8 * 1024, "portable": 2 * 1024}
+_SHORT: dict[Backend, int] = {"hyperscan": 16 * 1024, "portable": 2 * 1024}
 """A shorter text is searched for everything at once: telling the places takes 50 µs, however short it is."""
-
-_WHOLE: dict[Backend, dict[tuple[Where, str], str]] = {
-    "portable": {},
-    "hyperscan": {
-        ("prose", ""): "signs",
-        ("prose", "folded"): "signs",
-        ("hex", ""): "rows",
-        ("accounts", ""): "rows",
-        ("pairs", ""): "rows",
-        ("dotted", ""): "dotted",
-        ("numbers", ""): "numbers",
-    },
-}
-"""Which expressions without a literal go over the whole prose, in which lanes: for those, hyperscan costs less in the
-right company (1.8 ns a byte all of them, 3.6 each by itself) than it does to tell their places."""
 
 _DISTINCT = 4
 """Letters of the literals that are searched for in what was clean before, vendors' prefixes among them. With six it
@@ -154,8 +138,6 @@ class _Searches:
     """One set of expressions, each searched for where it says; blobs are `_Blobs`' own."""
 
     def __init__(self, specs: Placed, engine: Engines) -> None:
-        specs = [(place, _lane(spec, engine.name)) for place, spec in specs]
-
         def of(*where: Where) -> Placed:
             return [each for each in specs if each[1].where in where]
 
@@ -193,12 +175,6 @@ class _Searches:
     def scan(self, text: bytes, split: Split, limit: int) -> Hits:
         each = self.scan_text(text, limit), self.scan_prose(split, limit), self.scan_places(split, limit)
         return Hits([pair for hits in each for pair in hits.pairs], any(hits.overflow for hits in each))
-
-
-def _lane(spec: Spec, engine: Backend) -> Spec:
-    """`spec` in the place and lane where this engine looks for it."""
-    lane = _WHOLE[engine].get((spec.where, spec.lane))
-    return spec if lane is None else replace(spec, where="prose", lane=lane)
 
 
 class _Part(Protocol):
