@@ -28,8 +28,12 @@ def _budgets(ctx: click.Context, param: click.Parameter, value: tuple[str, ...])
     found: dict[str, str] = {}
     for item in value:
         provider, equals, amount = item.partition("=")
-        if not (provider and equals and amount):
-            raise click.BadParameter(f"{item!r}: write PROVIDER=AMOUNT, such as claude=500k", ctx, param)
+        if not equals:
+            provider, amount = "", item
+        elif not provider:
+            amount = ""
+        if not amount:
+            raise click.BadParameter(f"{item!r}: write an amount, such as 500k, or PROVIDER=AMOUNT", ctx, param)
         found[provider] = amount
     return found
 
@@ -56,7 +60,12 @@ def _secrets(ctx: click.Context, param: click.Parameter, value: tuple[str, ...])
 @click.option("--label", help="Its name; the slug is made of it.")
 @click.option("--color", type=click.Choice(COLORS))
 @click.option("--model", help="The agent's model.")
-@click.option("--budget", multiple=True, callback=_budgets, help="PROVIDER=AMOUNT for this launch.")
+@click.option(
+    "--budget",
+    multiple=True,
+    callback=_budgets,
+    help="500k or $5 for this launch; PROVIDER=AMOUNT for another than its own.",
+)
 @click.option(
     "--unattended", type=click.Choice(_ALONE), help="While you are away: park what asks you, reject it, or stop."
 )

@@ -275,7 +275,8 @@ def _find(reading: Reading, request: LaunchRequest, backend: Backend | None) -> 
 def _read_budget(reading: Reading, request: LaunchRequest) -> None:
     """This launch's own budgets, and a warning for those that nothing in the bottle would ever count against."""
     providers = {entry.provider for entry in reading.metered}
-    for name, text in request.budget.items():
+    for written, text in request.budget.items():
+        name = written or _own(reading, providers)
         try:
             reading.budget[name] = Amount.model_validate(text)
         except ValidationError as error:
@@ -284,8 +285,17 @@ def _read_budget(reading: Reading, request: LaunchRequest) -> None:
                 f"--budget {name[:60]}: {why}", "Write claude=500k, or claude=$20", "bad_budget"
             ) from None
     known = ", ".join(sorted(providers))
-    for name in sorted({*request.budget, *reading.manifest.bottle.budget} - providers):
+    for name in sorted({*reading.budget, *reading.manifest.bottle.budget} - providers):
         reading.warnings.append(f"Nothing here counts against the budget for {name}: this bottle can use {known}")
+
+
+def _own(reading: Reading, providers: set[str]) -> str:
+    """Whose budget an amount without a name is."""
+    name = reading.provider.name if reading.provider is not None else ""
+    if name in providers:
+        return name
+    hint = f"Write PROVIDER=AMOUNT for one of {', '.join(sorted(providers))}"
+    raise CarboyError(f"--budget: what the provider {name} uses is not counted", hint, "bad_budget")
 
 
 def _read_confirmations(reading: Reading, request: LaunchRequest, paths: Paths, cwd: Path) -> None:

@@ -286,7 +286,7 @@ class LaunchRequest(Snapshot):
     backend: str | None = None
     model: str | None = None
     budget: dict[str, str] = {}
-    """By provider, as people write it: `500k`, `$20`."""
+    """By provider, as people write it: `500k`, `$20`. No name: the bottle's own."""
     shutdown: Literal["ask", "cutoff", "freeze", "kill"] | None = None
     """What a used up budget does; None leaves it to the files."""
     unattended: Literal["park", "reject", "stop"] | None = None

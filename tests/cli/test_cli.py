@@ -62,7 +62,7 @@ def test_help_loads_little() -> None:
         ("list", "everything"),
         ("stop",),
         ("logs", "--decision", "maybe", "x"),
-        ("start", "--budget", "x", "a"),
+        ("start", "--budget", "=5", "a"),
     ],
 )
 def test_wrong_usage_is_2(run: Run, arguments: tuple[str, ...]) -> None:

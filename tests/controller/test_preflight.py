@@ -143,3 +143,14 @@ def test_canaries() -> None:
     assert first[0].endswith("_SECRET")
     assert len(bytes.fromhex(first[1].reveal())) == 32
     assert first[1] != second[1]
+
+
+async def test_a_budget_without_a_name_is_the_bottles_own(paths: Paths, project: Path) -> None:
+    bottle(paths, "agent_provider: {template: claude}")
+    plan = await plan_of(
+        paths, ask(project, budget={"": "500k"}, env={"ANTHROPIC_API_KEY": "sk-ant-api03-" + "x" * 30})
+    )
+    assert {name: amount.tokens for name, amount in plan.budget.items()} == {"claude": 500_000}
+    bottle(paths, "env: {}")
+    plan = await plan_of(paths, ask(project, budget={"": "500k"}))
+    assert codes(plan) == {"bad_budget"}

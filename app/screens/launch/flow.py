@@ -46,7 +46,7 @@ class Flow:
                 "color": draft.color or None,
                 "backend": draft.backend or None,
                 "model": draft.model.strip() or None,
-                "budget": _budget(draft.budget, preflight.provider if preflight else ""),
+                "budget": _budget(draft.budget),
                 "shutdown": draft.shutdown or None,
                 "unattended": draft.unattended or None,
                 "cwd": draft.cwd,
@@ -64,12 +64,12 @@ class Flow:
         self.typed.clear()
 
 
-def _budget(text: str, provider: str) -> dict[str, str]:
-    """`claude=500k`, or `500k` for the bottle's own provider once that is known."""
+def _budget(text: str) -> dict[str, str]:
+    """`claude=500k`, or `500k` for the bottle's own provider."""
     name, equals, amount = text.strip().partition("=")
     if equals:
         return {name.strip(): amount.strip()}
-    return {provider: name} if name and provider else {}
+    return {"": name} if name else {}
 
 
 def start(app: CarboyApp, task: str = "") -> None:
