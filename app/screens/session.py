@@ -152,7 +152,8 @@ class Session(Vertical):
     async def _send_typed(self) -> None:
         while True:
             data = await self._outbox.get()
-            if self._terminal is None:
+            if self._terminal is None:  # keys that would arrive seconds later are worse than none
+                self._say(ink(("▲ not sent: ", "bold asks"), ("the terminal is not attached yet", "asks")))
                 continue
             try:
                 await self._terminal.write(data)

@@ -91,10 +91,13 @@ async def test_a_real_bottle_from_start_to_stop(project: Path) -> None:
         await until(pilot, lambda: "sum-42" in text_of(pilot), "the same screen", seconds=30)
         await until(pilot, lambda: "pastebin.com" in text_of(pilot), "the same log")
         pid = (await again.feed.client.status()).pid
+        session = again.screen._session
+        before = session._terminal
         os.kill(pid, signal.SIGKILL)
         await until(pilot, lambda: again.link == "lost", "lost", seconds=20)
         await until(pilot, lambda: again.link == "connected", "another controller", seconds=60)
         await until(pilot, lambda: again.board.views["real"].state == "running", "adopted", seconds=30)
+        await until(pilot, lambda: session._terminal not in (None, before), "attached again", seconds=30)
         await typed(pilot, "echo still-$((1+1))")
         await until(pilot, lambda: "still-2" in text_of(pilot), "it lives", seconds=30)
         await pilot.press("s", "y")
