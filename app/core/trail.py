@@ -3,7 +3,7 @@ loads nothing heavy, since the first paint waits for it."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from app.core.units import count
@@ -47,6 +47,17 @@ def sparkline(values: Sequence[float], width: int) -> str:
     if top <= 0:
         return " " * len(cells)
     return "".join(" " if cell <= 0 else BARS[min(7, int(cell / top * 7.999))] for cell in cells)
+
+
+def steady(values: Mapping[int, float], step: float, last: float, count: int) -> list[float]:
+    """`count` values a `step` of seconds apart, the last one for `last`: `values` by their time, zeros between them.
+    A time may lie up to half a step beside (a day of 23 hours)."""
+    found = [0.0] * count
+    for at, value in values.items():
+        index = count - 1 - round((last - at) / step)
+        if 0 <= index < count:
+            found[index] += value
+    return found
 
 
 def bar(fraction: float, width: int) -> tuple[str, str]:

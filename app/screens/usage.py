@@ -7,12 +7,15 @@ from typing import TYPE_CHECKING
 
 from app.core import trail
 from app.core.text import printable
-from app.core.units import count, took
+from app.core.units import DAY, count, took
+from app.core.usage import BUCKET
 from app.screens.live import LiveRoom
 from app.screens.page import Page, fact, heading
 from app.widgets.ink import ink, spread
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from textual.content import Content
 
     from app.core.model import Sum
@@ -88,18 +91,27 @@ def _history(found: UsageReport) -> list[Content]:
     if any(found.minutes):
         rows.append(fact("last hour", ink((trail.sparkline(found.minutes, 60), "accent"))))
     if found.quarters:
-        rows.append(fact("last day", ink((trail.sparkline([item.sum.total for item in found.quarters], 60), "accent"))))
+        quarters = {item.start: item.sum.total for item in found.quarters}
+        bars = trail.sparkline(trail.steady(quarters, BUCKET, found.now // BUCKET * BUCKET, 96), 60)
+        rows.append(fact("last day", ink((bars, "accent"))))
     if len(found.days) > 1:
-        days = found.days[-60:]
-        for name, values in (
-            ("tokens", [item.sum.total for item in days]),
-            ("cost", [item.sum.cost_nano for item in days]),
-            ("turns", [item.sum.requests for item in days]),
-            ("tools", [item.sum.tool_calls for item in days]),
-            ("duration", [item.sum.ms for item in days]),
+        for name, of in (
+            ("tokens", lambda day: day.total),
+            ("cost", lambda day: day.cost_nano),
+            ("turns", lambda day: day.requests),
+            ("tools", lambda day: day.tool_calls),
+            ("duration", lambda day: day.ms),
         ):
-            rows.append(fact(f"{name} a day", ink((trail.sparkline(values, 60), "accent"))))
+            bars = trail.sparkline(_daily(found, of), 60)
+            rows.append(fact(f"{name} a day", ink((bars, "accent"))))
     return [*heading("History"), *rows] if rows else []
+
+
+def _daily(found: UsageReport, of: Callable[[Sum], float]) -> list[float]:
+    """From the first day that has any to this one, at most sixty."""
+    first = found.days[0].start
+    since = int((found.now - first) // DAY)
+    return trail.steady({item.start: of(item.sum) for item in found.days}, DAY, first + since * DAY, min(60, 1 + since))
 
 
 def _table(title: str, rows: list[tuple[str, str, Sum]]) -> list[Content]:

@@ -59,3 +59,8 @@ def test_how_long_it_lasts() -> None:
     budget = BudgetView(scope="global", provider="claude", used=0, limit=1500)
     assert trail.left(budget, [0] * 45 + [100] * 15) == "~15 min left"
     assert trail.left(budget, [0] * 60) == ""
+
+
+def test_what_was_not_used_leaves_a_gap():
+    assert trail.steady({100: 1, 300: 2, 290: 3}, 100, 300, 4) == [0, 1, 0, 5]
+    assert trail.steady({-500: 1, 400: 1}, 100, 300, 2) == [0, 0]

@@ -30,6 +30,10 @@ TOTALS: dict[str, Any] = {
 }
 
 
+def _slice(start: int, n: int) -> Slice:
+    return Slice(start=start, sum=SPEND.model_copy(update={"input": 1000 * n * n}))
+
+
 def client(*, spent: bool = False) -> ScriptedClient:
     held = (SPENT, HOST) if spent else (OWN, HOST)
     asks = (BudgetAsk(provider="claude", scope="launch:s", at=NOW - 20, until=NOW + 280),) if spent else ()
@@ -39,9 +43,10 @@ def client(*, spent: bool = False) -> ScriptedClient:
     )  # fmt: skip
     made = ScriptedClient((first, view("docs", provider="opencode", cut="operator", attention=0)))
     made.totals = TOTALS
-    days = tuple(Slice(start=86_400 * n, sum=SPEND.model_copy(update={"input": 1000 * n * n})) for n in range(1, 15))
+    days = tuple(_slice(int(NOW) - 86_400 * (14 - n), n) for n in range(1, 15) if n != 9)  # on one day nothing was used
+    quarters = tuple(_slice(int(NOW) // 900 * 900 - 900 * (40 - n), n) for n in range(20, 41))
     made.report_of_usage = UsageReport(
-        since=0.0, now=NOW, today=SPEND, whole=SPEND, days=days, quarters=days,
+        since=0.0, now=NOW, today=SPEND, whole=SPEND, days=days, quarters=quarters,
         models=(Slice(provider="claude", model="claude-sonnet-4-5", sum=SPEND),
                 Slice(provider="openai", model="mystery", sum=Sum(requests=1, input=5, unpriced=5))),
         bottles=(Slice(scope="research-2", provider="claude", sum=SPEND),),
