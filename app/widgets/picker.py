@@ -80,6 +80,7 @@ class Picker(Vertical):
         self.placeholder = placeholder
         self.fitting: tuple[Choice, ...] = ()
         self._cursor = ""
+        self._width = 0
 
     def compose(self) -> ComposeResult:
         yield PickerField(placeholder=self.placeholder, compact=True)
@@ -142,13 +143,20 @@ class Picker(Vertical):
             found.sort(key=lambda pair: -pair[0].score)
         self.fitting = tuple(choice for _, choice in found)
         rows = self.query_one(Options)
-        width = max(16, rows.scrollable_content_region.width - 2)
+        self._width = rows.scrollable_content_region.width
+        width = max(16, self._width - 2)
         options = [Option(_row(choice, hit, width)) for hit, choice in found]
         with self.prevent(Options.OptionHighlighted):
             rows.set_options(options or [Option(ink(("nothing fits", "faint")), disabled=True)])
             at = next((at for at, choice in enumerate(self.fitting) if choice.id == self._cursor), 0)
             rows.highlighted = at if self.fitting else None
+        self.call_after_refresh(self._fit)
         self._tell()
+
+    def _fit(self) -> None:
+        """Once more, where these rows brought a scrollbar or took it away: a row has the width of the list."""
+        if self.query_one(Options).scrollable_content_region.width != self._width:
+            self._refilter()
 
     def _tell(self) -> None:
         current = self.current
