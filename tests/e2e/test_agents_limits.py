@@ -37,8 +37,8 @@ class Overloaded(Limited):
 
 
 def faults(world: World) -> set[str]:
-    """How the provider's refusals are classified, as `carboy usage` shows them."""
-    found = json.loads(world.run("usage", "night", "--json").stdout)
+    """How the provider's refusals are classified, as `carboy usage` shows them: of all sessions, it may have gone on."""
+    found = json.loads(world.run("usage", "--json").stdout)
     return {item["fault"] for item in found["last"] if item["fault"]}
 
 
