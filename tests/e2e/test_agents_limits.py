@@ -37,7 +37,7 @@ class Overloaded(Limited):
 
 
 def faults(world: World) -> set[str]:
-    """How the provider's refusals are classified, as `carboy usage` shows them: of all sessions, it may have gone on."""
+    """How the provider's refusals are classified, as `carboy usage` shows them: of all sessions, since it may go on."""
     found = json.loads(world.run("usage", "--json").stdout)
     return {item["fault"] for item in found["last"] if item["fault"]}
 
