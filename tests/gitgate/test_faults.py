@@ -89,7 +89,7 @@ async def test_a_client_killed_while_the_operator_is_asked(one: World) -> None:
 
     await until(withdrawn)
     assert set(tips(one.upstream)) == {"refs/heads/main"}
-    assert not list((one.folder.parents[1] / "gate").glob("incoming-*"))
+    await until(lambda: not list((one.folder.parents[1] / "gate").glob("incoming-*")))
 
 
 async def test_a_client_killed_while_upstream_works(one: World) -> None:
