@@ -81,6 +81,7 @@ class MainScreen(BottleActions, KeepingActions, ApprovalActions, Screen[None]):
         self.tab = "terminal"
         self.zoomed = False
         self._session: Session | None = None
+        self._attaching = False
         self._settling: Timer | None = None
         self._enter_when_ready = ""
         self._gauges_due = False
@@ -134,25 +135,40 @@ class MainScreen(BottleActions, KeepingActions, ApprovalActions, Screen[None]):
 
     def _settle(self) -> None:
         """Attach the terminal of the bottle that the cursor rests on."""
-        view = self.view
-        shown = self._session.view.session_id if self._session is not None else None
-        if shown == (view.session_id if view is not None else None):
-            return
-        self.work("show the terminal", self._show_session(view), group="session", alone=True)
+        if not self._attaching and self._attached() != self._resting():
+            self._attaching = True
+            self.work("show the terminal", self._show_session(), group="session")
 
-    async def _show_session(self, view: BottleView | None) -> None:
+    def _attached(self) -> str | None:
+        """The session whose terminal is shown."""
+        return self._session.view.session_id if self._session is not None else None
+
+    def _resting(self) -> str | None:
+        """The session of the bottle that the cursor rests on."""
+        return self.view.session_id if self.view is not None else None
+
+    async def _show_session(self) -> None:
+        """Until the terminal is the one that the cursor rests on, wherever it went meanwhile.
+
+        One worker does it, and none is cancelled for the next: cancelling one that awaits a removal cancels the message
+        pumps of what it removes, and with them the app's own, which awaits them too.
+        """
         from app.screens.session import Session
 
-        if self._session is not None:
-            old, self._session = self._session, None
-            await old.remove()
-        self.query_one("#welcome").display = view is None
-        if view is None:
-            return
-        self._session = Session(view)
-        await self.query_one("#terminal").mount(self._session)
-        if self._enter_when_ready == view.slug:
-            self._enter()
+        try:
+            while self._attached() != self._resting():
+                if self._session is not None:
+                    old, self._session = self._session, None
+                    await old.remove()
+                view = self.view
+                self.query_one("#welcome").display = view is None
+                if view is not None:
+                    self._session = Session(view)
+                    await self.query_one("#terminal").mount(self._session)
+                    if self._enter_when_ready == view.slug:
+                        self._enter()
+        finally:
+            self._attaching = False
 
     def _enter(self) -> None:
         if self._session is None or self._session.view.slug != self.slug:

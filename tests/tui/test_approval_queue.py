@@ -16,7 +16,7 @@ from app.screens.answer import Answer
 from app.screens.proposal import ProposalScreen, RoutesEditor
 from sidecar.contract import Route
 from tests.controller.desk import asks, sidecar
-from tests.tui.queue import BOTTLE, QueueClient, desk_with
+from tests.tui.card_queue import BOTTLE, QueueClient, desk_with
 from tests.tui.scripted import app
 from tests.tui.test_approvals import SIZES, armed, on_screen
 from tests.tui.waiting import ready, text_of, until

@@ -85,6 +85,24 @@ async def test_running_through_the_list_attaches_only_where_it_rests() -> None:
         assert client.terminals[0].closed
 
 
+@pytest.mark.parametrize("turns", [0, 1, 2, 3, 5, 8])
+async def test_the_selection_moves_on_while_a_terminal_is_taken_down(turns: int) -> None:
+    """The app went down with the removal that the next selection cancelled."""
+    client = ScriptedClient()
+    async with app(client).run_test(size=(160, 48)) as pilot:
+        await ready(pilot)
+        main: Any = pilot.app.screen
+        for slug in ("research-2", "impl-1", "nightly", "research-2"):
+            main.slug = slug
+            main._settle()
+            for _ in range(turns):
+                await asyncio.sleep(0)
+        await until(pilot, lambda: main._session is not None and main._session.view.slug == "research-2", "the last")
+        await until(pilot, lambda: not main._attaching, "nothing under way")
+        await pilot.press("question_mark")
+        await until(pilot, lambda: pilot.app.screen is not main, "the app takes keys")
+
+
 async def test_refusals_totals_and_journal_belong_to_the_selected_bottle() -> None:
     async with app().run_test(size=(160, 48)) as pilot:
         await ready(pilot)

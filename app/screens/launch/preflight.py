@@ -108,15 +108,16 @@ class PreflightStep(Step):
             return
         self._asked = tuple(missing)
         box = self.query_one("#asked")
-        await box.remove_children()
+        box.remove_children()  # not awaited: this worker may be cancelled, and the removal with it
         box.set_class(bool(missing), "-shown")
         if missing:
             box.border_title = ink(
                 ("Secrets", "bold asks"), (" used for this launch; never shown to the agent", "faint")
             )
             self._say_kept()
-            await box.mount_all([Masked(name, text) for name, text in missing.items()])
-            box.query(Masked).first().focus()
+            fields = [Masked(name, text) for name, text in missing.items()]
+            await box.mount_all(fields)
+            fields[0].focus()
         else:
             self.query_one(VerticalScroll).focus()
 
