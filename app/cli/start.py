@@ -11,6 +11,7 @@ from app.core.model import COLORS
 from sidecar.secret import Secret
 
 _ALONE = ("park", "reject", "stop")
+_USED_UP = ("ask", "cutoff", "freeze", "kill")
 _WORKSPACES = ("mount", "read-only", "copy", "none")
 
 
@@ -66,6 +67,7 @@ def _secrets(ctx: click.Context, param: click.Parameter, value: tuple[str, ...])
     callback=_budgets,
     help="500k or $5 for this launch; PROVIDER=AMOUNT for another than its own.",
 )
+@click.option("--shutdown", type=click.Choice(_USED_UP), help="What a used up budget does to it.")
 @click.option(
     "--unattended", type=click.Choice(_ALONE), help="While you are away: park what asks you, reject it, or stop."
 )

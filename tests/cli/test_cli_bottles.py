@@ -106,6 +106,15 @@ def test_refused_requests_are_in_the_log(run: Run) -> None:
     assert json.loads(run("logs", "one", "--json", "--decision", "allow").stdout) == []
 
 
+def test_what_a_used_up_budget_does_is_said_at_the_launch(run: Run) -> None:
+    assert run("start", "--shutdown", "no", "-b", "plain", "--", "true").returncode == 2
+    started = run("start", "-d", "--label", "asks", "--shutdown", "ask", "-b", "plain", "--", "sleep", "60")
+    assert started.returncode == 0, started.stderr
+    (bottle,) = json.loads(run("list", "--json").stdout)
+    assert bottle["shutdown"] == "ask"
+    assert run("kill", "asks").returncode == 0
+
+
 def test_detach_freeze_thaw_stop(run: Run) -> None:
     assert run("start", "--detach", "--label", "one", "-b", "plain", "--", "sleep", "600").stdout == "one\n"
     assert json.loads(run("routes", "one", "--json").stdout)[0]["host"] == "allowed.example"
