@@ -64,6 +64,8 @@ class ApprovalsPanel(Options):
 
     def show(self, views: Sequence[ProposalView], now: float = 0.0) -> None:
         """Draw these. The cursor stays on its card."""
+        if not views and self._views == ():
+            return  # drawing it again would lay the whole screen out again
         self._now = now
         chosen = self.chosen
         self._views = tuple(views)

@@ -13,7 +13,7 @@ from app.core import trail
 from app.core.scopes import shown
 from app.core.text import printable
 from app.core.units import count
-from app.widgets.ink import Pressable, ink, lines, pressable, spread
+from app.widgets.ink import Pressable, ink, lines, pressable, refresh, spread
 
 if TYPE_CHECKING:
     from app.core.model import BottleView, BudgetView
@@ -40,8 +40,9 @@ class BudgetPanel(Pressable, Widget):
             return
         self._shown = view, minutes
         self.set_class(bool(view.asks), "-asks")
-        if not self._draw().is_same(self._content):
-            self.refresh(layout=True)
+        content = self._draw()
+        if not content.is_same(self._content):
+            refresh(self, self._content, content)
 
     def render(self) -> Content:
         # here, not when it is told: only now the width is known

@@ -10,6 +10,7 @@ from textual.style import Style
 
 if TYPE_CHECKING:
     from textual.events import Click
+    from textual.widget import Widget
 
 _WORDS = frozenset({"bold", "dim", "italic", "underline", "reverse", "strike", "not", "on"})
 
@@ -48,6 +49,13 @@ class Pressable:
 def lines(rows: list[Content]) -> Content:
     """Rows, one a line."""
     return Content("\n").join(rows)
+
+
+def refresh(widget: Widget, old: Content, new: Content) -> None:
+    """Draw a widget as high as its content again. The screen is laid out anew (10 to 20 ms) only where `new` is higher
+    or lower than `old`."""
+    width = widget.content_size.width
+    widget.refresh(layout=not width or old.get_height({}, width) != new.get_height({}, width))
 
 
 def spread(left: Content, right: Content, width: int) -> Content:

@@ -14,7 +14,7 @@ from textual.widgets.option_list import Option
 from app.core import bottles
 from app.core.text import printable
 from app.core.units import count, size
-from app.widgets.ink import Pressable, ink, lines, pressable, spread
+from app.widgets.ink import Pressable, ink, lines, pressable, refresh, spread
 from app.widgets.option_list import Options
 
 if TYPE_CHECKING:
@@ -105,8 +105,8 @@ class TotalsPanel(Pressable, Widget):
         """Draw one bottle's totals."""
         content = ink(("No bottle is selected", "faint")) if view is None else self._totals(view, tally, now)
         if not content.is_same(self._content):
+            refresh(self, self._content, content)
             self._content = content
-            self.refresh(layout=True)
 
     def render(self) -> Content:
         return self._content
