@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from app.cli.output import ago, json_option, line, note, print_json, table, with_client
+from app.core.units import date_and_time, time_of_day
 from app.errors import CarboyError, ConfigError
 
 if TYPE_CHECKING:
@@ -42,7 +43,7 @@ def proposals(identity: str | None, every: bool, slug: str | None, as_json: bool
         print_json(found)
         return
     rows = [
-        (item.id, item.slug, item.kind, item.title, item.state, ago(item.created_at), _risks(item)) for item in found
+        (item.id, item.slug, item.kind, item.title, _state(item), ago(item.created_at), _risks(item)) for item in found
     ]
     header = ("ID", "SLUG", "KIND", "WHAT", "STATE", "AGE", "NOTES")
     print(table(rows, header) if rows else "nothing is waiting")
@@ -68,6 +69,11 @@ async def _one(client: "Client", identity: str) -> "ProposalView":
     return found[0]
 
 
+def _state(view: "ProposalView") -> str:
+    """And for how long."""
+    return f"{view.state} {view.scope}".strip()
+
+
 def _risks(view: "ProposalView") -> str:
     words = [risk.code.replace("_", " ") for risk in view.risks]
     return ", ".join((["stale"] if view.stale else []) + words + (["failed"] if view.error else []))
@@ -81,6 +87,8 @@ def show(view: "ProposalView") -> None:
         ("why", view.justification),
         ("reason", view.reason),
         ("by", view.decided_by),
+        ("when", "" if view.decided_at is None else date_and_time(view.decided_at)),
+        ("for", _how_long(view)),
         ("error", view.error),
     ):
         if text:
@@ -89,6 +97,15 @@ def show(view: "ProposalView") -> None:
         if value:
             line(f"{name + ':':12} {value}")
     _changes(view)
+
+
+def _how_long(view: "ProposalView") -> str:
+    from app.core.proposal import TEMPORARY
+
+    if view.decided_at is None or view.scope not in TEMPORARY:
+        return view.scope
+    end = time_of_day(view.decided_at + TEMPORARY[view.scope])
+    return f"{view.scope}, until {end}{' at most' if view.scope == 'once' else ''}"
 
 
 def _changes(view: "ProposalView | RoutesView") -> None:
@@ -192,7 +209,11 @@ def routes(slug: str, edit: bool, file: Path | None, reason: str, save: bool, as
             line("nothing was changed")
         return
     found = with_client(lambda client: client.routes(slug))
-    print_json(found) if as_json else _print_routes(found)
+    if as_json:
+        print_json(found)
+        return
+    _print_routes(found)
+    _print_temporary(with_client(lambda client: client.live_routes(slug)))
 
 
 async def _change(client: "Client", slug: str, text: str | None, reason: str, save: bool) -> "RoutesView":
@@ -244,6 +265,20 @@ def _print_routes(found: list[dict[str, Any]]) -> None:
         for route in found
     ]
     print(table(rows, header) if rows else "nothing: this bottle reaches no host")
+
+
+def _print_temporary(view: "RoutesView") -> None:
+    """What of it ends by itself."""
+    rows = [
+        (
+            item.title or item.host,
+            f"{'its first use, or ' if item.single else ''}{time_of_day(item.until)}",
+            item.proposal,
+        )
+        for item in view.temporary
+    ]
+    if rows:
+        print(f"\n{table(rows, ('FOR A WHILE', 'UNTIL', 'BY'))}")
 
 
 def _rules(route: dict[str, Any]) -> str:

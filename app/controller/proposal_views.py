@@ -92,7 +92,13 @@ def manifest(saving: Saving) -> ManifestChange:
 def live(slug: str, version: int, routes: Routes, grants: tuple[Grant, ...]) -> RoutesView:
     """A bottle's routes in force, to read or edit."""
     temporary = tuple(
-        TemporaryRoute(host=route.host, until=grant.until, single=grant.single)
+        TemporaryRoute(
+            host=route.host,
+            until=grant.until,
+            single=grant.single,
+            title=_title((route,)),
+            proposal=grant.proposal_id,
+        )
         for grant in grants
         for route in grant.asked
     )

@@ -21,7 +21,7 @@ from app.controller.record import Applied
 from app.controller.session import Session
 from app.core.approvals import ApproveBody, ProposalView, RejectBody, RoutesEdit, RoutesView
 from app.core.model import LIVE, BottleView, StreamEvent
-from app.core.proposal import ACCESS, Act, after, check_answer
+from app.core.proposal import ACCESS, CARBOY, Act, after, check_answer
 from app.core.routetext import plain
 from app.errors import CarboyError, NotFound
 from app.paths import Paths
@@ -174,7 +174,7 @@ class Proposals:
         async with session.policy_lock:
             row = await self._finish(session, await self._row(identity))
             act: Act = "approve" if body.routes is None else "modify"
-            state = after(row.state, act, by=row.decided_by)
+            state = after(row.state, act, by=row.decided_by, reason=row.reason)
             check_answer(row.kind, act, reason=body.reason, scope=body.scope, edited=body.routes is not None)
             approval = await self._approving.prepare(session, row, body)
             if body.preview:
@@ -195,7 +195,7 @@ class Proposals:
 
     async def reject(self, identity: str, body: RejectBody) -> ProposalView:
         row = await self._row(identity)
-        after(row.state, "reject", by=row.decided_by)
+        after(row.state, "reject", by=row.decided_by, reason=row.reason)
         done = await self._close_one(row, "reject", body.reason, by=body.by)
         return proposal_views.shown(done, None)
 
@@ -215,7 +215,7 @@ class Proposals:
     # --- deciding ---------------------------------------------------------------------------------------------------
 
     async def _close_one(
-        self, row: ProposalRow, act: Act, reason: str, *, by: str = "carboy", lock: bool = True
+        self, row: ProposalRow, act: Act, reason: str, *, by: str = CARBOY, lock: bool = True
     ) -> ProposalRow:
         """Decide something that changes no routes. By `carboy` itself: one that is decided already is left alone."""
         session = self._desk.session(row.session_id)
@@ -223,9 +223,9 @@ class Proposals:
             async with session.policy_lock:
                 return await self._close_one(row, act, reason, by=by, lock=False)
         now = await self._finish(session, await self._store.proposal(row.id) or row)
-        if now.state != "pending" and by == "carboy":
+        if now.state != "pending" and by == CARBOY:
             return now
-        decided = Decided(after(now.state, act, by=now.decided_by), time.time(), by, reason)
+        decided = Decided(after(now.state, act, by=now.decided_by, reason=now.reason), time.time(), by, reason)
         return await self._decided(session, now, decided)
 
     async def _decided(self, session: Session | None, row: ProposalRow, decided: Decided) -> ProposalRow:
@@ -384,7 +384,7 @@ class Proposals:
 
     def _waiting(self, row: ProposalRow) -> Session:
         """The bottle that a pending proposal is of. Raises CarboyError for one that is decided."""
-        after(row.state, "approve", by=row.decided_by)
+        after(row.state, "approve", by=row.decided_by, reason=row.reason)
         session = self._live(row)
         if session is None:
             raise CarboyError(f"{row.slug} has ended", "Nothing waits for this answer any more", "wrong_state")

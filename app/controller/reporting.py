@@ -178,7 +178,7 @@ def _text(name: str) -> str:
 
 
 def _decided(row: ProposalRow) -> Decided:
-    hosts = (row.outcome or {}).get("hosts") or [route.get("host", "") for route in row.payload.get("routes") or []]
+    hosts = (row.outcome or {}).get("hosts") or _asked(row)
     report = row.payload.get("report") or {}
     what = str(report.get("title") or "") or ", ".join(map(str, hosts[:3]))
     return Decided(
@@ -190,3 +190,10 @@ def _decided(row: ProposalRow) -> Decided:
         reason=row.reason,
         scope=row.scope,
     )
+
+
+def _asked(row: ProposalRow) -> list[str]:
+    """The hosts for which a proposal asks something: its routes file holds all that is allowed, too."""
+    known = {route.get("host"): route for route in row.payload.get("base") or []}
+    wanted = row.payload.get("routes") or []
+    return [route.get("host", "") for route in wanted if known.get(route.get("host")) != route]

@@ -78,9 +78,14 @@ class RejectBody(Snapshot):
 
 
 class TemporaryRoute(Snapshot):
+    """What is allowed for a while: `single` ends with its first use, before `until`."""
+
     host: str
     until: float
     single: bool
+    title: str = ""
+    """What of the host, in a few words."""
+    proposal: str = ""
 
 
 class RoutesView(Snapshot):

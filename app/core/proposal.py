@@ -32,11 +32,22 @@ _AFTER: dict[Act, State] = {
 }
 
 
-def after(state: str, act: Act, *, by: str = "") -> State:
+CARBOY = "carboy"
+"""Who decided where nobody did: it ran out, its bottle ended, all of it was allowed already."""
+
+
+def over(state: str, by: str = "", reason: str = "") -> str:
+    """That a decision was made already: who was faster, or why nobody is asked any more."""
+    done = "has expired already" if state == "expired" else f"was {state} already"
+    if by == CARBOY and reason:
+        return f"This proposal {done}: {reason}"
+    return f"This proposal {done}{f' by {by}' if by and by != CARBOY else ''}"
+
+
+def after(state: str, act: Act, *, by: str = "", reason: str = "") -> State:
     """The state that `act` leads to. Raises CarboyError `already_decided` for a proposal that is not pending."""
     if state != "pending":
-        who = f" by {by}" if by else ""
-        raise CarboyError(f"This proposal was {state} already{who}", "A decision is made once", "already_decided")
+        raise CarboyError(over(state, by, reason), "A decision is made once", "already_decided")
     return _AFTER[act]
 
 

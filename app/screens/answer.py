@@ -7,21 +7,24 @@ import getpass
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from textual.binding import Binding, BindingType
-from textual.containers import VerticalScroll
+from textual.containers import Vertical, VerticalScroll
 from textual.widgets import Input, Static
 
 from app.core.gitdiff import kinds
 from app.core.text import printable
 from app.errors import CarboyError
 from app.screens.room import CLOSE, Box, explain
+from app.widgets.answer_field import OPENING, AnswerField
 from app.widgets.approval_card import card
 from app.widgets.ink import ink, lines
 
 if TYPE_CHECKING:
     from textual.app import ComposeResult
     from textual.content import Content
+    from textual.events import Resize
 
     from app.core.approvals import ProposalView
+    from app.messages import BoardChanged
 
 REASONS = {
     "allow": ("Needed for the task", "A known, trusted host", "Reviewed"),
@@ -71,11 +74,11 @@ class Answer(Box[bool]):
     AUTO_FOCUS = "Input"
     DEFAULT_CSS = """
     Answer { align: center middle; background: $background 60%; }
-    Answer > VerticalScroll {
+    Answer > Vertical {
         width: 88; max-width: 96%; height: auto; max-height: 94%; border: round $asks; background: $panel; padding: 0 1;
         border-title-color: $asks; border-subtitle-color: $faint;
     }
-    Answer Static { height: auto; }
+    Answer VerticalScroll, Answer Static { height: auto; }
     Answer Input { border: none; height: 1; padding: 0 1; background: $raised; margin: 1 0 0 0; }
     Answer Input:focus { border: none; background: $cursor; background-tint: $background 0%; }
     """
@@ -89,6 +92,8 @@ class Answer(Box[bool]):
         self._given = 0
         self._saving: ProposalView | None = None
         self._said = ink()
+        self._over = False
+        """Somebody else has answered it, or nobody waits for it any more."""
 
     @property
     def _presets(self) -> tuple[str, ...]:
@@ -99,23 +104,48 @@ class Answer(Box[bool]):
         return self.views[0]
 
     def compose(self) -> ComposeResult:
-        with VerticalScroll() as box:
+        with Vertical() as box:
             many = f" {len(self.views)} alike" if len(self.views) > 1 else ""
-            box.border_title = ink((("Allow" if self.verb == "allow" else "Reject") + many, "bold"))
-            long = "tab for how long · " if self.verb == "allow" else ""
-            box.border_subtitle = ink((f"↵ confirm · ↑↓ reasons · {long}esc not now", "faint"))
-            yield Static(id="answer-what")
-            yield Input(self._presets[0], max_length=500, compact=True)
+            edited = " as edited" if self.edited is not None else ""
+            box.border_title = ink((("Allow" if self.verb == "allow" else "Reject") + many + edited, "bold"))
+            with VerticalScroll(can_focus=False):
+                yield Static(id="answer-what")
+            yield AnswerField(self._presets[0], deaf=OPENING[self.verb], max_length=500)
             yield Static(id="answer-scope")
 
     def on_mount(self) -> None:
         self.query_one(Input).cursor_blink = False
         self._show_all()
+        self.set_interval(1.0, self._show_all)  # its time runs on
+
+    def on_resize(self, event: Resize) -> None:
+        self._show_all()
+
+    def on_board_changed(self, event: BoardChanged) -> None:
+        waiting = {view.id for view in self.carboy.proposals}
+        if event.proposals and not self._sending and any(view.id not in waiting for view in self.views):
+            self.work("see who answered it", self._answered_elsewhere(), group="elsewhere", alone=True)
+
+    async def _answered_elsewhere(self) -> None:
+        """Said at once, in the box: what is being typed must not become keys of the screen below."""
+        from app.core.proposal import over
+
+        found = [await self.client.proposal(view.id) for view in self.views]
+        gone = [view for view in found if view.state != "pending"]
+        if not gone or self._sending:
+            return
+        last = gone[-1]
+        self._over = len(gone) == len(found)
+        if not self._over:
+            left = {view.id for view in found if view.state == "pending"}
+            self.views = tuple(view for view in self.views if view.id in left)
+        more = "" if self._over else f" ({len(gone)} of {len(found)}; the answer is for the rest)"
+        self._say(f"▲ {over(last.state, last.decided_by, last.reason)}{more}", "asks")
 
     def _show_all(self) -> None:
         view = self._saving or self.view
         width = min(82, self.app.size.width - 10)
-        # a report's text was read on its own page; here the reason below it has to be seen
+        # a report's text was read on its own page
         most = max(5, self.app.size.height - 16) if view.report else 60
         rows: list[Content] = []
         for item in self.views:
@@ -128,8 +158,20 @@ class Answer(Box[bool]):
             if change.used_by:
                 users = printable(", ".join(change.used_by), 200)
                 rows.append(ink((f"▲ also used by {users}", "asks")))
-        self.query_one("#answer-what", Static).update(lines(rows))
-        self.query_one("#answer-scope", Static).update(lines([self._scopes(), self._said]))
+        self._fit(lines(rows), lines([self._scopes(), self._said]))
+
+    def _fit(self, what: Content, below: Content) -> None:
+        """What is asked scrolls; the reason, for how long and what was said stay in sight."""
+        width = max(20, min(88, int(self.app.size.width * 0.96)) - 4)
+        room = max(3, int(self.app.size.height * 0.94) - 4 - below.get_height({}, width))
+        part = self.query_one(VerticalScroll)
+        part.styles.max_height = room
+        self.query_one("#answer-what", Static).update(what)
+        self.query_one("#answer-scope", Static).update(below)
+        more = "pgdn more · " if what.get_height({}, width - 2) > room else ""
+        long = "tab for how long · " if self.verb == "allow" else ""
+        keys = "↵ esc close" if self._over else f"↵ confirm · ↑↓ reasons · {long}{more}esc not now"
+        self.query_one(Vertical).border_subtitle = ink((keys, "faint"))
 
     def _scopes(self) -> Content:
         if self.verb != "allow":
@@ -177,12 +219,15 @@ class Answer(Box[bool]):
     async def _preview(self) -> None:
         self._saving = await self.client.approve(self.view.id, self._body(self.view, preview=True))
         self._say("", "faint")
+        self.call_after_refresh(self.query_one(VerticalScroll).scroll_end, animate=False)
 
     def on_input_submitted(self, event: Input.Submitted) -> None:
         event.stop()
         if self._sending:
             return
-        if not event.value.strip() and (self.verb == "allow" and self.view.needs_reason):
+        if self._over:
+            self.dismiss(False)
+        elif not event.value.strip() and (self.verb == "allow" and self.view.needs_reason):
             self._say("Say why it may pass", "asks")
         elif self.verb == "allow" and self.scope == "save" and self._saving is None:
             self._say("The change of the bottle file is not there yet", "asks")
@@ -207,9 +252,16 @@ class Answer(Box[bool]):
                 self.views = self.views[1:]
         finally:
             self._sending = False
-        more = f", and {self._given - 1} alike" if self._given > 1 else ""
-        self.carboy.notify(f"{'Allowed' if self.verb == 'allow' else 'Rejected'}: {self.view.title}{more}")
+        self.carboy.notify(self._done())
         self.dismiss(True)
+
+    def _done(self) -> str:
+        more = f", and {self._given - 1} alike" if self._given > 1 else ""
+        if self.verb == "reject":
+            return f"Rejected: {self.view.title}{more}"
+        edited = " as edited" if self.edited is not None else ""
+        long = "" if self.scope == "session" else f" ({SCOPES[self.scope]})"
+        return f"Allowed{edited}{long}: {self.view.title}{more}"
 
     async def _allow(self, view: ProposalView) -> None:
         """Those that were answered before this one have changed what it is to be compared with: it is looked at again,

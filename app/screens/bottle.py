@@ -8,7 +8,7 @@ from textual.binding import Binding, BindingType
 
 from app.core import bottles
 from app.core.text import printable
-from app.core.units import date_and_time
+from app.core.units import date_and_time, elapsed, time_of_day
 from app.screens.page import Page, fact, heading
 from app.widgets.ink import ink
 
@@ -17,6 +17,7 @@ if TYPE_CHECKING:
 
     from textual.content import Content
 
+    from app.core.approvals import TemporaryRoute
     from app.core.model import BottleView
 
 
@@ -47,7 +48,13 @@ class BottleScreen(Page):
             return [*rows, ink(("It has ended: nothing is allowed any more.", "faint"))]
         routes = await self.client.routes(self.slug)
         rows += [line for route in routes for line in route_lines(route)]
-        return rows if routes else [*rows, ink(("Empty: this bottle reaches nothing.", "soft"))]
+        if not routes:
+            return [*rows, ink(("Empty: this bottle reaches nothing.", "soft"))]
+        temporary = (await self.client.live_routes(self.slug)).temporary
+        if temporary:
+            rows += heading("Of these only for a while")
+            rows += [temporary_line(item, self.carboy.clock()) for item in temporary]
+        return rows
 
 
 def _posture(view: BottleView, now: float) -> list[Content]:
@@ -68,6 +75,13 @@ def _posture(view: BottleView, now: float) -> list[Content]:
     if missing := bottles.missing(view):
         rows.append(fact("", ink((f"▲ {missing} (", "asks"), ("s", "bold accent"), (")", "asks"))))
     return rows + [fact("", ink((f"▲ {printable(text, 400)}", "asks"))) for text in view.notes]
+
+
+def temporary_line(item: TemporaryRoute, now: float) -> Content:
+    """What ends by itself, and when."""
+    end = f"{'until its first use, or ' if item.single else 'until '}{time_of_day(item.until)}"
+    left = f", {elapsed(item.until - now)[-5:]} left"
+    return ink(("◷ ", "asks"), (printable(item.title, 100), "bold ink"), (f"  {end}{left}", "soft"))
 
 
 def route_lines(route: Mapping[str, Any]) -> list[Content]:

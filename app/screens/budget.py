@@ -16,6 +16,7 @@ from app.core.text import printable
 from app.errors import CarboyError
 from app.screens.answer import who
 from app.screens.room import CLOSE, Box, explain
+from app.widgets.answer_field import OPENING, AnswerField
 from app.widgets.ink import ink, lines, spread
 from app.widgets.option_strip import OptionStrip
 
@@ -27,6 +28,8 @@ if TYPE_CHECKING:
 
 POLICIES = ("ask", "cutoff", "freeze", "kill")
 SPENT = ("raise", "cutoff", "freeze", "kill")
+DEAF = OPENING["allow"] | OPENING["reject"] | {"b"}
+"""Keys that open this box."""
 
 
 class BudgetForm(Box[bool]):
@@ -89,7 +92,7 @@ class BudgetBox(BudgetForm):
                 yield answer
             amount = "Raise by" if view.budgets else f"Budget for {self._provider}"
             yield Static(amount, classes="field")
-            yield Input(self._amount, placeholder="500k, 5M, or $5", id="amount", compact=True)
+            yield AnswerField(self._amount, deaf=DEAF, placeholder="500k, 5M, or $5", id="amount")
             yield Static("A used up budget means", classes="field")
             strip = OptionStrip(POLICIES, id="policy")
             strip.choose(view.shutdown)

@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import asyncio
 import os
+import re
 import shlex
 import subprocess
 import tempfile
@@ -14,7 +15,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 from textual.app import SuspendNotSupported
 from textual.binding import Binding, BindingType
 from textual.containers import Vertical
-from textual.widgets import TextArea
+from textual.widgets import Static, TextArea
 
 from app.core.text import printable, printable_lines
 from app.core.units import date_and_time
@@ -32,6 +33,7 @@ if TYPE_CHECKING:
     from textual.content import Content
 
     from app.core.approvals import ProposalView
+    from app.messages import BoardChanged
 
 MAX_EDIT = 256 * 1024
 EDITS = ("screen.edit", "screen.editor")
@@ -75,7 +77,14 @@ class ProposalScreen(Page):
         if self.view.state == "pending":
             self.carboy.push_screen(Answer((self.view,), verb), self._answered)
         else:
-            self.carboy.notify(f"This proposal was {self.view.state} already")
+            from app.core.proposal import over
+
+            self.carboy.notify(over(self.view.state, self.view.decided_by, self.view.reason))
+
+    def on_board_changed(self, event: BoardChanged) -> None:
+        waits = any(view.id == self.view.id for view in self.carboy.proposals)
+        if event.proposals and self.view.state == "pending" and not waits:
+            self.action_reload()
 
     def _answered(self, done: bool | None) -> None:
         if done:
@@ -106,7 +115,9 @@ class ProposalScreen(Page):
         self._edited(await edit_outside(self, self.view.routes))
 
     def _edited(self, text: str | None) -> None:
-        if text is not None and text != self.view.routes:
+        if text == self.view.routes:
+            self.carboy.notify("Nothing was changed")
+        elif text is not None:
             self.work("read the edited routes", self._check(text), group="edit", alone=True)
 
     async def _check(self, text: str) -> None:
@@ -116,8 +127,7 @@ class ProposalScreen(Page):
         try:
             shown = await self.client.approve(self.view.id, body)
         except CarboyError as error:
-            self.carboy.notify(explain(error), title="Not usable yet", severity="error", timeout=10)
-            self.carboy.push_screen(RoutesEditor(text), self._edited)
+            self.carboy.push_screen(RoutesEditor(text, wrong=explain(error)), self._edited)
             return
         self.carboy.push_screen(Answer((shown,), "allow", edited=text), self._answered)
 
@@ -173,8 +183,13 @@ def _read_back(file: Path) -> str:
         raise CarboyError(text, "Nothing was taken over", "editor") from None
 
 
+_LINE = re.compile(r":(\d{1,6}): ")
+"""Where an error says that something is wrong."""
+
+
 class RoutesEditor(Box[str]):
-    """A routes file, edited in place. Dismissed with the text, or with nothing."""
+    """A routes file, edited in place. Dismissed with the text, or with nothing. `wrong` is what its last try
+    came to; the cursor is on the line that it names."""
 
     BINDINGS: ClassVar[list[BindingType]] = [
         Binding("ctrl+s", "done", "Look at the change", show=False, priority=True),
@@ -188,17 +203,25 @@ class RoutesEditor(Box[str]):
         border-title-color: $accent; border-subtitle-color: $faint;
     }
     RoutesEditor TextArea, RoutesEditor TextArea:focus { border: none; height: 1fr; background: $background; }
+    RoutesEditor Static { height: auto; max-height: 6; color: $refused; }
     """
 
-    def __init__(self, text: str) -> None:
+    def __init__(self, text: str, *, wrong: str = "") -> None:
         super().__init__()
-        self.text = text
+        self.text, self.wrong = text, wrong
 
     def compose(self) -> ComposeResult:
         with Vertical() as box:
             box.border_title = ink(("The routes as they will be", "bold"))
             box.border_subtitle = ink(("ctrl+s look at the change · esc leave it", "faint"))
-            yield TextArea(self.text, tab_behavior="indent")
+            if self.wrong:
+                yield Static(ink(("✗ Not usable yet: ", "bold refused"), (self.wrong, "refused")))
+            yield TextArea(self.text, tab_behavior="indent", show_line_numbers=True)
+
+    def on_mount(self) -> None:
+        found = _LINE.search(self.wrong)
+        if found is not None:
+            self.query_one(TextArea).move_cursor((int(found[1]) - 1, 0))
 
     def action_done(self) -> None:
         self.dismiss(self.query_one(TextArea).text)

@@ -7,7 +7,7 @@ from typing import Any
 
 import orjson
 
-from app.core.proposal import TEMPORARY
+from app.core.proposal import TEMPORARY, over
 from app.errors import CarboyError, NotFound
 from app.store import desk
 from app.store.base import Asker, Decided, ProposalRow
@@ -108,8 +108,7 @@ def decide(db: sqlite3.Connection, identity: str, decided: Decided, said: AuditR
         won = db.execute(sql, (*values, identity)).rowcount == 1
         row = _known(db, identity)
         if not won:
-            who = f" by {row.decided_by}" if row.decided_by else ""
-            text = f"This proposal was {row.state} already{who}"
+            text = over(row.state, row.decided_by, row.reason)
             raise CarboyError(text, "A decision is made once", "already_decided")
         desk.append_audit(db, said)
     return row

@@ -43,7 +43,8 @@ def waiting(run: Run) -> dict[str, Any]:
 def test_asked_in_the_bottle_and_approved_outside(run: Run, project: Path, paths: Paths) -> None:
     if not any((Path(place) / "curl").exists() for place in os.environ["PATH"].split(":")):
         pytest.skip("no curl here")
-    script = f"{asking('new.example')} >answer; {asking('other.example')} >second; touch done; sleep 600"
+    calls = [f"{asking(f'{name}.example')} >{name}" for name in ("new", "other", "third")]
+    script = "; ".join([*calls, "touch done", "sleep 600"])
     assert run("start", "--detach", "--label", "one", "-b", "plain", "--", "sh", "-c", script).returncode == 0
     first = waiting(run)
     assert (first["slug"], first["hosts"], first["justification"]) == ("one", ["new.example"], "the tests need it")
@@ -51,7 +52,7 @@ def test_asked_in_the_bottle_and_approved_outside(run: Run, project: Path, paths
     assert "+- host: new.example" in run("approve", first["id"], "--preview").stdout
     done = run("approve", first["id"], "--reason", "fine", "--scope", "save")
     assert done.returncode == 0, done.stderr
-    until(lambda: "approved" in (project / "answer").read_text(), "the agent's answer")
+    until(lambda: "approved" in (project / "new").read_text(), "the agent's answer")
     assert [route["host"] for route in json.loads(run("routes", "one", "--json").stdout)] == [
         "allowed.example",
         "new.example",
@@ -64,10 +65,22 @@ def test_asked_in_the_bottle_and_approved_outside(run: Run, project: Path, paths
     assert (
         json.loads(run("reject", second["id"], "--reason", "use new.example", "--json").stdout)["state"] == "rejected"
     )
-    until((project / "done").exists, "the second answer")
-    assert "use new.example" in (project / "second").read_text()
+    third = waiting(run)
+    assert run("approve", third["id"], "--scope", "15m").returncode == 0
+    until((project / "done").exists, "the last answer")
+    shown = run("routes", "one").stdout.partition("FOR A WHILE")[2]
+    assert "third.example" in shown
+    assert third["id"] in shown
+    assert "new.example" not in shown
+    assert "approved 15m" in run("proposals", "--all").stdout
+    assert "for:     15m, until " in run("proposals", third["id"]).stdout
+    assert "use new.example" in (project / "other").read_text()
     actions = [row["action"] for row in json.loads(run("audit", "--json").stdout)["rows"]]
-    assert [name for name in actions if name.startswith("proposal")] == ["proposal-approved", "proposal-rejected"]
+    assert [name for name in actions if name.startswith("proposal")] == [
+        "proposal-approved",
+        "proposal-rejected",
+        "proposal-approved",
+    ]
 
 
 def test_routes_from_a_file(run: Run, project: Path) -> None:

@@ -413,7 +413,7 @@ async def test_withdrawn_with_the_bottle_and_by_who_asked(room: Room) -> None:
         return all(card.state == "withdrawn" for card in await room.queue.listed())
 
     await until(gone)
-    with pytest.raises(CarboyError, match="withdrawn already"):
+    with pytest.raises(CarboyError, match="withdrawn already: its bottle has ended"):
         await room.queue.approve("p-000001", ApproveBody())
 
 
@@ -531,7 +531,9 @@ async def test_fifteen_minutes_end_by_themselves_even_after_a_restart(
     await room.queue.opened(session.id, asks(session, NEW))
     await room.queue.approve("p-000001", ApproveBody(scope="15m"))
     assert sidecar(session).policy.routes == (API, NEW)
-    assert room.queue.routes("dev").temporary[0].host == "new.example"
+    held = room.queue.routes("dev").temporary[0]
+    assert (held.host, held.proposal, held.single) == ("new.example", "p-000001", False)
+    assert "new.example" in held.title
     await room.restart()
     session = room.desk.all["dev"]
     await until(lambda: sidecar(session).policy.routes == (API,))

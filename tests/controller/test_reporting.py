@@ -6,6 +6,7 @@ import threading
 import time
 from collections.abc import AsyncIterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -65,8 +66,10 @@ async def test_one_sessions_own_story(room: Room, tmp_path: Path) -> None:
     (tmp_path / "new.py").write_text("x")
     await room.store.add_events("dev", "s1", [deny(1, "a.example", now, 8), deny(2, "b.example", now)])
     await room.store.add_events("dev", "former", [deny(3, "c.example", now)])
+    known: list[dict[str, Any]] = [{"host": "known.example"}, {"host": "a.example", "git": {"fetch": True}}]
+    payload: dict[str, Any] = {"routes": [known[0], {"host": "a.example"}], "base": known}
     for identity, session in (("p-000001", "s1"), ("p-000002", "s1"), ("p-000003", "former")):
-        row = ProposalRow(identity, "dev", session, "egress-allow", "pending", now, {"routes": [{"host": "a.example"}]})
+        row = ProposalRow(identity, "dev", session, "egress-allow", "pending", now, payload)
         await room.store.add_proposal(row)
     decided = Decided("approved", now, "ann", "fine", "session")
     await room.audit.with_row(

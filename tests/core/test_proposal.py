@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from app.core.proposal import ACCESS, Act, State, after, check_answer, overreach
+from app.core.proposal import ACCESS, Act, State, after, check_answer, over, overreach
 from app.errors import CarboyError
 from sidecar.contract import ProposalKind, Route
 
@@ -29,6 +29,14 @@ def test_however_it_is_pulled_about_it_is_decided_once(acts: list[Act]) -> None:
     assert state == {"approve": "approved", "modify": "modified", "reject": "rejected"}.get(
         acts[0], {"expire": "expired", "withdraw": "withdrawn"}.get(acts[0])
     )
+
+
+def test_what_a_late_operator_is_told() -> None:
+    assert over("rejected", "ann", "no") == "This proposal was rejected already by ann"
+    assert over("approved") == "This proposal was approved already"
+    assert over("approved", "carboy") == "This proposal was approved already"
+    late = over("expired", "carboy", "nobody answered in time")
+    assert late == "This proposal has expired already: nobody answered in time"
 
 
 def test_nothing_leads_back_to_pending() -> None:

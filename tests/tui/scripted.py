@@ -6,7 +6,14 @@ from collections.abc import AsyncIterator, Callable
 from typing import Any
 
 from app.core import report as report_of
-from app.core.approvals import ApproveBody, ManifestChange, ProposalView, RejectBody
+from app.core.approvals import (
+    ApproveBody,
+    ManifestChange,
+    ProposalView,
+    RejectBody,
+    RoutesView,
+    TemporaryRoute,
+)
 from app.core.changed import Brought, Changed, Changes
 from app.core.found import Found, Hit, Passage, Said
 from app.core.learning import LearnReport, learn
@@ -462,6 +469,8 @@ class ScriptedClient:
         self.catalogue_now = CATALOGUE
         self.settings_now = SETTINGS
         self.proposals_now: list[ProposalView] = []
+        self.decided: list[ProposalView] = []
+        self.temporary: tuple[TemporaryRoute, ...] = ()
         self.answers: list[tuple[str, str, Any]] = []
         self.screens: dict[str, bytes] = {}
         self.typed: list[tuple[str, bytes]] = []
@@ -535,10 +544,11 @@ class ScriptedClient:
         """A proposal comes in, or changes."""
         rest = [item for item in self.proposals_now if item.id != asked.id]
         self.proposals_now = [*rest, asked] if asked.state == "pending" else rest
+        self.decided += [asked] if asked.state != "pending" else []
         self.push(StreamEvent(seq=0, at=NOW, kind="proposal", slug=asked.slug, data=asked.model_dump(mode="json")))
 
     async def proposal(self, identity: str) -> ProposalView:
-        found = next(item for item in self.proposals_now if item.id == identity)
+        found = next(item for item in (*self.proposals_now, *self.decided) if item.id == identity)
         return found.model_copy(update={"routes": ROUTES if found.editable else ""})
 
     async def approve(self, identity: str, body: ApproveBody) -> ProposalView:
@@ -588,6 +598,9 @@ class ScriptedClient:
 
     async def cleanup(self) -> CleanupReport:
         return CleanupReport()
+
+    async def live_routes(self, slug: str) -> RoutesView:
+        return RoutesView(slug=slug, version=1, text=ROUTES, seen="", temporary=self.temporary)
 
     async def routes(self, slug: str) -> list[dict[str, Any]]:
         return [{"host": "api.anthropic.com", "ports": [443], "matches": [{"paths": [{"value": "/v1/messages"}]}]}]

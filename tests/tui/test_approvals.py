@@ -14,6 +14,7 @@ from app.errors import CarboyError
 from app.screens.answer import Answer
 from app.screens.proposal import ProposalScreen, RoutesEditor
 from app.widgets import approvals_panel
+from app.widgets.answer_field import AnswerField
 from app.widgets.approvals_panel import ApprovalsPanel
 from tests.tui.scripted import ScriptedClient, app, asked, found
 from tests.tui.waiting import ready, text_of, until
@@ -361,3 +362,145 @@ async def test_a_report_is_not_edited_and_leads_to_its_request(size: tuple[int, 
         await until(pilot, lambda: "The request's story" in text_of(pilot), "the story")
         await pilot.press("escape")
         await on_screen(pilot, ProposalScreen)
+
+
+@pytest.mark.parametrize(("key", "verb"), [("a", "allow"), ("y", "allow"), ("r", "reject")])
+async def test_the_key_that_opened_the_box_is_not_typed_into_it(size: tuple[int, int], key: str, verb: str) -> None:
+    client = client_with(asked())
+    async with app(client).run_test(size=size) as pilot:
+        await ready(pilot)
+        await armed(pilot)
+        await pilot.press("a")  # the panel has the focus
+        screen: Any = pilot.app.screen
+        screen.approvals.post_message(ApprovalsPanel.Asked(asked(), verb))  # type: ignore[arg-type]
+        box = await on_screen(pilot, Answer)
+        field = box.query_one(AnswerField)
+        usual = field.value
+        await pilot.press(key, key, key)
+        assert field.value == usual
+        await until(pilot, lambda: time.monotonic() > field._until, "half a second")
+        await pilot.press("end", "space", key)
+        assert field.value == f"{usual} {key}", "later it is a letter as any other"
+        await pilot.press("enter")
+        await until(pilot, lambda: client.answers, "an answer")
+        assert client.answers[0][2].reason == f"{usual} {key}"
+
+
+async def test_what_is_typed_at_once_after_another_letter_is_kept(size: tuple[int, int]) -> None:
+    client = client_with(asked())
+    async with app(client).run_test(size=size) as pilot:
+        await ready(pilot)
+        await armed(pilot)
+        await pilot.press("a", "a")
+        box = await on_screen(pilot, Answer)
+        await pilot.press(*"say")
+        assert box.query_one(AnswerField).value == "say"
+
+
+@pytest.mark.parametrize(
+    ("state", "by", "reason", "says"),
+    [
+        ("rejected", "bob (command line)", "no", "was rejected already by bob (command line)"),
+        ("expired", "carboy", "nobody answered in time", "has expired already: nobody answered in time"),
+        ("withdrawn", "carboy", "its bottle has ended", "was withdrawn already: its bottle has ended"),
+    ],
+)
+async def test_an_open_box_says_that_it_is_over_and_keeps_the_keyboard(
+    size: tuple[int, int], state: str, by: str, reason: str, says: str
+) -> None:
+    client = client_with(asked())
+    async with app(client).run_test(size=size) as pilot:
+        await ready(pilot)
+        await armed(pilot)
+        await pilot.press("y")
+        box = await on_screen(pilot, Answer)
+        client.ask(asked(state=state, decided_by=by, reason=reason))
+        await until(pilot, lambda: says in " ".join(text_of(pilot).split()), "what became of it")
+        await pilot.press(*"x s q")
+        assert pilot.app.screen is box, "what is being typed is no key of the screen below"
+        await pilot.press("enter")
+        await until(pilot, lambda: len(pilot.app.screen_stack) == 1, "closed")
+        assert not client.answers
+
+
+async def test_of_alike_ones_only_what_waits_still_is_answered(size: tuple[int, int]) -> None:
+    alike = [asked(f"p-00000{number}", created_at=1_767_268_000.0 + number) for number in range(3)]
+    client = client_with(*alike)
+    async with app(client).run_test(size=size) as pilot:
+        await ready(pilot)
+        await armed(pilot)
+        await pilot.press("a", "A")
+        box = await on_screen(pilot, Answer)
+        assert len(box.views) == 3
+        client.ask(alike[1].model_copy(update={"state": "rejected", "decided_by": "bob"}))
+        await until(pilot, lambda: "(1 of 3; the answer" in text_of(pilot), "it says so")
+        await pilot.press("enter")
+        await until(pilot, lambda: len(client.answers) == 2, "two answers")
+        assert [identity for _, identity, _ in client.answers] == ["p-000000", "p-000002"]
+
+
+async def test_the_reason_and_how_long_stay_in_sight_whatever_is_asked(size: tuple[int, int]) -> None:
+    diff = tuple(f"+ - host: a{number}.example" for number in range(50))
+    client = client_with(asked(diff=diff))
+    async with app(client).run_test(size=size) as pilot:
+        await ready(pilot)
+        await armed(pilot)
+        await pilot.press("y")
+        await on_screen(pilot, Answer)
+        await until(pilot, lambda: "pgdn more" in text_of(pilot), "that there is more")
+        assert "Needed for the task" in text_of(pilot)
+        assert "● until it ends" in text_of(pilot)
+        assert "a49.example" not in text_of(pilot)
+        await pilot.press(*["pagedown"] * 5)
+        await until(pilot, lambda: "a49.example" in text_of(pilot), "the end of it")
+        assert "Needed for the task" in text_of(pilot)
+        await pilot.press("shift+tab")
+        await until(pilot, lambda: "+  - host: x" in text_of(pilot).replace("+   -", "+  -"), "the change of the file")
+        assert "● and in its bottle file" in text_of(pilot)
+
+
+async def test_a_broken_edit_says_why_above_the_text_and_goes_to_the_line(size: tuple[int, int]) -> None:
+    client = client_with(asked())
+    text = "routes:\n- host: x.example\n- hosts: y\n"
+    async with app(client).run_test(size=size, notifications=True) as pilot:
+        await ready(pilot)
+        await armed(pilot)
+        await pilot.press("a", "e")
+        editor = await on_screen(pilot, RoutesEditor)
+        await pilot.press("ctrl+s")
+        await until(pilot, lambda: "Nothing was changed" in text_of(pilot), "that there is nothing to look at")
+        assert not client.answers
+        await pilot.press("e")
+        await until(pilot, lambda: isinstance(pilot.app.screen, RoutesEditor), "the editor")
+        editor = pilot.app.screen
+        editor.query_one(TextArea).text = text
+        client.fail["approve"] = CarboyError(
+            "the edited routes:3: routes[1].hosts: unknown key", "Write host", "config"
+        )
+        await pilot.press("ctrl+s")
+        await until(pilot, lambda: "routes[1].hosts: unknown key" in " ".join(text_of(pilot).split()), "why not")
+        area = pilot.app.screen.query_one(TextArea)
+        assert (area.text, area.cursor_location) == (text, (2, 0))
+        client.fail.clear()
+        area.text = "routes:\n- host: x.example\n"
+        await pilot.press("ctrl+s")
+        box = await on_screen(pilot, Answer)
+        assert "Allow as edited" in text_of(pilot)
+        await pilot.press("tab", "enter")
+        await until(pilot, lambda: "Allowed as edited (once)" in text_of(pilot), "what was done")
+        assert box.edited == "routes:\n- host: x.example\n"
+
+
+async def test_its_page_says_that_it_was_decided_elsewhere(size: tuple[int, int]) -> None:
+    client = client_with(asked())
+    async with app(client).run_test(size=size, notifications=True) as pilot:
+        await ready(pilot)
+        await armed(pilot)
+        await pilot.press("a", "enter")
+        await on_screen(pilot, ProposalScreen)
+        await until(pilot, lambda: "pending" in text_of(pilot), "it waits")
+        client.ask(asked(state="rejected", decided_by="bob", reason="no"))
+        await until(pilot, lambda: "rejected" in text_of(pilot), "it does not any more")
+        await pilot.press("y")
+        await until(pilot, lambda: "rejected already by bob" in text_of(pilot), "who it was")
+        assert not client.answers

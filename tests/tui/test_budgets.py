@@ -122,7 +122,7 @@ async def test_an_ask_is_a_card_that_two_keys_answer(size: tuple[int, int], key:
         await until(pilot, lambda: panel.armed(panel.chosen), "it takes keys")  # type: ignore[arg-type]
         await pilot.press(key)
         await until(pilot, lambda: "It is used up" in text_of(pilot), "the box")
-        await pilot.press("enter")
+        await pilot.press(key, "enter")  # a key that is pressed twice is no amount
         await until(pilot, lambda: bool(made.orders), "the answer")
         (order,) = made.orders
         assert isinstance(order, AnswerOrder)

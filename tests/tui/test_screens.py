@@ -7,10 +7,11 @@ import pytest
 
 from app import themes
 from app.commands import COMMANDS, footer, key_label, scoped, textual_key
+from app.core.approvals import TemporaryRoute
 from app.core.model import SidecarHealth
 from app.errors import CarboyError
 from app.widgets.egress_panel import EgressPanel
-from tests.tui.scripted import SCREEN, ScriptedClient, app
+from tests.tui.scripted import NOW, SCREEN, ScriptedClient, app
 from tests.tui.waiting import ready, text_of, until
 
 SIZES = [(80, 24), (160, 48)]
@@ -19,6 +20,24 @@ SIZES = [(80, 24), (160, 48)]
 @pytest.fixture(params=SIZES, ids=lambda size: f"{size[0]}x{size[1]}")
 def size(request: pytest.FixtureRequest) -> tuple[int, int]:
     return request.param
+
+
+async def test_a_bottle_says_what_it_may_only_for_a_while(size: tuple[int, int]) -> None:
+    client = ScriptedClient()
+    client.temporary = (
+        TemporaryRoute(host="a.example", until=NOW + 90, single=False, title="GET a.example/[bold]x"),
+        TemporaryRoute(host="b.example", until=NOW + 200, single=True, title="b.example (anything)"),
+    )
+    async with app(client).run_test(size=size) as pilot:
+        await ready(pilot)
+        await pilot.press("i")
+        await until(pilot, lambda: "api.anthropic.com" in text_of(pilot), "the list")
+        await pilot.press("G")
+        await until(pilot, lambda: "for a while" in text_of(pilot), "what ends")
+        text = text_of(pilot)
+        assert "GET a.example/[bold]x  until " in text
+        assert "01:30 left" in text
+        assert "b.example (anything)  until its first use, or " in text
 
 
 @pytest.mark.parametrize(
