@@ -3,7 +3,7 @@ a row says something else, that row is drawn and not the whole list."""
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, cast
+from typing import TYPE_CHECKING, Literal, cast
 
 from textual.geometry import Region
 from textual.reactive import reactive
@@ -34,6 +34,10 @@ class Options(OptionList):
         for at in (before, highlighted):
             self._refresh_row(at)
         super().watch_highlighted(highlighted)
+
+    def _move_page(self, direction: Literal[-1, 1]) -> None:
+        if self._lines:  # a list that was never drawn, behind another tab, has none: Textual's own fails there
+            super()._move_page(direction)
 
     def _refresh_row(self, at: int | None) -> None:
         lines = self._line_cache
