@@ -20,7 +20,7 @@ from app.core.risks import risks
 from app.core.routes import Grant, Routes, additions, alike, changed_hosts, lasting_after_edit, widen
 from app.core.routetext import diff, read_routes
 from app.errors import CarboyError
-from app.manifests.saving import Saving, prepare
+from app.manifests.saving import Saving, prepare, prepare_added
 from app.manifests.suffixes import shared_domain
 from app.paths import Paths
 from app.store.base import Decided, ProposalRow, Store
@@ -44,6 +44,7 @@ class Approval:
     after: Routes = ()
     change: Change | None = None
     saving: Saving | None = None
+    added: Routes | None = None
     outcome: dict[str, Any] = field(default_factory=dict[str, Any])
 
 
@@ -68,18 +69,18 @@ class Approving:
             raise CarboyError("There is nothing left of this proposal to apply", hint, "nothing_to_apply")
         policies.check(session, after)
         change = _change(session, row.id, after, asked, body)
-        saving = await self._saving(session, before, change) if body.scope == "save" else None
+        hosts = changed_hosts(before, after)
+        added = asked if body.routes is None else additions(before, after)
+        saving = None
+        if body.scope == "save":
+            saving = await _prepare_saving(self._paths, session, hosts, change.lasting, added)
         outcome = {
-            "hosts": list(changed_hosts(before, after)),
+            "hosts": list(hosts),
             "diff": list(await asyncio.to_thread(diff, before, after)),
             "notes": list(asks.notes) if body.routes is None else [],
             "file": "" if saving is None else str(saving.file),
         }
-        return Approval(after, change, saving, outcome)
-
-    async def _saving(self, session: Session, before: Routes, change: Change) -> Saving | None:
-        hosts = changed_hosts(before, change.lasting)
-        return await _prepare_saving(self._paths, session, hosts, change.lasting)
+        return Approval(after, change, saving, added, outcome)
 
     async def apply[T](
         self,
@@ -100,6 +101,7 @@ class Approving:
             reason=decided.reason,
             scope=decided.scope,
             outcome=approval.outcome,
+            added=approval.added,
         )
         change = replace(approval.change, applied=applied, noted=session.record.noted)
         return await all_or_nothing(session, change, approval.saving, decide)
@@ -110,7 +112,8 @@ class Approving:
         if scope == "save":
             hosts = tuple(map(str, applied.outcome.get("hosts", ())))
             try:
-                saving = await _prepare_saving(self._paths, session, hosts, policies.lasting(session))
+                lasting = policies.lasting(session)
+                saving = await _prepare_saving(self._paths, session, hosts, lasting, applied.added)
                 if saving is not None:
                     await asyncio.to_thread(saving.write)
             except (CarboyError, OSError) as error:
@@ -163,7 +166,8 @@ class Approving:
         policies.check(session, after)
         saving = None
         if body.scope == "save":
-            saving = await _prepare_saving(self._paths, session, changed_hosts(before, after), lasting)
+            added = additions(before, after)
+            saving = await _prepare_saving(self._paths, session, changed_hosts(before, after), lasting, added)
         lines = diff(before, after)
         if not body.preview and (after != before or saving is not None):
             file = "" if saving is None else str(saving.file)
@@ -229,19 +233,23 @@ _CHANGED = "The routes of this bottle have changed since you looked"
 def _change(session: Session, identity: str, after: Routes, asked: Routes, body: ApproveBody) -> Change:
     """The lasting routes and grants that give `after`."""
     lasting, grants = policies.lasting(session), session.record.grants
+    added = asked if body.routes is None else additions(policies.present(session), after)
     if body.scope in TEMPORARY:
-        added = asked if body.routes is None else additions(policies.present(session), after)
         if added is None:
             hint = "Choose session or save, or edit it so that it only adds"
             raise CarboyError("Only what adds access can be allowed for a while", hint, "not_temporary")
         return Change(lasting, (*grants, policies.grant(identity, added, body.scope, time.time())))
-    if body.routes is not None:
-        return Change(*lasting_after_edit(after, lasting, grants))
-    wider = Change(widen(lasting, asked), grants)
-    return wider if alike(wider.routes, after) else Change(*lasting_after_edit(after, lasting, grants))
+    if added is not None:  # so that what is allowed for a while still ends
+        wider = Change(widen(lasting, added), grants)
+        if alike(wider.routes, after):
+            return wider
+    return Change(*lasting_after_edit(after, lasting, grants))
 
 
-async def _prepare_saving(paths: Paths, session: Session, hosts: tuple[str, ...], lasting: Routes) -> Saving | None:
+async def _prepare_saving(
+    paths: Paths, session: Session, hosts: tuple[str, ...], lasting: Routes, added: Routes | None
+) -> Saving | None:
+    """What only adds is added to the file as it is; else the file says of `hosts` what is in force for good."""
     theirs = sorted(set(hosts) & set(session.record.policy.provider_hosts))
     if theirs:
         hint = "Allow it for the session, or change the agent's provider settings"
@@ -249,4 +257,6 @@ async def _prepare_saving(paths: Paths, session: Session, hosts: tuple[str, ...]
     names = session.record.manifest.bottle_names
     if not names:
         raise CarboyError("This bottle was started from no bottle file", "Allow it for the session", "save_provider")
+    if added is not None:
+        return await asyncio.to_thread(prepare_added, paths, names, added)
     return await asyncio.to_thread(prepare, paths, names, hosts, lasting)

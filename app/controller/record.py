@@ -51,6 +51,8 @@ class Applied(Snapshot):
     reason: str = ""
     scope: str = ""
     outcome: dict[str, Any] = Field(default_factory=dict)
+    added: tuple[Route, ...] | None = None
+    """What goes into the bottle file, where it only adds."""
 
 
 class Noted(Snapshot):

@@ -15,6 +15,7 @@ from ruamel.yaml.error import YAMLError
 from app.core.frontmatter import MARK, MAX_FILE
 from app.core.lineage import Lineage, check_hosts, trace
 from app.core.manifest import BottleFile, parse_bottle
+from app.core.routes import changed_hosts, widen
 from app.core.routetext import plain
 from app.errors import CarboyError
 from app.files import atomic_write, read_bounded
@@ -67,6 +68,15 @@ def prepare(paths: Paths, bottles: tuple[str, ...], hosts: Iterable[str], routes
         listed = ", ".join(sorted(f"{name}.md" for name in names))
         raise CarboyError(f"This would change several bottle files: {listed}", "Edit them yourself", "save_several")
     return _saving(paths, bottles, names.pop(), changed)
+
+
+def prepare_added(paths: Paths, bottles: tuple[str, ...], asked: tuple[Route, ...]) -> Saving | None:
+    """The change that adds `asked` to the files of `bottles` as they are now, and nothing else: what a running bottle
+    was given besides, for the session or for a while, stays out of them."""
+    lineage = trace(bottles, lambda name: read_bottle(paths, name), list_home(paths.bottles).names)
+    held = tuple(route for file in lineage.files for route in file.bottle.egress.routes)
+    wider = widen(held, asked)
+    return prepare(paths, bottles, changed_hosts(held, wider), wider)
 
 
 def _place(lineage: Lineage, host: str) -> str | None:

@@ -288,6 +288,8 @@ class Answer(Box[bool]):
     async def _look_again(self) -> None:
         self.views = (await self.client.proposal(self.view.id), *self.views[1:])
         self._given = 0
+        self._saving = None
+        self._show_all()
         if self.scope == "save":
             await self._preview()
         self._show_all()

@@ -564,6 +564,33 @@ async def test_saved_to_the_bottle_file(room: Room) -> None:
     assert (await room.store.audit())[-1].detail["file"] == str(file)
 
 
+async def test_saving_adds_what_was_asked_and_no_other_decision(room: Room) -> None:
+    """What was given to the same host for the session or for a while, and what the operator wrote into the file since,
+    is not touched by it."""
+    session = room.desk.add("dev", API)
+    file: Path = room.paths.bottles / "dev.md"
+    for number, (path, scope) in enumerate((("/session", "session"), ("/while", "15m"), ("/saved", "save"))):
+        wanted = route("new.example", matches=[{"paths": [{"value": path}]}])
+        await room.queue.opened(session.id, asks(session, wanted, identity=f"p-00000{number}"))
+        await room.queue.approve(f"p-00000{number}", ApproveBody(scope=scope))  # type: ignore[arg-type]
+    assert "/saved" in file.read_text()
+    assert "/session" not in file.read_text()
+    assert "/while" not in file.read_text()
+    file.write_text(file.read_text().replace("/saved", "/by-hand"))
+    wanted = route("new.example", matches=[{"paths": [{"value": "/last"}]}])
+    await room.queue.opened(session.id, asks(session, wanted, identity="p-000009"))
+    preview = await room.queue.approve("p-000009", ApproveBody(scope="save", preview=True))
+    text = preview.routes.replace("/last", "/narrower")
+    await room.queue.approve("p-000009", ApproveBody(scope="save", routes=text))
+    saved = file.read_text()
+    assert "/narrower" in saved
+    assert "/by-hand" in saved
+    assert "/session" not in saved
+    in_force = next(item for item in sidecar(session).policy.routes if item.host == "new.example")
+    assert {match.paths[0].value for match in in_force.matches} == {"/session", "/while", "/saved", "/narrower"}
+    assert [item.title for item in room.queue.routes("dev").temporary] == ["any method new.example/while"]
+
+
 async def test_where_saving_fails_nothing_is_given(room: Room) -> None:
     session = room.desk.add("dev", API)
     await room.queue.opened(session.id, asks(session, NEW))
