@@ -12,7 +12,9 @@ from typing import Any, cast
 
 import hyperscan  # pyright: ignore[reportMissingTypeStubs]
 
+from sidecar.dlp.cores import Cores
 from sidecar.dlp.matcher import Backend, Hits, Searcher, Spec
+from sidecar.dlp.portable_matcher import Portable
 
 _hs: Any = cast(Any, hyperscan)  # the binding has no types
 
@@ -101,5 +103,9 @@ class Hyperscan:
         # NUL ends a literal in the binding: callers pass letters and digits only
         if any(b"\0" in word or not word for word in words):
             raise ValueError("a literal is not empty and has no NUL")
-        flags = [_hs.HS_FLAG_SINGLEMATCH if single else 0 for single in once]
-        return _Database(list(words), flags, literal=True)
+        return Cores(words, once, _literals, Portable().literals)
+
+
+def _literals(words: Sequence[bytes], once: Sequence[bool]) -> Searcher:
+    flags = [_hs.HS_FLAG_SINGLEMATCH if single else 0 for single in once]
+    return _Database(list(words), flags, literal=True)

@@ -11,7 +11,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from sidecar.dlp import bits, derive, escapes, fold, needles
+from sidecar.dlp import bits, derive, escapes, fold, hyperscan_matcher, needles
+from sidecar.dlp.cores import Cores
 from sidecar.dlp.derive import Allowance
 from sidecar.dlp.matcher import Spec, backend
 from sidecar.dlp.patterns.model import all_types
@@ -286,3 +287,32 @@ def test_many_starts_of_nothing_end_the_search_for_gzip() -> None:
     assert [part.data for part in derive._compressed(b"\x1f\x8b\x08-" + packed, None, Allowance.of(200))] == [
         b"the parser reads " * 9
     ]
+
+
+WORDS = st.lists(st.text("ab01", min_size=3, max_size=14).map(str.encode), min_size=1, max_size=30, unique=True)
+
+
+@MANY
+@given(words=WORDS, data=st.data())
+def test_literals_are_found_by_their_cores_as_by_themselves(words: list[bytes], data: st.DataObject) -> None:
+    once = [len(word) < 8 and data.draw(st.booleans()) for word in words]
+    pieces = st.one_of(st.sampled_from(words), st.sampled_from([word[1:] or b"a" for word in words]), st.just(b"."))
+    text = b"".join(data.draw(st.lists(pieces, max_size=60)))
+    engine = backend("portable")
+    plain = hyperscan_matcher._literals(words, once)
+    cores = Cores(words, once, hyperscan_matcher._literals, engine.literals)
+    found = cores.scan(text, 10_000)
+    assert not found.overflow
+    assert sorted(found.pairs) == sorted(plain.scan(text, 10_000).pairs)
+    assert [end for _, end in found.pairs] == sorted(end for _, end in found.pairs)
+    if len(found.pairs) > 8:
+        assert cores.scan(text, 8).overflow
+
+
+def test_a_text_full_of_cores_is_searched_for_the_literals_themselves() -> None:
+    cores = Cores(
+        [b"123456789ab", b"x6789abcdef"], [False, False], hyperscan_matcher._literals, backend("portable").literals
+    )
+    text = b"456789ab " * 1000 + b"123456789ab." + b"x6789abcdef"
+    assert [word for word, _ in cores.scan(text, 100).pairs] == [0, 1]
+    assert not cores.scan(text, 100).overflow
