@@ -112,8 +112,27 @@ def may_hold_ascii(data: bytes) -> bool:
     return bool((plain[1:] & plain[:-1]).any())
 
 
+_HIGH = tuple(np.uint64(0x00F800F800F800F8 << shift) for shift in (0, 8))
+_ZEROS = np.uint64(0x3030303030303030)
+
+
 def hex_may_hold_ascii(digits: bytes) -> bool:
     """False where hex digits hold no 24 bytes of ASCII in a row, at either alignment: each begins below 8."""
+    if len(digits) < 48:
+        return False
+    # 48 digits hold five aligned words of eight in a row, wherever they lie; random ones are such once in a million
+    words = np.frombuffer(digits, np.uint64, len(digits) // 8) ^ _ZEROS
+    return any(_row_of((words & high) == 0) for high in _HIGH) and _hex_holds_ascii(digits)
+
+
+def _row_of(plain: "np.ndarray[tuple[int], np.dtype[np.bool_]]") -> bool:
+    """Whether five in a row are true."""
+    two = plain[1:] & plain[:-1]
+    return bool((two[3:] & two[1:-2] & plain[:-4]).any())
+
+
+def _hex_holds_ascii(digits: bytes) -> bool:
+    """As `hex_may_hold_ascii`, exactly."""
     low = (np.frombuffer(digits, np.uint8) - np.uint8(48)) <= 7
     for offset in range(2):
         row = int.from_bytes(np.packbits(low[offset::2], bitorder="little").tobytes(), "little")

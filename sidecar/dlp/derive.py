@@ -252,7 +252,7 @@ def _hex(text: bytes, ends: Sequence[int] | None, allowance: Allowance) -> Itera
                 yield Derived("hex", start, end, allowance.take(found))
 
 
-_ONLY_HEX = re.compile(rb"[0-9A-Fa-f]*")
+_HEX = b"0123456789abcdefABCDEF"
 _LONG_HEX = 4096
 """Digits of a run that is worth a look before it is decoded: what is text then has a stretch of it."""
 
@@ -260,7 +260,7 @@ _LONG_HEX = 4096
 def _unhexed(run: bytes) -> tuple[bytes, bytes]:
     """The bytes that a run says in hex, beginning with its first and with its second digit; of a long run without any
     text, nothing."""
-    if not _ONLY_HEX.fullmatch(run):
+    if run.translate(None, _HEX):
         run = re.sub(rb"0[xX]", b"", run).translate(None, _NOT_HEX)
     if len(run) >= _LONG_HEX and not hex_may_hold_ascii(run):
         return b"", b""

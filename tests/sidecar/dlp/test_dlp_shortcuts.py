@@ -289,6 +289,22 @@ def test_many_starts_of_nothing_end_the_search_for_gzip() -> None:
     ]
 
 
+@MANY
+@given(
+    before=st.text("0123456789abcdefABCDEF", max_size=40),
+    text=st.binary(min_size=24, max_size=40).map(lambda data: bytes(byte & 127 for byte in data).hex()),
+    after=st.text("89abcdef", max_size=40),
+)
+def test_ascii_in_hex_is_never_overlooked(before: str, text: str, after: str) -> None:
+    assert bits.hex_may_hold_ascii((before + text + after).encode())
+    assert bits.hex_may_hold_ascii((before + text.upper() + after).encode())
+
+
+def test_hex_of_an_image_holds_no_ascii() -> None:
+    digits = random.Random(4).randbytes(200_000).hex().encode()
+    assert bits.hex_may_hold_ascii(digits) == bits._hex_holds_ascii(digits) is False
+
+
 WORDS = st.lists(st.text("ab01", min_size=3, max_size=14).map(str.encode), min_size=1, max_size=30, unique=True)
 
 
