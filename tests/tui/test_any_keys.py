@@ -2,6 +2,7 @@
 
 import asyncio
 import random
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -67,7 +68,10 @@ async def act(pilot: Pilot[Any], client: ScriptedClient, rng: random.Random, num
     [range(2), *(pytest.param(range(n, n + 5), marks=pytest.mark.e2e) for n in (10, 20, 30))],
     ids=lambda seeds: f"{seeds[0]}-{seeds[-1]}",
 )
-async def test_whatever_is_pressed_the_app_lives_on(seeds: range) -> None:
+async def test_whatever_is_pressed_the_app_lives_on(
+    seeds: range, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)  # a key exports the log into the present folder
     for seed in seeds:
         rng = random.Random(seed)
         client = ScriptedClient()
