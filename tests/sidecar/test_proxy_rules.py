@@ -439,3 +439,21 @@ async def test_refusals_are_told_apart_by_path_while_there_are_few(box: Bottle):
             await asyncio.sleep(0.05)
     assert {"/p0", "/p1", "/p2"} <= {event.path for event in ours()}
     assert len({event.path for event in ours()}) >= MAX_PATHS
+
+
+@pytest.mark.parametrize("http2", [False, True], ids=["h1", "h2"])
+async def test_a_name_in_other_letters_is_reached_by_either_protocol(http2: bool):
+    """It is compared as it is on the wire: in ASCII."""
+    other = "xn--bcher-kva.example.com"
+    async with Upstream((other,), authority()).run() as upstream:
+        settings: dict[str, Any] = {
+            "extra_ca": [pem(upstream.ca)],
+            "connect_to": {f"{other}:443": f"127.0.0.1:{upstream.port}"},
+        }
+        async with bottle(Route(host=other), **settings) as box, box.client(http2=http2) as client:
+            got = await client.get(f"https://{other}/x")
+            assert got.status_code == 200, got.text
+            assert got.http_version == ("HTTP/2" if http2 else "HTTP/1.1")
+            refused = await client.get("https://xn--mller-kva.example.com/x")
+            assert refused.json()["code"] == "host_not_allowed"
+        assert [seen.path for seen in upstream.seen] == ["/x"]

@@ -168,7 +168,8 @@ def _names(flow: HTTPFlow, exchange: Exchange) -> tuple[str, str] | None:
     if len(said) > 1:
         return "names_disagree", "more than one Host header"
     if request.is_http2:
-        said.append(request.authority)
+        # as it is on the wire: `request.authority` turns a name in other letters into those letters
+        said.append(request.data.authority.decode("latin-1"))
     elif not said and request.http_version != "HTTP/1.0":
         return "bad_request", "there is no Host header"
     for name in said:
