@@ -12,6 +12,7 @@ from pydantic import Field
 
 from app.core.lookalikes import in_letters, resembles
 from app.core.model import Snapshot
+from app.core.risks import leads_inside
 from app.core.routes import Routes
 from app.core.routetext import plain, write
 from app.core.schema import NAME_PATTERN
@@ -88,15 +89,17 @@ def learn(
     seen: dict[str, _Seen] = {}
     other: Counter[str] = Counter()
     left: set[str] = set()
+    known = {route.host: route for route in present}
     for at, data in events:
         code, host = str(data.get("code", "")), str(data.get("host", ""))
         if code not in LEARNT or data.get("port") not in (80, 443) or not host:
             other[printable(code, 64)] += 1
+        elif host not in known and leads_inside(host):
+            other["private_address"] += 1  # a route for it lets nothing through without `allow_private`
         elif host in seen or len(seen) < MOST_HOSTS:
             _count(seen.setdefault(host, _Seen(first=at)), at, data)
         else:
             left.add(host[:260])
-    known = {route.host: route for route in present}
     found = [made for host, one in seen.items() if (made := _host(host, one, known)) is not None]
     hosts = tuple(sorted(found, key=lambda item: (-item.times, item.host)))
     name = f"learned-{slug}"[:63].rstrip("-")

@@ -55,7 +55,7 @@ def _host(old: Route | None, new: Route, fresh: bool, shared: Callable[[str], st
         add("lookalike", f"{host} looks like {other}, and is not")
     if _writes(old, new):
         add("post_capable", f"{host} can be written to, so data can leave by it")
-    if _private(host) or (new.allow_private and not (old is not None and old.allow_private)):
+    if leads_inside(host) or (new.allow_private and not (old is not None and old.allow_private)):
         add("private", f"{host} may lead into a private network")
     if new.auth is not None and (old is None or old.auth != new.auth or _wider(old, new)):
         add("credential", f"requests to {host} carry the credential {new.auth.token_ref}")
@@ -82,7 +82,8 @@ def _writes(old: Route | None, new: Route) -> bool:
     return not new.matches or any(not match.methods or set(match.methods) - READING for match in added)
 
 
-def _private(host: str) -> bool:
+def leads_inside(host: str) -> bool:
+    """Whether a name or an address is one of a private network, as far as it can be told without looking it up."""
     try:
         return not ipaddress.ip_address(host).is_global
     except ValueError:

@@ -70,6 +70,15 @@ def test_other_refusals_are_counted_and_never_learned() -> None:
     assert report.other == {"private_address": 1, "host_not_allowed": 1}
 
 
+def test_what_leads_into_a_private_network_is_never_written() -> None:
+    events = [refused(host) for host in ("10.0.0.1", "192.168.3.4", "::1", "nas.lan", "localhost", "a.example.org")]
+    report = learn("dev", events)
+    assert [host.host for host in report.hosts] == ["a.example.org"]
+    assert report.other == {"private_address": 5}
+    own = Route(host="nas.lan", allow_private=True)
+    assert [host.known for host in learn("dev", [refused("nas.lan", code="path_not_allowed")], (own,)).hosts] == [True]
+
+
 def test_the_file_is_a_bottle_without_credentials_and_skips_what_has_a_route() -> None:
     present = (Route(host="api.example.org", matches=()),)
     events = [refused("api.example.org", "/x", "DELETE", "method_not_allowed"), refused("new.example.org", "/y")]
