@@ -4,12 +4,13 @@ those are. Pure. The automaton is half as large, and most of its cost is what do
 """
 
 from collections.abc import Callable, Sequence
-from functools import cached_property
 from typing import NamedTuple
 
 from sidecar.dlp.matcher import Hits, Searcher
 
 CORE = 8
+_MANY = 8
+"""Cores that are looked at for each word that may be reported, in a text that holds them without the words."""
 
 
 class _Meant(NamedTuple):
@@ -22,15 +23,13 @@ class _Meant(NamedTuple):
 
 
 class Cores:
-    """A search for `words`; `search` looks for the cores. `plain` makes a search for the words themselves, for a text
-    that is full of cores and not of words: built when one comes."""
+    """A search for `words`; `search` looks for the cores."""
 
     def __init__(
         self,
         words: Sequence[bytes],
         once: Sequence[bool],
         search: Callable[[Sequence[bytes], Sequence[bool]], Searcher],
-        plain: Callable[[Sequence[bytes], Sequence[bool]], Searcher],
     ) -> None:
         meant = _cores(words)
         self._meant = list(meant.values())
@@ -41,18 +40,14 @@ class Cores:
             for own, group in zip(whole, self._meant, strict=True)
         ]
         self._search = search(list(meant), single)
-        self._make_plain = lambda: plain(words, once)
-
-    @cached_property
-    def _plain(self) -> Searcher:
-        return self._make_plain()
 
     def scan(self, text: bytes, limit: int) -> Hits:
         """As a search for the words: the hits in the order of their ends."""
         hits = self._search.scan(text, limit)
         pairs = self._words(text, hits.pairs)
-        if hits.overflow and 2 * len(pairs) < limit:
-            return self._plain.scan(text, limit)
+        if hits.overflow and 2 * len(pairs) < limit:  # full of cores, not of words
+            hits = self._search.scan(text, _MANY * limit)
+            pairs = self._words(text, hits.pairs)
         pairs.sort(key=lambda pair: pair[1])
         return Hits(pairs[:limit], hits.overflow or len(pairs) >= limit)
 

@@ -14,7 +14,6 @@ import hyperscan  # pyright: ignore[reportMissingTypeStubs]
 
 from sidecar.dlp.cores import Cores
 from sidecar.dlp.matcher import Backend, Hits, Searcher, Spec
-from sidecar.dlp.portable_matcher import Portable
 
 _hs: Any = cast(Any, hyperscan)  # the binding has no types
 
@@ -103,7 +102,7 @@ class Hyperscan:
         # NUL ends a literal in the binding: callers pass letters and digits only
         if any(b"\0" in word or not word for word in words):
             raise ValueError("a literal is not empty and has no NUL")
-        return Cores(words, once, _literals, Portable().literals)
+        return Cores(words, once, _literals)
 
 
 def _literals(words: Sequence[bytes], once: Sequence[bool]) -> Searcher:

@@ -4,6 +4,7 @@ Expressions with literals are found by those literals, in one automaton over the
 RE2 set that says which of them occur, then one RE2 search each.
 """
 
+from bisect import bisect_left, bisect_right
 from collections.abc import Iterator, Sequence
 from typing import Any, cast
 
@@ -18,6 +19,12 @@ _re2: Any = cast(Any, re2)  # the binding has no types
 _PART = 1 << 14
 _SLICE = 1 << 18
 """Text searched at a time for literals: the automaton answers with a list, which must stay small."""
+
+_WORDS = 16
+"""Literals that are looked at for each hit that may be reported: most stand in no match."""
+
+_TEXTS = 32
+"""So many times the text is searched at most to tell which do."""
 
 
 class Expression:
@@ -123,8 +130,10 @@ class _Expressions:
             for word in spec.literals:
                 self._owners[place[word.lower()]].append((index, b"" if spec.caseless else word))
         self._words = _Words(words, dense=True)
+        self._specs = list(specs)
         self._rest = [index for index, spec in enumerate(specs) if not spec.literals]
         self._regex = {index: Expression(specs[index].source, caseless=specs[index].caseless) for index in self._rest}
+        self._confirm: dict[int, tuple[Expression, int]] = {}
         rest = [specs[index] for index in self._rest]
         together = len(rest) > 1 and not any(spec.caseless for spec in rest)
         self._any = Expression("|".join(spec.source for spec in rest)) if together else None
@@ -132,12 +141,14 @@ class _Expressions:
 
     def scan(self, text: bytes, limit: int) -> Hits:
         pairs: list[tuple[int, int]] = []
-        hits = self._words.scan(text.translate(_LOWER), 4 * limit)
+        hits = self._words.scan(text.translate(_LOWER), _WORDS * limit)
         for word, end in hits.pairs:
             for index, exact in self._owners[word]:  # thousands: a generator for each hit would cost as much again
                 if not exact or text.endswith(exact, 0, end):
                     pairs.append((index, end))
         overflow = hits.overflow
+        if len(pairs) > limit and not overflow:
+            pairs, overflow = self._confirmed(text, pairs, limit)
         for start, end in self._parts(text):
             for regex_index, regex in self._regex.items():
                 for match in regex.finditer(text, start, end):
@@ -145,6 +156,35 @@ class _Expressions:
                     if len(pairs) >= limit:
                         return Hits(pairs, True)
         return Hits(pairs[:limit], overflow or len(pairs) > limit)
+
+    def _confirmed(self, text: bytes, pairs: list[tuple[int, int]], limit: int) -> tuple[list[tuple[int, int]], bool]:
+        """Of too many literals those near a match of their expression, and whether these are too many or would take
+        too long. A match that is none of those that one search after the other finds overlaps one that is."""
+        by_index: dict[int, list[int]] = {}
+        for index, end in pairs:
+            by_index.setdefault(index, []).append(end)
+        kept: list[tuple[int, int]] = []
+        work = _TEXTS * len(text) + _PART
+        for index, unsorted in by_index.items():
+            ends, done = sorted(unsorted), 0
+            expression, reach = self._confirm.get(index) or self._confirmation(index)
+            for low, high in _around(ends, reach, len(text)):
+                work -= high - low
+                if work < 0:
+                    return kept, True
+                for match in expression.finditer(text, low, high):
+                    first = max(done, bisect_left(ends, match.start() - reach))
+                    done = max(done, bisect_right(ends, match.end() + reach))
+                    kept += [(index, end) for end in ends[first:done]]
+                    if len(kept) > limit:
+                        return kept, True
+        return kept, False
+
+    def _confirmation(self, index: int) -> tuple[Expression, int]:
+        spec = self._specs[index]
+        found = Expression(spec.source, caseless=spec.caseless), max_width(spec.source)
+        self._confirm[index] = found
+        return found
 
     def _parts(self, text: bytes) -> Iterator[tuple[int, int]]:
         """The parts of a text in which one of the expressions matches: each by itself costs as much as all at once. A
@@ -156,6 +196,21 @@ class _Expressions:
             end = min(len(text), start + _PART + self._overlap)
             if self._any.search(text, start, end):
                 yield start, end
+
+
+def _around(ends: list[int], reach: int, size: int) -> Iterator[tuple[int, int]]:
+    """The stretches of a text in which what lies within `reach` of an end is, merged."""
+    start, stop = -1, -1
+    for end in ends:
+        low, high = max(0, end - reach), min(size, end + reach)
+        if start >= 0 and low <= stop:
+            stop = high
+            continue
+        if start >= 0:
+            yield start, stop
+        start, stop = low, high
+    if start >= 0:
+        yield start, stop
 
 
 class Portable:

@@ -314,9 +314,8 @@ def test_literals_are_found_by_their_cores_as_by_themselves(words: list[bytes], 
     once = [len(word) < 8 and data.draw(st.booleans()) for word in words]
     pieces = st.one_of(st.sampled_from(words), st.sampled_from([word[1:] or b"a" for word in words]), st.just(b"."))
     text = b"".join(data.draw(st.lists(pieces, max_size=60)))
-    engine = backend("portable")
     plain = hyperscan_matcher._literals(words, once)
-    cores = Cores(words, once, hyperscan_matcher._literals, engine.literals)
+    cores = Cores(words, once, hyperscan_matcher._literals)
     found = cores.scan(text, 10_000)
     assert not found.overflow
     assert sorted(found.pairs) == sorted(plain.scan(text, 10_000).pairs)
@@ -325,10 +324,27 @@ def test_literals_are_found_by_their_cores_as_by_themselves(words: list[bytes], 
         assert cores.scan(text, 8).overflow
 
 
-def test_a_text_full_of_cores_is_searched_for_the_literals_themselves() -> None:
-    cores = Cores(
-        [b"123456789ab", b"x6789abcdef"], [False, False], hyperscan_matcher._literals, backend("portable").literals
+def test_a_text_full_of_cores_holds_no_more_words_for_that() -> None:
+    cores = Cores([b"123456789ab", b"x6789abcdef"], [False, False], hyperscan_matcher._literals)
+    words = b"123456789ab." + b"x6789abcdef"
+    assert [word for word, _ in cores.scan(b"456789ab " * 500 + words, 100).pairs] == [0, 1]
+    assert not cores.scan(b"456789ab " * 500 + words, 100).overflow
+    assert cores.scan(b"456789ab " * 1000 + words, 100).overflow
+
+
+LITERAL = Spec("key_[0-9a-f]{8}", literals=(b"key_",))
+
+
+def test_the_portable_search_counts_matches_not_literals() -> None:
+    search = backend("portable").expressions(
+        [LITERAL, Spec("(?:token).{0,9}[0-9]{4}", caseless=True, literals=(b"token",))]
     )
-    text = b"456789ab " * 1000 + b"123456789ab." + b"x6789abcdef"
-    assert [word for word, _ in cores.scan(text, 100).pairs] == [0, 1]
-    assert not cores.scan(text, 100).overflow
+    text = b"key_value " * 300 + b"a Token: 1234 key_0123abcd. " + b"token " * 300
+    found = search.scan(text, 100)
+    assert not found.overflow
+    near = {(index, text[end - 5 : end].lower()) for index, end in found.pairs}
+    assert near == {(0, b" key_"), (1, b"token")}
+    assert {end for index, end in found.pairs if index == 1} >= {text.index(b"Token") + 5}
+    assert {end for index, end in found.pairs if index == 0} >= {text.index(b"key_0") + 4}
+    assert search.scan(b"key_0123abcd " * 101, 100).overflow
+    assert search.scan(b"key_value " * 2000, 100).overflow
