@@ -9,7 +9,7 @@ from typing import NamedTuple
 from sidecar.dlp.matcher import Hits, Searcher
 
 CORE = 8
-_MANY = 8
+_MANY = 4
 """Cores that are looked at for each word that may be reported, in a text that holds them without the words."""
 
 
@@ -44,14 +44,14 @@ class Cores:
     def scan(self, text: bytes, limit: int) -> Hits:
         """As a search for the words: the hits in the order of their ends."""
         hits = self._search.scan(text, limit)
-        pairs = self._words(text, hits.pairs)
+        pairs = self._words(text, hits.pairs, limit)
         if hits.overflow and 2 * len(pairs) < limit:  # full of cores, not of words
             hits = self._search.scan(text, _MANY * limit)
-            pairs = self._words(text, hits.pairs)
+            pairs = self._words(text, hits.pairs, limit)
         pairs.sort(key=lambda pair: pair[1])
         return Hits(pairs[:limit], hits.overflow or len(pairs) >= limit)
 
-    def _words(self, text: bytes, hits: Sequence[tuple[int, int]]) -> list[tuple[int, int]]:
+    def _words(self, text: bytes, hits: Sequence[tuple[int, int]], limit: int) -> list[tuple[int, int]]:
         pairs: list[tuple[int, int]] = []
         seen: set[int] = set()
         for core, end in hits:
@@ -62,6 +62,8 @@ class Cores:
                             continue
                         seen.add(word)
                     pairs.append((word, end + after))
+            if len(pairs) >= limit:
+                break
         return pairs
 
 
