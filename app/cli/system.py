@@ -1,6 +1,6 @@
 """Commands on carboy itself: serve, doctor, cleanup, demo, audit."""
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any, cast
 
 import click
 
@@ -136,6 +136,21 @@ def cleanup(as_json: bool) -> None:
         note(f"kept: {', '.join(report.kept)}")
 
 
+def _told(detail: dict[str, Any]) -> str:
+    """A row's detail in one line: what it holds, without what is empty. `--json` has all of it."""
+    parts: list[str] = []
+    for name, value in detail.items():
+        if value in ("", None, False) or value == [] or value == {}:
+            continue
+        if name == "diff":
+            parts.append(f"diff of {len(value)} lines")
+        elif isinstance(value, list):
+            parts.append(f"{name} {' '.join(map(str, cast('list[Any]', value)))}")
+        else:
+            parts.append(f"{name} {value}")
+    return ", ".join(parts)
+
+
 @click.command()
 @click.option("--verify", is_flag=True, help="Only say whether it holds.")
 @json_option
@@ -146,7 +161,7 @@ def audit(verify: bool, as_json: bool) -> int:
         print_json(found)
     elif not verify:
         rows = [
-            (str(row["number"]), ago(row["at"]), row["action"], row["actor"], row["slug"], str(row["detail"]))
+            (str(row["number"]), ago(row["at"]), row["action"], row["actor"], row["slug"], _told(row["detail"]))
             for row in found["rows"]
         ]
         print(table(rows, ("ROW", "AGE", "ACTION", "BY", "BOTTLE", "DETAIL")) if rows else "the audit trail is empty")

@@ -75,6 +75,9 @@ def test_asked_in_the_bottle_and_approved_outside(run: Run, project: Path, paths
     assert "approved 15m" in run("proposals", "--all").stdout
     assert "for:     15m, until " in run("proposals", third["id"]).stdout
     assert "use new.example" in (project / "other").read_text()
+    told = run("audit").stdout
+    assert "reason fine, scope save, diff of " in told
+    assert "{'" not in told
     actions = [row["action"] for row in json.loads(run("audit", "--json").stdout)["rows"]]
     assert [name for name in actions if name.startswith("proposal")] == [
         "proposal-approved",
