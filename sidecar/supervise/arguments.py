@@ -96,7 +96,7 @@ def parse[T: Arguments](kind: type[T], given: dict[str, Any]) -> T:
         return kind.model_validate(given)
     except ValidationError as error:
         problems = [
-            f"{'.'.join(map(str, item['loc'])) or 'arguments'}: {item['msg']}"
+            f"{'.'.join(map(str, item['loc'])) or 'arguments'}: {item['msg'].removeprefix('Value error, ')}"
             for item in error.errors(include_input=False, include_url=False)[:8]
         ]
         raise CallerFault(("; ".join(problems))[:1500]) from None

@@ -209,6 +209,7 @@ async def test_the_callers_faults(box: Bottle, arguments: dict[str, object], say
         answer = await agent.call("egress-allow", **arguments)
     assert answer.is_error
     assert says in answer.content[0].text
+    assert "Value error" not in answer.content[0].text, "that is Python's word"
     assert answer.structured_content["error"] == "invalid_call"
     assert proposals(box) == []
 
