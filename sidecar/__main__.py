@@ -38,8 +38,9 @@ NOTE_SECONDS = 0.01
 """Written events are announced together; the operator's log follows within a blink."""
 
 
-SWITCH_SECONDS = 0.001
-"""How long a scan on another thread may keep the interpreter from the event loop: streams go on meanwhile."""
+SWITCH_SECONDS = 0.0003
+"""How long a scan on another thread may keep the interpreter from the event loop: streams go on meanwhile. With a
+millisecond their events come a fifth later (`tests.bench streams`); the scan takes as long with either."""
 
 
 def preload() -> None:

@@ -33,9 +33,16 @@ _ROT13 = bytes.maketrans(
 _URL = bytes.maketrans(b"-_", b"+/")
 
 
+_AT_ONCE = 64 * 1024
+"""Bytes between which other threads, the event loop's first, may have the interpreter: a megabyte takes 1.3 ms."""
+
+
 def project(text: bytes) -> bytes:
     """The ASCII letters and digits of `text`, in order."""
-    return text.translate(None, _NOT_ALNUM)
+    if len(text) <= _AT_ONCE:
+        return text.translate(None, _NOT_ALNUM)
+    pieces = (text[at : at + _AT_ONCE] for at in range(0, len(text), _AT_ONCE))
+    return b"".join([piece.translate(None, _NOT_ALNUM) for piece in pieces])
 
 
 class Known(NamedTuple):

@@ -289,6 +289,11 @@ def test_many_starts_of_nothing_end_the_search_for_gzip() -> None:
     ]
 
 
+def test_a_long_text_is_projected_as_a_short_one() -> None:
+    data = random.Random(6).randbytes(3 * needles._AT_ONCE + 7)
+    assert needles.project(data) == bytes(byte for byte in data if byte < 128 and chr(byte).isalnum())
+
+
 @MANY
 @given(
     before=st.text("0123456789abcdefABCDEF", max_size=40),
