@@ -6,6 +6,7 @@ Commands are loaded when they are called, so that `carboy --help` imports little
 import importlib
 import os
 import sys
+from typing import Any
 
 import click
 
@@ -61,8 +62,24 @@ _COMMANDS: dict[str, tuple[str, str]] = {
 """Name → where it lives, and its line in the help (so that help loads nothing)."""
 
 
+class _ReaderGone(Exception):
+    """Whoever read our output has closed it: no fault, and click would end with 1."""
+
+
 class _Lazy(click.Group):
     """Loads a command when it is called."""
+
+    def make_context(self, *args: Any, **more: Any) -> click.Context:
+        try:
+            return super().make_context(*args, **more)  # prints, where help is asked for
+        except BrokenPipeError as error:
+            raise _ReaderGone from error
+
+    def invoke(self, ctx: click.Context) -> Any:
+        try:
+            return super().invoke(ctx)
+        except BrokenPipeError as error:
+            raise _ReaderGone from error
 
     def list_commands(self, ctx: click.Context) -> list[str]:
         return list(_COMMANDS)
@@ -111,7 +128,7 @@ def execute(argv: list[str]) -> int:
         return error.exit_code
     except (click.Abort, KeyboardInterrupt):
         return 130  # 128 + SIGINT, as a shell has it
-    except BrokenPipeError:
+    except _ReaderGone:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 0
     except TimeoutError:
