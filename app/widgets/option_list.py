@@ -3,7 +3,7 @@ a row says something else, that row is drawn and not the whole list."""
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Literal, cast
+from typing import TYPE_CHECKING, cast
 
 from textual.geometry import Region
 from textual.reactive import reactive
@@ -35,9 +35,13 @@ class Options(OptionList):
             self._refresh_row(at)
         super().watch_highlighted(highlighted)
 
-    def _move_page(self, direction: Literal[-1, 1]) -> None:
+    def action_page_up(self) -> None:
         if self._lines:  # a list that was never drawn, behind another tab, has none: Textual's own fails there
-            super()._move_page(direction)
+            super().action_page_up()
+
+    def action_page_down(self) -> None:
+        if self._lines:
+            super().action_page_down()
 
     def _refresh_row(self, at: int | None) -> None:
         lines = self._line_cache

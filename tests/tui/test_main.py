@@ -231,6 +231,18 @@ async def test_eighty_by_twenty_four_loses_nothing() -> None:
                 await pilot.press("ctrl+right_square_bracket")
 
 
+async def test_page_keys_in_a_list_that_was_never_drawn_do_nothing() -> None:
+    client = ScriptedClient()
+    async with app(client).run_test(size=(80, 24)) as pilot:
+        await ready(pilot)
+        behind: Any = pilot.app.screen.query_one("#approvals")
+        client.ask(asked())
+        await until(pilot, lambda: behind.highlighted == 0, "the card")
+        assert not behind.size.height, "it is behind another tab"
+        behind.action_page_down()
+        behind.action_page_up()
+
+
 async def test_tabs_can_be_clicked() -> None:
     async with app().run_test(size=(80, 24)) as pilot:
         await ready(pilot)
