@@ -10,6 +10,7 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from pathlib import Path
 
+import psutil
 import pytest
 
 from app.core.model import BottleView
@@ -224,13 +225,9 @@ async def test_a_killed_holder_takes_its_sandbox_and_the_session_is_lost(real: R
 async def test_a_killed_agent_is_a_failed_session(real: Rig) -> None:
     await real.launch("echo up; exec sleep 1234.5")
     await see(real, b"up")
-    agents = [
-        int(pid)
-        for pid in filter(str.isdigit, os.listdir("/proc"))
-        if Path(f"/proc/{pid}/cmdline").read_bytes() == b"sleep\x001234.5\x00"
-    ]
+    agents = [process for process in psutil.process_iter(["cmdline"]) if process.info["cmdline"] == ["sleep", "1234.5"]]
     assert len(agents) == 1
-    os.kill(agents[0], signal.SIGKILL)
+    agents[0].kill()
     ended = await asyncio.wait_for(real.sessions.wait("one"), 20)
     assert (ended.state, ended.exit_code) == ("failed", 137)
     await nothing_left(real)
