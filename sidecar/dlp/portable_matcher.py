@@ -11,7 +11,10 @@ from typing import Any, cast
 import ahocorasick_rs
 import re2  # pyright: ignore[reportMissingTypeStubs]
 
+from sidecar.dlp import gates
+from sidecar.dlp.literal_owners import Owners
 from sidecar.dlp.matcher import Backend, Hits, Searcher, Spec
+from sidecar.dlp.runs import stretches
 from sidecar.dlp.shape import max_width
 from sidecar.dlp.sieve import Sieve
 
@@ -22,6 +25,9 @@ _SLICE = 1 << 18
 
 _WORDS = 16
 """Literals that are looked at for each hit that may be reported: most stand in no match."""
+
+_GATED = ("text", "prose", "run")
+"""What expressions are searched for in that `gates` is for: the other places hold little but what would pass."""
 
 _TEXTS = 32
 """So many times the text is searched at most to tell which do."""
@@ -121,41 +127,125 @@ class _Literals:
 _LOWER = bytes.maketrans(bytes(range(65, 91)), bytes(range(97, 123)))
 
 
-class _Expressions:
-    def __init__(self, specs: Sequence[Spec]) -> None:
-        words = sorted({word.lower() for spec in specs for word in spec.literals})
-        place = {word: at for at, word in enumerate(words)}
-        self._owners: list[list[tuple[int, bytes]]] = [[] for _ in words]
-        for index, spec in enumerate(specs):
-            for word in spec.literals:
-                self._owners[place[word.lower()]].append((index, b"" if spec.caseless else word))
-        self._words = _Words(words, dense=True)
-        self._specs = list(specs)
-        self._rest = [index for index, spec in enumerate(specs) if not spec.literals]
-        self._regex = {index: Expression(specs[index].source, caseless=specs[index].caseless) for index in self._rest}
-        self._confirm: dict[int, tuple[Expression, int]] = {}
-        rest = [specs[index] for index in self._rest]
-        together = len(rest) > 1 and not any(spec.caseless for spec in rest)
-        self._any = Expression("|".join(spec.source for spec in rest)) if together else None
-        self._overlap = max(max_width(spec.source) for spec in rest) if together else 0
+class _Lane:
+    """Expressions without a literal: first whether one of them matches, in parts of a text, then each."""
+
+    def __init__(self, specs: Sequence[tuple[int, Spec]]) -> None:
+        self._regex = {index: Expression(spec.source, caseless=spec.caseless) for index, spec in specs}
+        together = len(specs) > 1 and not any(spec.caseless for _, spec in specs)
+        self._any = Expression("|".join(spec.source for _, spec in specs)) if together else None
+        self._overlap = max(max_width(spec.source) for _, spec in specs) if together else 0
 
     def scan(self, text: bytes, limit: int) -> Hits:
         pairs: list[tuple[int, int]] = []
-        hits = self._words.scan(text.translate(_LOWER), _WORDS * limit)
-        for word, end in hits.pairs:
-            for index, exact in self._owners[word]:  # thousands: a generator for each hit would cost as much again
-                if not exact or text.endswith(exact, 0, end):
-                    pairs.append((index, end))
-        overflow = hits.overflow
-        if len(pairs) > limit and not overflow:
-            pairs, overflow = self._confirmed(text, pairs, limit)
         for start, end in self._parts(text):
-            for regex_index, regex in self._regex.items():
+            for index, regex in self._regex.items():
                 for match in regex.finditer(text, start, end):
-                    pairs.append((regex_index, match.end()))
+                    pairs.append((index, match.end()))
                     if len(pairs) >= limit:
                         return Hits(pairs, True)
+        return Hits(pairs, False)
+
+    def _parts(self, text: bytes) -> Iterator[tuple[int, int]]:
+        """The parts of a text in which one of the expressions matches: each by itself costs as much as all at once. A
+        match near the end of a part lies whole in it or in the next."""
+        if self._any is None:
+            yield 0, len(text)
+            return
+        for start in range(0, len(text), _PART):
+            end = min(len(text), start + _PART + self._overlap)
+            if self._any.search(text, start, end):
+                yield start, end
+
+
+class _Gated:
+    """Expressions without a literal whose matches show in a long text by a few rare bytes (`gates`)."""
+
+    def __init__(self, specs: Sequence[tuple[int, Spec]]) -> None:
+        rows = [(index, spec, found) for index, spec in specs if (found := gates.rows(spec.source)) is not None]
+        signed = [(index, spec) for index, spec in specs if gates.rows(spec.source) is None]
+        self._gate = gates.Gate([spec.source for _, spec in signed])
+        self._signed = [(_Lane([each]), each[0], max_width(each[1].source)) for each in signed]
+        self._rows = [(_Lane([(index, spec)]), found, max_width(spec.source)) for index, spec, found in rows]
+
+    def scan(self, text: bytes, limit: int) -> Hits | None:
+        """None where there are too many signs."""
+        found = self._gate.find(text)
+        if found is None:
+            return None
+        pairs: list[tuple[int, int]] = []
+        overflow = False
+        for (place, size), starts in found.items():
+            lane, index, width = self._signed[place]
+            if size:
+                pairs += [(index, start + size) for start in starts]
+                continue
+            hits = _near(lane, text, starts, width, limit)
+            pairs, overflow = pairs + hits.pairs, overflow or hits.overflow
+        for lane, (highest, words), width in self._rows:
+            hits = _near(lane, text, gates.in_rows(text, highest, words), width, limit)
+            pairs, overflow = pairs + hits.pairs, overflow or hits.overflow
         return Hits(pairs[:limit], overflow or len(pairs) > limit)
+
+
+def _near(lane: _Lane, text: bytes, starts: list[int], width: int, limit: int) -> Hits:
+    """The hits of matches that hold one of these places."""
+    around = list(_around(starts, width, len(text)))
+    if sum(high - low for low, high in around) > len(text) // 2:
+        return lane.scan(text, limit)
+    near = stretches(text, around)
+    hits = lane.scan(near.text, limit)
+    return Hits([(index, min(len(text), near.origin(end))) for index, end in hits.pairs], hits.overflow)
+
+
+class _Rest:
+    """Expressions without a literal, in lanes."""
+
+    def __init__(self, specs: Sequence[tuple[int, Spec]]) -> None:
+        self._all = _lanes(specs)
+        seldom = [each for each in specs if each[1].where in _GATED and gates.gated(each[1].source)]
+        self._gated = _Gated(seldom) if seldom else None
+        self._plain = _lanes([each for each in specs if each not in seldom])
+
+    def scan(self, text: bytes, limit: int) -> Hits:
+        lanes, pairs, overflow = self._all, list[tuple[int, int]](), False
+        if self._gated is not None and len(text) >= gates.LEAST:
+            found = self._gated.scan(text, limit)
+            if found is not None:
+                lanes, (pairs, overflow) = self._plain, found
+        for lane in lanes:
+            if overflow:
+                break
+            hits = lane.scan(text, limit)
+            pairs, overflow = pairs + hits.pairs, hits.overflow or len(pairs) > limit
+        return Hits(pairs, overflow)
+
+
+def _lanes(specs: Sequence[tuple[int, Spec]]) -> list[_Lane]:
+    names = sorted({spec.lane for _, spec in specs})
+    return [_Lane([each for each in specs if each[1].lane == name]) for name in names]
+
+
+class _Expressions:
+    def __init__(self, specs: Sequence[Spec]) -> None:
+        words = sorted({word.lower() for spec in specs for word in spec.literals})
+        self._owners = Owners(specs, words) if words else None
+        self._words = _Words(words, dense=True)
+        self._specs = list(specs)
+        self._rest = _Rest([(index, spec) for index, spec in enumerate(specs) if not spec.literals])
+        self._confirm: dict[int, tuple[Expression, int]] = {}
+
+    def scan(self, text: bytes, limit: int) -> Hits:
+        pairs: list[tuple[int, int]] = []
+        overflow = False
+        if self._owners is not None:
+            hits = self._words.scan(text.translate(_LOWER), _WORDS * limit)
+            pairs, overflow = self._owners.of(text, hits.pairs), hits.overflow
+        if len(pairs) > limit and not overflow:
+            pairs, overflow = self._confirmed(text, pairs, limit)
+        rest = self._rest.scan(text, limit)
+        pairs += rest.pairs
+        return Hits(pairs[:limit], overflow or rest.overflow or len(pairs) > limit)
 
     def _confirmed(self, text: bytes, pairs: list[tuple[int, int]], limit: int) -> tuple[list[tuple[int, int]], bool]:
         """Of too many literals those near a match of their expression, and whether these are too many or would take
@@ -185,17 +275,6 @@ class _Expressions:
         found = Expression(spec.source, caseless=spec.caseless), max_width(spec.source)
         self._confirm[index] = found
         return found
-
-    def _parts(self, text: bytes) -> Iterator[tuple[int, int]]:
-        """The parts of a text in which one of the expressions matches: each by itself costs as much as all at once. A
-        match near the end of a part lies whole in it or in the next."""
-        if self._any is None:
-            yield 0, len(text)
-            return
-        for start in range(0, len(text), _PART):
-            end = min(len(text), start + _PART + self._overlap)
-            if self._any.search(text, start, end):
-                yield start, end
 
 
 def _around(ends: list[int], reach: int, size: int) -> Iterator[tuple[int, int]]:

@@ -214,6 +214,9 @@ class _Lanes:
     """Expressions in groups, each group searched for by itself: cheaper than all together."""
 
     def __init__(self, specs: Placed, engine: Engines) -> None:
+        if engine.name == "portable":  # which has lanes of its own, behind what it looks for in all of them at once
+            self._each = [_Search(specs, engine)] if specs else []
+            return
         names = sorted({spec.lane for _, spec in specs})
         self._each = [_Search([each for each in specs if each[1].lane == name], engine) for name in names]
 

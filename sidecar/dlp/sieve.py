@@ -110,9 +110,7 @@ class Sieve:
         starts.sort()
         breaks = np.flatnonzero(np.diff(starts) > reach + _STEP)
         lows, highs = starts[np.r_[0, breaks + 1]], starts[np.r_[breaks, len(starts) - 1]] + reach + _STEP
-        return [
-            (max(0, low), min(len(text), high)) for low, high in zip(lows.tolist(), highs.tolist(), strict=True)
-        ]
+        return [(max(0, low), min(len(text), high)) for low, high in zip(lows.tolist(), highs.tolist(), strict=True)]
 
     def _starts(self, text: bytes) -> Array:
         """A place before each literal, by three at most."""

@@ -1,0 +1,131 @@
+"""Where the signs of expressions stand in a long text: for the portable search. Two bytes at every place are looked up
+at once, for all expressions together, on whole arrays and without the interpreter's lock; where they pass, those behind
+them are. A sign that is a whole match is a hit; around the others the expression itself is searched for.
+"""
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+
+from sidecar.dlp.following import EVERY, codes_of
+from sidecar.dlp.signs import LENGTH, Sign, cost, signs_of, solid
+
+LEAST = 16 * 1024
+"""Bytes of a text that is worth it."""
+
+_RARE = 0.0007
+"""Places in a byte of text at which an expression may be searched for by its signs."""
+
+_PART = 1 << 17
+_MANY = 4
+"""A place in so many bytes: with more of them the expressions themselves are cheaper."""
+
+_END = 256
+_FULL = np.uint64(0x0101010101010101)
+Array = np.ndarray[Any, Any]
+Set = int
+"""Some of the signs, as bits of a number."""
+
+
+def gated(source: str) -> bool:
+    """Whether an expression has signs that are rare enough."""
+    signs = signs_of(source)
+    return bool(signs) and cost(signs) < _RARE
+
+
+def rows(source: str) -> tuple[int, int] | None:
+    """(highest byte, words of eight) for an expression whose matches are long and without any letter."""
+    highest, least = solid(source)
+    return (highest, (least - 7) // 8) if highest < ord("A") and least >= 31 else None
+
+
+def in_rows(text: bytes, highest: int, words: int) -> list[int]:
+    """Where so many aligned words of eight bytes up to `highest` begin, in order."""
+    codes = np.frombuffer(text, np.uint8, len(text) // 8 * 8)
+    full = (codes <= highest).view(np.uint64) == _FULL
+    for _ in range(words - 1):  # each time a word more in a row
+        full = full[:-1] & full[1:]
+    return (np.flatnonzero(full) * 8).tolist()
+
+
+class _Step:
+    """Which signs are left after another byte: a row for each set of signs, a column for each byte and for the end."""
+
+    def __init__(self, sets: Sequence[Set], kinds: Sequence[int]) -> None:
+        allowed = [sum(1 << sign for sign, kind in enumerate(kinds) if kind >> code & 1) for code in range(_END + 1)]
+        numbers: dict[Set, int] = {0: 0}
+        columns: dict[Set, int] = {}
+        column = np.array([columns.setdefault(each, len(columns)) for each in allowed])
+        rows = [[numbers.setdefault(held & each, len(numbers)) for each in columns] for held in sets]
+        self.sets = list(numbers)
+        self._table = np.array(rows, np.uint16)[:, column].ravel()
+
+    def go(self, held: Array, codes: Array) -> Array:
+        return self._table[held.astype(np.int64) * (_END + 1) + codes]
+
+
+class Gate:
+    """Compiled from expressions that are `gated`."""
+
+    def __init__(self, sources: Sequence[str]) -> None:
+        signs = [(place, sign) for place, source in enumerate(sources) for sign in signs_of(source)]
+        pairs = _pairs([sign for _, sign in signs])
+        numbers: dict[Set, int] = {0: 0}
+        self._pairs = np.zeros(1 << 16, np.uint16)
+        for pair, held in pairs.items():
+            self._pairs[pair] = numbers.setdefault(held, len(numbers))
+        self._steps: list[_Step] = []
+        self._sets = list(numbers)
+        for ahead in range(2, LENGTH):
+            self._steps.append(_Step(self._sets, [sign.classes[ahead] for _, sign in signs]))
+            self._sets = self._steps[-1].sets
+        self._signs = [(place, sign.size) for place, sign in signs]
+
+    def find(self, text: bytes) -> dict[tuple[int, int], list[int]] | None:
+        """For each (expression, size of a match or 0) where its signs begin, in order; None where they are too many."""
+        codes = np.frombuffer(text, np.uint8)
+        most = len(text) // _MANY
+        places: list[Array] = []
+        held: list[Array] = []
+        for at in range(0, len(text), _PART):
+            part = codes[at : at + _PART + 1]
+            for odd in (0, 1):
+                size = (len(part) - odd) // 2 * 2
+                found = self._pairs.take(part[odd : odd + size].view("<u2"))
+                here = np.flatnonzero(found != 0)  # of numbers it takes ten times as long
+                most -= len(here)
+                if most < 0:
+                    return None
+                places.append(here * 2 + (at + odd))
+                held.append(found[here])
+        return self._sorted(codes, np.concatenate(places), np.concatenate(held))
+
+    def _sorted(self, codes: Array, places: Array, held: Array) -> dict[tuple[int, int], list[int]]:
+        for ahead, step in enumerate(self._steps, 2):
+            at = places + ahead
+            code = codes[np.minimum(at, len(codes) - 1)].astype(np.int64)
+            code[at >= len(codes)] = _END
+            held = step.go(held, code)
+            places, held = places[held > 0], held[held > 0]
+        found: dict[tuple[int, int], set[int]] = {}
+        kinds: list[int] = np.unique(held).tolist()
+        for number in kinds:
+            here: list[int] = places[held == number].tolist()
+            for key in {self._signs[sign] for sign in _members(self._sets[number])}:
+                found.setdefault(key, set()).update(here)
+        return {key: sorted(each) for key, each in found.items()}
+
+
+def _members(held: Set) -> list[int]:
+    return [sign for sign in range(held.bit_length()) if held >> sign & 1]
+
+
+def _pairs(signs: Sequence[Sign]) -> dict[int, Set]:
+    found: dict[int, Set] = {}
+    for number, sign in enumerate(signs):
+        for first in codes_of(sign.classes[0] & EVERY):
+            for second in codes_of(sign.classes[1] & EVERY):
+                pair = first | second << 8
+                found[pair] = found.get(pair, 0) | 1 << number
+    return found

@@ -1,0 +1,79 @@
+"""Which expressions the literals that an automaton found belong to: for the portable search. Those stay that stand as
+their expression has them and with what must follow (`following`); the rest, most of them, would cost a try each.
+"""
+
+from collections.abc import Iterator, Sequence
+from typing import Any
+
+import numpy as np
+
+from sidecar.dlp.following import AHEAD, EVERY, following
+from sidecar.dlp.matcher import Spec
+
+_FEW = 16
+"""Hits that are cheaper to look at one by one."""
+
+_NEXT, _AFTER = np.arange(2), np.arange(2, AHEAD)
+Array = np.ndarray[Any, Any]
+
+
+class Owners:
+    """The expressions of each literal, in small letters."""
+
+    def __init__(self, specs: Sequence[Spec], words: Sequence[bytes]) -> None:
+        place = {word: at for at, word in enumerate(words)}
+        of_word: list[list[tuple[int, bytes, tuple[int, ...]]]] = [[] for _ in words]
+        for index, spec in enumerate(specs):
+            behind = following(spec) if spec.literals else {}
+            for word in spec.literals:
+                exact = b"" if spec.caseless else word
+                after = behind.get(exact or word.lower(), ())
+                of_word[place[word.lower()]].append((index, exact, after))
+        self._of_word = [[(index, exact) for index, exact, _ in each] for each in of_word]
+        self._counts = np.array([len(each) for each in of_word], np.int64)
+        self._firsts = np.cumsum(self._counts) - self._counts
+        every = [each for owners in of_word for each in owners]
+        self._every = [(index, exact) for index, exact, _ in every]
+        self._classes([after for _, _, after in every])
+
+    def _classes(self, behind: Sequence[tuple[int, ...]]) -> None:
+        """Which bytes may stand how far behind each; the 257th is the end of the text."""
+        kinds = {EVERY: 0}
+        self._behind = np.zeros((len(behind), AHEAD), np.uint16)
+        for place, after in enumerate(behind):
+            for ahead, kind in enumerate(after):
+                self._behind[place, ahead] = kinds.setdefault(kind, len(kinds))
+        self._kinds = np.ones((len(kinds), 257), np.bool_)
+        for kind, place in kinds.items():
+            if place:
+                self._kinds[place] = [*(bool(kind >> code & 1) for code in range(256)), False]
+
+    def of(self, text: bytes, hits: list[tuple[int, int]]) -> list[tuple[int, int]]:
+        """(expression, end) for the (word, end) that the automaton found."""
+        return list(self._few(text, hits) if len(hits) < _FEW else self._followed(text, hits))
+
+    def _few(self, text: bytes, hits: list[tuple[int, int]]) -> Iterator[tuple[int, int]]:
+        for word, end in hits:
+            for index, exact in self._of_word[word]:
+                if not exact or text.endswith(exact, 0, end):
+                    yield index, end
+
+    def _followed(self, text: bytes, hits: list[tuple[int, int]]) -> Iterator[tuple[int, int]]:
+        found = np.array(hits, np.int64)
+        words, ends = found[:, 0], found[:, 1]
+        counts = self._counts[words]
+        before = np.cumsum(counts) - counts
+        owners = np.repeat(self._firsts[words] - before, counts) + np.arange(counts.sum())
+        ends = np.repeat(ends, counts)
+        codes = np.frombuffer(text, np.uint8)
+        for ahead in (_NEXT, _AFTER):  # few are left for the second look
+            at = ends[:, None] + ahead
+            code = codes[np.minimum(at, len(text) - 1)].astype(np.int64)
+            code[at >= len(text)] = 256
+            kept = self._kinds[self._behind[owners[:, None], ahead], code].all(axis=1)
+            owners, ends = owners[kept], ends[kept]
+        kept_owners: list[int] = owners.tolist()
+        for owner, end in zip(kept_owners, ends.tolist(), strict=True):
+            spec, exact = self._every[owner]
+            if not exact or text.endswith(exact, 0, end):
+                yield spec, end
