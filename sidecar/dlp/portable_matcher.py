@@ -175,13 +175,16 @@ class _Gated:
             return None
         pairs: list[tuple[int, int]] = []
         overflow = False
+        whole: dict[int, list[tuple[int, int]]] = {}
         for (place, size), starts in found.items():
             lane, index, width = self._signed[place]
             if size:
-                pairs += [(index, start + size) for start in starts]
+                whole.setdefault(index, []).extend((start, start + size) for start in starts)
                 continue
             hits = _near(lane, text, starts, width, limit)
             pairs, overflow = pairs + hits.pairs, overflow or hits.overflow
+        for index, spans in whole.items():
+            pairs += [(index, end) for end in _apart(spans)]
         for lane, (highest, words), width in self._rows:
             hits = _near(lane, text, gates.in_rows(text, highest, words), width, limit)
             pairs, overflow = pairs + hits.pairs, overflow or hits.overflow
@@ -196,6 +199,15 @@ def _near(lane: _Lane, text: bytes, starts: list[int], width: int, limit: int) -
     near = stretches(text, around)
     hits = lane.scan(near.text, limit)
     return Hits([(index, min(len(text), near.origin(end))) for index, end in hits.pairs], hits.overflow)
+
+
+def _apart(spans: list[tuple[int, int]]) -> Iterator[int]:
+    """The ends of those that one search after the other finds: what overlaps one of them is not found again."""
+    last = 0
+    for start, end in sorted(spans):
+        if start >= last:
+            last = end
+            yield end
 
 
 class _Rest:
