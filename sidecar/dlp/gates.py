@@ -24,6 +24,7 @@ _MANY = 4
 _END = 256
 _FULL = np.uint64(0x0101010101010101)
 Array = np.ndarray[Any, Any]
+Spans = list[tuple[int, int]]
 Set = int
 """Some of the signs, as bits of a number."""
 
@@ -82,8 +83,9 @@ class Gate:
             self._sets = self._steps[-1].sets
         self._signs = [(place, sign.size) for place, sign in signs]
 
-    def find(self, text: bytes) -> dict[tuple[int, int], list[int]] | None:
-        """For each (expression, size of a match or 0) where its signs begin, in order; None where they are too many."""
+    def find(self, text: bytes) -> dict[int, Spans] | None:
+        """For each expression where its signs begin and how long the match there is, or 0 where the sign is not all of
+        it; in order. None where there are too many."""
         codes = np.frombuffer(text, np.uint8)
         most = len(text) // _MANY
         places: list[Array] = []
@@ -101,20 +103,20 @@ class Gate:
                 held.append(found[here])
         return self._sorted(codes, np.concatenate(places), np.concatenate(held))
 
-    def _sorted(self, codes: Array, places: Array, held: Array) -> dict[tuple[int, int], list[int]]:
+    def _sorted(self, codes: Array, places: Array, held: Array) -> dict[int, Spans]:
         for ahead, step in enumerate(self._steps, 2):
             at = places + ahead
             code = codes[np.minimum(at, len(codes) - 1)].astype(np.int64)
             code[at >= len(codes)] = _END
             held = step.go(held, code)
             places, held = places[held > 0], held[held > 0]
-        found: dict[tuple[int, int], set[int]] = {}
+        found: dict[int, set[tuple[int, int]]] = {}
         kinds: list[int] = np.unique(held).tolist()
         for number in kinds:
             here: list[int] = places[held == number].tolist()
-            for key in {self._signs[sign] for sign in _members(self._sets[number])}:
-                found.setdefault(key, set()).update(here)
-        return {key: sorted(each) for key, each in found.items()}
+            for place, size in {self._signs[sign] for sign in _members(self._sets[number])}:
+                found.setdefault(place, set()).update((start, size) for start in here)
+        return {place: sorted(each) for place, each in found.items()}
 
 
 def _members(held: Set) -> list[int]:

@@ -175,16 +175,13 @@ class _Gated:
             return None
         pairs: list[tuple[int, int]] = []
         overflow = False
-        whole: dict[int, list[tuple[int, int]]] = {}
-        for (place, size), starts in found.items():
+        for place, spans in found.items():
             lane, index, width = self._signed[place]
-            if size:
-                whole.setdefault(index, []).extend((start, start + size) for start in starts)
+            if all(size for _, size in spans):
+                pairs += [(index, end) for end in _apart(spans)]
                 continue
-            hits = _near(lane, text, starts, width, limit)
+            hits = _near(lane, text, [start for start, _ in spans], width, limit)
             pairs, overflow = pairs + hits.pairs, overflow or hits.overflow
-        for index, spans in whole.items():
-            pairs += [(index, end) for end in _apart(spans)]
         for lane, (highest, words), width in self._rows:
             hits = _near(lane, text, gates.in_rows(text, highest, words), width, limit)
             pairs, overflow = pairs + hits.pairs, overflow or hits.overflow
@@ -204,10 +201,10 @@ def _near(lane: _Lane, text: bytes, starts: list[int], width: int, limit: int) -
 def _apart(spans: list[tuple[int, int]]) -> Iterator[int]:
     """The ends of those that one search after the other finds: what overlaps one of them is not found again."""
     last = 0
-    for start, end in sorted(spans):
+    for start, size in spans:
         if start >= last:
-            last = end
-            yield end
+            last = start + size
+            yield last
 
 
 class _Rest:

@@ -149,7 +149,7 @@ def test_signs_stand_wherever_an_expression_matches() -> None:
                 assert any(len(before) <= place < len(before) + len(match) for place in places)
                 continue
             found = gate._sorted(*_all_pairs(gate, text))
-            begins = [(start, size) for (_, size), starts in found.items() for start in starts]
+            begins = [span for spans in found.values() for span in spans]
             assert any(
                 len(before) <= start and start + (size or 2) <= len(before) + len(match) for start, size in begins
             ), (spec.source, text)
