@@ -363,7 +363,19 @@ def inflate(data: bytes, allowance: Allowance) -> bytes:
 
 # --- over another encoding ----------------------------------------------------------------------------------------
 
-_TAKEN_OFF = (percent, unescape, entities)
+# Letters and digits that were escaped for no reason: over-encoding. As they are, reversed, and in rot13.
+_OVER = r"%(?:3[0-9]|[46][1-9A-Fa-fN-Sn-s]|[57][0-9AaNn])|(?:[0-9]3|[1-9A-Fa-f][46]|[0-9Aa][57])%"
+_ESCAPED = r"\\[uUhHxXkK](?:00){0,1}[2-7][0-9A-Fa-fN-Sn-s]|[0-9A-Fa-f][2-7](?:00){0,1}[uUxX]\\"
+_OVER_ESCAPES = rf"(?:{_ESCAPED}).{{0,24}}(?:{_ESCAPED})"
+_OVER_ENTITIES = (
+    r"&#(?:[3-9][0-9]|1[012][0-9]|[xXkK][2-7][0-9A-Fa-fN-Sn-s]);|;(?:[0-9][3-9]|[0-9][012]1|[0-9A-Fa-f][2-7][xX])#&"
+)
+
+_TAKEN_OFF = (
+    (Expression(_OVER), percent),
+    (Expression(_OVER_ESCAPES), unescape),
+    (Expression(_OVER_ENTITIES), entities),
+)
 
 
 def _overlaid(text: bytes, ends: Sequence[int] | None, allowance: Allowance) -> Iterator[Derived]:
@@ -372,9 +384,10 @@ def _overlaid(text: bytes, ends: Sequence[int] | None, allowance: Allowance) -> 
         allowance.turned -= end - start
         if allowance.turned < 0:
             return
+        kinds = [decode for sign, decode in _TAKEN_OFF if sign.search(text, start, end)]
         for name, overlay in OVERLAYS.items():
             turned = overlay(text[start:end])
-            for decode in _TAKEN_OFF:
+            for decode in kinds:
                 decoded = decode(turned)
                 if decoded != turned:
                     yield Derived(name, start, end, allowance.take(decoded), _through(name, decode))
@@ -392,15 +405,6 @@ def _overlaid_gzip(text: bytes, ends: Sequence[int] | None, allowance: Allowance
             turned = overlay(text[start:end])
             for part in _gzip(turned, None, allowance):
                 yield Derived(f"{name}+{part.name}", start, end, part.data)
-
-
-# Letters and digits that were escaped for no reason: over-encoding. As they are, reversed, and in rot13.
-_OVER = r"%(?:3[0-9]|[46][1-9A-Fa-fN-Sn-s]|[57][0-9AaNn])|(?:[0-9]3|[1-9A-Fa-f][46]|[0-9Aa][57])%"
-_ESCAPED = r"\\[uUhHxXkK](?:00){0,1}[2-7][0-9A-Fa-fN-Sn-s]|[0-9A-Fa-f][2-7](?:00){0,1}[uUxX]\\"
-_OVER_ESCAPES = rf"(?:{_ESCAPED}).{{0,24}}(?:{_ESCAPED})"
-_OVER_ENTITIES = (
-    r"&#(?:[3-9][0-9]|1[012][0-9]|[xXkK][2-7][0-9A-Fa-fN-Sn-s]);|;(?:[0-9][3-9]|[0-9][012]1|[0-9A-Fa-f][2-7][xX])#&"
-)
 
 
 # Escaped UTF-16 units that matter: ASCII, what folds to it or vanishes; not the dashes, quotes and arrows of prose.
@@ -445,15 +449,15 @@ def _of_text() -> tuple[Decoder, ...]:
     """What takes escapes and disguises off."""
     wide = r"[A-Za-z0-9]\x00[A-Za-z0-9]\x00[A-Za-z0-9]\x00[A-Za-z0-9]\x00", r"(?:[A-Za-z0-9]\x00{3}){4}"
     return (
-        Decoder("folded", _prose(fold.search_source(), lane="folded"), _local("folded", _folded)),
+        Decoder("folded", _prose(fold.search_source(), lane="lines"), _local("folded", _folded)),
         Decoder("url", _prose(r"%[0-9A-Fa-f]{2}|%u00[2-7]"), _local("url", percent)),
         Decoder("escapes", _ESCAPE_SIGNS, _local("escapes", unescape)),
         Decoder("entities", _prose(rf"&(?:#[0-9xX]|(?:{_ENTITY_NAMES});)"), _local("entities", entities)),
         Decoder("quoted", _prose(_QUOTED_SIGN), _local("quoted", quoted_printable)),
-        Decoder("codes", _prose(_CODES_SIGN), _local("codes", codes)),
+        Decoder("codes", _prose(_CODES_SIGN, where="codes"), _local("codes", codes)),
         Decoder("markup", _prose(*_MARKUP_SIGNS), _local("markup", unmarked)),
         Decoder("wide", _prose(*wide), _local("wide", _wide)),
-        Decoder("overlaid", _prose(_OVER, _OVER_ESCAPES, _OVER_ENTITIES, lane="over"), _overlaid, outer=True),
+        Decoder("overlaid", _prose(_OVER, _OVER_ESCAPES, _OVER_ENTITIES), _overlaid, outer=True),
     )
 
 

@@ -77,25 +77,27 @@ _WORD = re.compile(rb"[a-z]{3,9}")
 
 def seed_phrases(text: bytes, start: int, end: int) -> Iterator[tuple[int, int]]:
     """Where words of the list follow one another and their checksum holds."""
+    listed = money.seed_words()
     run: list[tuple[str, int, int]] = []
     for match in _WORD.finditer(text, start, end):
-        first, word = match.start(), match.group().decode()
-        if not (money.seed_word(word) or money.seed_word(word[1:])):  # most words of a text
+        word = match.group()
+        if word not in listed and word[1:] not in listed:  # most words of a text
             if run:
                 yield from _phrases(run)
                 run = []
             continue
-        if text[first - 1 : first] == b"\\" and word[0] in "nrt":  # the end of a line, escaped
+        first = match.start()
+        if text[first - 1 : first] == b"\\" and word[:1] in b"nrt":  # the end of a line, escaped
             first, word = first + 1, word[1:]
         whole = not text[match.end() : match.end() + 1].isalnum() and (
             first > match.start() or not text[first - 1 : first].isalpha()
         )
         near = not run or first - run[-1][2] <= 8
-        if not near or not (whole and money.seed_word(word)):
+        if not near or not (whole and word in listed):
             yield from _phrases(run)
             run = []
-        if whole and money.seed_word(word):
-            run.append((word, first, match.end()))
+        if whole and word in listed:
+            run.append((word.decode(), first, match.end()))
     yield from _phrases(run)
 
 

@@ -11,7 +11,7 @@ from functools import cache
 from typing import Literal, NamedTuple, Protocol
 
 Backend = Literal["hyperscan", "portable"]
-Place = Literal["run", "dotted", "hex", "base58", "cards", "numbers", "accounts", "phrases", "pairs"]
+Place = Literal["run", "dotted", "hex", "base58", "cards", "numbers", "accounts", "phrases", "pairs", "codes"]
 Where = Literal["text", "prose", "blob"] | Place
 
 

@@ -175,9 +175,10 @@ def _words() -> dict[str, int]:
     return {word: place for place, word in enumerate(Mnemonic("english").wordlist)}
 
 
-def seed_word(word: str) -> bool:
-    """A word of the English BIP-39 list."""
-    return word in _words()
+@cache
+def seed_words() -> frozenset[bytes]:
+    """The English BIP-39 list."""
+    return frozenset(word.encode() for word in _words())
 
 
 def seed_phrase(words: list[str]) -> bool:

@@ -83,6 +83,11 @@ class Words:
         return (self.words[places].view(np.uint8) == code).view(np.uint64) != 0
 
     @cached_property
+    def digits(self) -> Array:
+        """How many bytes of each word are digits."""
+        return self.count(_DIGIT)
+
+    @cached_property
     def twos(self) -> Array:
         """The kinds of which a byte and the next are."""
         kinds = self._kinds.view(np.uint8)
@@ -159,7 +164,7 @@ def _dotted(words: Words) -> Array:
 
 def _cards(words: Words) -> Array:
     """Thirteen digits at least, with a mark after every fourth or near the end: six in one word, however they lie."""
-    return _spread(words.count(_DIGIT) >= 6, 2, 2)
+    return _spread(words.digits >= 6, 2, 2)
 
 
 def _numbers(words: Words) -> Array:
@@ -176,12 +181,24 @@ def _accounts(words: Words) -> Array:
     return _spread((starts.view(np.uint64) & np.uint64(_ONES * _CAPITAL)) != 0, 0, 3)
 
 
+def _fives(whole: Array) -> Array:
+    """Where five words in a row begin, with a word before and what is left of the last."""
+    pairs = whole[:-1] & whole[1:]
+    starts = np.zeros(len(whole), np.bool_)
+    starts[:-4] = (pairs[:-3] & pairs[2:-1] & whole[4:]) != 0
+    return _spread(starts, 1, 5)
+
+
 def _phrases(words: Words) -> Array:
     """Twelve words of three letters at least: 47 bytes of small letters and of what stands between words. Those hold
     five full words."""
-    starts = np.zeros(len(words.whole), np.bool_)
-    starts[:-4] = (words.pairs[:-3] & words.pairs[2:-1] & words.whole[4:] & _LOWER) != 0
-    return _spread(starts, 1, 5)
+    return _fives(words.whole & np.uint8(_LOWER))
+
+
+def _codes(words: Words) -> Array:
+    """Sixteen numbers of two digits at least, with up to seven blanks and commas between: 48 bytes, hence five full
+    words without a letter and with a digit each."""
+    return _fives(((words.whole & np.uint8(_PAIR)) != 0) & (words.digits != 0))
 
 
 def _pairs(words: Words) -> Array:
@@ -202,4 +219,5 @@ PLACES: dict[Place, Callable[[Words], Array]] = {
     "accounts": _accounts,
     "phrases": _phrases,
     "pairs": _pairs,
+    "codes": _codes,
 }

@@ -5,6 +5,7 @@ them. They are found by a look at every sixteenth byte, each sure of what lies b
 """
 
 from bisect import bisect_right
+from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import cached_property
 
@@ -22,6 +23,10 @@ AFTER = 64
 
 _STEP = 16
 _PART = 64 * 1024
+_FEW = 4
+_SMALL = 8 * 1024
+"""After so many bytes of something else, and for so little, a look at each byte is cheaper than searches."""
+
 _CLASS = bytes(97 if (chr(code).isalnum() and code < 128) or code in b"+/_-" else 32 for code in range(256))
 _SAMPLES = b"a" * ((LONG + 1) // _STEP)
 _WHOLE = b"a" * (LONG + 1)
@@ -97,22 +102,29 @@ class Splitter:
         while (first := samples.find(_SAMPLES, at)) >= 0:
             at = samples.find(b" ", first)
             at = at if at >= 0 else len(samples)
-            low, high = first * _STEP, (at - 1) * _STEP + 1
-            if not self._pure(source, low, high):
-                found += _exact(source, max(0, low - _STEP), high + _STEP)
-                continue
+            low = first * _STEP
             before = source[max(0, low - _STEP) : low].translate(_CLASS)
-            after = source[high : high + _STEP].translate(_CLASS)
-            low -= len(before) - 1 - before.rfind(b" ")
-            high += len(after) if (end := after.find(b" ")) < 0 else end
-            if high - low > LONG:
-                found.append((low, high))
+            found += self._long(source, low - (len(before) - 1 - before.rfind(b" ")), min(at * _STEP, len(source)))
         return found
 
-    def _pure(self, source: bytes, low: int, high: int) -> bool:
-        """Whether source[low:high] is of nothing else. In parts: large copies cost more than the search."""
-        parts = range(low, high, _PART)
-        return not any(self._other.scan(source[part : min(part + _PART, high)], 1).pairs for part in parts)
+    def _long(self, source: bytes, low: int, high: int) -> Iterator[tuple[int, int]]:
+        """The blobs in source[low:high], of which hardly a byte is of something else: from one such to the next."""
+        for _ in range(_FEW):
+            if high - low <= _SMALL:
+                break
+            end = self._other_after(source, low, high)
+            if end - low > LONG:
+                yield low, end
+            low = end + 1
+        if high - low > LONG:
+            yield from _exact(source, low, high)
+
+    def _other_after(self, source: bytes, low: int, high: int) -> int:
+        """The first byte of something else in source[low:high]. In parts: large copies cost more than the search."""
+        for part in range(low, high, _PART):
+            if pairs := self._other.scan(source[part : min(part + _PART, high)], 1).pairs:
+                return part + pairs[0][1] - 1
+        return high
 
 
 def _exact(source: bytes, low: int, high: int) -> list[tuple[int, int]]:

@@ -134,6 +134,7 @@ PIECES = [
     b"SK0123456789abcdef0123456789abcdef", b"u1234567-0123456789abcdef01234567",
     b"ABCDEFGHIJKLMNOPQRSTUVWXYZ234567",
     b"xprv9s21ZrQH143K3QTDL4LXw2F7HEK3wJUD2nW2nRk4stbPy6cq3jPPqjiChkVvvNKmPGJxWUtg6LnF5kejMRNNU3TGtRBeJgk33yuGBxrMPHi",
+    b"72, 101, 108 , 108,\n111, 44, 32, 119, 111, ", b"99 100 101 102 103 104 105 106 107 108 109 110 ",
     b"abcd", b"X", b" ", b"\n", b"self.parser.read(token)", b'{"a": [1, 2, 3]}', "naïve →".encode(), b"\xff\x00",
 ]  # fmt: skip
 
