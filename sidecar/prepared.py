@@ -4,8 +4,6 @@ The file holds rules only, never anything of a bottle. It is as trusted as the c
 one that others could have written is not read. What cannot be read or written costs time, nothing else.
 """
 
-import contextlib
-import ctypes
 import gc
 import hashlib
 import logging
@@ -18,6 +16,8 @@ import sys
 import tempfile
 from importlib import metadata
 from pathlib import Path
+
+from sidecar import lean
 
 log = logging.getLogger(__name__)
 
@@ -47,8 +47,7 @@ def prepare() -> None:
     engine.shapes()
     injection.shapes(None)
     gc.collect()
-    with contextlib.suppress(AttributeError, OSError):  # glibc only
-        ctypes.CDLL(None).malloc_trim(0)
+    lean.give_back()
 
 
 def make(folder: Path) -> None:

@@ -12,6 +12,7 @@ from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from typing import NamedTuple
 
+from sidecar import lean
 from sidecar.contract import Placeholder, Route
 from sidecar.dlp.engine import Engine, EngineConfig
 from sidecar.dlp.needles import Known
@@ -21,6 +22,8 @@ from sidecar.secret import Secret
 INLINE = 8 * 1024
 """Bytes that are scanned on the event loop: 0.1 ms, 2 ms where they are hostile."""
 LARGE = 1024 * 1024
+IDLE_SECONDS = 5.0
+"""After so long without a large text, what their scans took of memory goes back to the system."""
 MAX_SESSIONS = 8
 """Routes whose last bodies are remembered; 16 MiB each at most."""
 _TAIL = 16
@@ -53,6 +56,7 @@ class Scanner:
         self._large = asyncio.Semaphore(workers - 1)
         self._sessions: OrderedDict[str, Session] = OrderedDict()
         self._asked = 0
+        self._idle: asyncio.TimerHandle | None = None
 
     @property
     def engines(self) -> Engines | None:
@@ -87,7 +91,15 @@ class Scanner:
         if size < LARGE:
             return await loop.run_in_executor(self._pool, work, self._engines)
         async with self._large:
-            return await loop.run_in_executor(self._pool, work, self._engines)
+            try:
+                return await loop.run_in_executor(self._pool, work, self._engines)
+            finally:
+                self._idle_from_now(loop)
+
+    def _idle_from_now(self, loop: asyncio.AbstractEventLoop) -> None:
+        if self._idle is not None:
+            self._idle.cancel()
+        self._idle = loop.call_later(IDLE_SECONDS, self._compiler.submit, lean.give_back)
 
     def session(self, route: Route) -> Session:
         """What is remembered of clean bodies for a route's host."""
@@ -98,6 +110,8 @@ class Scanner:
         return found
 
     def close(self) -> None:
+        if self._idle is not None:
+            self._idle.cancel()
         self._pool.shutdown(wait=False, cancel_futures=True)
         self._compiler.shutdown(wait=False, cancel_futures=True)
 

@@ -26,6 +26,7 @@ from collections import Counter
 from collections.abc import Callable
 from pathlib import Path
 
+from sidecar import lean
 from sidecar.__main__ import SWITCH_SECONDS
 from sidecar.dlp.engine import Engine, EngineConfig
 from sidecar.dlp.finding import Location
@@ -296,6 +297,7 @@ def many_secrets(engine: Engine) -> None:
 
 def main() -> None:
     sys.setswitchinterval(SWITCH_SECONDS)  # as in a sidecar
+    lean.keep_freed()
     values = secrets(20)
     engine, plain, portable = engine_of(values), Plain(values), engine_of(values, "portable")
     single_bodies(engine, plain, portable)

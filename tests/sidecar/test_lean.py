@@ -1,9 +1,13 @@
 """What a zygote leaves out and lets go, in interpreters of their own."""
 
+import asyncio
 import subprocess
 import sys
 
 import pytest
+
+from sidecar.egress import scanner
+from sidecar.egress.scanner import LARGE, Scanner
 
 REPORT = """
 import sys
@@ -56,3 +60,50 @@ def test_pages_that_are_let_go_come_back_when_they_are_used() -> None:
 
     assert int(said[1]) < int(said[0]) / 2
     assert said[2] == "x"
+
+
+MEMORY = """
+import resource
+from sidecar import lean
+def faults():
+    return resource.getrusage(resource.RUSAGE_SELF).ru_minflt
+def again():
+    before = faults()
+    for _ in range(4):
+        b"".join([bytes(5 << 20), b"x"])
+    return faults() - before
+def resident():
+    return int(open("/proc/self/statm").read().split()[1]) * resource.getpagesize()
+"""
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="measured by /proc")
+def test_freed_memory_is_kept_for_the_next_scan_and_given_back_when_idle() -> None:
+    said = run(
+        MEMORY + "lean.keep_freed(); again(); kept, held = again(), resident()\n"
+        "lean.give_back(); print(kept, held - resident())"
+    )
+    faults, given = map(int, said.split())
+
+    assert faults < 100  # of some ten thousand pages
+    assert given > 4 << 20
+
+
+async def test_memory_goes_back_once_no_large_text_was_scanned_for_a_while(monkeypatch: pytest.MonkeyPatch) -> None:
+    given = asyncio.Event()
+    loop = asyncio.get_running_loop()
+    give_back = scanner.lean.give_back
+
+    def noted() -> None:
+        give_back()
+        loop.call_soon_threadsafe(given.set)
+
+    monkeypatch.setattr(scanner.lean, "give_back", noted)
+    monkeypatch.setattr(scanner, "IDLE_SECONDS", 0.05)
+    work = Scanner([], None)
+    await work.compile({})
+    assert await work.run(LARGE - 1, lambda _: 1) == 1
+    assert work._idle is None  # small ones leave nothing to give back
+    assert await work.run(LARGE, lambda _: 2) == 2
+    await asyncio.wait_for(given.wait(), 20)
+    work.close()
