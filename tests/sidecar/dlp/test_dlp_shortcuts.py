@@ -129,12 +129,14 @@ PIECES = [
     b"61 62 63 64 65 66 67 ", b"61:62:63:64:65:66", b"41x42", b"61626364656667686970717273747576",
     b"legal winner thank year wave sausage worth useful legal winner thank yellow ", b"abandon\\nability, able\tabout ",
     b"1BoatSLRHtKNngkdXEobR76b53LETtpyT ", b"5HueCGU8rMjxEXxiPuD5BDku4MkFqeZyd4dZ1jvhTVqvbTLvyTJ",
-    b"MTIzNDU2Nzg5MDEyMzQ1Njc4",
+    b"MTIzNDU2Nzg5MDEyMzQ1Njc4", b"MTIzNDU2Nzg5MDEyMzQ1Njc4.GabcdE.abcdefghijklmnopqrstuvwxyz0",
+    b"1/1234567890123456:0123456789abcdef0123456789abcdef",
     b".GabcdE.", b"dGhlIHBhcnNlciByZWFkcyB0aGUgbmV4dCB0b2tlbg==", b"0.12345678-1234-1234-1234-123456789abc.",
     b"SK0123456789abcdef0123456789abcdef", b"u1234567-0123456789abcdef01234567",
     b"ABCDEFGHIJKLMNOPQRSTUVWXYZ234567",
     b"xprv9s21ZrQH143K3QTDL4LXw2F7HEK3wJUD2nW2nRk4stbPy6cq3jPPqjiChkVvvNKmPGJxWUtg6LnF5kejMRNNU3TGtRBeJgk33yuGBxrMPHi",
-    b"72, 101, 108 , 108,\n111, 44, 32, 119, 111, ", b"99 100 101 102 103 104 105 106 107 108 109 110 ",
+    b"72, 101, 108 , 108,\n111, 44, 32, 119, 111, 114, 108 ,100, 33, 33, 33, 72, 101, 108, 108, 111, ",
+    b"99 100 101 102 103 104 105 106 107 108 109 110 111 112 113 114 115 116 117 118 ",
     b"abcd", b"X", b" ", b"\n", b"self.parser.read(token)", b'{"a": [1, 2, 3]}', "naïve →".encode(), b"\xff\x00",
 ]  # fmt: skip
 
