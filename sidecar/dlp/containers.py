@@ -12,12 +12,11 @@ import re
 import struct
 import zlib
 from collections.abc import Callable, Iterator
-from typing import TYPE_CHECKING, NamedTuple, Protocol
+from typing import NamedTuple, Protocol
 
 import zstandard
 
-if TYPE_CHECKING:
-    from sidecar.dlp.derive import Allowance
+from sidecar.dlp.derived import Allowance
 
 _PIECE = 16 * 1024
 _SLOW = 4
@@ -73,7 +72,7 @@ class _Stream(Protocol):
     def decompress(self, data: bytes, max_length: int, /) -> bytes: ...
 
 
-def held(text: bytes, allowance: "Allowance") -> Iterator[Held]:
+def held(text: bytes, allowance: Allowance) -> Iterator[Held]:
     """Everything that is compressed in a text."""
     yield from _members(text, allowance)
     for name, begin in _BEGINS.items():
@@ -98,7 +97,7 @@ def _zlib_places(text: bytes) -> Iterator[int]:
             yield match.start()
 
 
-def _members(text: bytes, allowance: "Allowance") -> Iterator[Held]:
+def _members(text: bytes, allowance: Allowance) -> Iterator[Held]:
     """The members of a zip archive, whatever its directory says of them."""
     at = text.find(b"PK\x03\x04")
     while at >= 0:
@@ -117,7 +116,7 @@ def _members(text: bytes, allowance: "Allowance") -> Iterator[Held]:
         at = text.find(b"PK\x03\x04", max(end, at + 4))
 
 
-def _streams(text: bytes, name: str, begin: re.Pattern[bytes], allowance: "Allowance") -> Iterator[Held]:
+def _streams(text: bytes, name: str, begin: re.Pattern[bytes], allowance: Allowance) -> Iterator[Held]:
     match = begin.search(text)
     while match is not None:
         at = match.start()
@@ -129,7 +128,7 @@ def _streams(text: bytes, name: str, begin: re.Pattern[bytes], allowance: "Allow
         match = begin.search(text, max(end, at + 3))
 
 
-def _open(name: str, text: bytes, at: int, allowance: "Allowance") -> tuple[bytes, int]:
+def _open(name: str, text: bytes, at: int, allowance: Allowance) -> tuple[bytes, int]:
     if name == "zstd":
         return _zstd(text, at, allowance)
     made: dict[str, Callable[[], _Stream]] = {
@@ -140,7 +139,7 @@ def _open(name: str, text: bytes, at: int, allowance: "Allowance") -> tuple[byte
     return _read(text, at, made[name](), allowance, 1 if name == "gzip" else _SLOW)
 
 
-def _read(text: bytes, at: int, stream: _Stream, allowance: "Allowance", share: int) -> tuple[bytes, int]:
+def _read(text: bytes, at: int, stream: _Stream, allowance: Allowance, share: int) -> tuple[bytes, int]:
     """What a stream at text[at:] gives until it ends or breaks, and where that is."""
     out = bytearray()
     most = max(1, allowance.left // share)
@@ -159,7 +158,7 @@ def _read(text: bytes, at: int, stream: _Stream, allowance: "Allowance", share: 
     return allowance.take(bytes(out)), at - len(stream.unused_data) if out else begin
 
 
-def _zstd(text: bytes, at: int, allowance: "Allowance") -> tuple[bytes, int]:
+def _zstd(text: bytes, at: int, allowance: Allowance) -> tuple[bytes, int]:
     source = io.BytesIO(text[at:])
     reader = zstandard.ZstdDecompressor(max_window_size=_WINDOW).stream_reader(source, read_size=4096)
     out = bytearray()

@@ -13,7 +13,8 @@ from functools import partial
 
 from sidecar.dlp import crlf, entropy
 from sidecar.dlp.beside import Beside
-from sidecar.dlp.derive import Allowance, Decoder, Derived, TooMuch
+from sidecar.dlp.derive import Decoder
+from sidecar.dlp.derived import Allowance, Derived, TooMuch
 from sidecar.dlp.finding import Finding, Location, Match, Severity, snippet
 from sidecar.dlp.grams import Grams
 from sidecar.dlp.known import KnownSecrets, Pieces

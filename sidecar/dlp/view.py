@@ -7,7 +7,7 @@ from bisect import bisect_right
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
-from sidecar.dlp.derive import Derived, source_span
+from sidecar.dlp.derived import Derived, source_span
 
 _DEPTH = 200
 """Nesting of JSON that is read by the careful reader; deeper documents are scanned as text."""

@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 
 from sidecar.dlp import bits, derive, escapes, fold, hyperscan_matcher, needles
 from sidecar.dlp.cores import Cores
-from sidecar.dlp.derive import Allowance
+from sidecar.dlp.derived import Allowance
 from sidecar.dlp.matcher import Spec, backend
 from sidecar.dlp.patterns.model import all_types
 from sidecar.dlp.places import PLACES, Words
