@@ -11,10 +11,10 @@ import numpy as np
 from sidecar.dlp.following import EVERY, codes_of
 from sidecar.dlp.signs import LENGTH, Sign, cost, signs_of, solid
 
-LEAST = 16 * 1024
+LEAST = 4 * 1024
 """Bytes of a text that is worth it."""
 
-_RARE = 0.0007
+_RARE = 0.003
 """Places in a byte of text at which an expression may be searched for by its signs."""
 
 _PART = 1 << 17
@@ -22,6 +22,8 @@ _MANY = 4
 """A place in so many bytes: with more of them the expressions themselves are cheaper."""
 
 _END = 256
+_OUT = np.int64(_END)
+_NONE = np.zeros(0, np.int64)
 _FULL = np.uint64(0x0101010101010101)
 Array = np.ndarray[Any, Any]
 Spans = list[tuple[int, int]]
@@ -30,9 +32,9 @@ Set = int
 
 
 def gated(source: str) -> bool:
-    """Whether an expression has signs that are rare enough."""
+    """Whether an expression has signs that are rare enough, or rows."""
     signs = signs_of(source)
-    return bool(signs) and cost(signs) < _RARE
+    return (bool(signs) and cost(signs) < _RARE) or rows(source) is not None
 
 
 def rows(source: str) -> tuple[int, int] | None:
@@ -60,10 +62,11 @@ class _Step:
         column = np.array([columns.setdefault(each, len(columns)) for each in allowed])
         rows = [[numbers.setdefault(held & each, len(numbers)) for each in columns] for held in sets]
         self.sets = list(numbers)
-        self._table = np.array(rows, np.uint16)[:, column].ravel()
+        self._table = (np.array(rows, np.int64)[:, column] * (_END + 1)).ravel()
 
     def go(self, held: Array, codes: Array) -> Array:
-        return self._table[held.astype(np.int64) * (_END + 1) + codes]
+        """`held`, and what is left, as the offsets of rows."""
+        return self._table.take(held + codes)
 
 
 class Gate:
@@ -82,6 +85,7 @@ class Gate:
             self._steps.append(_Step(self._sets, [sign.classes[ahead] for _, sign in signs]))
             self._sets = self._steps[-1].sets
         self._signs = [(place, sign.size) for place, sign in signs]
+        self._known: dict[int, tuple[tuple[int, int], ...]] = {}
 
     def find(self, text: bytes) -> dict[int, Spans] | None:
         """For each expression where its signs begin and how long the match there is, or 0 where the sign is not all of
@@ -104,19 +108,37 @@ class Gate:
         return self._sorted(codes, np.concatenate(places), np.concatenate(held))
 
     def _sorted(self, codes: Array, places: Array, held: Array) -> dict[int, Spans]:
+        held = held.astype(np.int64) * (_END + 1)
+        late = places >= len(codes) - LENGTH
+        if late.any():
+            at_end = self._left(codes, places[late], held[late], at_end=True)
+            early = self._left(codes, places[~late], held[~late], at_end=False)
+            places, held = np.concatenate([early[0], at_end[0]]), np.concatenate([early[1], at_end[1]])
+        else:
+            places, held = self._left(codes, places, held, at_end=False)
+        found: dict[int, set[tuple[int, int]]] = {}
+        for place, held_at in zip(places.tolist(), (held // (_END + 1)).tolist(), strict=True):
+            for expression, size in self._held(held_at):
+                found.setdefault(expression, set()).add((place, size))
+        return {expression: sorted(each) for expression, each in found.items()}
+
+    def _held(self, number: int) -> tuple[tuple[int, int], ...]:
+        """(expression, size) of the signs of a set."""
+        found = self._known.get(number)
+        if found is None:
+            signs = {self._signs[sign] for sign in _members(self._sets[number])}
+            found = self._known[number] = tuple(sorted(signs))
+        return found
+
+    def _left(self, codes: Array, places: Array, held: Array, *, at_end: bool) -> tuple[Array, Array]:
+        """Where signs are left after all of their bytes, and which."""
         for ahead, step in enumerate(self._steps, 2):
             at = places + ahead
-            code = codes[np.minimum(at, len(codes) - 1)].astype(np.int64)
-            code[at >= len(codes)] = _END
+            code = np.where(at < len(codes), codes[np.minimum(at, len(codes) - 1)], _OUT) if at_end else codes[at]
             held = step.go(held, code)
-            places, held = places[held > 0], held[held > 0]
-        found: dict[int, set[tuple[int, int]]] = {}
-        kinds: list[int] = np.unique(held).tolist()
-        for number in kinds:
-            here: list[int] = places[held == number].tolist()
-            for place, size in {self._signs[sign] for sign in _members(self._sets[number])}:
-                found.setdefault(place, set()).update((start, size) for start in here)
-        return {place: sorted(each) for place, each in found.items()}
+            left = held != 0
+            places, held = places[left], held[left]
+        return places, held
 
 
 def _members(held: Set) -> list[int]:

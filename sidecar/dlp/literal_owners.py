@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 
 from sidecar.dlp.following import AHEAD, EVERY, following
+from sidecar.dlp.literal_sieve import Form
 from sidecar.dlp.matcher import Spec
 
 _FEW = 16
@@ -34,6 +35,8 @@ class Owners:
         self._firsts = np.cumsum(self._counts) - self._counts
         every = [each for owners in of_word for each in owners]
         self._every = [(index, exact) for index, exact, _ in every]
+        self._word = [word for word, owners in zip(words, of_word, strict=True) for _ in owners]
+        self._after = [after[0] if after else EVERY for _, _, after in every]
         self._classes([after for _, _, after in every])
 
     def _classes(self, behind: Sequence[tuple[int, ...]]) -> None:
@@ -48,9 +51,21 @@ class Owners:
             if place:
                 self._kinds[place] = [*(bool(kind >> code & 1) for code in range(256)), False]
 
+    def forms(self) -> list[Form]:
+        """How the literals may stand in a text, for `literal_sieve`."""
+        found: dict[tuple[int, bytes, bool], int] = {}
+        numbers = np.repeat(np.arange(len(self._counts)), self._counts).tolist()
+        for number, word, (_, exact), after in zip(numbers, self._word, self._every, self._after, strict=True):
+            key = number, exact or word, not exact
+            found[key] = found.get(key, 0) | after
+        return [Form(number, text, caseless, after) for (number, text, caseless), after in found.items()]
+
     def of(self, text: bytes, hits: list[tuple[int, int]]) -> list[tuple[int, int]]:
         """(expression, end) for the (word, end) that the automaton found."""
-        return list(self._few(text, hits) if len(hits) < _FEW else self._followed(text, hits))
+        if len(hits) < _FEW:
+            return list(self._few(text, hits))
+        found = np.array(hits, np.int64)
+        return list(self.followed(text, found[:, 0], found[:, 1]))
 
     def _few(self, text: bytes, hits: list[tuple[int, int]]) -> Iterator[tuple[int, int]]:
         for word, end in hits:
@@ -58,9 +73,8 @@ class Owners:
                 if not exact or text.endswith(exact, 0, end):
                     yield index, end
 
-    def _followed(self, text: bytes, hits: list[tuple[int, int]]) -> Iterator[tuple[int, int]]:
-        found = np.array(hits, np.int64)
-        words, ends = found[:, 0], found[:, 1]
+    def followed(self, text: bytes, words: Array, ends: Array, *, sure: bool = True) -> Iterator[tuple[int, int]]:
+        """As `of`. Unless the words are `sure`, they are compared."""
         counts = self._counts[words]
         before = np.cumsum(counts) - counts
         owners = np.repeat(self._firsts[words] - before, counts) + np.arange(counts.sum())
@@ -74,6 +88,7 @@ class Owners:
             owners, ends = owners[kept], ends[kept]
         kept_owners: list[int] = owners.tolist()
         for owner, end in zip(kept_owners, ends.tolist(), strict=True):
-            spec, exact = self._every[owner]
-            if not exact or text.endswith(exact, 0, end):
-                yield spec, end
+            index, exact = self._every[owner]
+            word = self._word[owner]
+            if text.endswith(exact, 0, end) if exact else sure or text[end - len(word) : end].lower() == word:
+                yield index, end

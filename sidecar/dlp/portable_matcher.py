@@ -11,8 +11,9 @@ from typing import Any, cast
 import ahocorasick_rs
 import re2  # pyright: ignore[reportMissingTypeStubs]
 
-from sidecar.dlp import gates
+from sidecar.dlp import gates, literal_sieve
 from sidecar.dlp.literal_owners import Owners
+from sidecar.dlp.literal_sieve import LiteralSieve
 from sidecar.dlp.matcher import Backend, Hits, Searcher, Spec
 from sidecar.dlp.runs import stretches
 from sidecar.dlp.shape import max_width
@@ -240,6 +241,8 @@ class _Expressions:
         words = sorted({word.lower() for spec in specs for word in spec.literals})
         self._owners = Owners(specs, words) if words else None
         self._words = _Words(words, dense=True)
+        forms = self._owners.forms() if self._owners is not None else []
+        self._sieve = LiteralSieve(forms) if literal_sieve.usable(forms) else None
         self._specs = list(specs)
         self._rest = _Rest([(index, spec) for index, spec in enumerate(specs) if not spec.literals])
         self._confirm: dict[int, tuple[Expression, int]] = {}
@@ -248,13 +251,20 @@ class _Expressions:
         pairs: list[tuple[int, int]] = []
         overflow = False
         if self._owners is not None:
-            hits = self._words.scan(text.translate(_LOWER), _WORDS * limit)
-            pairs, overflow = self._owners.of(text, hits.pairs), hits.overflow
+            pairs, overflow = self._literals(text, self._owners, limit)
         if len(pairs) > limit and not overflow:
             pairs, overflow = self._confirmed(text, pairs, limit)
         rest = self._rest.scan(text, limit)
         pairs += rest.pairs
         return Hits(pairs[:limit], overflow or rest.overflow or len(pairs) > limit)
+
+    def _literals(self, text: bytes, owners: Owners, limit: int) -> tuple[list[tuple[int, int]], bool]:
+        if self._sieve is not None and len(text) >= literal_sieve.LEAST:
+            found = self._sieve.scan(text)
+            if found is not None and len(found[0]) <= _WORDS * limit:
+                return list(owners.followed(text, *found, sure=False)), False
+        hits = self._words.scan(text.translate(_LOWER), _WORDS * limit)
+        return owners.of(text, hits.pairs), hits.overflow
 
     def _confirmed(self, text: bytes, pairs: list[tuple[int, int]], limit: int) -> tuple[list[tuple[int, int]], bool]:
         """Of too many literals those near a match of their expression, and whether these are too many or would take

@@ -17,7 +17,7 @@ _LONG = 2 * _STEP + _STEP - 1
 _SHORT = 6
 _MIX = np.uint32(0x9E3779B1)
 _MIXES = np.uint64(0x9E3779B97F4A7C15), np.uint64(0xC2B2AE3D27D4EB4F)
-_BITS = 14, 22
+_BITS = 18, 22
 _SPARE = 4
 """Bits of a table beyond what its entries need: one of so many places passes by chance."""
 _SIX = np.uint64((1 << 8 * _SHORT) - 1)

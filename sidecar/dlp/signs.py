@@ -16,6 +16,7 @@ _parser: Any = cast(Any, re)._parser  # as in `shape`
 LENGTH = 6
 _SHORTER = 4
 _LEAST = 2
+_PAIR = 0.3
 _PATHS = 256
 
 
@@ -35,6 +36,7 @@ def _weights() -> tuple[float, ...]:
         (b"mpfghybwvkxjzq", 0.012),
         (b'\n",.:_-/()=', 0.012),
         (b"\\", 0.03),
+        (b"0123456789", 0.012),
     )
     found = [0.0003 if code < 32 or code > 126 else 0.005 for code in range(256)]
     for group, weight in groups:
@@ -49,9 +51,10 @@ def _share(kind: int) -> float:
 
 
 def cost(signs: Sequence[Sign]) -> float:
-    """How many places in a byte of text have such a sign, about."""
+    """About how many places in a byte of text have such a sign, and how many at least its first two bytes, which is
+    looked for first."""
     pairs = {sign.classes[:2] for sign in signs}
-    total = sum(0.1 * _share(first) * _share(second) for first, second in pairs)
+    total = sum(_PAIR * _share(first) * _share(second) for first, second in pairs)
     for sign in signs:
         share = 1.0
         for kind in sign.classes:

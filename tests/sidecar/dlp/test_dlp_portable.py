@@ -4,13 +4,14 @@ import random
 import re
 import string
 
+import numpy as np
 import pytest
 
-from sidecar.dlp import gates, shape
+from sidecar.dlp import gates, literal_sieve, shape
 from sidecar.dlp.following import following
 from sidecar.dlp.literal_owners import Owners
 from sidecar.dlp.matcher import Spec, backend
-from sidecar.dlp.portable_matcher import _GATED, Expression, _Rest
+from sidecar.dlp.portable_matcher import _GATED, _LOWER, Expression, _Rest
 from sidecar.dlp.searches import shapes
 from sidecar.dlp.signs import signs_of
 
@@ -95,9 +96,10 @@ def test_what_must_follow_a_literal_follows_it_in_every_match() -> None:
                     for place, word in enumerate(words)
                     for found in re.finditer(b"(?<=" + re.escape(word) + b")", text.lower())
                 ]
-                ends = [end for _, end in owners._followed(text, hits)]
-                assert any(len(before) < end <= len(before) + len(match) for end in ends), (spec.source, text)
-                assert set(owners._followed(text, hits)) <= set(owners._few(text, hits))
+                places = np.array(hits)
+                found = list(owners.followed(text, places[:, 0], places[:, 1]))
+                assert any(len(before) < end <= len(before) + len(match) for _, end in found), (spec.source, text)
+                assert set(found) <= set(owners._few(text, hits))
     assert told > 250
 
 
@@ -115,6 +117,36 @@ def test_literals_of_all_expressions_are_found_in_a_long_text(dense: bool) -> No
     assert not found.overflow
     ends = {index: [end for each, end in found.pairs if each == index] for index in range(len(LITERAL))}
     assert all(any(start < end <= stop for end in ends[index]) for index, start, stop in places)
+
+
+@pytest.mark.parametrize("density", [3, 30, 300])
+def test_the_literal_sieve_finds_what_the_automaton_finds(density: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    rng = random.Random(density)
+    search = backend("portable").expressions(LITERAL)
+    owners, sieve = search._owners, search._sieve  # type: ignore[attr-defined]
+    words = [word for spec in LITERAL for word in spec.literals]
+    monkeypatch.setattr(literal_sieve, "_MANY", 1)
+    for part in (1 << 18, 1 << 10):
+        monkeypatch.setattr(literal_sieve, "_PART", part)
+        for _ in range(12):
+            size, text = rng.choice((1, 40, 2000, 20_000)), b""
+            while len(text) < size:
+                word = rng.choice(words)
+                whole = rng.choice((word, word.upper(), word.swapcase(), word[:-1], bytes(code ^ 32 for code in word)))
+                after = matching(rng, rng.choice(LITERAL).source)[:60] if rng.random() < 0.2 else b""
+                text += filler(rng, rng.randint(0, density)) + whole + after
+            hits = search._words.scan(text.translate(_LOWER), 1 << 20).pairs  # type: ignore[attr-defined]
+            found = sieve.scan(text)
+            assert found is not None
+            plain = sorted(owners.followed(text, *np.array(hits, np.int64).reshape(-1, 2).T))
+            assert sorted(owners.followed(text, *found, sure=False)) == plain
+
+
+def test_a_text_full_of_literals_is_left_to_the_automaton() -> None:
+    search = backend("portable").expressions(LITERAL)
+    text = b"api_key token " * 10_000
+    assert search._sieve.scan(text) is None  # type: ignore[attr-defined]
+    assert len(search.scan(text, 1 << 20).pairs) >= 20_000
 
 
 def assert_superset(text: bytes) -> int:
@@ -159,10 +191,10 @@ def test_signs_stand_wherever_an_expression_matches() -> None:
 
 
 def _all_pairs(gate: gates.Gate, text: bytes) -> tuple[gates.Array, gates.Array, gates.Array]:
-    codes = gates.np.frombuffer(text, gates.np.uint8)
-    pairs = codes[:-1].astype(gates.np.int64) | codes[1:].astype(gates.np.int64) << 8
+    codes = np.frombuffer(text, np.uint8)
+    pairs = codes[:-1].astype(np.int64) | codes[1:].astype(np.int64) << 8
     held = gate._pairs[pairs]
-    places = gates.np.flatnonzero(held)
+    places = np.flatnonzero(held)
     return codes, places, held[places]
 
 
