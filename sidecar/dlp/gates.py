@@ -18,7 +18,7 @@ _RARE = 0.003
 """Places in a byte of text at which an expression may be searched for by its signs."""
 
 _PART = 1 << 17
-_MANY = 4
+_MANY = 16
 """A place in so many bytes: with more of them the expressions themselves are cheaper."""
 
 _END = 256
@@ -87,9 +87,9 @@ class Gate:
         self._signs = [(place, sign.size) for place, sign in signs]
         self._known: dict[int, tuple[tuple[int, int], ...]] = {}
 
-    def find(self, text: bytes) -> dict[int, Spans] | None:
+    def find(self, text: bytes, limit: int) -> dict[int, Spans] | None:
         """For each expression where its signs begin and how long the match there is, or 0 where the sign is not all of
-        it; in order. None where there are too many."""
+        it; in order. None where there are more than `limit`, or too many to look at."""
         codes = np.frombuffer(text, np.uint8)
         most = len(text) // _MANY
         places: list[Array] = []
@@ -105,9 +105,9 @@ class Gate:
                     return None
                 places.append(here * 2 + (at + odd))
                 held.append(found[here])
-        return self._sorted(codes, np.concatenate(places), np.concatenate(held))
+        return self._sorted(codes, np.concatenate(places), np.concatenate(held), limit)
 
-    def _sorted(self, codes: Array, places: Array, held: Array) -> dict[int, Spans]:
+    def _sorted(self, codes: Array, places: Array, held: Array, limit: int) -> dict[int, Spans] | None:
         held = held.astype(np.int64) * (_END + 1)
         late = places >= len(codes) - LENGTH
         if late.any():
@@ -116,6 +116,8 @@ class Gate:
             places, held = np.concatenate([early[0], at_end[0]]), np.concatenate([early[1], at_end[1]])
         else:
             places, held = self._left(codes, places, held, at_end=False)
+        if len(places) > limit:
+            return None
         found: dict[int, set[tuple[int, int]]] = {}
         for place, held_at in zip(places.tolist(), (held // (_END + 1)).tolist(), strict=True):
             for expression, size in self._held(held_at):

@@ -21,7 +21,7 @@ from sidecar.dlp.sieve import Sieve
 
 _re2: Any = cast(Any, re2)  # the binding has no types
 _PART = 1 << 14
-_SLICE = 1 << 18
+_SLICE = 1 << 15
 """Text searched at a time for literals: the automaton answers with a list, which must stay small."""
 
 _WORDS = 16
@@ -81,17 +81,21 @@ class _Words:
 
     def scan(self, text: bytes, limit: int) -> Hits:
         pairs: list[tuple[int, int]] = []
-        if self._search is None:
-            return Hits(pairs, False)
-        for at in range(0, len(text), _SLICE):
-            start = max(0, at - self._overlap)
-            piece = text[start : at + _SLICE]
-            for index, _, end in self._search.find_matches_as_indexes(piece, overlapping=True):
-                if start + end > at:  # not already seen at the end of the slice before
-                    pairs.append((index, start + end))
+        for part in self.slices(text):
+            pairs += part
             if len(pairs) >= limit:
                 return Hits(pairs[:limit], True)
         return Hits(pairs, False)
+
+    def slices(self, text: bytes) -> Iterator[list[tuple[int, int]]]:
+        """The hits of one slice after the other."""
+        if self._search is None:
+            return
+        for at in range(0, len(text), _SLICE):
+            start = max(0, at - self._overlap)
+            found = self._search.find_matches_as_indexes(text[start : at + _SLICE], overlapping=True)
+            # less those already seen at the end of the slice before
+            yield [(index, start + end) for index, _, end in found if start + end > at]
 
 
 class _Literals:
@@ -105,24 +109,20 @@ class _Literals:
 
     def scan(self, text: bytes, limit: int) -> Hits:
         near = self._sieve.near(text, self._reach)
-        if near is None:
-            hits = self._words.scan(text, max(limit, len(text)))
-        else:
-            found = [(low, self._words.scan(text[low:high], limit)) for low, high in near]
-            pairs = [(index, low + end) for low, part in found for index, end in part.pairs]
-            hits = Hits(pairs, any(part.overflow for _, part in found))
-        return self._sorted(hits, limit)
-
-    def _sorted(self, hits: Hits, limit: int) -> Hits:
+        where = [(0, len(text))] if near is None else near
         seen: set[int] = set()
         pairs: list[tuple[int, int]] = []
-        for index, end in hits.pairs:
-            if index in self._once:
-                if index in seen:
-                    continue
-                seen.add(index)
-            pairs.append((index, end))
-        return Hits(pairs[:limit], hits.overflow or len(pairs) > limit)
+        for low, high in where:
+            for part in self._words.slices(text if near is None else text[low:high]):
+                for index, end in part:
+                    if index in self._once:
+                        if index in seen:
+                            continue
+                        seen.add(index)
+                    pairs.append((index, low + end))
+                if len(pairs) > limit:
+                    return Hits(pairs[:limit], True)
+        return Hits(pairs, False)
 
 
 _LOWER = bytes.maketrans(bytes(range(65, 91)), bytes(range(97, 123)))
@@ -171,7 +171,7 @@ class _Gated:
 
     def scan(self, text: bytes, limit: int) -> Hits | None:
         """None where there are too many signs."""
-        found = self._gate.find(text)
+        found = self._gate.find(text, limit)
         if found is None:
             return None
         pairs: list[tuple[int, int]] = []

@@ -180,7 +180,8 @@ def test_signs_stand_wherever_an_expression_matches() -> None:
                 places = gates.in_rows(text, *row)
                 assert any(len(before) <= place < len(before) + len(match) for place in places)
                 continue
-            found = gate._sorted(*_all_pairs(gate, text))
+            found = gate._sorted(*_all_pairs(gate, text), 1 << 20)
+            assert found is not None
             begins = [span for spans in found.values() for span in spans]
             assert any(
                 len(before) <= start and start + (size or 2) <= len(before) + len(match) for start, size in begins
@@ -198,7 +199,8 @@ def _all_pairs(gate: gates.Gate, text: bytes) -> tuple[gates.Array, gates.Array,
     return codes, places, held[places]
 
 
-def test_gated_expressions_are_found_as_by_themselves() -> None:
+def test_gated_expressions_are_found_as_by_themselves(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(gates, "_MANY", 1)
     rng = random.Random(4)
     assert len(GATED) > 25
     compared = 0
@@ -223,6 +225,7 @@ def test_a_match_at_the_end_of_a_long_text_is_found(place: int) -> None:
 
 def test_parts_of_a_text_join_where_they_are_cut(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(gates, "_PART", 64)
+    monkeypatch.setattr(gates, "_MANY", 1)
     rng = random.Random(5)
     for _ in range(8):
         text = b"".join(rng.choice(FRAGMENTS) + filler(rng, rng.randint(20, 60)) for _ in range(400))
