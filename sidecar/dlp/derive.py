@@ -80,7 +80,10 @@ _HEX_LINES = re.compile(rb"[0-9A-Fa-f]+(?:[^0-9A-Za-z]{0,8}(?:0?[xX])?[0-9A-Fa-f
 _B32_LINES = re.compile(rb"(?:[A-Z2-7]{8,}(?:[ \t\r\n-]{0,8}[A-Z2-7]+)*)|(?:[a-z2-7]{8,}(?:[ \t\r\n-]{0,8}[a-z2-7]+)*)")
 _NOT_HEX = bytes(code for code in range(256) if chr(code) not in "0123456789abcdefABCDEF")
 _NOT_B64 = bytes(code for code in range(256) if code not in _B64)
-_STEP = 4096
+_STEP = 16 * 1024
+_TAIL = 256
+"""Bytes between two parts of a run are fewer: one that ends so near the end of what was read may go on."""
+_IN_HEX = bytes(32 if chr(code) in "0123456789abcdefABCDEF" else 120 for code in range(256))
 
 
 def _back(text: bytes, at: int, alphabet: bytes, floor: int) -> int:
@@ -94,8 +97,36 @@ def _back(text: bytes, at: int, alphabet: bytes, floor: int) -> int:
     return floor
 
 
+def _past(text: bytes, at: int, table: bytes) -> int:
+    """Where what `table` makes a blank ends, from `at` on."""
+    while at < len(text):
+        after = text[at : at + _STEP].translate(table).find(b"x")
+        if after >= 0:
+            return at + after
+        at += _STEP
+    return len(text)
+
+
+def _extent(text: bytes, start: int, lines: re.Pattern[bytes], table: bytes | None) -> tuple[int, int] | None:
+    """Where the next run begins and ends. With `table` a long one is passed over, which costs a third of reading it."""
+    limit = start + _STEP
+    match = lines.search(text, start, limit) if table else lines.search(text, start)
+    if match is None:
+        match = lines.search(text, start)
+    if match is None:
+        return None
+    first, end = match.span()
+    while table and limit - _TAIL < end <= limit < len(text):
+        end = _past(text, end, table)
+        limit = end + _STEP
+        match = lines.match(text, end - 1, limit)
+        assert match is not None
+        end = match.end()
+    return first, end
+
+
 def _runs(
-    text: bytes, ends: Sequence[int] | None, alphabet: bytes, lines: re.Pattern[bytes]
+    text: bytes, ends: Sequence[int] | None, alphabet: bytes, lines: re.Pattern[bytes], table: bytes | None = None
 ) -> Iterator[tuple[int, int]]:
     """The runs of an alphabet, wrapped lines joined, that hold the places in `ends`; each once."""
     if ends is None:
@@ -107,12 +138,10 @@ def _runs(
         if end <= done:
             continue
         start = _back(text, inside, alphabet + _BLANK, done)
-        while match := lines.search(text, start):
-            if match.start() >= end:
-                break
-            start = done = max(match.end(), start + 1)
-            if match.end() >= min(end, len(text)) - 2:
-                yield match.span()
+        while (extent := _extent(text, start, lines, table)) and extent[0] < end:
+            start = done = max(extent[1], start + 1)
+            if extent[1] >= min(end, len(text)) - 2:
+                yield extent
                 break
 
 
@@ -121,7 +150,9 @@ def _each_once(text: bytes, spans: Iterator[tuple[int, int]]) -> Iterator[tuple[
     seen: set[bytes] = set()
     for start, end in spans:
         run = text[start:end]
-        if run not in seen:
+        if len(run) > _STEP:  # to tell it from others costs as much as to decode it
+            yield start, end, run
+        elif run not in seen:
             seen.add(run)
             yield start, end, run
 
@@ -169,7 +200,7 @@ def _a2b(run: bytes) -> bytes:
 
 def _hex(text: bytes, ends: Sequence[int] | None, allowance: Allowance) -> Iterator[Derived]:
     alphabet = b"0123456789abcdefABCDEFxX%:,;-.&#[](){}u"
-    for start, end, run in _each_once(text, _runs(text, ends, alphabet, _HEX_LINES)):
+    for start, end, run in _each_once(text, _runs(text, ends, alphabet, _HEX_LINES, _IN_HEX)):
         for data in _unhexed(run):
             if found := _text_in(data):
                 yield Derived("hex", start, end, allowance.take(found))

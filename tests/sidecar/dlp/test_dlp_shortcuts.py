@@ -308,6 +308,27 @@ def test_ascii_in_hex_is_never_overlooked(before: str, text: str, after: str) ->
     assert bits.hex_may_hold_ascii((before + text.upper() + after).encode())
 
 
+@MANY
+@given(
+    parts=st.lists(
+        st.one_of(
+            st.integers(1, 700).map(lambda size: b"0aF9" * size),
+            st.sampled_from(
+                [b" ", b"\n", b":", b"0x", b"::::::::", b":::::::::", b"g", b"\\x", b" 0X", b"x", b"  q", b"7"]
+            ),
+        ),
+        max_size=12,
+    )
+)
+def test_a_long_run_of_hex_is_passed_over_as_it_is_read(parts: list[bytes]) -> None:
+    text = b"".join(parts)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(derive, "_STEP", 300)  # many edges
+        for start in (0, len(text) // 3, len(text) // 2):
+            plain = derive._HEX_LINES.search(text, start)
+            assert derive._extent(text, start, derive._HEX_LINES, derive._IN_HEX) == (plain and plain.span())
+
+
 def test_hex_of_an_image_holds_no_ascii() -> None:
     digits = random.Random(4).randbytes(200_000).hex().encode()
     assert bits.hex_may_hold_ascii(digits) == bits._hex_holds_ascii(digits) is False
