@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 
 from sidecar.dlp.following import EVERY, codes_of
-from sidecar.dlp.signs import LENGTH, Sign, cost, signs_of, solid
+from sidecar.dlp.signs import LENGTH, Sign, cost, signs_of
 
 LEAST = 4 * 1024
 """Bytes of a text that is worth it."""
@@ -24,7 +24,6 @@ _MANY = 16
 _END = 256
 _OUT = np.int64(_END)
 _NONE = np.zeros(0, np.int64)
-_FULL = np.uint64(0x0101010101010101)
 Array = np.ndarray[Any, Any]
 Spans = list[tuple[int, int]]
 Set = int
@@ -32,24 +31,9 @@ Set = int
 
 
 def gated(source: str) -> bool:
-    """Whether an expression has signs that are rare enough, or rows."""
+    """Whether an expression has signs that are rare enough."""
     signs = signs_of(source)
-    return (bool(signs) and cost(signs) < _RARE) or rows(source) is not None
-
-
-def rows(source: str) -> tuple[int, int] | None:
-    """(highest byte, words of eight) for an expression whose matches are long and without any letter."""
-    highest, least = solid(source)
-    return (highest, (least - 7) // 8) if highest < ord("A") and least >= 31 else None
-
-
-def in_rows(text: bytes, highest: int, words: int) -> list[int]:
-    """Where so many aligned words of eight bytes up to `highest` begin, in order."""
-    codes = np.frombuffer(text, np.uint8, len(text) // 8 * 8)
-    full = (codes <= highest).view(np.uint64) == _FULL
-    for _ in range(words - 1):  # each time a word more in a row
-        full = full[:-1] & full[1:]
-    return (np.flatnonzero(full) * 8).tolist()
+    return bool(signs) and cost(signs) < _RARE
 
 
 class _Step:

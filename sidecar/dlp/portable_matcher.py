@@ -163,11 +163,8 @@ class _Gated:
     """Expressions without a literal whose matches show in a long text by a few rare bytes (`gates`)."""
 
     def __init__(self, specs: Sequence[tuple[int, Spec]]) -> None:
-        rows = [(index, spec, found) for index, spec in specs if (found := gates.rows(spec.source)) is not None]
-        signed = [(index, spec) for index, spec in specs if gates.rows(spec.source) is None]
-        self._gate = gates.Gate([spec.source for _, spec in signed])
-        self._signed = [(_Lane([each]), each[0], max_width(each[1].source)) for each in signed]
-        self._rows = [(_Lane([(index, spec)]), found, max_width(spec.source)) for index, spec, found in rows]
+        self._gate = gates.Gate([spec.source for _, spec in specs])
+        self._each = [(_Lane([each]), each[0], max_width(each[1].source)) for each in specs]
 
     def scan(self, text: bytes, limit: int) -> Hits | None:
         """None where there are too many signs."""
@@ -177,14 +174,11 @@ class _Gated:
         pairs: list[tuple[int, int]] = []
         overflow = False
         for place, spans in found.items():
-            lane, index, width = self._signed[place]
+            lane, index, width = self._each[place]
             if all(size for _, size in spans):
                 pairs += [(index, end) for end in _apart(spans)]
                 continue
             hits = _near(lane, text, [start for start, _ in spans], width, limit)
-            pairs, overflow = pairs + hits.pairs, overflow or hits.overflow
-        for lane, (highest, words), width in self._rows:
-            hits = _near(lane, text, gates.in_rows(text, highest, words), width, limit)
             pairs, overflow = pairs + hits.pairs, overflow or hits.overflow
         return Hits(pairs[:limit], overflow or len(pairs) > limit)
 

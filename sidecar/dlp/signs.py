@@ -118,19 +118,3 @@ def _paths(state: State, before: tuple[int, ...], found: list[tuple[tuple[int, .
         elif not _paths(rest, (*before, kind), found, length):
             return False
     return len(found) <= _PATHS
-
-
-def solid(source: str) -> tuple[int, int]:
-    """The highest byte of any match, and how long one is at least."""
-    parsed = _parser.parse(source)
-    return _highest(nodes_of(parsed, caseless=False)), int(parsed.getwidth()[0])
-
-
-def _highest(nodes: Sequence[Node]) -> int:
-    highest = 0
-    for node in nodes:
-        if isinstance(node, int):
-            highest = max(highest, node.bit_length() - 1)
-        else:
-            highest = max(highest, *(_highest(part) for part in (node[0] if len(node) == 1 else [node[2]])))
-    return highest
