@@ -22,7 +22,6 @@ _MANY = 16
 """A place in so many bytes: with more of them the expressions themselves are cheaper."""
 
 _END = 256
-_OUT = np.int64(_END)
 _NONE = np.zeros(0, np.int64)
 Array = np.ndarray[Any, Any]
 Spans = list[tuple[int, int]]
@@ -43,14 +42,15 @@ class _Step:
         allowed = [sum(1 << sign for sign, kind in enumerate(kinds) if kind >> code & 1) for code in range(_END + 1)]
         numbers: dict[Set, int] = {0: 0}
         columns: dict[Set, int] = {}
-        column = np.array([columns.setdefault(each, len(columns)) for each in allowed])
+        self._column = np.array([columns.setdefault(each, len(columns)) for each in allowed], np.int32)
         rows = [[numbers.setdefault(held & each, len(numbers)) for each in columns] for held in sets]
         self.sets = list(numbers)
-        self._table = (np.array(rows, np.int64)[:, column] * (_END + 1)).ravel()
+        self._table = np.array(rows, np.int32).ravel()
+        self._width = len(columns)
 
     def go(self, held: Array, codes: Array) -> Array:
-        """`held`, and what is left, as the offsets of rows."""
-        return self._table.take(held + codes)
+        """What is left of these sets after these bytes."""
+        return self._table.take(held * self._width + self._column.take(codes))
 
 
 class Gate:
@@ -92,7 +92,7 @@ class Gate:
         return self._sorted(codes, np.concatenate(places), np.concatenate(held), limit)
 
     def _sorted(self, codes: Array, places: Array, held: Array, limit: int) -> dict[int, Spans] | None:
-        held = held.astype(np.int64) * (_END + 1)
+        held = held.astype(np.int64)
         late = places >= len(codes) - LENGTH
         if late.any():
             at_end = self._left(codes, places[late], held[late], at_end=True)
@@ -103,7 +103,7 @@ class Gate:
         if len(places) > limit:
             return None
         found: dict[int, set[tuple[int, int]]] = {}
-        for place, held_at in zip(places.tolist(), (held // (_END + 1)).tolist(), strict=True):
+        for place, held_at in zip(places.tolist(), held.tolist(), strict=True):
             for expression, size in self._held(held_at):
                 found.setdefault(expression, set()).add((place, size))
         return {expression: sorted(each) for expression, each in found.items()}
@@ -120,7 +120,11 @@ class Gate:
         """Where signs are left after all of their bytes, and which."""
         for ahead, step in enumerate(self._steps, 2):
             at = places + ahead
-            code = np.where(at < len(codes), codes[np.minimum(at, len(codes) - 1)], _OUT) if at_end else codes[at]
+            code = (
+                np.where(at < len(codes), codes[np.minimum(at, len(codes) - 1)].astype(np.int64), _END)
+                if at_end
+                else codes[at]
+            )
             held = step.go(held, code)
             left = held != 0
             places, held = places[left], held[left]

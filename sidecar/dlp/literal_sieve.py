@@ -23,9 +23,11 @@ _PART = 1 << 18
 _MANY = 32
 """A place in so many bytes: with more of them the automaton is cheaper."""
 
-_BITS = 19
+_BITS = 12, 19
+_SPARE = 5
+"""Bits of the table beyond what its entries need: one of so many places passes by chance."""
+
 _MIX = np.uint32(0x9E3779B1)
-_SHIFT = np.uint32(32 - _BITS)
 _8, _16, _24 = np.uint32(8), np.uint32(16), np.uint32(24)
 _SMALL = np.uint64(0x2020202020202020)
 _EDGE = 64
@@ -120,11 +122,6 @@ def _numbers(parts: Sequence[bytes]) -> Array:
     return np.frombuffer(b"".join([part.ljust(8, b"\0") for part in parts]), "<u8")
 
 
-def _slots(grams: Array) -> Array:
-    """Where three bytes, from the second lowest of a number on, stand in the table."""
-    return (grams * _MIX) >> _SHIFT
-
-
 class LiteralSieve:
     """Compiled from forms that are `usable`."""
 
@@ -148,10 +145,12 @@ class LiteralSieve:
 
     def _group(self, entries: Sequence[_Entry]) -> None:
         """Entries by the slot of their three bytes: group n (from 1) is members[starts[n] : starts[n + 1]]."""
-        slots = _slots(np.array([int.from_bytes(entry.gram, "little") << 8 for entry in entries], np.uint32))
+        bits = min(_BITS[1], max(_BITS[0], len(entries).bit_length() + _SPARE))
+        self._shift = np.uint32(32 - bits)
+        slots = self._slots(np.array([int.from_bytes(entry.gram, "little") << 8 for entry in entries], np.uint32))
         self._members = np.argsort(slots, kind="stable")
         held, starts = np.unique(slots[self._members], return_index=True)
-        self._groups = np.zeros(1 << _BITS, np.uint16)
+        self._groups = np.zeros(1 << bits, np.uint16)
         self._groups[held] = np.arange(1, len(held) + 1)
         self._starts = np.r_[0, starts, len(entries)]
         sides: list[list[int]] = [[0], [0]]
@@ -163,6 +162,10 @@ class LiteralSieve:
             sides[0].append(_union(entry.before for entry in members if entry.before != EVERY))
             sides[1].append(_union(entry.behind for entry in members if entry.before == EVERY))
         self._sides = [_Rows(side) for side in sides]
+
+    def _slots(self, grams: Array) -> Array:
+        """Where three bytes, from the second lowest of a number on, stand in the table."""
+        return (grams * _MIX) >> self._shift
 
     def scan(self, text: bytes) -> tuple[Array, Array] | None:
         """(word, end) of the literals in `text`, which may be in wrong case or differ in the middle of a long one; None
@@ -204,7 +207,7 @@ class LiteralSieve:
         places: list[Array] = []
         groups: list[Array] = []
         for skip, grams in ((0, here[:-1] << _8), (2, (here[:-1] >> _16) << _8 | here[1:] << _24)):
-            found = self._groups.take(_slots(grams))
+            found = self._groups.take(self._slots(grams))
             passing = np.flatnonzero(found != 0)
             at = passing * 4 + (_EDGE + skip)
             inside = at < last

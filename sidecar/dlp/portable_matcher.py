@@ -6,6 +6,7 @@ RE2 set that says which of them occur, then one RE2 search each.
 
 from bisect import bisect_left, bisect_right
 from collections.abc import Iterator, Sequence
+from functools import cache
 from typing import Any, cast
 
 import ahocorasick_rs
@@ -29,6 +30,9 @@ _WORDS = 16
 
 _GATED = ("text", "prose", "run")
 """What expressions are searched for in that `gates` is for: the other places hold little but what would pass."""
+
+_SEVERAL = 4
+"""So many of them are worth its tables."""
 
 _TEXTS = 32
 """So many times the text is searched at most to tell which do."""
@@ -208,7 +212,7 @@ class _Rest:
     def __init__(self, specs: Sequence[tuple[int, Spec]]) -> None:
         self._all = _lanes(specs)
         seldom = [each for each in specs if each[1].where in _GATED and gates.gated(each[1].source)]
-        self._gated = _Gated(seldom) if seldom else None
+        self._gated = _Gated(seldom) if len(seldom) >= _SEVERAL else None
         self._plain = _lanes([each for each in specs if each not in seldom])
 
     def scan(self, text: bytes, limit: int) -> Hits:
@@ -305,13 +309,19 @@ def _around(ends: list[int], reach: int, size: int) -> Iterator[tuple[int, int]]
         yield start, stop
 
 
+@cache
+def _expressions(specs: tuple[Spec, ...]) -> _Expressions:
+    """Compiled once: the same ones are asked for with others and by themselves."""
+    return _Expressions(specs)
+
+
 class Portable:
     """The backend that runs anywhere."""
 
     name: Backend = "portable"
 
     def expressions(self, specs: Sequence[Spec]) -> Searcher:
-        return _Expressions(specs)
+        return _expressions(tuple(specs))
 
     def literals(self, words: Sequence[bytes], once: Sequence[bool]) -> Searcher:
         return _Literals(words, once)

@@ -65,7 +65,7 @@ class _Exact:
 
     def __init__(self, numbers: Array) -> None:
         self._sorted = np.unique(numbers)
-        bits = _bits(len(self._sorted)) - 1
+        bits = _bits(len(self._sorted)) - 2
         self._shift = np.uint64(64 - bits)
         self._table = np.zeros(1 << bits, np.bool_)
         for mix in _MIXES:
