@@ -41,6 +41,13 @@ def following(spec: Spec) -> dict[bytes, tuple[int, ...]]:
     return {word: found.get(word, ()) for word in words}
 
 
+def one_byte(spec: Spec) -> int | None:
+    """The class of an expression that is one."""
+    parsed = _parser.parse(spec.source)
+    nodes = nodes_of(parsed, caseless=spec.caseless) if parsed.getwidth() == (1, 1) else []
+    return nodes[0] if len(nodes) == 1 and isinstance(nodes[0], int) and len(parsed) == 1 else None
+
+
 def _begin(
     states: Sequence[State],
     words: frozenset[bytes],

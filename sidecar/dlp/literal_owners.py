@@ -11,7 +11,7 @@ from sidecar.dlp.following import AHEAD, EVERY, following
 from sidecar.dlp.literal_sieve import Form
 from sidecar.dlp.matcher import Spec
 
-_FEW = 16
+_FEW = 32
 """Hits that are cheaper to look at one by one."""
 
 _NEXT, _AFTER = np.arange(2), np.arange(2, AHEAD)

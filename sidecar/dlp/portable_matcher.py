@@ -13,6 +13,7 @@ import ahocorasick_rs
 import re2  # pyright: ignore[reportMissingTypeStubs]
 
 from sidecar.dlp import gates, literal_sieve
+from sidecar.dlp.following import one_byte
 from sidecar.dlp.literal_owners import Owners
 from sidecar.dlp.literal_sieve import LiteralSieve
 from sidecar.dlp.matcher import Backend, Hits, Searcher, Spec
@@ -163,6 +164,25 @@ class _Lane:
                 yield start, end
 
 
+class _Byte:
+    """An expression of one byte: translating is three times as fast as searching."""
+
+    def __init__(self, index: int, kind: int) -> None:
+        self._index = index
+        self._table = bytes(kind >> code & 1 for code in range(256))
+
+    def scan(self, text: bytes, limit: int) -> Hits:
+        pairs: list[tuple[int, int]] = []
+        found = text.translate(self._table)
+        at = found.find(1)
+        while at >= 0:
+            pairs.append((self._index, at + 1))
+            if len(pairs) >= limit:
+                return Hits(pairs, True)
+            at = found.find(1, at + 1)
+        return Hits(pairs, False)
+
+
 class _Gated:
     """Expressions without a literal whose matches show in a long text by a few rare bytes (`gates`)."""
 
@@ -229,7 +249,9 @@ class _Rest:
         return Hits(pairs, overflow)
 
 
-def _lanes(specs: Sequence[tuple[int, Spec]]) -> list[_Lane]:
+def _lanes(specs: Sequence[tuple[int, Spec]]) -> Sequence[_Lane | _Byte]:
+    if len(specs) == 1 and (kind := one_byte(specs[0][1])) is not None:
+        return [_Byte(specs[0][0], kind)]
     names = sorted({spec.lane for _, spec in specs})
     return [_Lane([each for each in specs if each[1].lane == name]) for name in names]
 

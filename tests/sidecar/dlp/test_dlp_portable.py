@@ -11,7 +11,7 @@ from sidecar.dlp import gates, literal_sieve, shape
 from sidecar.dlp.following import following
 from sidecar.dlp.literal_owners import Owners
 from sidecar.dlp.matcher import Spec, backend
-from sidecar.dlp.portable_matcher import _GATED, _LOWER, Expression, _Rest
+from sidecar.dlp.portable_matcher import _GATED, _LOWER, Expression, _Byte, _Rest
 from sidecar.dlp.searches import shapes
 from sidecar.dlp.signs import signs_of
 
@@ -240,3 +240,16 @@ def test_every_expression_of_prose_but_few_has_signs() -> None:
     plain = [spec.source for spec in REST if spec.where == "prose" and not signs_of(spec.source)]
     assert plain == []
     assert [spec.lane for spec in REST if spec.where == "prose" and spec not in GATED] == ["lines"]
+
+
+def test_an_expression_of_one_byte_is_found_as_any_other() -> None:
+    for source in ("[^A-Za-z0-9+/_-]", "[^0-9A-Fa-f]", "x", ".", "[ ,]"):
+        search = backend("portable").expressions([Spec(source)])
+        assert isinstance(search._rest._all[0], _Byte)  # type: ignore[attr-defined]
+        for size in (0, 1, 300):
+            text = random.Random(size).randbytes(size)
+            plain = [(0, match.end()) for match in Expression(source).finditer(text)]
+            assert search.scan(text, 1 << 20) == (plain, False)
+            assert search.scan(text, 1).pairs == plain[:1]
+    for source in ("ab", "a{2}", "a|bc", "(?:a|b)c", r"\Aa"):
+        assert not isinstance(backend("portable").expressions([Spec(source)])._rest._all[0], _Byte)  # type: ignore[attr-defined]
