@@ -1,7 +1,8 @@
-"""Searches by RE2 and Aho-Corasick, for machines without hyperscan. Slower, found by the same rules.
+"""Searches by numpy, RE2 and Aho-Corasick, for machines without hyperscan. Slower, found by the same rules.
 
-Expressions with literals are found by those literals, in one automaton over the lower-cased text; the few others by an
-RE2 set that says which of them occur, then one RE2 search each.
+Expressions with literals are found by those literals: in a long text by `literal_sieve`, else in one automaton over the
+lower-cased text. Of the others the rare bytes that they must hold are looked for in a long text (`gates`), else an RE2
+expression of them all says in which part of it one occurs, then RE2 searches for each.
 """
 
 from bisect import bisect_left, bisect_right
