@@ -23,7 +23,7 @@ _PART = 1 << 18
 _MANY = 32
 """A place in so many bytes: with more of them the automaton is cheaper."""
 
-_BITS = 12, 19
+_BITS = 12, 18
 _SPARE = 5
 """Bits of the table beyond what its entries need: one of so many places passes by chance."""
 
@@ -133,8 +133,8 @@ class LiteralSieve:
         self._ends = [self._folded(forms, [form.text[:8] for form in forms])]
         self._ends.append(self._folded(forms, [form.text[-8:] for form in forms]))
         self._masks = _numbers([b"\xff" * min(8, len(form.text)) for form in forms])
-        self._forms = np.array([entry.form for entry in entries])
-        self._offsets = np.array([entry.offset for entry in entries])
+        self._forms = np.array([entry.form for entry in entries], np.int32)
+        self._offsets = np.array([entry.offset for entry in entries], np.int8)
         self._group(entries)
 
     @staticmethod
@@ -148,7 +148,7 @@ class LiteralSieve:
         bits = min(_BITS[1], max(_BITS[0], len(entries).bit_length() + _SPARE))
         self._shift = np.uint32(32 - bits)
         slots = self._slots(np.array([int.from_bytes(entry.gram, "little") << 8 for entry in entries], np.uint32))
-        self._members = np.argsort(slots, kind="stable")
+        self._members = np.argsort(slots, kind="stable").astype(np.int32)
         held, starts = np.unique(slots[self._members], return_index=True)
         self._groups = np.zeros(1 << bits, np.uint16)
         self._groups[held] = np.arange(1, len(held) + 1)
@@ -236,7 +236,7 @@ class _Rows:
 
     def __init__(self, kinds: Sequence[int]) -> None:
         rows: dict[int, int] = {}
-        self._row = np.array([rows.setdefault(kind, len(rows)) for kind in kinds], np.int64) * 256
+        self._row = np.array([rows.setdefault(kind, len(rows)) for kind in kinds], np.int32) * 256
         self._table = np.array([[bool(kind >> code & 1) for code in range(256)] for kind in rows]).ravel()
 
     def hold(self, groups: Array, codes: Array) -> Array:

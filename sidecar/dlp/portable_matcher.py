@@ -188,12 +188,18 @@ class _Gated:
     """Expressions without a literal whose matches show in a long text by a few rare bytes (`gates`)."""
 
     def __init__(self, specs: Sequence[tuple[int, Spec]]) -> None:
-        self._gate = gates.Gate([spec.source for _, spec in specs])
+        self._sources = [spec.source for _, spec in specs]
+        self._gate = self._compiled() if any(spec.where == "prose" for _, spec in specs) else None
         self._each = [(_Lane([each]), each[0], max_width(each[1].source)) for each in specs]
+
+    def _compiled(self) -> gates.Gate:
+        """Of prose beforehand; the others are quick, and some never asked."""
+        return gates.Gate(self._sources)
 
     def scan(self, text: bytes, limit: int) -> Hits | None:
         """None where there are too many signs."""
-        found = self._gate.find(text, limit)
+        gate = self._gate = self._gate or self._compiled()
+        found = gate.find(text, limit)
         if found is None:
             return None
         pairs: list[tuple[int, int]] = []
