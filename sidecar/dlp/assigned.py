@@ -89,10 +89,15 @@ def rule(plausible: Callable[[str], bool], named: Callable[[str], bool]) -> Rule
 
     def locate(text: bytes, start: int, end: int) -> Iterator[tuple[int, int]]:
         at = start
+        judged: dict[bytes, bool] = {}
         while (match := expression.search(text, at, end)) is not None:
             left, right = match.span(1)
+            value = text[left:right]
+            counts = judged.get(value)
+            if counts is None:
+                counts = judged[value] = bare(value.decode("ascii", "replace"), plausible, named)
             at = left  # what was taken for a value may be the next name
-            if bare(text[left:right].decode("ascii", "replace"), plausible, named):
+            if counts:
                 at = right
                 yield left, right
 

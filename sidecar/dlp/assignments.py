@@ -5,6 +5,7 @@ no variable, no word of a dictionary alone, and mixed enough to have been genera
 """
 
 import re
+import string
 from functools import cache
 
 from sidecar.dlp import assigned, shape
@@ -31,6 +32,12 @@ pass passwd password pw pwd secret token key user username admin root test testi
 string postgres mysql redis rabbitmq minio changeme foo bar baz foobar hunter2 xxx abc 1234 12345 123456
 """
 _DULL = frozenset(_DULL_WORDS.split())
+_KINDS = (
+    string.ascii_lowercase.encode(),
+    string.ascii_uppercase.encode(),
+    string.digits.encode(),
+    bytes(code for code in range(256) if not (code < 128 and chr(code).isalnum())),
+)
 _WORDY = re.compile(r"[A-Za-z]*[a-z]{2,}(?:[-_./: ][A-Za-z]+)*[0-9]{0,2}")
 _CODE = re.compile(r"[a-z_]\w*(?:\.\w+)+|[A-Z][A-Z0-9_]+|(?:[a-z]+:)?//.*|[./~].*/.*|\$\w+|%\w+|[\w.-]+@[\w.-]+")
 
@@ -44,9 +51,9 @@ def plausible(value: str) -> bool:
     """A value that someone made or chose as a secret, not a name, a path, a word or a piece of code."""
     if named(value):
         return False
-    classes = (str.islower, str.isupper, str.isdigit)
-    kinds = sum(any(test(char) for char in value) for test in classes) + any(not char.isalnum() for char in value)
-    digits = sum(char.isdigit() for char in value)
+    data = value.encode("ascii", "replace")
+    small, large, digits, others = (len(data) - len(data.translate(None, kind)) for kind in _KINDS)
+    kinds = sum(map(bool, (small, large, digits, others)))
     if kinds >= 3 and len(value) >= 16 and irregular(value):
         return True
     return (kinds >= 3 and digits >= 2 and len(set(value)) >= 6) or (kinds >= 2 and digits >= 4 and len(value) >= 16)

@@ -34,6 +34,8 @@ DEPTH = 4
 MAX_FINDINGS = 200
 _EVERY = 1000
 _CONFIRMED = 256
+_AGAIN = 64
+"""Times that values of one rule may stand again in a text that is refused for them, before the rest is left unread."""
 _LINE_PARTS = frozenset({"host", "path", "query", "header", "cookie", "trailer"})
 
 
@@ -213,15 +215,25 @@ class Engine:
             rule = self._shapes.rules[index]
             if rule.detector not in work.detectors:
                 continue
-            judged: dict[bytes, bool] = {}
-            for low, high in windows(sorted(ends), rule.width, len(view.text)):
-                for start, end, example in rule.find(view.text, low, high, judged):
-                    value = view.text[start:end]
-                    if work.holds(rule.kind, rule.code, value):
-                        continue
-                    if work.full:
-                        return  # refused in any case
-                    work.add(_finding(rule, view, start, end, value, example, work.examples), value)
+            if self._decide(rule, view, ends, work):
+                return  # refused in any case
+
+    def _decide(self, rule: Rule, view: View, ends: list[int], work: _Work) -> bool:
+        """Keep what one rule finds around the places where it may match. True where there is more than is kept."""
+        judged: dict[bytes, bool] = {}
+        again = 0
+        for low, high in windows(sorted(ends), rule.width, len(view.text)):
+            for start, end, example in rule.find(view.text, low, high, judged):
+                value = view.text[start:end]
+                if work.holds(rule.kind, rule.code, value):
+                    again += not example
+                    if again > _AGAIN and rule.severity == "block":
+                        return False  # refused in any case
+                    continue
+                if work.full:
+                    return True
+                work.add(_finding(rule, view, start, end, value, example, work.examples), value)
+        return False
 
 
 def _expanded(view: View, decoder: Decoder, ends: list[int] | None, allowance: Allowance) -> Iterator[Derived]:

@@ -6,6 +6,7 @@ import gzip
 import random
 import re
 import string
+from itertools import pairwise
 
 import pytest
 from hypothesis import given, settings
@@ -14,8 +15,11 @@ from hypothesis import strategies as st
 from sidecar.dlp import bits, derive, escapes, fold, hyperscan_matcher, needles
 from sidecar.dlp.cores import Cores
 from sidecar.dlp.derived import Allowance
+from sidecar.dlp.engine import Engine, EngineConfig
+from sidecar.dlp.finding import Location, Match
 from sidecar.dlp.matcher import Spec, backend
 from sidecar.dlp.patterns.model import all_types
+from sidecar.dlp.patterns.vendors import structure
 from sidecar.dlp.places import PLACES, Words
 from sidecar.dlp.rules import credential_rules
 from sidecar.dlp.runs import Splitter
@@ -377,3 +381,27 @@ def test_the_portable_search_counts_matches_not_literals() -> None:
     assert {end for index, end in found.pairs if index == 0} >= {text.index(b"key_0") + 4}
     assert search.scan(b"key_0123abcd " * 101, 100).overflow
     assert search.scan(b"key_value " * 2000, 100).overflow
+
+
+@MANY
+@given(text=st.text(st.sampled_from("aZ9-_é aaBB"), max_size=60))
+def test_the_case_of_letters_is_counted_as_one_by_one(text: str) -> None:
+    changes = sum(
+        left.islower() != right.islower() for left, right in pairwise(text.encode("ascii", "replace").decode())
+    )
+    assert structure.irregular(text) == (5 * changes >= 2 * len(text))
+
+
+def test_a_refused_text_that_says_the_same_again_and_again_is_not_read_to_its_end() -> None:
+    """What else is in it is found once that is taken out: here by naming each place."""
+    engine = Engine.compile(EngineConfig())
+    bodies = ["".join(random.Random(seed).choices(string.ascii_letters, k=30)).encode() for seed in (1, 2)]
+    tokens = [b"ghp_" + body + structure.base62_crc32(body).encode() for body in bodies]
+    text = (tokens[0] + b"\n") * 400 + tokens[1]
+    found = engine.scan(text, where=Location("body"))
+    assert found.blocked
+    assert {finding.value.reveal() for finding in found.findings if finding.value} == {tokens[0]}
+    every = engine.scan(text, where=Location("body"), every=True)
+    assert {finding.value.reveal() for finding in every.findings if finding.value} == set(tokens)
+    rest = engine.scan(text, where=Location("body"), allowed=[Match(tokens[0])])
+    assert {finding.value.reveal() for finding in rest.findings if finding.value} == {tokens[1]}
