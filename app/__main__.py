@@ -3,15 +3,20 @@
 import os
 import sys
 from collections.abc import Sequence
+from typing import NoReturn
 
 
 def main(argv: Sequence[str] | None = None) -> None:
     """Run the command line, or the TUI where no command is given, and exit."""
-    code = run(list(sys.argv[1:] if argv is None else argv))
+    leave(run(list(sys.argv[1:] if argv is None else argv)))
+
+
+def leave(code: int) -> NoReturn:
+    """Exit with `code`, also where whoever read our output, or the terminal, is gone."""
     try:
         sys.stdout.flush()
-    except BrokenPipeError:
-        # whoever read our output is gone; the interpreter must not complain about it at its end
+    except OSError:
+        # the interpreter would try once more at its end, complain, and exit with 120
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
     sys.exit(code)
 

@@ -262,7 +262,7 @@ def test_many_lives_leave_nothing(spec: BoxSpec, build: Build) -> None:
     build(spec).sandbox.close()
     before = traces()
     for index in range(50):
-        sandbox = Sandbox.build(replace(spec, session_id=f"life-{index}"))
+        sandbox = Sandbox.build(replace(spec, session_id=f"{LIFE}-{index}"))
         child = sandbox.spawn(Command(("/bin/true",), "/", tty=False))
         os.close(child.pidfd)
         os.close(child.output_fd)
@@ -278,12 +278,16 @@ def test_failed_build_leaves_nothing(spec: BoxSpec, build: Build) -> None:
 
     build(spec).sandbox.close()
     before = traces()
-    taken = replace(spec, files=(FileIn("/proc/nonsense", b""),), session_id="broken")
+    taken = replace(spec, files=(FileIn("/proc/nonsense", b""),), session_id=f"{LIFE}-broken")
     with pytest.raises(CarboyError):
         Sandbox.build(taken)
     assert new_since(before) == set()
     assert spec.project is not None
     assert list(spec.project.iterdir()) == []
+
+
+LIFE = f"life-{os.getpid()}"
+"""Tests beside us have sandboxes of their own."""
 
 
 def traces() -> set[str]:
@@ -294,7 +298,7 @@ def traces() -> set[str]:
         *(f"descriptor {fd}" for fd in os.listdir("/proc/self/fd")),
         *(f"mount {line}" for line in mounts if not line.startswith("none ")),
         *(f"child {pid}" for pid in Path(f"/proc/self/task/{os.getpid()}/children").read_text().split()),
-        *(f"group {path}" for path in Path("/sys/fs/cgroup").glob("*/carboy-life*")),
+        *(f"group {path}" for path in Path("/sys/fs/cgroup").glob(f"*/carboy-{LIFE}*")),
     }
 
 

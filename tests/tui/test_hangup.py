@@ -4,6 +4,7 @@ import os
 import pty
 import select
 import signal
+import subprocess
 import sys
 import time
 from pathlib import Path
@@ -13,12 +14,13 @@ import pytest
 ROOT = Path(__file__).parents[2]
 PROGRAM = """
 import asyncio
+from app.__main__ import leave
 from app.carboy import CarboyApp
 
 async def never():
     await asyncio.Event().wait()
 
-raise SystemExit(CarboyApp(connect=never).run() or 0)
+leave(CarboyApp(connect=never).run() or 0)
 """
 
 
@@ -46,3 +48,19 @@ def test_it_ends_when_its_terminal_is_closed_without_a_signal() -> None:
             pytest.fail("it runs on without a terminal")
         time.sleep(0.05)
     assert os.waitstatus_to_exitcode(status) in (0, 129, -signal.SIGTERM)
+
+
+def test_what_cannot_be_written_to_a_closed_terminal_changes_no_exit_code() -> None:
+    program = (
+        "import os, pty, sys\n"
+        "from app.__main__ import leave\n"
+        "master, terminal = pty.openpty()\n"
+        "os.dup2(terminal, 1)\n"
+        "os.close(terminal)\n"
+        "os.close(master)\n"
+        "sys.stdout = open(1, 'w', buffering=65536)\n"
+        "sys.stdout.write('the last words')\n"
+        "leave(3)\n"
+    )
+    done = subprocess.run([sys.executable, "-c", program], cwd=ROOT, capture_output=True, text=True, timeout=60)
+    assert (done.returncode, done.stderr) == (3, "")
