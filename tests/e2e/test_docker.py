@@ -148,7 +148,7 @@ async def test_freeze_exec_and_stop(bottles: Rig) -> None:
     hung = await bottles.sessions.exec(view.slug, ("/bin/sh", "-c", "sleep 600 & sleep 601"), 2)
     assert hung.timed_out
     left = await bottles.sessions.exec(view.slug, ("/bin/sh", "-c", "ps -eo args | grep -c '^sleep 60'"), 20)
-    assert left.output.strip() == b"0"
+    assert (left.timed_out, left.output.strip()) == (False, b"0")
     assert (await bottles.sessions.freeze(view.slug)).state == "frozen"
     await stands_still(bottles, view.slug)
     assert (await bottles.sessions.thaw(view.slug)).state == "running"
