@@ -18,7 +18,7 @@ from typing import Any, NoReturn
 import uvloop
 from pydantic import ValidationError
 
-from sidecar import confine, lean, prepared
+from sidecar import confine, prepared
 from sidecar.allowance import Allowance
 from sidecar.contract import DecisionBody, Inquiry, Policy, SidecarConfig
 from sidecar.control import Answer, Channel, Listener, serve
@@ -258,7 +258,6 @@ def run(sock: socket.socket) -> NoReturn:
     signal.signal(signal.SIGPIPE, signal.SIG_IGN)
     os.umask(0o077)
     sys.setswitchinterval(SWITCH_SECONDS)
-    lean.keep_freed()
     # before anything is given up: the sidecar itself executes nothing
     git_runner = runner.start()
     missing = confine.isolate()

@@ -91,6 +91,8 @@ class Scanner:
         if size < LARGE:
             return await loop.run_in_executor(self._pool, work, self._engines)
         async with self._large:
+            if self._idle is None:
+                lean.keep_freed()
             try:
                 return await loop.run_in_executor(self._pool, work, self._engines)
             finally:
@@ -123,4 +125,6 @@ def _stand_in(placeholder: Placeholder) -> Known:
 
 
 def _compiled(*sets: tuple[Known, ...]) -> Engines:
-    return Engines(*(Engine.compile(EngineConfig(known)) for known in sets))
+    engines = Engines(*(Engine.compile(EngineConfig(known)) for known in sets))
+    lean.give_back()  # compiling takes ten times what stays of it
+    return engines
