@@ -22,7 +22,6 @@ _MANY = 16
 """A place in so many bytes: with more of them the expressions themselves are cheaper."""
 
 _END = 256
-_NONE = np.zeros(0, np.int64)
 Array = np.ndarray[Any, Any]
 Spans = list[tuple[int, int]]
 Set = int

@@ -9,9 +9,6 @@ from dataclasses import dataclass
 
 from sidecar.dlp.derived import Derived, source_span
 
-_DEPTH = 200
-"""Nesting of JSON that is read by the careful reader; deeper documents are scanned as text."""
-
 
 @dataclass(frozen=True, eq=False)
 class View:
