@@ -9,9 +9,10 @@ import base64
 import binascii
 import re
 import zlib
+from bisect import bisect_left, bisect_right
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
-from functools import cache
+from functools import cache, reduce
 
 from sidecar.dlp import containers, fold
 from sidecar.dlp.bits import BASE64, ascii_group, base32_offsets, hex_may_hold_ascii, may_hold_ascii
@@ -29,33 +30,51 @@ _GAP = 80
 """White space and quotes between two lines of one wrapped run are fewer."""
 
 
+Step = Callable[[bytes], bytes]
+Ends = Sequence[int] | None
+"""Ends of the places where a decoder has work, ascending; None: everywhere."""
+
+
 @dataclass(frozen=True, slots=True)
 class Decoder:
-    """`specs` find where it has work; `expand` does it, given the ends of those places, or None for everywhere.
-    `outer`: only for texts near the top, or the possibilities would multiply with the depth.
+    """`specs` find where it has work. `step` takes a layer off the stretches around its places, character after
+    character, or `expand` says what it makes of the text. `outer`: only for texts near the top, or the possibilities
+    would multiply with the depth.
     """
 
     name: str
     specs: tuple[Spec, ...]
-    expand: Callable[[bytes, Sequence[int] | None, Allowance], Iterator[Derived]]
+    expand: Callable[[bytes, Ends, Allowance], Iterator[Derived]] | None = None
+    step: Step | None = None
     outer: bool = False
 
 
-def _windows(text: bytes, ends: Sequence[int] | None, reach: int = REACH) -> Iterator[tuple[int, int]]:
-    return iter([(0, len(text))]) if ends is None else windows(ends, reach, len(text))
+def _windows(text: bytes, ends: Ends) -> Iterator[tuple[int, int]]:
+    return iter([(0, len(text))]) if ends is None else windows(ends, REACH, len(text))
 
 
-def _local(name: str, decode: Callable[[bytes], bytes]) -> Callable[..., Iterator[Derived]]:
-    """A decoder of the stretches around its places; ASCII that it does not change stays in context."""
+def stepped(text: bytes, work: Sequence[tuple[Decoder, Ends]], allowance: Allowance) -> Iterator[Derived]:
+    """One layer taken off by all of these decoders at once: each by itself, in every order, would multiply the text.
 
-    def expand(text: bytes, ends: Sequence[int] | None, allowance: Allowance) -> Iterator[Derived]:
-        for start, end in _windows(text, ends):
-            piece = text[start:end]
-            decoded = decode(piece)
-            if decoded and decoded != piece:
-                yield Derived(name, start, end, allowance.take(decoded), decode)
+    What they do not change stays in context.
+    """
+    every = None if any(ends is None for _, ends in work) else sorted(end for _, ends in work for end in ends or ())
+    for start, end in _windows(text, every):
+        data, steps = text[start:end], list[tuple[str, Step]]()
+        for decoder, ends in work:
+            step = decoder.step
+            if step is None or (ends is not None and bisect_left(ends, start) == bisect_right(ends, end)):
+                continue
+            after = step(data)
+            if after and after != data:
+                data = after
+                steps.append((decoder.name, step))
+        if steps:
+            yield Derived("+".join(name for name, _ in steps), start, end, allowance.take(data), _in_a_row(steps))
 
-    return expand
+
+def _in_a_row(steps: Sequence[tuple[str, Step]]) -> Step:
+    return lambda data: reduce(lambda text, each: each[1](text), steps, data)
 
 
 # --- escapes ------------------------------------------------------------------------------------------------------
@@ -125,7 +144,7 @@ def _extent(text: bytes, start: int, lines: re.Pattern[bytes], table: bytes | No
 
 
 def _runs(
-    text: bytes, ends: Sequence[int] | None, alphabet: bytes, lines: re.Pattern[bytes], table: bytes | None = None
+    text: bytes, ends: Ends, alphabet: bytes, lines: re.Pattern[bytes], table: bytes | None = None
 ) -> Iterator[tuple[int, int]]:
     """The runs of an alphabet, wrapped lines joined, that hold the places in `ends`; each once."""
     if ends is None:
@@ -175,7 +194,7 @@ _ASCII_RUN = Expression(r"[\x00-\x7f]{24,}")
 _ASCII_PARTS = re.compile(rb"[\x00-\x7f]{8,}")
 
 
-def _base64(text: bytes, ends: Sequence[int] | None, allowance: Allowance) -> Iterator[Derived]:
+def _base64(text: bytes, ends: Ends, allowance: Allowance) -> Iterator[Derived]:
     for start, end, lines in _each_once(text, _runs(text, ends, _B64, _B64_LINES)):
         run = _letters(lines)
         for offset in range(4):
@@ -197,7 +216,7 @@ def _a2b(run: bytes) -> bytes:
     )
 
 
-def _hex(text: bytes, ends: Sequence[int] | None, allowance: Allowance) -> Iterator[Derived]:
+def _hex(text: bytes, ends: Ends, allowance: Allowance) -> Iterator[Derived]:
     alphabet = b"0123456789abcdefABCDEFxX%:,;-.&#[](){}u"
     for start, end, run in _each_once(text, _runs(text, ends, alphabet, _HEX_LINES, _IN_HEX)):
         for data in _unhexed(run):
@@ -224,7 +243,7 @@ def _digits(run: bytes) -> bytes:
     return binascii.unhexlify(run[: len(run) // 2 * 2])
 
 
-def _base32(text: bytes, ends: Sequence[int] | None, allowance: Allowance) -> Iterator[Derived]:
+def _base32(text: bytes, ends: Ends, allowance: Allowance) -> Iterator[Derived]:
     alphabet = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz234567="
     for start, end, run in _each_once(text, _runs(text, ends, alphabet, _B32_LINES)):
         for data in base32_offsets(run):
@@ -239,7 +258,7 @@ _TRIED = 96
 _GZIP_SIGN = r"H4sI[A-Za-z][A-Za-z0-9+/_\-]{16}|(?:\A|[^A-Za-z0-9+/_\-])(?:eJ[w-z]|eNo|eAE|eF4)[A-Za-z0-9+/_\-]{16}"
 
 
-def _gzip(text: bytes, ends: Sequence[int] | None, allowance: Allowance) -> Iterator[Derived]:
+def _gzip(text: bytes, ends: Ends, allowance: Allowance) -> Iterator[Derived]:
     """base64 of gzip, whose first three bytes are constant, and of zlib, at the start of a run."""
     spans = [(0, len(text))] if ends is None else [(max(0, end - 24), end) for end in ends]
     done = 0
@@ -258,7 +277,7 @@ def _gzip(text: bytes, ends: Sequence[int] | None, allowance: Allowance) -> Iter
                 yield Derived("gzip+base64", match.start(), done, allowance.take(data))
 
 
-def _compressed(text: bytes, ends: Sequence[int] | None, allowance: Allowance) -> Iterator[Derived]:
+def _compressed(text: bytes, ends: Ends, allowance: Allowance) -> Iterator[Derived]:
     for part in containers.held(text, allowance):
         yield Derived(*part)
 
@@ -271,7 +290,7 @@ _PACKED_SIGN = (
 _PACKED = re.compile(_PACKED_SIGN.encode())
 
 
-def _packed(text: bytes, ends: Sequence[int] | None, allowance: Allowance) -> Iterator[Derived]:
+def _packed(text: bytes, ends: Ends, allowance: Allowance) -> Iterator[Derived]:
     """Archives in base64, hex and base32: as the bytes that they are, for the next layer."""
     spans = [(0, len(text))] if ends is None else [(max(0, end - 48), end) for end in ends]
     done = 0
@@ -325,34 +344,34 @@ _OVER_ENTITIES = (
 )
 
 _TAKEN_OFF = (
-    (Expression(_OVER), percent),
-    (Expression(_OVER_ESCAPES), unescape),
-    (Expression(_OVER_ENTITIES), entities),
+    ("escapes", Expression(_OVER_ESCAPES), unescape),
+    ("url", Expression(_OVER), percent),
+    ("entities", Expression(_OVER_ENTITIES), entities),
 )
 
 
-def _overlaid(text: bytes, ends: Sequence[int] | None, allowance: Allowance) -> Iterator[Derived]:
+def _overlaid(text: bytes, ends: Ends, allowance: Allowance) -> Iterator[Derived]:
     """Escapes under a reversal, swapped case or rot13: what of the text was not escaped must be turned back first."""
     for start, end in _windows(text, ends):
         allowance.turned -= end - start
         if allowance.turned < 0:
             return
-        kinds = [decode for sign, decode in _TAKEN_OFF if sign.search(text, start, end)]
+        steps = [(name, step) for name, sign, step in _TAKEN_OFF if sign.search(text, start, end)]
+        decode = _in_a_row(steps)
         for name, overlay in OVERLAYS.items():
             turned = overlay(text[start:end])
-            for decode in kinds:
-                decoded = decode(turned)
-                if decoded != turned:
-                    yield Derived(name, start, end, allowance.take(decoded), _through(name, decode))
+            decoded = decode(turned)
+            if decoded != turned:
+                yield Derived(name, start, end, allowance.take(decoded), _through(name, decode))
 
 
-def _through(name: str, decode: Callable[[bytes], bytes]) -> Callable[[bytes], bytes] | None:
+def _through(name: str, decode: Step) -> Step | None:
     """Both steps as one that goes character by character, which a reversal does not."""
     overlay = OVERLAYS[name]
     return None if name == "reversed" else lambda data: decode(overlay(data))
 
 
-def _overlaid_gzip(text: bytes, ends: Sequence[int] | None, allowance: Allowance) -> Iterator[Derived]:
+def _overlaid_gzip(text: bytes, ends: Ends, allowance: Allowance) -> Iterator[Derived]:
     for start, end in _runs(text, ends, _B64, _B64_LINES):
         for name, overlay in OVERLAYS.items():
             turned = overlay(text[start:end])
@@ -402,15 +421,16 @@ def _of_text() -> tuple[Decoder, ...]:
     """What takes escapes and disguises off."""
     wide = r"[A-Za-z0-9]\x00[A-Za-z0-9]\x00[A-Za-z0-9]\x00[A-Za-z0-9]\x00", r"(?:[A-Za-z0-9]\x00{3}){4}"
     return (
+        # in the order in which they are taken off together: what carries a text is outside of what it says
+        Decoder("wide", _prose(*wide), step=_wide),
+        Decoder("markup", _prose(*_MARKUP_SIGNS), step=unmarked),
+        Decoder("escapes", _ESCAPE_SIGNS, step=unescape),
+        Decoder("url", _prose(r"%[0-9A-Fa-f]{2}|%u00[2-7]"), step=percent),
+        Decoder("entities", _prose(rf"&(?:#[0-9xX]|(?:{_ENTITY_NAMES});)"), step=entities),
+        Decoder("quoted", _prose(_QUOTED_SIGN), step=quoted_printable),
+        Decoder("codes", _prose(_CODES_SIGN, where="codes"), step=codes),
         # with the short lines: together they cost half of what they do apart
-        Decoder("folded", _prose(fold.search_source(), lane="lines"), _local("folded", _folded)),
-        Decoder("url", _prose(r"%[0-9A-Fa-f]{2}|%u00[2-7]"), _local("url", percent)),
-        Decoder("escapes", _ESCAPE_SIGNS, _local("escapes", unescape)),
-        Decoder("entities", _prose(rf"&(?:#[0-9xX]|(?:{_ENTITY_NAMES});)"), _local("entities", entities)),
-        Decoder("quoted", _prose(_QUOTED_SIGN), _local("quoted", quoted_printable)),
-        Decoder("codes", _prose(_CODES_SIGN, where="codes"), _local("codes", codes)),
-        Decoder("markup", _prose(*_MARKUP_SIGNS), _local("markup", unmarked)),
-        Decoder("wide", _prose(*wide), _local("wide", _wide)),
+        Decoder("folded", _prose(fold.search_source(), lane="lines"), step=_folded),
         Decoder("overlaid", _prose(_OVER, _OVER_ESCAPES, _OVER_ENTITIES), _overlaid, outer=True),
     )
 

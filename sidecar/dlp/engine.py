@@ -13,7 +13,7 @@ from functools import partial
 
 from sidecar.dlp import crlf, entropy
 from sidecar.dlp.beside import Beside
-from sidecar.dlp.derive import Decoder
+from sidecar.dlp.derive import Decoder, Ends, stepped
 from sidecar.dlp.derived import Allowance, Derived, TooMuch
 from sidecar.dlp.finding import Finding, Location, Match, Severity, snippet
 from sidecar.dlp.grams import Grams
@@ -192,14 +192,14 @@ class Engine:
     def _deeper(self, view: View, signs: dict[int, list[int] | None], work: _Work, depth: int) -> None:
         """Examine what is hidden in a text. What was turned round is not turned again: the ways would multiply."""
         for turned in (False, True):
+            if turned and (view.turned or depth < DEPTH - 1):
+                return
+            chosen = [(self._shapes.decoders[place], ends) for place, ends in sorted(signs.items(), key=lambda each: each[0])]
             parts: list[Derived] = []
-            for place, ends in sorted(signs.items(), key=lambda each: each[0]):
-                decoder = self._shapes.decoders[place]
-                if decoder.outer == turned and not (turned and (view.turned or depth < DEPTH - 1)):
-                    for part in _expanded(view, decoder, ends, work.allowance):
-                        if part.data not in work.seen:  # what several ways lead to is examined once
-                            work.seen.add(part.data)
-                            parts.append(part)
+            for part in _expanded(view, [each for each in chosen if each[0].outer == turned], work.allowance):
+                if part.data not in work.seen:  # what several ways lead to is examined once
+                    work.seen.add(part.data)
+                    parts.append(part)
             if parts:
                 self._examine(derived(view, parts, turned=turned or view.turned), work, depth - 1)
 
@@ -236,17 +236,23 @@ class Engine:
         return False
 
 
-def _expanded(view: View, decoder: Decoder, ends: list[int] | None, allowance: Allowance) -> Iterator[Derived]:
-    """What one decoder makes of a text, each stretch of a derived one by itself."""
-    places = None if ends is None else sorted(ends)
+def _expanded(view: View, work: Sequence[tuple[Decoder, Ends]], allowance: Allowance) -> Iterator[Derived]:
+    """What decoders make of a text, each stretch of a derived one by itself."""
+    work = [(decoder, None if ends is None else sorted(ends)) for decoder, ends in work]
     for start, stop in view.stretches():
-        inside = None
-        if places is not None:
-            inside = [end - start for end in places[bisect_right(places, start) : bisect_right(places, stop + 1)]]
-            if not inside:
-                continue
-        for part in decoder.expand(view.text[start:stop], inside, allowance):
+        text = view.text[start:stop]
+        inside: list[tuple[Decoder, Ends]] = []
+        for decoder, ends in work:
+            if ends is not None:
+                ends = [end - start for end in ends[bisect_right(ends, start) : bisect_right(ends, stop + 1)]]
+            if ends != []:
+                inside.append((decoder, ends))
+        for part in stepped(text, [each for each in inside if each[0].step], allowance):
             yield part._replace(start=part.start + start, end=part.end + start)
+        for decoder, ends in inside:
+            if decoder.expand is not None:
+                for part in decoder.expand(text, ends, allowance):
+                    yield part._replace(start=part.start + start, end=part.end + start)
 
 
 def _finding(rule: Rule, view: View, start: int, end: int, value: bytes, example: bool, examples: Severity) -> Finding:
