@@ -358,8 +358,10 @@ def _overlaid(text: bytes, ends: Ends, allowance: Allowance) -> Iterator[Derived
             return
         steps = [(name, step) for name, sign, step in _TAKEN_OFF if sign.search(text, start, end)]
         decode = _in_a_row(steps)
+        source = text[start:end]
+        source = source if source.isascii() else _folded(source)
         for name, overlay in OVERLAYS.items():
-            turned = overlay(text[start:end])
+            turned = overlay(source)
             decoded = decode(turned)
             if decoded != turned:
                 yield Derived(name, start, end, allowance.take(decoded), _through(name, decode))

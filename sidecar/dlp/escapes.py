@@ -4,17 +4,27 @@ texts written in nothing else cost little more than others.
 
 import html
 import re
-from functools import lru_cache
+from collections.abc import Callable
 
 from sidecar.dlp.bits import percent_decoded
 
 _PERCENT = re.compile(rb"(?:%[0-9A-Fa-f]{2})+")
 _PERCENT_U = re.compile(rb"%u([0-9A-Fa-f]{4})")
-_ESCAPES = re.compile(
+_ESCAPE = re.compile(
     rb"\\(?:(u[0-9A-Fa-f]{4}(?:\\u[0-9A-Fa-f]{4})*)|(x[0-9A-Fa-f]{2}(?:\\x[0-9A-Fa-f]{2})*)|"
     rb"([0-3]?[0-7]{2}(?:\\[0-3]?[0-7]{2})*)|(?:u\{([0-9A-Fa-f]{1,6})\}|U([0-9A-Fa-f]{8}))|"
     rb"([nrtbfv](?:\\[nrtbfv])*)|([\\/\"'](?:\\[\\/\"'])*))"
 )
+_ESCAPES = re.compile(b"(" + re.sub(rb"\((?!\?)", b"(?:", _ESCAPE.pattern) + b")")
+
+
+def replaced[T: (str, bytes)](pattern: re.Pattern[T], text: T, meaning: Callable[[T], T]) -> T:
+    """`text` with what matches `pattern`, which is one group, replaced by its meaning: that of each is told once."""
+    parts = pattern.split(text)
+    found = parts[1::2]
+    known = {each: meaning(each) for each in set(found)}
+    parts[1::2] = [known[each] for each in found]
+    return text[:0].join(parts)
 
 
 _MANY = 64
@@ -33,23 +43,9 @@ def percent(data: bytes) -> bytes:
     return _PERCENT.sub(lambda match: bytes.fromhex(match.group().replace(b"%", b"").decode()), data)
 
 
-def _unescape(match: re.Match[bytes]) -> bytes:
-    text = match.group()
-    return _character_of(text) if len(text) <= _SINGLE else _meaning(match)
-
-
-_SINGLE = 6
-
-
-@lru_cache(4096)
-def _character_of(text: bytes) -> bytes:
-    """A single character's escape, as a rule: remembered, since each by itself is a call."""
-    match = _ESCAPES.fullmatch(text)
+def _meaning(escape: bytes) -> bytes:
+    match = _ESCAPE.fullmatch(escape)
     assert match is not None
-    return _meaning(match)
-
-
-def _meaning(match: re.Match[bytes]) -> bytes:
     wide, byte, octal, brace, long, blank, plain = match.groups()
     if wide:
         units = bytes.fromhex(wide[1:].replace(b"\\u", b"").decode())
@@ -84,38 +80,25 @@ def _unescaped(part: bytes) -> bytes:
         return part
     part = _BLANKS.sub(b"\n", part)
     part = part.replace(b'\\"', b'"').replace(b"\\/", b"/").replace(b"\\'", b"'")
-    return _ESCAPES.sub(_unescape, part) if b"\\" in part else part
+    return replaced(_ESCAPES, part, _meaning) if b"\\" in part else part
 
 
-_NUMBERS = re.compile(rb"&#(?:[0-9]{1,7}|[xX][0-9A-Fa-f]{1,6});(?:&#(?:[0-9]{1,7}|[xX][0-9A-Fa-f]{1,6});)*")
+_NUMBERS = re.compile(rb"(&#(?:[0-9]{1,7}|[xX][0-9A-Fa-f]{1,6});(?:&#(?:[0-9]{1,7}|[xX][0-9A-Fa-f]{1,6});)*)")
+_NAMED = re.compile(r"(&(?:#[0-9]+;?|#[xX][0-9a-fA-F]+;?|[^\t\n\f <&#;]{1,32};?))")  # as `html` has it
 
 
 def entities(data: bytes) -> bytes:
     """HTML entities taken off."""
     if b"&" not in data:
         return data
-    data = _NUMBERS.sub(_numbers, data)
+    data = replaced(_NUMBERS, data, _numbers)
     if b"&" not in data:
         return data
-    return html.unescape(data.decode("utf-8", "replace")).encode("utf-8", "replace")
+    return replaced(_NAMED, data.decode("utf-8", "replace"), html.unescape).encode("utf-8", "replace")
 
 
-def _numbers(match: re.Match[bytes]) -> bytes:
+def _numbers(run: bytes) -> bytes:
     """A run of numeric entities at once: whole texts are written so."""
-    run = match.group()
-    return _short_run(run) if len(run) <= _SHORT else _run(run)
-
-
-_SHORT = 10
-
-
-@lru_cache(4096)
-def _short_run(run: bytes) -> bytes:
-    """A single entity, as a rule: remembered, since each by itself is a call."""
-    return _run(run)
-
-
-def _run(run: bytes) -> bytes:
     entities = run[2:-1].split(b";&#")
     meaning = {entity: _character(entity) for entity in set(entities)}
     return "".join([meaning[entity] for entity in entities]).encode()

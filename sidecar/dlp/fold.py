@@ -9,14 +9,13 @@ import re
 import unicodedata
 from functools import cache
 
-_RUN = re.compile(r"[^\x00-\x7f]+")
+from sidecar.dlp.escapes import replaced
+
+_RUN = re.compile(r"([^\x00-\x7f]+)")
 _PUNCTUATION = frozenset("-_+/=.:@~#%&;\\")
 _ASCII = bytes(range(128))
 _FEW = 16
 """Different characters to fold that are replaced one after the other: each is one pass at the speed of memory."""
-
-_MEMO = 4096
-"""Different runs remembered within one call; natural text has a few hundred."""
 
 # Letters of other scripts that a reader takes for Latin ones and that no normalisation maps (Unicode's confusables,
 # the single-letter ones that fonts draw alike), as pairs of equal length.
@@ -85,18 +84,7 @@ def foldable() -> frozenset[int]:
 def fold_text(text: str) -> str:
     """`text` with every run of non-ASCII characters folded."""
     table = _table()
-    memo: dict[str, str] = {}
-
-    def run(match: re.Match[str]) -> str:
-        found = match.group()
-        folded = memo.get(found)
-        if folded is None:
-            folded = found.translate(table)
-            if len(memo) < _MEMO and len(found) <= 64:
-                memo[found] = folded
-        return folded
-
-    return _RUN.sub(run, text)
+    return replaced(_RUN, text, lambda run: run.translate(table))
 
 
 def fold(data: bytes) -> bytes:
