@@ -15,7 +15,7 @@ from dataclasses import dataclass
 from functools import cache, reduce
 
 from sidecar.dlp import containers, fold
-from sidecar.dlp.bits import BASE64, ascii_group, base32_offsets, hex_may_hold_ascii, may_hold_ascii
+from sidecar.dlp.bits import BASE32, BASE64, ascii_group, base32_offsets, hex_may_hold_ascii, may_hold_ascii
 from sidecar.dlp.derived import Allowance, Derived, TooMuch
 from sidecar.dlp.escapes import codes, entities, percent, quoted_printable, unescape, unmarked
 from sidecar.dlp.matcher import Spec, Where
@@ -243,8 +243,28 @@ def _digits(run: bytes) -> bytes:
     return binascii.unhexlify(run[: len(run) // 2 * 2])
 
 
+_LEAST_B32 = 32
+_B32_TABLES = tuple(bytes(97 if code in kind else 32 for code in range(256)) for kind in (BASE32.encode(), BASE32.lower().encode()))
+
+
+def _long_base32(text: bytes) -> list[int]:
+    """Ends of the least that is taken for base32, one for each run: four times as fast as to look for what it is part of."""
+    found: list[int] = []
+    for table in _B32_TABLES:
+        letters = text.translate(table)
+        end = 0
+        while (start := letters.find(b"a" * _LEAST_B32, end)) >= 0:
+            found.append(start + _LEAST_B32)
+            end = letters.find(b" ", start)
+            if end < 0:
+                break
+    return sorted(found)
+
+
 def _base32(text: bytes, ends: Ends, allowance: Allowance) -> Iterator[Derived]:
     alphabet = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz234567="
+    if ends is None:
+        ends = _long_base32(text)
     for start, end, run in _each_once(text, _runs(text, ends, alphabet, _B32_LINES)):
         for data in base32_offsets(run):
             if found := _text_in(data):
@@ -461,7 +481,7 @@ def _of_runs() -> tuple[Decoder, ...]:
         Decoder(
             "base32",
             (
-                *(Spec(f"{each}{{32}}", where="run") for each in letters),
+                *(Spec(f"{each}{{{_LEAST_B32}}}", where="run") for each in letters),
                 *(Spec(f"{each}{{64}}", where="blob") for each in letters),
             ),
             _base32,
