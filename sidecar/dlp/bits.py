@@ -21,15 +21,25 @@ def base32_offsets(run: bytes) -> Iterator[bytes]:
 
     Left out is what holds no text: neither all of it is ASCII, nor 24 bytes in a row (the top bits tell).
     """
-    values = _VALUES[np.frombuffer(run, np.uint8)]
-    values = values[values < 32]
-    bits = np.unpackbits(values.reshape(-1, 1), axis=1)[:, 3:].ravel()
+    bits = _base32_bits(run)
     for offset in range(8):
         part = bits[5 * offset :]
         part = part[: len(part) // 8 * 8]
         tops = part[::8].tobytes()
         if b"\1" not in tops or (len(tops) >= _ISLAND and _CLEAR in tops):
             yield np.packbits(part).tobytes()
+
+
+def base32_decoded(run: bytes) -> bytes:
+    """`run` decoded from base32; what is no letter of it is skipped."""
+    bits = _base32_bits(run)
+    return np.packbits(bits[: len(bits) // 8 * 8]).tobytes()
+
+
+def _base32_bits(run: bytes) -> "np.ndarray[tuple[int], np.dtype[np.uint8]]":
+    values = _VALUES[np.frombuffer(run, np.uint8)]
+    values = values[values < 32]
+    return np.unpackbits(values.reshape(-1, 1), axis=1)[:, 3:].ravel()
 
 
 _GROUP = 32

@@ -5,7 +5,6 @@ base64 that holds ASCII shows in its very characters (the top bit of every byte 
 data, such as an image, does so once in 2¹⁸ places.
 """
 
-import base64
 import binascii
 import re
 import zlib
@@ -15,7 +14,7 @@ from dataclasses import dataclass
 from functools import cache, reduce
 
 from sidecar.dlp import containers, fold
-from sidecar.dlp.bits import BASE32, BASE64, ascii_group, base32_offsets, hex_may_hold_ascii, may_hold_ascii
+from sidecar.dlp.bits import BASE32, BASE64, ascii_group, base32_decoded, base32_offsets, hex_may_hold_ascii, may_hold_ascii
 from sidecar.dlp.derived import Allowance, Derived, TooMuch
 from sidecar.dlp.escapes import codes, entities, percent, quoted_printable, unescape, unmarked
 from sidecar.dlp.matcher import Spec, Where
@@ -284,7 +283,7 @@ def _gzip(text: bytes, ends: Ends, allowance: Allowance) -> Iterator[Derived]:
     done = 0
     for low, high in spans:
         for match in _GZIP_START.finditer(text, max(low, done), high):
-            if not inflate(_a2b(_letters(text[match.start() : match.start() + _TRIED])), allowance):
+            if not _begins(_a2b(_letters(text[match.start() : match.start() + _TRIED]))):
                 allowance.vain()
                 continue
             lines = _B64_LINES.match(text, match.start())
@@ -326,19 +325,26 @@ def _packed(text: bytes, ends: Ends, allowance: Allowance) -> Iterator[Derived]:
             done = run.end()
             found = run.group()
             allowance.attempt(found)
-            data = next(_unpacked(found, lines), b"")
-            if data:
+            data = _unpacked(found, lines)
+            if data.startswith(b"\x1f\x8b") and not _begins(data[:_TRIED]):
+                allowance.vain()
+            elif data:
                 yield Derived("packed", match.start(), done, allowance.take(data))
 
 
-def _unpacked(run: bytes, lines: re.Pattern[bytes]) -> Iterator[bytes]:
+def _unpacked(run: bytes, lines: re.Pattern[bytes]) -> bytes:
     if lines is _HEX_LINES:
-        yield _unhexed(run)[0]
-    elif lines is _B32_LINES:
-        letters = re.sub(rb"[^A-Z2-7]", b"", run.upper())
-        yield base64.b32decode(letters[: len(letters) // 8 * 8])
-    else:
-        yield _a2b(_letters(run))
+        return _unhexed(run)[0]
+    return base32_decoded(run) if lines is _B32_LINES else _a2b(_letters(run))
+
+
+def _begins(data: bytes) -> bool:
+    """Whether a gzip or zlib stream may begin so: a header alone, with a long file name, tells nothing yet."""
+    try:
+        zlib.decompressobj(47).decompress(data, 1)
+    except zlib.error:
+        return False
+    return True
 
 
 def inflate(data: bytes, allowance: Allowance) -> bytes:

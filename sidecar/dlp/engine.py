@@ -92,9 +92,9 @@ class _Work:
     def add(self, finding: Finding, key: bytes) -> None:
         if self.every:
             key = b"%s %d" % (finding.view.encode(), finding.start)
-        if self.full:
-            return
-        self.found.setdefault((finding.kind, finding.code, key), replace(finding, location=str(self.where)))
+        named = finding.kind, finding.code, key
+        if not self.full and named not in self.found:
+            self.found[named] = replace(finding, location=str(self.where))
 
 
 class Engine:

@@ -35,6 +35,9 @@ PIECES = 3
 _NEIGHBOURS = 8
 """Places of one secret that may overlap: each was apart from the others until it was found to be longer."""
 
+_PLACES = 64
+"""Places of one encoding that are looked at where a value counts once."""
+
 _LIMIT = 16_384
 """Hits of needles in one text, fewer in a short one. Each is evidence, so the verdict does not need more; masking then
 refuses (`limits`)."""
@@ -165,6 +168,8 @@ class KnownSecrets:
         taken: dict[int, list[tuple[int, int]]] = {}
         for (secret, place), spans in sorted(found.spans.items()):
             encoded = self._encodings[secret][place]
+            if not view.precise:
+                spans = spans[:_PLACES]  # a value counts once
             for low, high in spans:
                 start, end = int(positions[low]), int(positions[high - 1]) + 1
                 before = taken.setdefault(secret, [])
