@@ -20,7 +20,6 @@ NAMES = (
 )  # fmt: skip
 _CHARS = r"!#-%*+\-./0-9:=?@A-Z^_a-z~"
 _LETTERS = _CHARS.replace("0-9", "")
-_VALUE = rf"[{_CHARS}]{{8,200}}"
 _END = r"""(?:[\s"'`&;,|\\\])}]|<[/!]|\z)"""
 _QUOTE = r"""\\{0,3}["'`]"""
 _Q = f"(?:{_QUOTE})?"
@@ -56,7 +55,6 @@ _HINTS = (
     "convertto-securestring", " pass:", "login ",
 )  # fmt: skip
 _BEFORE = f"(?:{_NAME}(?:{'|'.join(_GAPS)})|{'|'.join(_COMMANDS)})"
-_SOURCE = rf"(?i){_BEFORE}({_VALUE}){_END}"
 _BEGUN = "|".join(
     [
         rf"[0-9][{_CHARS}]{{7}}",
@@ -65,6 +63,7 @@ _BEGUN = "|".join(
     ]
 )
 """Of a value, as much as tells that it has eight characters and a digit: one hit each."""
+_SOURCE = rf"(?i){_BEFORE}((?:{_BEGUN})[{_CHARS}]{{0,192}}){_END}"
 _ORDINARY = re.compile(
     r"v?[0-9]+(?:[.:/+_-][0-9A-Za-z]*)+|[a-z]{2,10}[0-9]{1,3}:.*|(?:sha|md)[0-9]{1,3}[-:].*|.*:[0-9]{1,5}(?:/.*)?|"
     r"[A-Za-z0-9_.-]+\.(?:[a-z]{2,4}|[a-z]+\.[a-z]{2,4})(?:[:/].*)?|[A-Z0-9_]+|\$[0-9.]+.*|.*[=:*%$@#!?.~/+-]{3,}.*|"

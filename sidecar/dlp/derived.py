@@ -5,8 +5,8 @@ from dataclasses import dataclass
 from typing import NamedTuple
 
 _OVERLAID = 128 * 1024
-"""Bytes of a text that are turned round, at three times the cost, a quarter of it at most: ordinary text has next to
-none of such."""
+"""Bytes of a text that are turned round, at three times the cost, of a large one a quarter at most: ordinary text has
+next to none of such."""
 
 _VAIN = 512
 """What a start of nothing costs of the allowance: four thousand in a megabyte are no accident."""
@@ -37,7 +37,7 @@ class Allowance:
     @classmethod
     def of(cls, size: int) -> "Allowance":
         """For a text of `size` bytes: in proportion, and so much more that a small archive can be opened."""
-        return cls(4 * size + (8 << 20), 2 * size + (1 << 16), min(_OVERLAID, 8192 + size // 4))
+        return cls(4 * size + (8 << 20), 2 * size + (1 << 16), min(_OVERLAID, (32 << 10) + size // 4))
 
     def attempt(self, data: bytes) -> None:
         """Pay for reading `data` where there may be a start at every other place."""

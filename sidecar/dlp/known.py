@@ -36,7 +36,7 @@ _NEIGHBOURS = 8
 """Places of one secret that may overlap: each was apart from the others until it was found to be longer."""
 
 _PLACES = 64
-"""Places of one encoding that are looked at where a value counts once."""
+"""Places of one needle that are looked at where a value counts once."""
 
 _LIMIT = 16_384
 """Hits of needles in one text, fewer in a short one. Each is evidence, so the verdict does not need more; masking then
@@ -122,7 +122,7 @@ class KnownSecrets:
         findings = list(self._short(view))
         if not hits.pairs:
             return findings, before, False
-        found = self._sort(hits.pairs)
+        found = self._sort(hits.pairs, _LIMIT if view.precise else _PLACES)
         positions = _positions(view.text)
         findings += self._spans(view, found, positions)
         reported = {finding.kind for finding in findings}
@@ -143,10 +143,15 @@ class KnownSecrets:
             if at >= 0:
                 yield self._finding(view, secret, "exact", name, at, at + len(literal), exact=True)
 
-    def _sort(self, pairs: Sequence[tuple[int, int]]) -> _Found:
+    def _sort(self, pairs: Sequence[tuple[int, int]], most: int) -> _Found:
+        """The hits by secret and encoding, `most` of each word."""
         found = _Found()
         last: dict[tuple[int, int], int] = {}
+        times: dict[int, int] = {}
         for word, end in pairs:
+            times[word] = already = times.get(word, 0) + 1
+            if already > most:
+                continue
             size = len(self._words[word])
             for owner in self._owners[word]:
                 if owner.piece:
@@ -168,8 +173,6 @@ class KnownSecrets:
         taken: dict[int, list[tuple[int, int]]] = {}
         for (secret, place), spans in sorted(found.spans.items()):
             encoded = self._encodings[secret][place]
-            if not view.precise:
-                spans = spans[:_PLACES]  # a value counts once
             for low, high in spans:
                 start, end = int(positions[low]), int(positions[high - 1]) + 1
                 before = taken.setdefault(secret, [])
