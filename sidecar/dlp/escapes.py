@@ -5,6 +5,7 @@ texts written in nothing else cost little more than others.
 import html
 import re
 from collections.abc import Callable
+from typing import Any
 
 from sidecar.dlp.bits import percent_decoded
 
@@ -24,7 +25,8 @@ def replaced[T: (str, bytes)](pattern: re.Pattern[T], text: T, meaning: Callable
     found = parts[1::2]
     known = {each: meaning(each) for each in set(found)}
     parts[1::2] = [known[each] for each in found]
-    return text[:0].join(parts)
+    empty: Any = text[:0]
+    return empty.join(parts)
 
 
 _MANY = 64

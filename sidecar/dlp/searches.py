@@ -75,25 +75,26 @@ class Shapes:
 
         `meanwhile` is called once, at a time when other threads have work.
         """
-        limit = 512 + len(text) // 256
+        most, few = 2048 + len(text) // 256, 512 + len(text) // 256
         here = len(text) < PARALLEL
-        whole = Beside(partial(self._all.scan_text, text, limit), here=here)
+        whole = Beside(partial(self._all.scan_text, text, most), here=here)
         split = self._splitter.split(text)
-        prose = Beside(partial(self._all.scan_prose, split, limit), here=here)
+        prose = Beside(partial(self._all.scan_prose, split, few), here=here)
         meanwhile()
         blobs = Beside(partial(self._in_blobs, split.blobs), here=here or not split.blobs.text)
-        parts = [self._all.scan_places(split, limit), prose.result(), whole.result()]
-        if any(hits.overflow for hits in parts):
-            hits, signs = self._search_apart(text, split)
+        parts = [self._all.scan_places(split, few), prose.result()]
+        rules = whole.result()
+        if not rules.overflow and any(hits.overflow for hits in parts):
+            hits, signs = self._search_apart(split, rules, most)
         else:
-            hits, signs = self._sorted([pair for hits in parts for pair in hits.pairs])
+            hits, signs = self._sorted([*rules.pairs, *(pair for hits in parts for pair in hits.pairs)], rules.overflow)
         if not hits.overflow:
             for place, ends in blobs.result().items():
                 before = signs.get(place, [])
                 signs[place] = None if ends is None or before is None else [*before, *ends]
         return hits, signs
 
-    def _sorted(self, found: list[tuple[int, int]]) -> tuple[Hits, Signs]:
+    def _sorted(self, found: list[tuple[int, int]], overflow: bool) -> tuple[Hits, Signs]:
         base = len(self.rules)
         pairs: list[tuple[int, int]] = []
         places: dict[int, list[int]] = {}
@@ -102,7 +103,7 @@ class Shapes:
                 pairs.append((place, end))
             else:
                 places.setdefault(place - base, []).append(end)
-        return Hits(pairs, False), {**places}
+        return Hits(pairs, overflow), {**places}
 
     def _in_blobs(self, blobs: Stretches) -> Signs:
         """The places inside of blobs that give an encoding away."""
@@ -117,17 +118,20 @@ class Shapes:
             signs[self._base64] = [*before, *map(blobs.origin, islands)]
         return signs
 
-    def _search_apart(self, text: bytes, split: Split) -> tuple[Hits, Signs]:
-        """As `search` where there was too much for one: each decoder by itself, so that only the flooded get it all."""
-        hits = self._rules.scan(text, split, 2048 + len(text) // 256)
+    def _search_apart(self, split: Split, whole: Hits, limit: int) -> tuple[Hits, Signs]:
+        """As `search`, from the hits in the `whole` text on, where there was too much for one: each decoder by itself,
+        so that only the flooded get it all."""
+        parts = [whole, self._rules.scan_prose(split, limit), self._rules.scan_places(split, limit)]
+        pairs = [pair for hits in parts for pair in hits.pairs]
         signs: Signs = {}
-        if hits.overflow:
-            return hits, signs  # refused already
+        if any(hits.overflow for hits in parts):
+            return Hits(pairs, True), signs  # refused already
+        size = len(split.prose.text)
         for place, searches in enumerate(self._apart):
-            found = searches.scan(text, split, 128 + len(text) // 1024)
+            found = searches.scan(split, 128 + size // 1024)
             if found.pairs:
                 signs[place] = None if found.overflow else [end for _, end in found.pairs]
-        return hits, signs
+        return Hits(pairs, False), signs
 
 
 def _distinct(spec: Spec) -> bool:
@@ -172,8 +176,9 @@ class _Searches:
                 return Hits(pairs, True)
         return _back(Hits(pairs, False), split.prose)
 
-    def scan(self, text: bytes, split: Split, limit: int) -> Hits:
-        each = self.scan_text(text, limit), self.scan_prose(split, limit), self.scan_places(split, limit)
+    def scan(self, split: Split, limit: int) -> Hits:
+        """All but what is looked for in the whole text."""
+        each = self.scan_prose(split, limit), self.scan_places(split, limit)
         return Hits([pair for hits in each for pair in hits.pairs], any(hits.overflow for hits in each))
 
 
