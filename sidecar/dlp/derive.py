@@ -8,72 +8,28 @@ data, such as an image, does so once in 2¹⁸ places.
 import binascii
 import re
 import zlib
-from bisect import bisect_left, bisect_right
-from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
-from functools import cache, reduce
+from collections.abc import Iterator
+from functools import cache
 
 from sidecar.dlp import containers, fold
-from sidecar.dlp.bits import BASE32, BASE64, ascii_group, base32_decoded, base32_offsets, hex_may_hold_ascii, may_hold_ascii
+from sidecar.dlp.bits import (
+    BASE32,
+    BASE64,
+    ascii_group,
+    base32_decoded,
+    base32_offsets,
+    hex_may_hold_ascii,
+    may_hold_ascii,
+)
 from sidecar.dlp.derived import Allowance, Derived, TooMuch
 from sidecar.dlp.escapes import codes, entities, percent, quoted_printable, unescape, unmarked
 from sidecar.dlp.matcher import Spec, Where
 from sidecar.dlp.needles import OVERLAYS, decoded_url_alphabet
 from sidecar.dlp.portable_matcher import Expression
-from sidecar.dlp.rules import windows
-
-REACH = 400
-"""Bytes kept on both sides of a place that is decoded: more than a credential's shape is long, bar JWTs and keys."""
+from sidecar.dlp.steps import Decoder, Ends, Step, in_a_row, spread
 
 _GAP = 80
 """White space and quotes between two lines of one wrapped run are fewer."""
-
-
-Step = Callable[[bytes], bytes]
-Ends = Sequence[int] | None
-"""Ends of the places where a decoder has work, ascending; None: everywhere."""
-
-
-@dataclass(frozen=True, slots=True)
-class Decoder:
-    """`specs` find where it has work. `step` takes a layer off the stretches around its places, character after
-    character, or `expand` says what it makes of the text. `outer`: only for texts near the top, or the possibilities
-    would multiply with the depth.
-    """
-
-    name: str
-    specs: tuple[Spec, ...]
-    expand: Callable[[bytes, Ends, Allowance], Iterator[Derived]] | None = None
-    step: Step | None = None
-    outer: bool = False
-
-
-def _windows(text: bytes, ends: Ends) -> Iterator[tuple[int, int]]:
-    return iter([(0, len(text))]) if ends is None else windows(ends, REACH, len(text))
-
-
-def stepped(text: bytes, work: Sequence[tuple[Decoder, Ends]], allowance: Allowance) -> Iterator[Derived]:
-    """One layer taken off by all of these decoders at once: each by itself, in every order, would multiply the text.
-
-    What they do not change stays in context.
-    """
-    every = None if any(ends is None for _, ends in work) else sorted(end for _, ends in work for end in ends or ())
-    for start, end in _windows(text, every):
-        data, steps = text[start:end], list[tuple[str, Step]]()
-        for decoder, ends in work:
-            step = decoder.step
-            if step is None or (ends is not None and bisect_left(ends, start) == bisect_right(ends, end)):
-                continue
-            after = step(data)
-            if after and after != data:
-                data = after
-                steps.append((decoder.name, step))
-        if steps:
-            yield Derived("+".join(name for name, _ in steps), start, end, allowance.take(data), _in_a_row(steps))
-
-
-def _in_a_row(steps: Sequence[tuple[str, Step]]) -> Step:
-    return lambda data: reduce(lambda text, each: each[1](text), steps, data)
 
 
 # --- escapes ------------------------------------------------------------------------------------------------------
@@ -243,11 +199,13 @@ def _digits(run: bytes) -> bytes:
 
 
 _LEAST_B32 = 32
-_B32_TABLES = tuple(bytes(97 if code in kind else 32 for code in range(256)) for kind in (BASE32.encode(), BASE32.lower().encode()))
+_B32_TABLES = tuple(
+    bytes(97 if code in kind else 32 for code in range(256)) for kind in (BASE32.encode(), BASE32.lower().encode())
+)
 
 
 def _long_base32(text: bytes) -> list[int]:
-    """Ends of the least that is taken for base32, one for each run: four times as fast as to look for what it is part of."""
+    """Ends of the least that is taken for base32, one for each run: a quarter of what the whole expression costs."""
     found: list[int] = []
     for table in _B32_TABLES:
         letters = text.translate(table)
@@ -378,12 +336,12 @@ _TAKEN_OFF = (
 
 def _overlaid(text: bytes, ends: Ends, allowance: Allowance) -> Iterator[Derived]:
     """Escapes under a reversal, swapped case or rot13: what of the text was not escaped must be turned back first."""
-    for start, end in _windows(text, ends):
+    for start, end in spread(text, ends):
         allowance.turned -= end - start
         if allowance.turned < 0:
             return
         steps = [(name, step) for name, sign, step in _TAKEN_OFF if sign.search(text, start, end)]
-        decode = _in_a_row(steps)
+        decode = in_a_row(steps)
         source = text[start:end]
         source = source if source.isascii() else _folded(source)
         for name, overlay in OVERLAYS.items():
@@ -458,7 +416,7 @@ def _of_text() -> tuple[Decoder, ...]:
         Decoder("quoted", _prose(_QUOTED_SIGN), step=quoted_printable),
         Decoder("codes", _prose(_CODES_SIGN, where="codes"), step=codes),
         # with the short lines: together they cost half of what they do apart
-        Decoder("folded", _prose(fold.search_source(), lane="lines"), step=_folded),
+        Decoder("folded", _prose(fold.search_source(), lane="lines"), step=_folded, harmless=True),
         Decoder("overlaid", _prose(_OVER, _OVER_ESCAPES, _OVER_ENTITIES), _overlaid, outer=True),
     )
 

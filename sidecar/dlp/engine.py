@@ -13,7 +13,6 @@ from functools import partial
 
 from sidecar.dlp import crlf, entropy
 from sidecar.dlp.beside import Beside
-from sidecar.dlp.derive import Decoder, Ends, stepped
 from sidecar.dlp.derived import Allowance, Derived, TooMuch
 from sidecar.dlp.finding import Finding, Location, Match, Severity, snippet
 from sidecar.dlp.grams import Grams
@@ -23,6 +22,7 @@ from sidecar.dlp.needles import Known, project
 from sidecar.dlp.rules import Rule, windows
 from sidecar.dlp.searches import PARALLEL, Shapes, shapes
 from sidecar.dlp.session import Session
+from sidecar.dlp.steps import Decoder, Ends, stepped
 from sidecar.dlp.view import View, derived
 
 DEFAULT = frozenset({"token_patterns", "known_secrets", "financial", "host_labels"})
@@ -194,7 +194,9 @@ class Engine:
         for turned in (False, True):
             if turned and (view.turned or depth < DEPTH - 1):
                 return
-            chosen = [(self._shapes.decoders[place], ends) for place, ends in sorted(signs.items(), key=lambda each: each[0])]
+            chosen = [
+                (self._shapes.decoders[place], ends) for place, ends in sorted(signs.items(), key=lambda each: each[0])
+            ]
             parts: list[Derived] = []
             for part in _expanded(view, [each for each in chosen if each[0].outer == turned], work.allowance):
                 if part.data not in work.seen:  # what several ways lead to is examined once

@@ -13,13 +13,14 @@ from typing import Protocol
 from sidecar.dlp.assignments import generic_rules
 from sidecar.dlp.beside import Beside
 from sidecar.dlp.bits import ascii_islands
-from sidecar.dlp.derive import Decoder, decoders
+from sidecar.dlp.derive import decoders
 from sidecar.dlp.financial import financial_rules
 from sidecar.dlp.matcher import Backend, Hits, Place, Searcher, Spec, Where, backend
 from sidecar.dlp.matcher import Engine as Engines
 from sidecar.dlp.places import PLACES
 from sidecar.dlp.rules import Rule, credential_rules
 from sidecar.dlp.runs import Split, Splitter, Stretches
+from sidecar.dlp.steps import Decoder
 
 PARALLEL = 128 * 1024
 """Texts of this size are worth a second thread: handing over costs 50 µs."""

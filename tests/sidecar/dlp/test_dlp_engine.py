@@ -2,21 +2,26 @@
 
 import base64
 import gzip
+import io
 import json
 import pickle
 import random
 import threading
 import time
+from collections.abc import Callable, Sequence
 
 import pytest
 from hypothesis import HealthCheck, assume, given, settings
 from hypothesis import strategies as st
 
+from sidecar.dlp import engine as engine_module
+from sidecar.dlp.derived import Derived
 from sidecar.dlp.engine import DEFAULT, Engine, EngineConfig
 from sidecar.dlp.finding import Location
 from sidecar.dlp.needles import Known
 from sidecar.dlp.redact import redacted
 from sidecar.dlp.session import Session
+from sidecar.dlp.view import View
 from sidecar.secret import Secret
 from tests.sidecar.dlp.dlp_kit import (
     BODY,
@@ -283,6 +288,50 @@ def test_hostile_text_costs_linear_time(engine: Engine, name: str) -> None:
         costs.append(min(runs))
     assert costs[1] < 10 * costs[0] + 0.05, costs
     assert costs[1] < 2.0, costs
+
+
+def test_kinds_of_escapes_do_not_multiply_a_text(engine: Engine, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Each layer takes all of them off at once: each by itself, in every order, made 23 times the text of this."""
+    examined: list[int] = []
+    plain = engine_module.derived
+
+    def counted(parent: View, parts: Sequence[Derived], *, turned: bool = False) -> View:
+        if not turned:
+            examined.append(sum(len(part.data) for part in parts))
+        return plain(parent, parts, turned=turned)
+
+    monkeypatch.setattr(engine_module, "derived", counted)
+    text = _times("\\x41ａ&#65;%41=41\\u0041&amp;%2541é".encode(), 60_000)
+    assert "limits" not in {finding.code for finding in scan(engine, text).findings}
+    assert 0 < sum(examined) < 4 * len(text)
+
+
+@pytest.mark.parametrize(
+    "value", ["gQ7zRb2%41kW2xT9bMpe", "gQ7zRb&amp;41kW2xT9b", "gQ7zRb=41kW=42Z9=43bMpe", "gQ7zR\\x41kW2xT9bMpeX"]
+)
+def test_an_escape_inside_a_secret_hides_nothing(value: str) -> None:
+    """Half of it is escaped for JSON, beside signs of every kind: what one decoder brings forth is no other's yet."""
+    own = Engine.compile(EngineConfig((Known("OWN", Secret(value)),)))
+    half = "".join(f"\\u{ord(char):04x}" if at % 2 else char for at, char in enumerate(value.replace("\\", "\\\\")))
+    near = " 100%25 &lt;b&gt; =41=42=43 <b>x1</b><i>y2</i> "
+    assert names(scan(own, f'{{"text": "{near}{half}{near}"}}'.encode())) == {"OWN"}
+
+
+@pytest.mark.parametrize("encode", [base64.b64encode, lambda data: data.hex().encode(), base64.b32encode])
+def test_a_stream_behind_a_long_name_is_read(engine: Engine, encode: Callable[[bytes], bytes]) -> None:
+    """The header of gzip holds the name of the file, of any length: its beginning does not tell what it is."""
+    for name in ("a", "a" * 60, "a" * 300, "a" * 3000):
+        packed = io.BytesIO()
+        with gzip.GzipFile(filename=name, mode="wb", fileobj=packed) as stream:
+            stream.write(PROSE * 20 + SECRETS[0].encode() + PROSE * 20)
+        body = b'{"file": "' + encode(packed.getvalue()) + b'"}'
+        assert "SECRET_0" in names(scan(engine, body)), name
+
+
+def test_what_stands_behind_a_secret_said_many_times_is_found(engine: Engine) -> None:
+    short, other = sorted(range(len(SECRETS)), key=lambda number: len(SECRETS[number]))[:2]
+    text = (SECRETS[short].encode() + PROSE[:900]) * 80
+    assert names(scan(engine, text + SECRETS[other].encode())) == {f"SECRET_{short}", f"SECRET_{other}"}
 
 
 def test_a_bomb_is_a_finding_not_a_crash(engine: Engine) -> None:

@@ -3,6 +3,7 @@
 import base64
 import codecs
 import gzip
+import html
 import random
 import re
 import string
@@ -35,7 +36,30 @@ MIXED = st.text(st.sampled_from(_CHARS), max_size=40).map(str.encode)
 @MANY
 @given(data=ESCAPED)
 def test_escapes_are_taken_off_as_by_one_expression(data: bytes) -> None:
-    assert escapes.unescape(data) == escapes._ESCAPES.sub(escapes._unescape, data)
+    assert escapes.unescape(data) == escapes._ESCAPE.sub(lambda match: escapes._meaning(match.group()), data)
+
+
+@MANY
+@given(data=st.lists(st.sampled_from(b"&amp; &lt &#65; &#x41 &#x1F600; &#0; &notit; & ; # a &".split()), max_size=24))
+def test_each_different_entity_is_told_once(data: list[bytes]) -> None:
+    text = b"".join(data)
+    plain = escapes._NUMBERS.sub(lambda match: escapes._numbers(match.group()), text)
+    assert escapes.entities(text) == html.unescape(plain.decode()).encode()
+
+
+@MANY
+@given(runs=st.lists(st.tuples(st.sampled_from(["AB27", "ab27", "aB1-"]), st.integers(0, 70)), max_size=8))
+def test_long_base32_is_told_from_its_letters(runs: list[tuple[str, int]]) -> None:
+    text = "".join((letters * 18)[:size] for letters, size in runs).encode()
+    plain = [match.end() for match in re.finditer(rb"[A-Z2-7]{32}(?=([A-Z2-7]*))", text) if _begins(match, "A-Z2-7")]
+    plain += [match.end() for match in re.finditer(rb"[a-z2-7]{32}(?=([a-z2-7]*))", text) if _begins(match, "a-z2-7")]
+    assert derive._long_base32(text) == sorted(plain)
+
+
+def _begins(match: re.Match[bytes], letters: str) -> bool:
+    """Whether a run of `letters` begins where this match does."""
+    before = match.string[match.start() - 1 : match.start()] if match.start() else b""
+    return not re.fullmatch(f"[{letters}]".encode(), before)
 
 
 @MANY
@@ -260,6 +284,7 @@ def test_hex_in_a_blob_is_decoded_wherever_it_stands() -> None:
         text = (left + secret.hex() + right).encode()
         _, signs = shapes().search(text)
         place = shapes().decoders.index(decoder)
+        assert decoder.expand is not None
         parts = list(decoder.expand(text, signs[place], Allowance.of(len(text))))
         assert any(secret in part.data for part in parts)
 

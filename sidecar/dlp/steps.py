@@ -1,0 +1,71 @@
+"""What a decoder is, and how one layer is taken off a text by several of them at once. Pure."""
+
+from bisect import bisect_left, bisect_right
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from functools import reduce
+
+from sidecar.dlp.derived import Allowance, Derived
+from sidecar.dlp.matcher import Spec
+from sidecar.dlp.rules import windows
+
+REACH = 400
+"""Bytes kept on both sides of a place that is decoded: more than a credential's shape is long, bar JWTs and keys."""
+
+Step = Callable[[bytes], bytes]
+Ends = Sequence[int] | None
+"""Ends of the places where a decoder has work, ascending; None: everywhere."""
+
+
+@dataclass(frozen=True, slots=True)
+class Decoder:
+    """`specs` find where it has work. `step` takes a layer off the stretches around its places, character after
+    character, or `expand` says what it makes of the text. `harmless`: what the step changes is looked for changed as
+    well. `outer`: only for texts near the top, or the possibilities would multiply with the depth.
+    """
+
+    name: str
+    specs: tuple[Spec, ...]
+    expand: Callable[[bytes, Ends, Allowance], Iterator[Derived]] | None = None
+    step: Step | None = None
+    harmless: bool = False
+    outer: bool = False
+
+
+def spread(text: bytes, ends: Ends) -> Iterator[tuple[int, int]]:
+    """The stretches around these places."""
+    return iter([(0, len(text))]) if ends is None else windows(ends, REACH, len(text))
+
+
+def stepped(text: bytes, work: Sequence[tuple[Decoder, Ends]], allowance: Allowance) -> Iterator[Derived]:
+    """One layer taken off by all of these decoders at once: each by itself, in every order, would multiply the text.
+
+    What they do not change stays in context. Where one brings forth what the next takes for its own, as in a secret
+    that holds a percent sign, the text between the two is told as well.
+    """
+    every = None if any(ends is None for _, ends in work) else sorted(end for _, ends in work for end in ends or ())
+    for start, end in spread(text, every):
+        piece = data = text[start:end]
+        steps: list[tuple[str, Step]] = []
+        for decoder, ends in work:
+            step = decoder.step
+            if step is None or (ends is not None and bisect_left(ends, start) == bisect_right(ends, end)):
+                continue
+            after = step(data)
+            if not after or after == data:
+                continue
+            if steps and not decoder.harmless and len(data) - len(after) != len(piece) - len(step(piece)):
+                yield _taken(steps, start, end, data, allowance)
+            data = after
+            steps = [*steps, (decoder.name, step)]
+        if steps:
+            yield _taken(steps, start, end, data, allowance)
+
+
+def _taken(steps: Sequence[tuple[str, Step]], start: int, end: int, data: bytes, allowance: Allowance) -> Derived:
+    return Derived("+".join(name for name, _ in steps), start, end, allowance.take(data), in_a_row(steps))
+
+
+def in_a_row(steps: Sequence[tuple[str, Step]]) -> Step:
+    """Each step on what the one before made."""
+    return lambda data: reduce(lambda text, each: each[1](text), steps, data)
