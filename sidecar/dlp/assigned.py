@@ -67,9 +67,9 @@ _SOURCE = rf"(?i){_BEFORE}((?:{_BEGUN})[{_CHARS}]{{0,192}}){_END}"
 _ORDINARY = re.compile(
     r"v?[0-9]+(?:[.:/+_-][0-9A-Za-z]*)+|[a-z]{2,10}[0-9]{1,3}:.*|(?:sha|md)[0-9]{1,3}[-:].*|.*:[0-9]{1,5}(?:/.*)?|"
     r"[A-Za-z0-9_.-]+\.(?:[a-z]{2,4}|[a-z]+\.[a-z]{2,4})(?:[:/].*)?|[A-Z0-9_]+|\$[0-9.]+.*|.*[=:*%$@#!?.~/+-]{3,}.*|"
-    r"[a-z]*[0-9]{0,4}(?:[-_.][a-z]*[0-9]{0,4})+"
+    r"[a-z]*[0-9]{0,4}(?:[-_.][a-z]*[0-9]{0,4})+|[a-z_][a-z0-9_-]*:[x*!]?:[0-9]+:.*"
 )
-"""Versions, images, digests, addresses, files, constants, prices, names in small letters."""
+"""Versions, images, digests, addresses, files, constants, prices, names in small letters, lines of /etc/passwd."""
 _LONG = 12
 
 

@@ -168,6 +168,7 @@ def test_secrets_by_name_in_files_and_commands_are_found(form: str, backend: Bac
         "total_tokens=1290",
         "1290 tokens = $0.039/image.",
         "token = sha256:9b1c",
+        '{"/etc/passwd": write("/etc/passwd", "root:x:0:0:root:/root:/bin/sh")}',
         "api_key_file = /run/secrets/key_2024.txt",
         "token_url: https://login.example.com/oauth2/v2.0/token",
         "password_changed: 2024-01-02T10:00:00Z",
