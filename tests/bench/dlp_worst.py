@@ -103,7 +103,7 @@ def search(engine: Engine, seconds: float, seed: int) -> list[tuple[float, Recip
     found: dict[Recipe, float] = {}
     for atom in [*ATOMS, *values]:
         recipe = Recipe((atom, b" "))
-        found[recipe] = cost(engine, recipe.make(SIZE), 1) / clean
+        found[recipe] = cost(engine, recipe.make(SIZE)) / clean  # twice: expressions are compiled at first use
     until, tried = time.monotonic() + seconds, len(found)
     while time.monotonic() < until:
         best = sorted(found, key=lambda recipe: -found[recipe])[:POPULATION]
