@@ -342,8 +342,7 @@ def _overlaid(text: bytes, ends: Ends, allowance: Allowance) -> Iterator[Derived
             return
         steps = [(name, step) for name, sign, step in _TAKEN_OFF if sign.search(text, start, end)]
         decode = in_a_row(steps)
-        source = text[start:end]
-        source = source if source.isascii() else _folded(source)
+        source = _reading(text[start:end])
         for name, overlay in OVERLAYS.items():
             turned = overlay(source)
             decoded = decode(turned)
@@ -354,7 +353,12 @@ def _overlaid(text: bytes, ends: Ends, allowance: Allowance) -> Iterator[Derived
 def _through(name: str, decode: Step) -> Step | None:
     """Both steps as one that goes character by character, which a reversal does not."""
     overlay = OVERLAYS[name]
-    return None if name == "reversed" else lambda data: decode(overlay(data))
+    return None if name == "reversed" else lambda data: decode(overlay(_reading(data)))
+
+
+def _reading(data: bytes) -> bytes:
+    """Letters as they are read: turned round, those of more than one byte would be none."""
+    return data if data.isascii() else _folded(data)
 
 
 def _overlaid_gzip(text: bytes, ends: Ends, allowance: Allowance) -> Iterator[Derived]:

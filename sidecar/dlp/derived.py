@@ -5,8 +5,8 @@ from dataclasses import dataclass
 from typing import NamedTuple
 
 _OVERLAID = 128 * 1024
-"""Bytes of a text that are turned round, at three times the cost, of a large one a quarter at most: ordinary text has
-next to none of such."""
+"""Bytes of a text that are turned round, at three times the cost, at most (see `Allowance.of`): ordinary text has next
+to none of such."""
 
 _VAIN = 512
 """What a start of nothing costs of the allowance: four thousand in a megabyte are no accident."""

@@ -16,6 +16,7 @@ _ESCAPE = re.compile(
     rb"([0-3]?[0-7]{2}(?:\\[0-3]?[0-7]{2})*)|(?:u\{([0-9A-Fa-f]{1,6})\}|U([0-9A-Fa-f]{8}))|"
     rb"([nrtbfv](?:\\[nrtbfv])*)|([\\/\"'](?:\\[\\/\"'])*))"
 )
+# all of it one group, as `replaced` wants it
 _ESCAPES = re.compile(b"(" + re.sub(rb"\((?!\?)", b"(?:", _ESCAPE.pattern) + b")")
 
 
