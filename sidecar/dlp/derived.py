@@ -4,9 +4,9 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import NamedTuple
 
-_OVERLAID = 128 * 1024
-"""Bytes of a text that are turned round, at three times the cost, at most (see `Allowance.of`): ordinary text has next
-to none of such."""
+_SELDOM = 128 * 1024
+"""Bytes of what ordinary text has next to none of, at most (see `Allowance.of`): text that is turned round, at three
+times the cost, and text from which several kinds of escapes are taken off one by one as well."""
 
 _VAIN = 512
 """What a start of nothing costs of the allowance: four thousand in a megabyte are no accident."""
@@ -28,16 +28,19 @@ class TooMuch(Exception):
 
 @dataclass
 class Allowance:
-    """Bytes that all decoding of one scan may produce, that it may read in vain, and that it may turn round."""
+    """Bytes that all decoding of one scan may produce, that it may read in vain, that it may turn round, and those from
+    which it may take several kinds of escapes off one by one."""
 
     left: int
     tries: int
     turned: int
+    single: int
 
     @classmethod
     def of(cls, size: int) -> "Allowance":
         """For a text of `size` bytes: in proportion, and so much more that a small archive can be opened."""
-        return cls(4 * size + (8 << 20), 2 * size + (1 << 16), min(_OVERLAID, (32 << 10) + size // 4))
+        seldom = min(_SELDOM, (32 << 10) + size // 4)
+        return cls(4 * size + (8 << 20), 2 * size + (1 << 16), seldom, seldom)
 
     def attempt(self, data: bytes) -> None:
         """Pay for reading `data` where there may be a start at every other place."""
@@ -50,6 +53,12 @@ class Allowance:
         self.tries -= _VAIN
         if self.tries < 0:
             raise TooMuch("too many starts of compressed data")
+
+    def one_by_one(self, size: int) -> bool:
+        """Whether so many bytes more may be had; if so they are paid for."""
+        enough = size <= self.single
+        self.single -= size * enough
+        return enough
 
     def take(self, data: bytes) -> bytes:
         self.left -= len(data)

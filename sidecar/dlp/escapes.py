@@ -86,30 +86,25 @@ def _unescaped(part: bytes) -> bytes:
     return replaced(_ESCAPES, part, _meaning) if b"\\" in part else part
 
 
-_NUMBERS = re.compile(rb"(&#(?:[0-9]{1,7}|[xX][0-9A-Fa-f]{1,6});(?:&#(?:[0-9]{1,7}|[xX][0-9A-Fa-f]{1,6});)*)")
-_NAMED = re.compile(r"(&(?:#[0-9]+;?|#[xX][0-9a-fA-F]+;?|[^\t\n\f <&#;]{1,32};?))")  # as `html` has it
+_ENTITIES = re.compile(
+    r"((?:&#(?:[0-9]{1,7}|[xX][0-9A-Fa-f]{1,6});)+|&(?:#[0-9]+;?|#[xX][0-9a-fA-F]+;?|[^\t\n\f <&#;]{1,32};?))"
+)
+"""As `html` has it, with whole runs of numeric ones: whole texts are written so."""
 
 
 def entities(data: bytes) -> bytes:
     """HTML entities taken off."""
     if b"&" not in data:
         return data
-    data = replaced(_NUMBERS, data, _numbers)
-    if b"&" not in data:
-        return data
-    return replaced(_NAMED, data.decode("utf-8", "replace"), html.unescape).encode("utf-8", "replace")
+    return replaced(_ENTITIES, data.decode("utf-8", "replace"), _entity).encode("utf-8", "replace")
 
 
-def _numbers(run: bytes) -> bytes:
-    """A run of numeric entities at once: whole texts are written so."""
-    entities = run[2:-1].split(b";&#")
-    meaning = {entity: _character(entity) for entity in set(entities)}
-    return "".join([meaning[entity] for entity in entities]).encode()
-
-
-def _character(entity: bytes) -> str:
-    code = int(entity[1:], 16) if entity[:1] in b"xX" else int(entity)
-    return chr(code) if code < 0xD800 or 0xDFFF < code < 0x110000 else ""
+def _entity(found: str) -> str:
+    if not found.startswith("&#") or not found.endswith(";"):
+        return html.unescape(found)
+    numbers = found[2:-1].split(";&#")
+    known = {number: html.unescape(f"&#{number};") for number in set(numbers)}
+    return "".join([known[number] for number in numbers])
 
 
 _SOFT_BREAK = re.compile(rb"=[ \t]{0,8}\r?\n")

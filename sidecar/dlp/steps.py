@@ -40,30 +40,29 @@ def spread(text: bytes, ends: Ends) -> Iterator[tuple[int, int]]:
 def stepped(text: bytes, work: Sequence[tuple[Decoder, Ends]], allowance: Allowance) -> Iterator[Derived]:
     """One layer taken off by all of these decoders at once: each by itself, in every order, would multiply the text.
 
-    What they do not change stays in context. Where one brings forth what the next takes for its own, as in a secret
-    that holds a percent sign, the text between the two is told as well.
+    What they do not change stays in context. Where several have work, each by itself follows as far as the allowance
+    goes: a secret may hold what one of them takes for its own (`%41`) and be written in another.
     """
     every = None if any(ends is None for _, ends in work) else sorted(end for _, ends in work for end in ends or ())
     for start, end in spread(text, every):
         piece = data = text[start:end]
         steps: list[tuple[str, Step]] = []
+        alone: list[Derived] = []
         for decoder, ends in work:
             step = decoder.step
             if step is None or (ends is not None and bisect_left(ends, start) == bisect_right(ends, end)):
                 continue
             after = step(data)
-            if not after or after == data:
-                continue
-            if steps and not decoder.harmless and len(data) - len(after) != len(piece) - len(step(piece)):
-                yield _taken(steps, start, end, data, allowance)
-            data = after
-            steps = [*steps, (decoder.name, step)]
+            if after and after != data:
+                if not decoder.harmless:
+                    alone.append(Derived(decoder.name, start, end, step(piece) if steps else after, step))
+                data = after
+                steps.append((decoder.name, step))
         if steps:
-            yield _taken(steps, start, end, data, allowance)
-
-
-def _taken(steps: Sequence[tuple[str, Step]], start: int, end: int, data: bytes, allowance: Allowance) -> Derived:
-    return Derived("+".join(name for name, _ in steps), start, end, allowance.take(data), in_a_row(steps))
+            name = "+".join(name for name, _ in steps)
+            yield Derived(name, start, end, allowance.take(data), in_a_row(steps))
+        if len(alone) > 1 and allowance.one_by_one(sum(len(part.data) for part in alone)):
+            yield from (part for part in alone if part.data not in (b"", piece, data))
 
 
 def in_a_row(steps: Sequence[tuple[str, Step]]) -> Step:

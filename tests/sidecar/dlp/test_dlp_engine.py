@@ -306,15 +306,29 @@ def test_kinds_of_escapes_do_not_multiply_a_text(engine: Engine, monkeypatch: py
     assert 0 < sum(examined) < 4 * len(text)
 
 
+WRITTEN: dict[str, Callable[[str], str]] = {
+    "json": lambda text: "".join(
+        f"\\u{ord(char):04x}" if at % 2 or char == "\\" else char for at, char in enumerate(text)
+    ),
+    "url": lambda text: "".join(f"%{ord(char):02x}" if at % 2 or char == "%" else char for at, char in enumerate(text)),
+    "entities": lambda text: "".join(
+        f"&#{ord(char)};" if at % 2 or char == "&" else char for at, char in enumerate(text)
+    ),
+}
+
+
 @pytest.mark.parametrize(
-    "value", ["gQ7zRb2%41kW2xT9bMpe", "gQ7zRb&amp;41kW2xT9b", "gQ7zRb=41kW=42Z9=43bMpe", "gQ7zR\\x41kW2xT9bMpeX"]
+    "value", ["gQ7zRb2%41kW2xT9bMpe", "gQ7zRb&41;kW&lt2xT9b", "gQ7zRb=41kW=42Z9=43bMpe", "gQ7z\\x41kW2xT9bMpeX"]
 )
-def test_an_escape_inside_a_secret_hides_nothing(value: str) -> None:
-    """Half of it is escaped for JSON, beside signs of every kind: what one decoder brings forth is no other's yet."""
+@pytest.mark.parametrize("outer", WRITTEN)
+@pytest.mark.parametrize("inner", [None, *WRITTEN])
+def test_an_escape_inside_a_secret_hides_nothing(value: str, outer: str, inner: str | None) -> None:
+    """Half of it is escaped, beside signs of every kind: what one decoder takes for its own may be the secret's."""
     own = Engine.compile(EngineConfig((Known("OWN", Secret(value)),)))
-    half = "".join(f"\\u{ord(char):04x}" if at % 2 else char for at, char in enumerate(value.replace("\\", "\\\\")))
-    near = " 100%25 &lt;b&gt; =41=42=43 <b>x1</b><i>y2</i> "
-    assert names(scan(own, f'{{"text": "{near}{half}{near}"}}'.encode())) == {"OWN"}
+    for shift in ("", "x"):
+        written = WRITTEN[outer](shift + (WRITTEN[inner](value) if inner else value))
+        near = " 100%25 &lt;b&gt; =41=42=43 <b>x1</b><i>y2</i> \\u0041 "
+        assert names(scan(own, f'{{"text": "{near}{written}{near}"}}'.encode())) == {"OWN"}, written
 
 
 @pytest.mark.parametrize("encode", [base64.b64encode, lambda data: data.hex().encode(), base64.b32encode])
