@@ -413,7 +413,7 @@ def _of_text() -> tuple[Decoder, ...]:
     return (
         # in the order in which they are taken off together: what carries a text is outside of what it says
         Decoder("wide", _prose(*wide), step=_wide),
-        Decoder("markup", _prose(*_MARKUP_SIGNS), step=unmarked),
+        Decoder("markup", _prose(*_MARKUP_SIGNS), step=unmarked, deletes=True),
         Decoder("escapes", _ESCAPE_SIGNS, step=unescape),
         Decoder("url", _prose(r"%[0-9A-Fa-f]{2}|%u00[2-7]"), step=percent),
         Decoder("entities", _prose(rf"&(?:#[0-9xX]|(?:{_ENTITY_NAMES});)"), step=entities),

@@ -21,7 +21,8 @@ Ends = Sequence[int] | None
 class Decoder:
     """`specs` find where it has work. `step` takes a layer off the stretches around its places, character after
     character, or `expand` says what it makes of the text. `harmless`: what the step changes is looked for changed as
-    well. `outer`: only for texts near the top, or the possibilities would multiply with the depth.
+    well. `deletes`: what it takes away may hold something, so it goes by itself. `outer`: only for texts near the top,
+    or the possibilities would multiply with the depth.
     """
 
     name: str
@@ -29,6 +30,7 @@ class Decoder:
     expand: Callable[[bytes, Ends, Allowance], Iterator[Derived]] | None = None
     step: Step | None = None
     harmless: bool = False
+    deletes: bool = False
     outer: bool = False
 
 
@@ -38,11 +40,18 @@ def spread(text: bytes, ends: Ends) -> Iterator[tuple[int, int]]:
 
 
 def stepped(text: bytes, work: Sequence[tuple[Decoder, Ends]], allowance: Allowance) -> Iterator[Derived]:
-    """One layer taken off by all of these decoders at once: each by itself, in every order, would multiply the text.
+    """One layer taken off by these decoders: by all at once, since each by itself, in every order, would multiply the
+    text; only what deletes goes by itself.
 
     What they do not change stays in context. Where several have work, each by itself follows as far as the allowance
     goes: a secret may hold what one of them takes for its own (`%41`) and be written in another.
     """
+    together = [each for each in work if not each[0].deletes]
+    for group in (together, *([each] for each in work if each[0].deletes)):
+        yield from _at_once(text, group, allowance)
+
+
+def _at_once(text: bytes, work: Sequence[tuple[Decoder, Ends]], allowance: Allowance) -> Iterator[Derived]:
     every = None if any(ends is None for _, ends in work) else sorted(end for _, ends in work for end in ends or ())
     for start, end in spread(text, every):
         piece = data = text[start:end]

@@ -331,6 +331,12 @@ def test_an_escape_inside_a_secret_hides_nothing(value: str, outer: str, inner: 
         assert names(scan(own, f'{{"text": "{near}{written}{near}"}}'.encode())) == {"OWN"}, written
 
 
+def test_what_stands_inside_a_tag_is_examined_before_tags_are_taken_off(engine: Engine) -> None:
+    row = "<tr><td>1</td><td>2</td> \\u0041\\u00e9 &#65; </tr>"
+    tag = f'<input value="{WRITTEN["json"](SECRETS[0])}">'
+    assert names(scan(engine, f'{{"page": "{row * 4000}{tag}{row * 4000}"}}'.encode())) == {"SECRET_0"}
+
+
 @pytest.mark.parametrize("encode", [base64.b64encode, lambda data: data.hex().encode(), base64.b32encode])
 def test_a_stream_behind_a_long_name_is_read(engine: Engine, encode: Callable[[bytes], bytes]) -> None:
     """The header of gzip holds the name of the file, of any length: its beginning does not tell what it is."""
