@@ -1,6 +1,6 @@
 """The scan: bytes in, findings out. Compiled once for a set of secrets, then used by any number of threads at a time.
 
-The bytes are searched as they are, then whatever they hide, up to three layers deep; JSON is no special case: its
+The bytes are searched as they are, then whatever they hide, up to four layers deep; JSON is no special case: its
 escapes are one of the layers, so duplicate keys, broken documents and numbers need no care. Every step is linear and
 every list is bounded; where a bound is hit, or a text cannot be examined, the answer is a finding of code `limits`: the
 caller refuses. Nothing here logs, waits or keeps what it scanned, except a `Session` that the caller holds.
@@ -191,12 +191,10 @@ class Engine:
 
     def _deeper(self, view: View, signs: dict[int, list[int] | None], work: _Work, depth: int) -> None:
         """Examine what is hidden in a text. What was turned round is not turned again: the ways would multiply."""
+        chosen = [(self._shapes.decoders[place], signs[place]) for place in sorted(signs)]
         for turned in (False, True):
             if turned and (view.turned or depth < DEPTH - 1):
                 return
-            chosen = [
-                (self._shapes.decoders[place], ends) for place, ends in sorted(signs.items(), key=lambda each: each[0])
-            ]
             parts: list[Derived] = []
             for part in _expanded(view, [each for each in chosen if each[0].outer == turned], work.allowance):
                 if part.data not in work.seen:  # what several ways lead to is examined once

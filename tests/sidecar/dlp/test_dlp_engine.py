@@ -291,7 +291,7 @@ def test_hostile_text_costs_linear_time(engine: Engine, name: str) -> None:
 
 
 def test_kinds_of_escapes_do_not_multiply_a_text(engine: Engine, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Each layer takes all of them off at once: each by itself, in every order, made 23 times the text of this."""
+    """Each layer takes all of them off at once: each by itself, in every order, made 23 times such a text."""
     examined: list[int] = []
     plain = engine_module.derived
 
