@@ -94,7 +94,7 @@ def _parts(data: bytes, content_type: str | None, encoding: str | None) -> list[
         content_type = f'multipart/form-data; boundary="{begin[1].decode("ascii")}"'
     try:
         plain = decode.decompressed(data, encoding, limit=MAX_BYTES)
-        return [(part.name, part.data) for part in decode.parts(plain, content_type)]
+        return [(part.name, part.data) for part in decode.parts(plain.data, content_type, plain.beside)]
     except decode.Undecodable as error:
         hint = "A request with this body is refused; check --type and --encoding"
         raise CarboyError(f"It cannot be read: {error}", hint, error.code) from None

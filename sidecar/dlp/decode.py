@@ -8,7 +8,7 @@ import binascii
 import quopri
 import re
 import zlib
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from typing import Any, NamedTuple, cast
 
 import brotli as brotli_module  # pyright: ignore[reportMissingTypeStubs]
@@ -43,35 +43,76 @@ class Part(NamedTuple):
 # --- content encodings --------------------------------------------------------------------------------------------
 
 
-def _zlib(data: bytes, limit: int, *, wbits: int) -> bytes:
+class Plain(NamedTuple):
+    """A body without its content encodings, and what they carried `beside` it: no decoder shows that, but it leaves."""
+
+    data: bytes
+    beside: bytes = b""
+
+
+_SLICES = 512, 16_384
+"""What a decoder is fed: a stream of a few bytes must not cost a copy of all that follows it."""
+MAX_STREAMS = 16_384
+"""Streams of gzip, or frames of zstd, one behind the other: block-wise writers make one of 16 KiB each."""
+_GZIP_CRC, _GZIP_EXTRA, _GZIP_NAME, _GZIP_COMMENT = 2, 4, 8, 16
+_GZIP_FIXED = 10
+_ZSTD_SKIPPED = re.compile(rb"[\x50-\x5f]\x2a\x4d\x18")
+
+
+def _next(data: bytes, at: int, start: int) -> bytes:
+    """The slice of a stream that began at `start`."""
+    return data[at : at + _SLICES[at > start]]
+
+
+def _zlib(data: bytes, limit: int, *, wbits: int) -> Plain:
     """All members of a gzip stream, or one zlib or bare deflate stream, to its very end."""
-    out = bytearray()
-    while True:
+    out, heads = bytearray(), bytearray()
+    at = streams = 0
+    while at < len(data):
+        start = at
+        streams += 1
+        if streams > 1 and wbits != 31:
+            raise Undecodable("body_undecodable", "something follows the compressed body")
+        if streams > MAX_STREAMS:
+            raise Undecodable("body_undecodable", "too many compressed streams in a row")
+        if wbits == 31:
+            heads += _gzip_head(data, start)
         stream = zlib.decompressobj(wbits)
-        out += stream.decompress(data, limit - len(out) + 1)
-        if len(out) > limit or stream.unconsumed_tail:
-            raise Undecodable("body_too_large", "the decompressed body is larger than may be scanned")
+        while at < len(data) and not stream.eof:
+            piece = _next(data, at, start)
+            out += stream.decompress(piece, limit - len(out) + 1)
+            at += len(piece) - len(stream.unused_data)
+            if len(out) > limit or stream.unconsumed_tail:
+                raise Undecodable("body_too_large", "the decompressed body is larger than may be scanned")
         if not stream.eof:
             raise Undecodable("body_undecodable", "the compressed body is cut off")
-        data = stream.unused_data
-        if not data:
-            return bytes(out)
-        if wbits != 31:
-            raise Undecodable("body_undecodable", "something follows the compressed body")
+    return Plain(bytes(out), bytes(heads))
 
 
-def _gzip(data: bytes, limit: int) -> bytes:
+def _gzip_head(data: bytes, start: int) -> bytes:
+    """What stands before a member's data: a name, a comment, fields of anybody's own (RFC 1952 2.3)."""
+    flags = data[start + 3] if start + 3 < len(data) else 0
+    end = start + _GZIP_FIXED
+    if flags & _GZIP_EXTRA:
+        end += 2 + int.from_bytes(data[end : end + 2], "little")
+    for flag in (_GZIP_NAME, _GZIP_COMMENT):
+        if flags & flag:
+            end = data.find(b"\0", end) + 1 or len(data)
+    return data[start : end + (2 if flags & _GZIP_CRC else 0)]
+
+
+def _gzip(data: bytes, limit: int) -> Plain:
     return _zlib(data, limit, wbits=31)
 
 
-def _deflate(data: bytes, limit: int) -> bytes:
+def _deflate(data: bytes, limit: int) -> Plain:
     try:
         return _zlib(data, limit, wbits=15)
     except zlib.error:
         return _zlib(data, limit, wbits=-15)
 
 
-def _brotli(data: bytes, limit: int) -> bytes:
+def _brotli(data: bytes, limit: int) -> Plain:
     stream = _br.Decompressor()
     out = bytearray()
     piece: bytes = stream.process(data, output_buffer_limit=limit + 1)
@@ -84,28 +125,39 @@ def _brotli(data: bytes, limit: int) -> bytes:
         if stream.can_accept_more_data():
             raise Undecodable("body_undecodable", "the compressed body is cut off")
         piece = stream.process(b"", output_buffer_limit=limit + 1 - len(out))
-    return bytes(out)
+    # blocks of metadata stand as they are in it (RFC 7932 9.2), and only a decoder could tell where
+    return Plain(bytes(out), data)
 
 
-def _zstd(data: bytes, limit: int) -> bytes:
+def _zstd(data: bytes, limit: int) -> Plain:
     """All frames. The window is bounded too: a frame may ask for gigabytes of memory."""
-    out = bytearray()
-    while data:
+    out, skipped = bytearray(), bytearray()
+    at = frames = 0
+    while at < len(data):
+        start = at
+        frames += 1
+        if frames > MAX_STREAMS:
+            raise Undecodable("body_undecodable", "too many compressed streams in a row")
+        if _ZSTD_SKIPPED.match(data, at):
+            at += 8 + int.from_bytes(data[at + 4 : at + 8], "little")
+            if at > len(data) or start + 8 > len(data):
+                raise Undecodable("body_undecodable", "the compressed body is cut off")
+            skipped += data[start + 8 : at]
+            continue
         stream = zstandard.ZstdDecompressor(max_window_size=1 << 27).decompressobj()
         # fed in slices: the binding has no limit on what one call may give
-        at = 0
         while at < len(data) and not stream.eof:
-            out += stream.decompress(data[at : at + 16_384])
-            at += 16_384
+            piece = _next(data, at, start)
+            out += stream.decompress(piece)
+            at += len(piece) - len(stream.unused_data)
             if len(out) > limit:
                 raise Undecodable("body_too_large", "the decompressed body is larger than may be scanned")
         if not stream.eof:
             raise Undecodable("body_undecodable", "the compressed body is cut off")
-        data = stream.unused_data + data[at:]
-    return bytes(out)
+    return Plain(bytes(out), bytes(skipped))
 
 
-_DECODERS: dict[str, Callable[[bytes, int], bytes]] = {
+_DECODERS: dict[str, Callable[[bytes, int], Plain]] = {
     "gzip": _gzip,
     "x-gzip": _gzip,
     "deflate": _deflate,
@@ -114,27 +166,29 @@ _DECODERS: dict[str, Callable[[bytes, int], bytes]] = {
 }
 
 
-def decompressed(data: bytes, encoding: str | None, *, limit: int) -> bytes:
+def decompressed(data: bytes, encoding: str | None, *, limit: int) -> Plain:
     """`data` with its Content-Encoding taken off; at most `limit` bytes, else Undecodable."""
     names = [name.strip().lower() for name in (encoding or "").split(",")]
     names = [name for name in names if name and name != "identity"]
     if len(names) > MAX_ENCODINGS:
         raise Undecodable("body_undecodable", "too many content encodings")
+    beside: list[bytes] = []
     for name in reversed(names):
         decoder = _DECODERS.get(name)
         if decoder is None:
             raise Undecodable("body_undecodable", "an unknown content encoding")
         if not data:
-            return data  # a body of length 0 needs no decoding; some clients send the header anyway
+            break  # a body of length 0 needs no decoding; some clients send the header anyway
         try:
-            data = decoder(data, limit)
+            data, more = decoder(data, limit)
         except Undecodable:
             raise
         except Exception as error:  # the bindings' own errors have no common base; whatever it is, the body is refused
             raise Undecodable("body_undecodable", "the body is not in the encoding that its header names") from error
+        beside.append(more)
     if len(data) > limit:
         raise Undecodable("body_too_large", "the body is larger than may be scanned")
-    return data
+    return Plain(data, b"\n".join(filter(None, beside)))
 
 
 # --- content types ------------------------------------------------------------------------------------------------
@@ -148,6 +202,17 @@ _ASCII_SETS = re.compile(
 _WIDE_SETS = frozenset(
     {"utf-16", "utf-16le", "utf-16be", "utf-32", "utf-32le", "utf-32be", "utf-7", "utf16", "utf32", "utf7"}
 )
+
+
+_SPELT = 7
+"""Less than the longest piece of a secret that counts wherever it stands (`needles.piece_size`)."""
+
+
+def spelt(pairs: Iterable[bytes]) -> bytes:
+    """The values of `name=value` that are so short that a secret may be spelt with them, a few characters in each."""
+    values = (pair.rpartition(b"=")[2].strip() for pair in pairs)
+    short = [value for value in values if 0 < len(value) <= _SPELT]
+    return b"|".join(short) if len(short) > 1 else b""
 
 
 def parameters(content_type: str) -> dict[str, str]:
@@ -168,10 +233,12 @@ def _transcoded(data: bytes, content_type: str) -> bytes | None:
     return data.decode(name, "replace").encode("utf-8", "replace")
 
 
-def parts(data: bytes, content_type: str | None) -> list[Part]:
-    """Everything to scan of a decompressed body: all of it, and what its own format encodes."""
+def parts(data: bytes, content_type: str | None, beside: bytes = b"") -> list[Part]:
+    """Everything to scan of a decompressed body: all of it, what stood `beside` it, and what its own format encodes."""
     kind = (content_type or "").partition(";")[0].strip().lower()
     found = [Part("", data, content_type)]
+    if beside:
+        found.append(Part("encoding", beside))
     found += _inner(data, content_type or "", kind, 0, "")
     if len(found) > MAX_PARTS:
         raise Undecodable("body_undecodable", "too many parts")
@@ -185,7 +252,9 @@ def _inner(data: bytes, content_type: str, kind: str, depth: int, prefix: str) -
         yield from _multipart(data, content_type, depth, prefix)
     elif kind == "application/x-www-form-urlencoded":
         if b"%" in data or b"+" in data:
-            yield Part(f"{prefix}form", percent(data.replace(b"+", b" ")))
+            yield Part(f"{prefix}form", data := percent(data.replace(b"+", b" ")))
+        if short := spelt(re.split(rb"[&;]", data)):
+            yield Part(f"{prefix}values", short)
     elif (wide := _transcoded(data, content_type)) is not None:
         yield Part(f"{prefix}charset", wide, kind or None)
 
@@ -197,6 +266,7 @@ def _multipart(data: bytes, content_type: str, depth: int, prefix: str) -> Itera
     pieces = (b"\r\n" + data).split(b"\n--" + boundary.encode("utf-8", "replace"))
     if len(pieces) > MAX_PARTS:
         raise Undecodable("body_undecodable", "too many parts")
+    values: list[bytes] = []
     for number, piece in enumerate(pieces[1:]):
         head, gap, body = piece.partition(b"\r\n\r\n")
         if not gap:
@@ -214,6 +284,9 @@ def _multipart(data: bytes, content_type: str, depth: int, prefix: str) -> Itera
             yield Part(label, body.removesuffix(b"\r"), kind)
         main = kind.partition(";")[0].strip().lower()
         yield from _inner(body if plain is None else plain, kind, main, depth + 1, f"{label}/")
+        values.append(body if plain is None else plain)
+    if short := spelt(values):
+        yield Part(f"{prefix}values", short)
 
 
 def _headers(head: bytes) -> dict[str, str]:

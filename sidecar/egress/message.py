@@ -18,9 +18,6 @@ _SKIPPED = frozenset({b"host", b"content-length", b"transfer-encoding", b"connec
 _USUAL = (b"accept", b"user-agent", b"content-", b"connection", b"cache-", b"x-stainless-", b"sec-", b"te", b"priority")
 """Beginnings of names of headers in which a drip is not looked for: 32 words are all that is kept of a request."""
 MAX_TYPES = 4
-_SPELT = 4
-_LEAST = 6
-"""Short values from which they may say something together."""
 
 
 @dataclass(frozen=True)
@@ -63,9 +60,14 @@ class Message:
         return ",".join(self.values(b"content-encoding"))
 
     @cached_property
+    def plain(self) -> decode.Plain:
+        """The body without its content encoding, and what that carried besides. Raises Undecodable."""
+        return decode.decompressed(self.body, self.encoding, limit=self.limit)
+
+    @property
     def decoded(self) -> bytes:
         """The body without its content encoding. Raises Undecodable."""
-        return decode.decompressed(self.body, self.encoding, limit=self.limit)
+        return self.plain.data
 
     def parts(self) -> list[decode.Part]:
         """What there is to scan of the body, the whole first. Raises Undecodable."""
@@ -74,7 +76,7 @@ class Message:
         types = list(dict.fromkeys(self.values(b"content-type"))) or [""]
         if len(types) > MAX_TYPES:
             raise decode.Undecodable("body_undecodable", "too many content types")
-        found = decode.parts(self.decoded, types[0])
+        found = decode.parts(self.decoded, types[0], self.plain.beside)
         for other in types[1:]:
             found += decode.parts(self.decoded, other)[1:]
         return found
@@ -96,16 +98,13 @@ class Message:
             yield Location("flow", "values"), spelt
 
     def spelt(self) -> bytes:
-        """The values of parameters, cookies and unusual headers that are so short that a secret may be spelt with them,
-        a character or two in each."""
+        """The short values of parameters, cookies and unusual headers, together (`decode.spelt`)."""
         pairs = re.split(rb"[&;,/]", self.target)
         for name, value in self.headers:
             plain = name.lower()
             if plain not in _SKIPPED:
                 pairs += re.split(rb"[;,/]", value)
-        values = [pair.rpartition(b"=")[2].strip() for pair in pairs]
-        short = [value for value in values if 0 < len(value) <= _SPELT]
-        return b"|".join(short) if len(short) >= _LEAST else b""
+        return decode.spelt(pairs)
 
     @cached_property
     def head(self) -> Head:

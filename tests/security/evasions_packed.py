@@ -16,7 +16,7 @@ from collections.abc import Iterator
 
 import zstandard
 
-from tests.security.evasions import SECRET, TOKENS, Evasion
+from tests.security.evasions import CANARY, SECRET, TOKENS, Evasion
 
 _TOKEN = TOKENS["github"]
 _FILLER = b"lorem ipsum dolor sit amet\n" * 200
@@ -47,6 +47,38 @@ def _png(kind: bytes, payload: bytes) -> bytes:
 
     header = chunk(b"IHDR", struct.pack(">IIBBBBB", 1, 1, 8, 2, 0, 0, 0))
     return b"\x89PNG\r\n\x1a\n" + header + chunk(kind, payload) + chunk(b"IDAT", zlib.compress(b"\0\0\0\0"))
+
+
+def _gzip_with(flag: int, field: bytes) -> bytes:
+    """A gzip member of nothing, with a field in its head."""
+    return b"\x1f\x8b\x08" + bytes([flag]) + b"\0" * 4 + b"\2\3" + field + gzip.compress(b"", mtime=0)[10:]
+
+
+def _brotli_with(field: bytes) -> bytes:
+    """A brotli stream of nothing but one block of metadata (RFC 7932 9.2)."""
+    return (0b010110 << 1 | len(field) - 1 << 6 + 1).to_bytes(2, "little") + field + b"\3"
+
+
+def _encodings() -> Iterator[Evasion]:
+    """Beside the content, in what encodes it."""
+    for kind, text in (
+        ("secret", SECRET.encode()),
+        ("token", _TOKEN.encode()),
+        ("base64", _b64(SECRET.encode()).encode()),
+    ):
+        name = _gzip_with(8, text + b"\0")
+        skipped = struct.pack("<II", 0x184D2A5B, len(text)) + text
+        yield _post(f"{kind} as the name in gzip", name, content_encoding="gzip")
+        yield _post(f"{kind} as the name in gzip in gzip", gzip.compress(name), content_encoding="gzip, gzip")
+        yield _post(f"{kind} as the comment in gzip", _gzip_with(16, text + b"\0"), content_encoding="gzip")
+        extra = struct.pack("<H", len(text)) + text
+        yield _post(f"{kind} as a field in gzip", gzip.compress(b"x") + _gzip_with(4, extra), content_encoding="gzip")
+        yield _post(f"{kind} before zstd", skipped + zstandard.compress(b"x"), content_encoding="zstd")
+        yield _post(f"{kind} behind zstd", zstandard.compress(b"x") + skipped, content_encoding="zstd")
+        yield _post(f"{kind} as metadata in brotli", _brotli_with(text), content_encoding="br")
+    times = (SECRET[at : at + 4].encode() for at in range(0, len(SECRET), 4))
+    members = b"".join(b"\x1f\x8b\x08\0" + each + gzip.compress(b"")[8:] for each in times)
+    yield _post("secret as the times in gzip", members, content_encoding="gzip")
 
 
 def _b64(data: bytes) -> str:
@@ -150,6 +182,17 @@ def _spelt() -> Iterator[Evasion]:
     yield Evasion(
         "two letters a parameter", path="/x?" + "&".join(f"p{at}={SECRET[at : at + 2]}" for at in range(0, 28, 2))
     )
+    fives = [SECRET[at : at + 5] for at in range(0, 28, 5)]
+    yield Evasion("five letters a parameter", path="/x?" + "&".join(f"p={each}" for each in fives))
+    yield Evasion("five letters a cookie", headers={"cookie": "; ".join(f"c={each}" for each in fives)})
+    yield Evasion("five letters a header", headers={f"x-{at}": each for at, each in enumerate(fives)})
+    form = {"content_type": "application/x-www-form-urlencoded"}
+    for name, pieces in (("five letters", fives), ("a letter", list(SECRET))):
+        yield _post(f"{name} a field", "&".join(f"p={each}" for each in pieces), **form)
+        parts = "".join(f'--b\r\ncontent-disposition: form-data; name="p"\r\n\r\n{each}\r\n' for each in pieces)
+        yield _post(f"{name} a part", parts + "--b--\r\n", content_type=_MULTIPART["content-type"])
+    sevens = [CANARY[at : at + 7] for at in range(0, 64, 7)]
+    yield Evasion("seven digits of the canary a parameter", path="/x?" + "&".join(f"p={each}" for each in sevens))
     yield Evasion("the id of a trace", headers={"traceparent": f"00-{SECRET.encode().hex()[:32]}-00-01"})
     yield _post("duplicate keys", "{" + ",".join(f'"a":"{SECRET[at : at + 7]}"' for at in range(0, 28, 7)) + "}")
     yield _post("a list of letters", json.dumps(list(SECRET)))
@@ -160,4 +203,4 @@ def _spelt() -> Iterator[Evasion]:
     yield _post("a login of a command", "curl -u admin:kV9x2mQ7tLp4 https://x.example/")
 
 
-PACKED = (*_archives(), *_rare(), *_spelt())
+PACKED = (*_archives(), *_encodings(), *_rare(), *_spelt())

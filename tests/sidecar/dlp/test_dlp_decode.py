@@ -12,7 +12,7 @@ import zstandard
 from hypothesis import given
 from hypothesis import strategies as st
 
-from sidecar.dlp.decode import Undecodable, decompressed, parts
+from sidecar.dlp.decode import MAX_STREAMS, Undecodable, decompressed, parts
 
 LIMIT = 1 << 20
 TEXT = b"the quick brown fox " * 100
@@ -41,7 +41,7 @@ def bare_deflate(data: bytes) -> bytes:
     ids=["gzip", "gzip2", "zlib", "deflate", "br", "zstd", "zstd2", "gzip-br", "identity", "none", "capitals"],
 )
 def test_every_content_encoding_is_taken_off(encoding: str | None, body: bytes) -> None:
-    assert decompressed(body, encoding, limit=LIMIT) == TEXT
+    assert decompressed(body, encoding, limit=LIMIT).data == TEXT
 
 
 @pytest.mark.parametrize("encoding", ["gzip", "deflate", "br", "zstd"])
@@ -96,6 +96,7 @@ def test_parts_with_a_transfer_encoding_and_json_parts_are_decoded() -> None:
         ('Content-Disposition: form-data; name="c"\r\nContent-Type: application/json', json.dumps({"k": 1}).encode()),
     )
     found = {part.name: part.data for part in parts(body, kind)}
+    assert found.pop("values") == b"hidden|secret"
     assert found == {"": body, "part:a": b"hidden", "part:b": b"secret", "part:c": b'{"k": 1}'}
 
 
@@ -115,3 +116,18 @@ def test_wide_character_sets_are_transcoded() -> None:
 def test_what_cannot_be_read_is_refused(body: bytes, kind: str) -> None:
     with pytest.raises(Undecodable):
         parts(body, kind)
+
+
+def test_many_streams_in_a_row_are_read_once_and_bounded() -> None:
+    empty = gzip.compress(b"")
+    frame = zstandard.compress(b"a")
+    assert decompressed(empty * 5000 + gzip.compress(TEXT), "gzip", limit=LIMIT).data == TEXT
+    assert decompressed(frame * 5000, "zstd", limit=LIMIT).data == b"a" * 5000
+    for encoding, body in (("gzip", empty * (MAX_STREAMS + 1)), ("zstd", frame * (MAX_STREAMS + 1))):
+        with pytest.raises(Undecodable):
+            decompressed(body, encoding, limit=LIMIT)
+
+
+def test_a_frame_that_is_skipped_ends_inside_the_body() -> None:
+    with pytest.raises(Undecodable):
+        decompressed(b"\x50\x2a\x4d\x18\xff\0\0\0short", "zstd", limit=LIMIT)
