@@ -224,10 +224,17 @@ def parameters(content_type: str) -> dict[str, str]:
 
 
 def _transcoded(data: bytes, content_type: str) -> bytes | None:
-    """`data` as UTF-8 where its character set does not keep ASCII as it is; None where it does."""
+    """`data` as UTF-8 where its character set says something else with these bytes; None where they mean the same."""
     name = parameters(content_type).get("charset", "").strip().lower()
-    if not name or _ASCII_SETS.fullmatch(name):
+    if not name:
         return None
+    if _ASCII_SETS.fullmatch(name):
+        if data.isascii() or name.startswith("utf"):
+            return None
+        try:  # look-alikes and invisible characters are folded in UTF-8 alone
+            return data.decode(name, "replace").encode("utf-8", "replace")
+        except LookupError:
+            return None
     if name not in _WIDE_SETS:
         raise Undecodable("body_undecodable", "an unknown character set")
     return data.decode(name, "replace").encode("utf-8", "replace")

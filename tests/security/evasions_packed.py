@@ -141,6 +141,12 @@ def _rare() -> Iterator[Evasion]:
     yield _post("uuencode", _uuencoded(raw))
     for kind, text in (("secret", SECRET), ("token", _TOKEN)):
         codes = list(text.encode())
+        wide = "".join(chr(ord(char) + 0xFEE0) for char in text)
+        for charset in ("gb18030", "shift_jis", "euc-jp"):
+            raw = wide.encode(charset)
+            yield _post(f"{kind} full width in {charset}", raw, content_type=f"text/plain; charset={charset}")
+        soft = "\xad".join(text).encode("latin-1")
+        yield _post(f"{kind} with soft hyphens in latin-1", soft, content_type="text/plain; charset=iso-8859-1")
         yield _post(f"{kind} quoted-printable", "".join(f"={code:02X}" for code in codes))
         yield _post(f"{kind} with soft line breaks", "=\r\n".join(text[at : at + 5] for at in range(0, len(text), 5)))
         yield Evasion(f"{kind} as a mail header", headers={"x-note": f"=?utf-8?B?{_b64(text.encode())}?="})
