@@ -189,6 +189,12 @@ class Stream(engine.HttpStream):
         except Exception:
             yield from self.cut("a check of the response failed")
 
+    def send_response(self, already_streamed: bool = False) -> Commands:
+        if self.flow.request.method == "HEAD" and self.flow.response is not None:
+            # told as it would be, without it (RFC 9110 9.3.2): a client would take it for the next answer
+            self.flow.response.data.content = b""
+        yield from super().send_response(already_streamed)
+
     def flow_done(self) -> Commands:
         if self.flow.websocket is None:
             yield from super().flow_done()

@@ -13,8 +13,9 @@ from mitmproxy.http import Headers, HTTPFlow, Response
 
 from sidecar.contract import Route
 from sidecar.dlp.echo import EchoRedactor, FrameRedactor
-from sidecar.dlp.echo_seek import masked
-from sidecar.dlp.finding import Finding, Location
+from sidecar.dlp.echo_seek import Seeker, masked
+from sidecar.dlp.engine import Engine
+from sidecar.dlp.finding import Finding
 from sidecar.dlp.injection_deltas import AnswerWatch
 from sidecar.egress.addons.journal import Journal
 from sidecar.egress.addons.metering import accept_readable
@@ -30,7 +31,6 @@ _TEXT = ("text/", "json", "xml", "javascript", "yaml", "markdown", "x-www-form-u
 _WAIT_FOR_EVENTS = ("text/event-stream", "ndjson", "jsonl", "json-seq")
 _MOST_TOLD = 20
 """Findings of one answer that are written down."""
-_KNOWN = frozenset({"known_secrets"})
 
 
 class Inbound:
@@ -56,11 +56,22 @@ class Inbound:
             return
         if not self._looks(exchange.route):
             return
-        self._clean_headers(response)
+        self._clean_head(response)
         if response.status_code == 101:
             exchange.frames = FrameFilter(self, exchange)
-        elif flow.request.method != "HEAD" and response.status_code not in (204, 304):
+        elif flow.request.method == "HEAD" or response.status_code in (204, 304):
+            exchange.answer = self._empty(exchange)  # HTTP/2 could bring a body all the same
+        else:
             exchange.answer = self._filter(flow, exchange, exchange.route, response)
+
+    def response(self, flow: HTTPFlow) -> None:
+        """Trailers (HTTP/2 alone has them here): its body has gone on, they have not."""
+        response = flow.response
+        if not exchange_of(flow).sent or response is None or not response.trailers:
+            return
+        real = self._real()
+        if real is not None:
+            response.trailers = _cleaned(Seeker(real), response.trailers)
 
     def _looks(self, route: Route) -> bool:
         return bool(self._state.secrets) or route.dlp.inbound_detectors is not False
@@ -89,17 +100,23 @@ class Inbound:
             expected=expected,
         )
 
+    def _empty(self, exchange: Exchange) -> AnswerFilter:
+        return AnswerFilter(
+            decoder=None,
+            echo=None,
+            watch=None,
+            found=lambda findings: self.found(exchange, findings),
+            events=False,
+            expected=0,
+        )
+
     def echo(self, kind: str) -> EchoRedactor | None:
-        engines = self._scanner.engines
-        if not self._state.secrets:
-            return None
-        if engines is None:
-            raise BadAnswer("the scan is not ready")
-        return EchoRedactor(engines.real, kind)
+        real = self._real()
+        return None if real is None else EchoRedactor(real, kind)
 
     def frames(self) -> FrameRedactor | None:
-        engines = self._scanner.engines
-        return FrameRedactor(engines.real) if self._state.secrets and engines is not None else None
+        real = self._real()
+        return None if real is None else FrameRedactor(real)
 
     def found(self, exchange: Exchange, findings: Sequence[Finding]) -> Refusal | None:
         """Note what was found; the refusal where it ends the answer."""
@@ -114,16 +131,36 @@ class Inbound:
         self._journal.notice("warning", "injection_found", text)
         return exchange.refusal
 
-    def _clean_headers(self, response: Response) -> None:
-        engines = self._scanner.engines
-        if not self._state.secrets or engines is None:
+    def _clean_head(self, response: Response) -> None:
+        real = self._real()
+        if real is None:
             return
-        fields: list[tuple[bytes, bytes]] = []
-        for name, value in response.headers.fields:
-            found = engines.real.scan(value, where=Location("header"), detectors=_KNOWN).findings if value else ()
-            spans = sorted((each.start, each.end) for each in found)
-            fields.append((name, masked(value, spans) if spans else value))
-        response.headers = Headers(fields)
+        seeker = Seeker(real)
+        response.headers = _cleaned(seeker, response.headers)
+        if seeker.spans(response.data.reason):
+            response.data.reason = b""
+
+    def _real(self) -> Engine | None:
+        """What knows the credentials; None where there are none."""
+        engines = self._scanner.engines
+        if not self._state.secrets:
+            return None
+        if engines is None:
+            raise BadAnswer("the scan is not ready")
+        return engines.real
+
+
+def _cleaned(seeker: Seeker, headers: Headers) -> Headers:
+    """These fields with what they give away masked; a name has no room for a mask, so its field is left out."""
+    fields: list[tuple[bytes, bytes]] = []
+    for name, value in headers.fields:
+        lead = name + b": "
+        spans = seeker.spans(lead + value)
+        if not spans:
+            fields.append((name, value))
+        elif spans[0][0] >= len(lead):
+            fields.append((name, masked(lead + value, spans).removeprefix(lead)))
+    return Headers(fields)
 
 
 class FrameFilter:

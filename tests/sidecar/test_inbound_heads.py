@@ -1,0 +1,115 @@
+"""A credential that comes back beside the body: status line, headers, trailers, and bodies where none belongs."""
+
+import asyncio
+import base64
+import contextlib
+from collections.abc import AsyncIterator
+from dataclasses import dataclass, field
+
+import h2.config
+import h2.connection
+import h2.events
+import pytest
+
+from sidecar.contract import Route, RouteAuth
+from tests.sidecar.attack_kit import H2, ask, code_of, fields, server
+from tests.sidecar.proxy_kit import Bottle, authority, bottle, pem
+
+HOST = "api.example.com"
+SECRET = b"zK9#vR2qLm7Tx4Wp8sBn5Jd3"
+BASIC = base64.b64encode(b"x-access-token:" + SECRET)
+OK = b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n"
+HEADS = {
+    "the reason": b"HTTP/1.1 401 no key " + SECRET + b"\r\nContent-Length: 2\r\n\r\nok",
+    "twice in one value": OK + b"Location: https://x/?a=" + SECRET + b"&b=" + SECRET + b"\r\n\r\nok",
+    "encoded, twice": OK + b"X-Was: " + BASIC + b", " + BASIC + b"\r\n\r\nok",
+    "a challenge": OK + b'WWW-Authenticate: Bearer error="' + SECRET + b'", error_uri="' + SECRET + b'"\r\n\r\nok',
+    "a name": OK + b"x-" + SECRET.hex().encode() + b": 1\r\n\r\nok",
+}
+
+
+@dataclass
+class Back2:
+    """An HTTP/2 server that checks nothing of what it sends."""
+
+    status: bytes = b"200"
+    body: bytes = SECRET
+    trailers: list[tuple[bytes, bytes]] = field(default_factory=list[tuple[bytes, bytes]])
+
+    async def __call__(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        config = h2.config.H2Configuration(client_side=False, validate_outbound_headers=False, header_encoding=None)
+        conn = h2.connection.H2Connection(config)
+        conn.initiate_connection()
+        writer.write(conn.data_to_send())
+        while data := await reader.read(65536):
+            for event in conn.receive_data(data):
+                if isinstance(event, h2.events.RequestReceived):
+                    conn.send_headers(event.stream_id, [(b":status", self.status)])
+                    conn.send_data(event.stream_id, self.body, end_stream=not self.trailers)
+                    if self.trailers:
+                        conn.send_headers(event.stream_id, self.trailers, end_stream=True)
+            writer.write(conn.data_to_send())
+
+
+@contextlib.asynccontextmanager
+async def before(port: int, ca: str) -> AsyncIterator[Bottle]:
+    route = Route(host=HOST, auth=RouteAuth(token_ref="KEY"))
+    mapped = {f"{HOST}:443": f"127.0.0.1:{port}"}
+    async with bottle(route, extra_ca=(ca,), connect_to=mapped, secrets={"KEY": SECRET.decode()}) as box:
+        yield box
+
+
+async def test_no_part_of_a_head_gives_a_credential_away() -> None:
+    ca, answers = authority(), list(HEADS.values())
+
+    async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        await reader.readuntil(b"\r\n\r\n")
+        writer.write(answers.pop(0))
+        await reader.read()
+
+    async with server(serve, ca, HOST) as port, before(port, pem(ca)) as box:
+        for name in HEADS:
+            got = await ask(box, f"GET /x HTTP/1.1\r\nHost: {HOST}\r\n\r\n".encode(), f"{HOST}:443", HOST)
+            assert got.startswith(b"HTTP/1.1 "), name
+            assert got.endswith(b"\r\n\r\nok"), name
+            for form in (SECRET, BASIC[-16:], SECRET.hex().encode()):
+                assert form.lower() not in got.lower(), name
+
+
+async def test_trailers_give_no_credential_away() -> None:
+    back, ca = Back2(body=b"ok"), authority()
+    back.trailers = [(b"grpc-status", b"16"), (b"grpc-message", b"bad token " + SECRET + b" " + SECRET)]
+    async with server(back, ca, HOST, alpn=("h2",)) as port, before(port, pem(ca)) as box:
+        client = await H2.open(box, HOST)
+        stream = client.request(fields(HOST))
+        assert await client.answer(stream) == "200"
+        client.close()
+        got = dict(client.trailers[stream])
+        assert got[b"grpc-status"] == b"16"
+        assert got[b"grpc-message"].startswith(b"bad token [redacted]")
+        assert SECRET not in got[b"grpc-message"]
+
+
+@pytest.mark.parametrize("status", [b"204", b"304"])
+async def test_an_answer_without_a_body_brings_none(status: bytes) -> None:
+    back, ca = Back2(status=status), authority()
+    async with server(back, ca, HOST, alpn=("h2",)) as port, before(port, pem(ca)) as box:
+        client = await H2.open(box, HOST)
+        stream = client.request(fields(HOST))
+        await client.answer(stream)
+        client.close()
+        assert not client.body.get(stream)
+        assert (await box.event(phase="closed")).code == "killed"
+
+
+async def test_a_refused_head_is_told_without_a_body() -> None:
+    """What follows on the connection would be read as the next answer."""
+    async with bottle(Route(host=HOST)) as box:
+        head = f"HEAD /x HTTP/1.1\r\nHost: {HOST}.evil.example\r\n\r\n".encode()
+        got = await ask(box, head + head.replace(b"HEAD", b"GET"), f"{HOST}.evil.example:443", f"{HOST}.evil.example")
+        first, _, second = got.partition(b"\r\n\r\n")
+        assert b"x-carboy-code: host_not_allowed" in first
+        assert second.startswith(b"HTTP/1.1 403 ")
+        assert code_of(second) == "host_not_allowed"
+        async with box.client(http2=True) as client:
+            assert (await client.head("https://evil.example/x")).status_code == 403
