@@ -119,6 +119,9 @@ _GLYPHS = {
     "space": "space",
     "escape": "esc",
     "right_square_bracket": "]",
+    "backslash": "\\",
+    "circumflex_accent": "^",
+    "underscore": "_",
     "up": "↑",
     "down": "↓",
 }
@@ -131,7 +134,7 @@ def key_label(key: str) -> str:
 
 def textual_key(key: str) -> str:
     """A key as Textual names it, from what people write in settings: `ctrl+]`."""
-    names = {"]": "right_square_bracket", "[": "left_square_bracket", "\\": "backslash", "^": "circumflex_accent"}
+    names = {"]": "right_square_bracket", "\\": "backslash", "^": "circumflex_accent", "_": "underscore"}
     *modifiers, last = key.strip().lower().split("+") if key.strip() else [""]
     return "+".join([*modifiers, names.get(last, last)])
 

@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any
 
 from app.cli.output import line, note, print_json
 from app.cli.plain import PlainText
+from app.commands import textual_key
 from app.core.model import BottleView, LaunchRequest, Preflight
 from app.errors import CarboyError, Refused
 from app.tasks import cancel_and_wait, spawn
@@ -255,4 +256,4 @@ async def attach(slug: str) -> int | None:
 
 async def _leader(client: "Client") -> str:
     found = [item.value for item in await client.settings() if item.path == "leader_key"]
-    return str(found[0]) if found else "ctrl+]"
+    return textual_key(str(found[0]) if found else "ctrl+]")

@@ -316,6 +316,22 @@ def _webhook(value: str) -> str:
     return value.strip()
 
 
+_LEADER = re.compile(r"(ctrl|alt)\+[a-z\]\\^_]|f([1-9]|1[0-2])")
+_OTHER_KEYS = ("ctrl+h", "ctrl+i", "ctrl+j", "ctrl+m")
+"""What a terminal sends for backspace, tab and enter too."""
+
+
+def _leader(value: str) -> str:
+    """The one key that leaves an agent's terminal: one that no terminal sends would hold the keyboard for good."""
+    key = value.strip().lower()
+    if key in _OTHER_KEYS or not _LEADER.fullmatch(key):
+        raise ValueError(
+            "a key that leaves the agent's terminal is ctrl or alt with a letter or one of ] \\ ^ _, such as ctrl+], "
+            f"or one of f1 to f12; and none of {', '.join(_OTHER_KEYS)}, which are backspace, tab and enter too"
+        )
+    return key
+
+
 class SettingsEgress(Strict):
     extra_ca: tuple[Line, ...] = ()
     upstream_proxy: Annotated[str, AfterValidator(_proxy)] | None = None
@@ -335,7 +351,7 @@ class Settings(Strict):
     notify_webhook: Annotated[str, AfterValidator(_webhook), Field(max_length=2048)] | EnvSecret | None = None
     notify_on: tuple[About, ...] = ABOUT
     desktop_notifications: Literal["auto", "off"] = "auto"
-    leader_key: str = "ctrl+]"
+    leader_key: Annotated[str, AfterValidator(_leader)] = "ctrl+]"
     theme: str = "carboy"
     idle_exit_minutes: Positive = 30
     image_base: Line | None = None

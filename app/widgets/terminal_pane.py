@@ -38,13 +38,6 @@ SLICE = 1024
 SYNC_HOLD = 0.2
 """Seconds for which synchronized output (mode 2026) may hold a frame back."""
 WHEEL_LINES = 3
-LEADERS = {
-    "ctrl+]": LEADER,
-    "ctrl+\\": "ctrl+backslash",
-    "ctrl+^": "ctrl+circumflex_accent",
-    "ctrl+_": "ctrl+underscore",
-}
-"""Names that people write in settings, as Textual names them."""
 
 
 class TerminalPane(Widget, can_focus=True, inherit_bindings=False):
@@ -103,7 +96,7 @@ class TerminalPane(Widget, can_focus=True, inherit_bindings=False):
 
     def __init__(self, *, leader: str = LEADER, history: int = MAX_LINES, id: str | None = None) -> None:
         super().__init__(id=id)
-        self.leader = LEADERS.get(leader, leader)
+        self.leader = leader
         self.term = Emulator(80, 24, history=history)
         self.view = Viewport(self.term)
         self._turn = asyncio.Lock()

@@ -4,11 +4,14 @@ import json
 from pathlib import Path
 
 import pytest
+from pydantic import ValidationError
+from textual.keys import Keys
 
 from app import themes
 from app.commands import COMMANDS, footer, key_label, scoped, textual_key
 from app.core.approvals import TemporaryRoute
 from app.core.model import SidecarHealth
+from app.core.schema import Settings
 from app.errors import CarboyError
 from app.widgets.egress_panel import EgressPanel
 from tests.tui.scripted import NOW, SCREEN, ScriptedClient, app
@@ -171,6 +174,21 @@ def test_keys_read_as_they_stand_on_the_keyboard() -> None:
     assert textual_key("ctrl+]") == "ctrl+right_square_bracket"
     assert key_label(textual_key("ctrl+]")) == "ctrl+]"
     assert key_label("question_mark") == "?"
+
+
+@pytest.mark.parametrize("written", ["ctrl+]", "Ctrl+\\", "ctrl+^", "ctrl+_", "ctrl+g", "alt+x", "F12"])
+def test_a_leader_is_a_key_that_a_terminal_sends(written: str) -> None:
+    """One that it does not would hold the keyboard in the agent's terminal for good."""
+    leader = Settings.model_validate({"leader_key": written}).leader_key
+    last = textual_key(leader).split("+")[-1]
+    assert len(last) == 1 or last in {key.value.split("+")[-1] for key in Keys}
+    assert key_label(textual_key(leader)) == written.lower()
+
+
+@pytest.mark.parametrize("written", ["", "a", "ctrl+shift+nonsense", "ctrl+", "enter", "ctrl+m", "ctrl+[", "f13"])
+def test_a_leader_that_no_terminal_sends_alone_is_refused(written: str) -> None:
+    with pytest.raises(ValidationError, match="leaves the agent's terminal"):
+        Settings.model_validate({"leader_key": written})
 
 
 async def test_missing_secrets_are_told_and_given_again(size: tuple[int, int], monkeypatch: pytest.MonkeyPatch) -> None:

@@ -19,7 +19,7 @@ class Harness(App[None], inherit_bindings=False):
 
     ENABLE_COMMAND_PALETTE = False
 
-    def __init__(self, leader: str = "ctrl+]") -> None:
+    def __init__(self, leader: str = "ctrl+right_square_bracket") -> None:
         super().__init__()
         self.pane = TerminalPane(leader=leader, history=500)
         self.said: list[TerminalPane.Input | TerminalPane.Resized | TerminalPane.LeaderPressed] = []
