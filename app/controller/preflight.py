@@ -44,6 +44,10 @@ type Select = Callable[[str | None, Manifest], Awaitable[Selected]]
 """Chooses the backend for a request's wish and a manifest; the error says why there is none."""
 
 
+SUFFIX = 4
+"""Characters that tell apart bottles which were given no label."""
+
+
 @dataclass
 class Reading:
     """What was read for one request. Grows while the preflight goes on; frozen into a Plan at its end."""
@@ -138,7 +142,7 @@ def name(
     """Slug and label (cli.md, last paragraph), and the refusal where the wanted name cannot be had."""
     base = slugs.slugify(_base(request, manifest)) or "bottle"
     if request.label is None:
-        slug = slugs.numbered(base, taken) if request.headless else _random(base, taken)
+        slug = slugs.numbered(base, taken) if request.headless else _random(base, taken, request.name or "")
         return slug, slug, None
     label = " ".join(request.label.split())[:80]
     slug = slugs.slugify(label)
@@ -166,9 +170,11 @@ def _base(request: LaunchRequest, manifest: Manifest) -> str:
     return manifest.bottle_names[-1] if manifest.bottle_names else "bottle"
 
 
-def _random(base: str, taken: Callable[[str], bool]) -> str:
-    while taken(slug := slugs.with_suffix(base, secrets.token_hex(2))):
-        pass
+def _random(base: str, taken: Callable[[str], bool], shown: str) -> str:
+    """`shown`, where it was made of this base and is still free; else another."""
+    slug = shown if shown and shown == slugs.with_suffix(base, shown[-SUFFIX:]) else ""
+    while not slug or taken(slug):
+        slug = slugs.with_suffix(base, secrets.token_hex(SUFFIX // 2))
     return slug
 
 

@@ -282,6 +282,8 @@ class LaunchRequest(Snapshot):
     bottles: tuple[str, ...] | None = None
     """In order; None means the agent's own default. Picked ones replace the agent's `bottle`."""
     label: str | None = None
+    name: str | None = Field(default=None, pattern=SLUG_PATTERN)
+    """What the preflight called it, where it has no label: the launch keeps what was shown."""
     color: Color | None = None
     backend: str | None = None
     model: str | None = None

@@ -109,6 +109,18 @@ def test_without_a_label_the_name_ends_at_random() -> None:
     assert all(found.startswith("dev-") for found in names)
 
 
+@pytest.mark.parametrize(
+    ("shown", "taken", "kept"),
+    [("dev-12ab", set[str](), True), ("dev-12ab", {"dev-12ab"}, False), ("other-12ab", set[str](), False)],
+)
+def test_a_launch_keeps_the_name_that_its_preflight_showed(shown: str, taken: set[str], kept: bool) -> None:
+    request = LaunchRequest.model_validate({"agent": "dev", "cwd": "/", "name": shown})
+    found, label, _ = name(request, Manifest(), taken.__contains__)
+    assert (found == shown) is kept
+    assert found.startswith("dev-")
+    assert label == found
+
+
 def test_the_providers_route_wins_for_its_host() -> None:
     manifest = Manifest.model_validate(
         {"bottle": {"egress": {"routes": [{"host": "api.example"}, {"host": "other.example"}]}}}

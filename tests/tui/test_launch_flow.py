@@ -110,6 +110,24 @@ async def test_escape_goes_back_one_step_and_keeps_everything(size: tuple[int, i
         await at(pilot, "MainScreen")
 
 
+async def test_the_bottle_is_called_what_the_preflight_showed() -> None:
+    client = ScriptedClient()
+    client.preflight_answer = lambda request: preflight(request, slug="developer-12ab", secrets=(), problems=())
+    async with app(client).run_test(size=(80, 24)) as pilot:
+        await opened(pilot)
+        await pilot.press(*"devel", "enter")
+        await at(pilot, "BottlesStep")
+        await pilot.press("enter")
+        await at(pilot, "TaskStep")
+        await pilot.press("ctrl+s")
+        await at(pilot, "PreflightStep")
+        await until(pilot, lambda: "developer-12ab" in text_of(pilot), "looked")
+        assert client.requests[-1].name is None
+        await pilot.press("enter")
+        await at(pilot, "MainScreen")
+    assert client.requests[-1].name == "developer-12ab"
+
+
 async def test_a_broken_agent_says_why_and_goes_nowhere(size: tuple[int, int]) -> None:
     async with app().run_test(size=size) as pilot:
         await opened(pilot)

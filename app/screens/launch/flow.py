@@ -49,6 +49,7 @@ class Flow:
                 "budget": _budget(draft.budget),
                 "shutdown": draft.shutdown or None,
                 "unattended": draft.unattended or None,
+                "name": preflight.slug if preflight else None,
                 "cwd": draft.cwd,
                 "prompt": draft.prompt.strip() or None,
                 "rows": self.rows,

@@ -27,6 +27,7 @@ class GoingOn(Flow):
         return LaunchRequest.model_validate(
             {
                 self.verb: self.slug,
+                "name": preflight.slug if preflight else None,
                 "cwd": self.draft.cwd,
                 "rows": self.rows,
                 "cols": self.cols,
