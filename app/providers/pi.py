@@ -1,6 +1,6 @@
 """The `pi` provider: the Pi coding agent, unmodified, with a placeholder where its LLM vendor's key would be.
 
-Facts about the CLI are from running 0.87.1 behind a recording proxy (docs/providers.md).
+Facts about the CLI are from running 1.5.2 and 0.87.1 behind carboy itself (docs/providers.md).
 """
 
 from pathlib import Path
@@ -17,9 +17,9 @@ from app.providers.prepare import bounded, command, json_file, model, placeholde
 from app.providers.reading import LineReader
 from sidecar.contract import Route
 
-TRIED = "0.87.1"
+TRIED = "1.5.2"
 INSTALL = f"Install it with `npm install -g @earendil-works/pi-coding-agent@{TRIED}` (it needs Node 22.19 or newer)"
-"""Pinned: of its newest release a part is missing on npm (1.6.0), and the 1.x before it were tried in part only."""
+"""Pinned: what npm calls its latest (1.6.0) cannot be installed: packages that it depends on are missing there."""
 
 ENV = {
     "PI_OFFLINE": "1",  # no look for updates, no download of tools; the model's API is not meant
@@ -32,7 +32,12 @@ SETTINGS = {
     "enableInstallTelemetry": False,
     "collapseChangelog": True,
     "httpIdleTimeoutMs": 0,  # its own: 300 s, which a request that is held for the operator may take
+    "cacheWarming": "streaming",  # from 1.5.1 on it would also send requests for half an hour after its work
+    "extensions": ["-builtin:mcp"],  # a project's .pi/mcp.json starts nothing, and nothing waits for it
 }
+WHOLE = {"supportsMessageThreads": False}
+"""From 1.5.1 on it sends Anthropic only what is new of a conversation: neither what is set aside for a request nor what
+an interrupted one cost could then be told from its body."""
 
 
 class PiProvider(Provider):
@@ -71,8 +76,9 @@ class PiProvider(Provider):
     def prepare(self, context: LaunchContext) -> Prepared:
         chosen = endpoint(context.manifest)
         files = [json_file(f"{_folder(context)}/settings.json", SETTINGS | {"defaultProvider": chosen.vendor.name})]
-        if chosen.base_url:
-            files.append(json_file(f"{_folder(context)}/models.json", {"providers": _own(context.manifest, chosen)}))
+        if described := _described(context.manifest, chosen):
+            known = {"providers": {chosen.vendor.name: described}}
+            files.append(json_file(f"{_folder(context)}/models.json", known))
         asking = mcp.address(context)
         if asking:
             files.append(FileIn(f"{_folder(context)}/extensions/carboy.ts", EXTENSION.read_bytes(), 0o600))
@@ -95,7 +101,7 @@ RECIPE = Recipe(
     title=PiProvider.title,
     install_hint=INSTALL,
     tried=TRIED,
-    tested=((0, 87), (1,)),
+    tested=((0, 87), (1, 6)),
     node=(22, 19),
     node_options=("--disable-warning=UNDICI-EHPA",),  # node warns of its own proxy support, above every answer
 )
@@ -128,14 +134,18 @@ def _arguments(context: LaunchContext, chosen: Endpoint) -> tuple[str, ...]:
     return tuple(argv)
 
 
+def _described(manifest: Manifest, chosen: Endpoint) -> dict[str, object]:
+    """What Pi does not know of the vendor, or is not to do there."""
+    compat = {"compat": WHOLE} if chosen.vendor.name == "anthropic" else {}
+    return {**(_own(manifest, chosen) if chosen.base_url else {}), **compat}
+
+
 def _own(manifest: Manifest, chosen: Endpoint) -> dict[str, object]:
     """An API of the operator's own as Pi wants it described; its key comes from the environment."""
     window = {"contextWindow": chosen.context_window} if chosen.context_window else {}
     return {
-        chosen.vendor.name: {
-            "baseUrl": chosen.base_url,
-            "api": chosen.api,
-            "apiKey": pi_model.keyless(manifest) or f"${chosen.vendor.env}",
-            "models": [{"id": name, **window, **pi_model.described(manifest)} for name in chosen.models],
-        }
+        "baseUrl": chosen.base_url,
+        "api": chosen.api,
+        "apiKey": pi_model.keyless(manifest) or f"${chosen.vendor.env}",
+        "models": [{"id": name, **window, **pi_model.described(manifest)} for name in chosen.models],
     }

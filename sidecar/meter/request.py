@@ -45,10 +45,15 @@ def request_facts(method: str, path: str, body: bytes) -> RequestFacts:
         stream=stream,
         usage_asked=not (chat and stream) or options.get("include_usage") is True,
         background=found.get("background") is True,
-        continues=isinstance(found.get("previous_response_id"), str),
+        continues=_continues(found),
         brought=brought(found),
         input_units=json_units(body),
     )
+
+
+def _continues(found: Tree) -> bool:
+    """Responses by the earlier answer's id, Anthropic by a thread that goes on."""
+    return isinstance(found.get("previous_response_id"), str) or tree(found.get("thread")).get("type") == "continue"
 
 
 def _members(body: bytes) -> Tree:

@@ -32,7 +32,7 @@ ENTERED = frozenset((b"response", b"message"))
 WANTED = frozenset(
     b"type object id model status background error incomplete_details usage delta service_tier stop_reason "
     b"modelVersion responseId usageMetadata prompt_eval_count eval_count done done_reason x_groq status_code headers "
-    b"stream stream_options previous_response_id".split()
+    b"stream stream_options previous_response_id thread".split()
 )
 
 

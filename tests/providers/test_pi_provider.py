@@ -1,15 +1,17 @@
 """The pi provider: what it makes of a launch."""
 
 import json
+from pathlib import Path
 from typing import Any
 
 import pytest
 
 from app.errors import ConfigError
-from app.providers.pi import PiProvider
+from app.providers.pi import RECIPE, PiProvider
 from tests.providers.contexts import context, manifest
 
 PI = PiProvider()
+IMAGE = Path(__file__).parents[2] / "manifests/images/pi/Dockerfile"
 OWN: dict[str, Any] = {
     "provider": "company",
     "base_url": "https://llm.company.example/v1",
@@ -47,9 +49,29 @@ def test_nothing_is_asked_and_nothing_else_is_called() -> None:
     assert settings["defaultProjectTrust"] == "always"
     assert settings["httpIdleTimeoutMs"] == 0
     assert settings["defaultProvider"] == "anthropic"
+    assert settings["cacheWarming"] == "streaming"
+    assert settings["extensions"] == ["-builtin:mcp"]
     assert files["/home/agent/.pi/agent/carboy-prompt.md"] == b"Be brief."
     env = {"PI_OFFLINE": "1", "PI_TELEMETRY": "0", "ANTHROPIC_API_KEY": "sk-carboy"}
     assert prepared.env == env | {"CARBOY_MCP_URL": "http://127.0.0.1:7878/mcp"}
+
+
+@pytest.mark.parametrize("own", [{}, {"base_url": "https://api.anthropic.com", "api": "anthropic-messages"}])
+def test_anthropic_gets_whole_conversations(own: dict[str, Any]) -> None:
+    more = {**own, "models": ["large"]} if own else {}
+    prepared = PI.prepare(context(manifest("LLM_KEY", provider="anthropic", **more)))
+    (models,) = [json.loads(file.content) for file in prepared.files if file.target.endswith("models.json")]
+    assert models["providers"]["anthropic"]["compat"] == {"supportsMessageThreads": False}
+    assert models["providers"]["anthropic"].get("baseUrl") == own.get("base_url")
+
+
+def test_another_vendor_is_left_as_it_knows_it() -> None:
+    prepared = PI.prepare(context(manifest("LLM_KEY", provider="openai")))
+    assert not [file.target for file in prepared.files if file.target.endswith("models.json")]
+
+
+def test_its_image_has_the_version_that_was_tried() -> None:
+    assert f" {RECIPE.package}@{RECIPE.tried};" in IMAGE.read_text()
 
 
 def test_an_api_of_ones_own_is_described_to_it() -> None:
