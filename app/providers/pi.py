@@ -1,6 +1,6 @@
 """The `pi` provider: the Pi coding agent, unmodified, with a placeholder where its LLM vendor's key would be.
 
-Facts about the CLI are from running 1.5.2 and 0.87.1 behind carboy itself (docs/providers.md).
+Facts about the CLI are from running 1.5.2 behind carboy itself, some of them from 0.87.1 (docs/providers.md).
 """
 
 from pathlib import Path

@@ -190,7 +190,7 @@ class Stream(engine.HttpStream):
             yield from self.cut("a check of the response failed")
 
     def send_response(self, already_streamed: bool = False) -> Commands:
-        if self.flow.request.method == "HEAD" and self.flow.response is not None:
+        if self.flow.request.data.method == b"HEAD" and self.flow.response is not None:
             # told as it would be, without it (RFC 9110 9.3.2): a client would take it for the next answer
             self.flow.response.data.content = b""
         yield from super().send_response(already_streamed)
