@@ -9,6 +9,7 @@ import hashlib
 import logging
 import os
 import platform
+import signal
 import stat
 import struct
 import subprocess
@@ -72,7 +73,8 @@ def _path(folder: Path) -> Path:
 
 def _compile_elsewhere() -> None:
     try:
-        subprocess.run([sys.executable, "-m", "sidecar.prepared"], check=False, timeout=COMPILE_SECONDS)
+        command = [sys.executable, "-m", "sidecar.prepared", str(os.getpid())]
+        subprocess.run(command, check=False, timeout=COMPILE_SECONDS)
     except (OSError, subprocess.TimeoutExpired) as error:
         log.warning("the rules could not be prepared: %s", type(error).__name__)
 
@@ -110,7 +112,7 @@ def _parsed(data: bytes) -> dict[str, bytes]:
 
 
 def _write(folder: Path, made: dict[str, bytes]) -> None:
-    folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+    folder.mkdir(mode=0o700, exist_ok=True)  # not its parents: a state folder that was removed stays so
     fd, name = tempfile.mkstemp(dir=folder)  # 0600
     with os.fdopen(fd, "wb") as file:
         file.write(_MAGIC)
@@ -122,5 +124,15 @@ def _write(folder: Path, made: dict[str, bytes]) -> None:
         old.unlink(missing_ok=True)
 
 
+def _main(asker: int) -> None:
+    """Compile for the process that asked, and end with it: nobody waits for the seconds of work that are left."""
+    if sys.platform.startswith("linux"):
+        from sidecar.kernel import libc
+
+        libc.prctl(libc.PR_SET_PDEATHSIG, signal.SIGKILL)
+    if os.getppid() == asker:
+        make(Path(os.environ[VARIABLE]))
+
+
 if __name__ == "__main__":
-    make(Path(os.environ[VARIABLE]))
+    _main(int(sys.argv[1]))

@@ -10,8 +10,8 @@ import os
 import re
 import signal
 import sys
-from collections.abc import Iterator
-from typing import TYPE_CHECKING
+from collections.abc import Callable, Coroutine, Iterator
+from typing import TYPE_CHECKING, Any
 
 from app.core.model import LIVE, BottleView, LaunchRequest, LaunchStep
 from app.core.text import printable
@@ -37,32 +37,74 @@ def run(*, headless: bool) -> int:
     """The whole tour; the exit code."""
     made = pretended((MODEL_HOST, INDEX_HOST))
     server = PretendServer(story.script(delay=0.0 if headless else TYPING_SPEED), tls=made.tls)
-    with _ended_properly(), demo_home() as home, in_thread(server), _environment(home):
+    with _Leaving.heard() as leaving, demo_home() as home, in_thread(server), _environment(home):
         home.write(server.port, made.ca_pem)
         try:
-            if headless:
-                return asyncio.run(_headless(home, server))
-            asyncio.run(_launch(home, headless=False))
-            from app.carboy import main as tui
-
-            return tui()
+            return leaving.run(_headless(home, server) if headless else _shown(home, leaving))
         finally:
+            leaving.clearing = True
             asyncio.run(_end(home))
 
 
-@contextlib.contextmanager
-def _ended_properly() -> Iterator[None]:
-    """A closed terminal or a polite kill ends the demo like any other way of leaving: with everything cleared away."""
+class _Leaving:
+    """A closed terminal or a polite kill ends the demo like any other way of leaving: with everything cleared away.
 
-    def leave(number: int, _: object) -> None:
-        sys.exit(128 + number)
+    An event loop is never broken from within: what was raised there would end in the middle of any task, be printed
+    by whoever caught it, and leave the terminal to chance. The loop's work is ended by `how` instead.
+    """
 
-    before = {number: signal.signal(number, leave) for number in (signal.SIGTERM, signal.SIGHUP)}
-    try:
-        yield
-    finally:
-        for number, handler in before.items():
-            signal.signal(number, handler)
+    def __init__(self) -> None:
+        self.code = 0
+        self.clearing = False
+        self.how: Callable[[], object] = lambda: None
+
+    @classmethod
+    @contextlib.contextmanager
+    def heard(cls) -> "Iterator[_Leaving]":
+        """Both signals end what `run` runs, once; then the handlers from before are back."""
+        leaving = cls()
+        before = {number: signal.signal(number, leaving) for number in (signal.SIGTERM, signal.SIGHUP)}
+        try:
+            yield leaving
+        finally:
+            for number, handler in before.items():
+                signal.signal(number, handler)
+
+    def __call__(self, number: int, _: object) -> None:
+        if self.code or self.clearing:
+            return
+        self.code = 128 + number
+        try:
+            loop = asyncio.get_running_loop()
+        except RuntimeError:
+            sys.exit(self.code)
+        loop.call_soon_threadsafe(lambda: self.how())
+
+    def run(self, work: Coroutine[Any, Any, int]) -> int:
+        """What `work` returns, or the exit code of the signal that ended it."""
+
+        async def cancellable() -> int:
+            task = asyncio.current_task()
+            assert task is not None
+            self.how = task.cancel
+            return await work
+
+        try:
+            code = asyncio.run(cancellable())
+        except asyncio.CancelledError:
+            code = self.code
+        return self.code or code
+
+
+async def _shown(home: DemoHome, leaving: _Leaving) -> int:
+    """The bottle, then the app that shows it, until it is left."""
+    await _launch(home, headless=False)
+    from app.carboy import CarboyApp
+
+    app = CarboyApp()
+    leaving.how = app.exit
+    await app.run_async()
+    return app.return_code or 0
 
 
 @contextlib.contextmanager
@@ -95,14 +137,24 @@ def _request(home: DemoHome, *, headless: bool) -> LaunchRequest:
 
 async def _launch(home: DemoHome, *, headless: bool) -> BottleView:
     """Start the demo's bottle, saying each step on stderr."""
-    from app.client import Client
-
-    async with await Client.connect(home.paths) as client:
+    async with await _connected(home) as client:
         async for step in client.launch(_request(home, headless=headless)):
             if isinstance(step, BottleView):
                 return step
             _say_step(step)
     raise CarboyError("the launch ended without a bottle", "", "launch")
+
+
+async def _connected(home: DemoHome) -> "Client":
+    """The controller's client. A start is seen through even when the demo is to end: nobody could end half of one."""
+    from app.client import Client
+
+    start = asyncio.create_task(Client.connect(home.paths))
+    try:
+        return await asyncio.shield(start)
+    except asyncio.CancelledError:
+        await asyncio.wait([start])
+        raise
 
 
 def _say_step(step: LaunchStep) -> None:
@@ -167,11 +219,20 @@ async def _end(home: DemoHome) -> None:
         async with await Client.connect(home.paths, start=False) as client:
             for view in await client.bottles():
                 if view.state in LIVE:
-                    await client.kill(view.slug)
-                    await client.wait(view.slug)
+                    await _end_bottle(client, view)
             await client.cleanup()
             await client.shutdown(force=True)
         await _controller_gone(home)
+
+
+async def _end_bottle(client: "Client", view: BottleView) -> None:
+    """Gone, whether it runs, is being launched, or has just come up. What fails must not keep the controller alive."""
+    if view.state == "launching":
+        with contextlib.suppress(CarboyError):
+            await client.cancel_launch(view.session_id)
+    with contextlib.suppress(CarboyError):
+        await client.kill(view.slug)
+        await client.wait(view.slug)
 
 
 async def _controller_gone(home: DemoHome) -> None:

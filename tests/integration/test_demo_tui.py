@@ -28,6 +28,7 @@ class Seat:
     """Somebody at a terminal in which `carboy demo` runs."""
 
     def __init__(self, folder: Path) -> None:
+        self.raw = b""
         self.pid, self._fd = pty.fork()
         if self.pid == 0:
             with contextlib.suppress(BaseException):
@@ -67,6 +68,7 @@ class Seat:
             data = os.read(self._fd, 65536)
         except OSError:
             return False
+        self.raw += data
         self._screen.feed(data)
         return bool(data)
 
@@ -110,5 +112,17 @@ def test_a_signal_ends_it_cleanly_too(folder: Path, number: signal.Signals) -> N
     seat = Seat(folder)
     seat.until("carboy demo")
     os.kill(seat.pid, number)
-    assert seat.end() != 0
+    assert seat.end() == 128 + number
+    for trace in (b"Traceback", b"Error", b"SystemExit"):
+        assert trace not in seat.raw, seat.raw[-6000:].decode(errors="replace")
+    gone(folder)
+
+
+def test_a_signal_amid_the_launch_does_so_too(folder: Path) -> None:
+    seat = Seat(folder)
+    seat.until(" ms")
+    os.kill(seat.pid, signal.SIGTERM)
+    assert seat.end() == 128 + signal.SIGTERM
+    for trace in (b"Traceback", b"Error", b"SystemExit"):
+        assert trace not in seat.raw, seat.raw[-6000:].decode(errors="replace")
     gone(folder)
