@@ -4,6 +4,7 @@ A handler serves whatever host it is put under, so that a vendor of the operator
 """
 
 import asyncio
+import contextlib
 import json
 import re
 from collections.abc import Callable, Iterable
@@ -135,9 +136,10 @@ class Vendors:
         if self._compress:
             response.enable_compression()
         await response.prepare(request)
-        for event in events:
-            await response.write(event)
-            if delay:
-                await asyncio.sleep(delay)
-        await response.write_eof()
+        with contextlib.suppress(ConnectionError):  # who asked may hang up amid an answer; aiohttp would log it as ours
+            for event in events:
+                await response.write(event)
+                if delay:
+                    await asyncio.sleep(delay)
+            await response.write_eof()
         return response
