@@ -1,5 +1,6 @@
 """Commands on carboy itself: serve, doctor, cleanup, demo, audit."""
 
+import sys
 from typing import TYPE_CHECKING, Any, cast
 
 import click
@@ -172,10 +173,15 @@ def audit(verify: bool, as_json: bool) -> int:
     return 1 if found["findings"] else 0
 
 
-@click.command(context_settings={"ignore_unknown_options": True})
-@click.argument("arguments", nargs=-1, type=click.UNPROCESSED)
-def demo(arguments: tuple[str, ...]) -> int:
-    """An offline tour: a scripted agent in a real bottle, a pretend API, allowed and refused requests."""
+@click.command()
+@click.option("--headless", is_flag=True, help="No terminal: print the story, and check that it went as it should.")
+def demo(headless: bool) -> int:
+    """An offline tour: a scripted agent in a real bottle, a pretend API, allowed and refused requests.
+
+    Shown in the full-screen app. With --headless it is printed and checked: exit code 1 where anything did not hold.
+    """
+    if not headless and not (sys.stdin.isatty() and sys.stdout.isatty()):
+        raise click.UsageError("This is not a terminal: use --headless")
     from app.demo import main
 
-    return main(*([list(arguments)] if arguments else [])) or 0
+    return main(headless=headless)

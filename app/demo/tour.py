@@ -21,6 +21,7 @@ from app.demo.pretend.anthropic import HOST as MODEL_HOST
 from app.demo.pretend.certificate import pretended
 from app.demo.pretend.server import PretendServer, in_thread
 from app.errors import CarboyError
+from app.tasks import spawn
 
 if TYPE_CHECKING:
     from app.client import Client
@@ -149,7 +150,7 @@ async def _connected(home: DemoHome) -> "Client":
     """The controller's client. A start is seen through even when the demo is to end: nobody could end half of one."""
     from app.client import Client
 
-    start = asyncio.create_task(Client.connect(home.paths))
+    start = spawn(Client.connect(home.paths), name="connect", on_error=lambda _: None)  # awaited: it raises there
     try:
         return await asyncio.shield(start)
     except asyncio.CancelledError:

@@ -45,6 +45,13 @@ def test_help_names_every_command_and_needs_no_controller(run: Run, carboy_home:
     assert not (carboy_home / "state").exists()
 
 
+def test_the_demo_without_a_terminal_says_how_to_have_it(run: Run, carboy_home: Path) -> None:
+    ended = run("demo")
+    assert (ended.returncode, ended.stdout) == (2, "")
+    assert "not a terminal: use --headless" in ended.stderr
+    assert "--headless" in ok(run("demo", "--help"))
+
+
 def test_help_loads_little() -> None:
     code = (
         "import sys\nfrom app.cli import execute\nexecute(['--help'])\n"
@@ -58,6 +65,7 @@ def test_help_loads_little() -> None:
     "arguments",
     [
         ("frobnicate",),
+        ("demo", "--frobnicate"),
         ("start",),
         ("list", "everything"),
         ("stop",),
