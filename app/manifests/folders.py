@@ -124,6 +124,9 @@ def _read_home(file: Path) -> bytes | None:
     try:
         return read_bounded(file, MAX_FILE)
     except FileNotFoundError:
+        if file.is_symlink():  # its name is listed: "there is none of that name" would deny what one sees
+            message = f"the link leads nowhere: there is no {_plain(os.readlink(file))}"
+            raise ConfigError(message, "Put the file there, or remove the link", file=str(file)) from None
         return None
     except OSError as error:
         raise _unreadable(error, str(file)) from None
