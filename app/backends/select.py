@@ -1,6 +1,6 @@
 """Which backend a launch takes. The decision is pure, over probe reports; probing is the backends' own work."""
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 from app.backends.base import Backend
@@ -8,6 +8,8 @@ from app.core.model import BackendReport, Isolation
 from app.errors import CarboyError, NotFound
 
 AUTO = "auto"
+NAMES = ("local", "docker")
+"""Every backend, in the order in which `auto` tries them."""
 STRENGTH: dict[Isolation, int] = {"process": 0, "container": 1, "vm": 2}
 
 
@@ -49,8 +51,7 @@ def candidates(backends: Sequence[Backend], wish: str | None, isolation: Isolati
         return sorted(enough, key=lambda backend: STRENGTH[backend.isolation]) if isolation else enough
     named = [backend for backend in backends if backend.name == wish]
     if not named:
-        known = ", ".join([AUTO, *(backend.name for backend in backends)])
-        raise NotFound(f"There is no backend {wish!r}", f"Known: {known}", "no_backend")
+        raise unknown(str(wish), [backend.name for backend in backends])
     if STRENGTH[named[0].isolation] < least:
         raise NoBackend(
             f"The backend {wish} isolates by {named[0].isolation}; this bottle asks for {isolation}",
@@ -58,6 +59,17 @@ def candidates(backends: Sequence[Backend], wish: str | None, isolation: Isolati
             (),
         )
     return named
+
+
+def unknown(name: str, known: Iterable[str] = NAMES) -> NotFound:
+    """No backend is called so."""
+    return NotFound(f"There is no backend {name!r}", f"Known: {', '.join((AUTO, *known))}", "no_backend")
+
+
+def check_name(name: str) -> None:
+    """Raises NotFound where no backend is ever called so; whether it works here is not asked."""
+    if name not in (AUTO, *NAMES):
+        raise unknown(name)
 
 
 def refusal(tried: tuple[BackendReport, ...], wish: str | None, isolation: Isolation | None) -> NoBackend:

@@ -15,7 +15,7 @@ from app.controller.session import Session
 from app.core.capabilities import ways
 from app.core.model import BackendReport
 from app.core.schema import Manifest
-from app.errors import CarboyError, NotFound
+from app.errors import CarboyError
 from app.manifests.starters import library
 from app.processes.spawner import Child, Zygote
 
@@ -37,7 +37,7 @@ class Backends:
 
     def named(self, name: str) -> Backend:
         if name not in self._all:
-            raise NotFound(f"There is no backend {name!r}", f"Known: auto, {', '.join(self._all)}", "no_backend")
+            raise select.unknown(name)
         return self._all[name]
 
     async def select(self, wish: str | None, manifest: Manifest) -> Selected:

@@ -23,6 +23,7 @@ USER: Path = ("git-gate", "user")
 REPOS: Path = ("git-gate", "repos")
 PROVIDER: Path = ("agent_provider",)
 TEMPLATE: Path = ("agent_provider", "template")
+BACKEND: Path = ("backend",)
 _COLLECTED = frozenset({ROUTES, MASKS, NAMES})
 _WHOLE_BELOW = frozenset({"env", "budget"})
 """Keys whose entries are one value each: half a `{secret: …}` makes no sense."""

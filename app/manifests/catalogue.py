@@ -4,9 +4,10 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from app.core.lineage import check_hosts, trace
+from app.backends.select import check_name
+from app.core.lineage import Lineage, check_hosts, trace
 from app.core.manifest import AgentFile, BottleFile
-from app.core.merge import TEMPLATE, fold, leaves
+from app.core.merge import BACKEND, TEMPLATE, Leaves, fold, leaves
 from app.core.model import AgentEntry, BottleEntry, Catalogue
 from app.errors import CarboyError
 from app.manifests.folders import list_home, list_project, read_bottle, read_home_agent, read_project_agent
@@ -79,6 +80,18 @@ def _description(file: AgentFile) -> str:
     return " ".join(text.split()).lstrip("# ")[:MAX_DESCRIPTION]
 
 
+def _checked(lineage: Lineage, found: Leaves, path: tuple[str, ...], check: Callable[[str], object]) -> str | None:
+    """The name that is set at `path`, if any. Raises ConfigError with its line where `check` knows none such."""
+    leaf = found.get(path)
+    if leaf is None or not leaf.value:
+        return None
+    try:
+        check(str(leaf.value))
+    except CarboyError as error:
+        raise lineage.file(leaf.sources[-1]).fault(error.message, error.hint, path) from None
+    return str(leaf.value)
+
+
 @dataclass
 class _Shelf:
     """All bottles of one listing; each file is read once, however many extend it."""
@@ -93,17 +106,13 @@ class _Shelf:
         try:
             lineage = trace((name,), self.read, known)
             check_hosts(lineage)
+            found = fold(leaves(part.bottle, part.name) for part in lineage.files)
+            template = _checked(lineage, found, TEMPLATE, provider)
+            _checked(lineage, found, BACKEND, check_name)
         except CarboyError as error:
             return BottleEntry(name=name, file=file, error=error.render())
-        found = fold(leaves(part.bottle, part.name) for part in lineage.files)
-        provider = found.get(TEMPLATE)
-        return BottleEntry(
-            name=name,
-            file=file,
-            lineage=str(lineage),
-            provider=str(provider.value) if provider is not None and provider.value else None,
-            notes=lineage.files[-1].notes,
-        )
+        notes = lineage.files[-1].notes
+        return BottleEntry(name=name, file=file, lineage=str(lineage), provider=template, notes=notes)
 
     def read(self, name: str) -> BottleFile | None:
         if name not in self._read:

@@ -6,6 +6,8 @@ import pytest
 
 from app.backends import select
 from app.backends.base import Backend, Box, BoxSpec, Progress
+from app.backends.docker.backend import DockerBackend
+from app.backends.local.backend import LocalBackend
 from app.core.model import BackendReport, Isolation
 from app.errors import NotFound
 
@@ -75,3 +77,7 @@ async def test_none_works_and_unknown_names() -> None:
         await select.choose(backends(), "dokcer", None)
     with pytest.raises(select.NoBackend):
         await select.choose([Fake("local", "process", True)], "auto", "vm")
+
+
+def test_the_names_are_those_of_the_backends_that_there_are() -> None:
+    assert (LocalBackend.name, DockerBackend.name) == select.NAMES

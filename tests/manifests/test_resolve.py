@@ -257,6 +257,32 @@ def test_a_wildcard_on_one_is_refused_when_the_file_is_read(paths: Paths) -> Non
     assert entries["meant"] is None
 
 
+def test_a_bottle_with_a_provider_or_backend_that_does_not_exist_is_listed_as_faulty(paths: Paths) -> None:
+    file = put(paths.bottles, "cli", "---\nagent_provider:\n  template: clade\n---")
+    put(paths.bottles, "child", "---\nextends: cli\n---")
+    put(paths.bottles, "mended", "---\nextends: cli\nagent_provider: {template: claude}\n---")
+    put(paths.bottles, "box", "---\nworkspace: copy\nbackend: podmann\n---")
+    put(paths.bottles, "sound", "---\nbackend: auto\n---")
+    entries = {entry.name: entry.error for entry in manifests.load_catalogue(paths, None).bottles}
+    for name in ("cli", "child"):
+        assert f"{file}:3: agent_provider.template: no provider is called 'clade'" in str(entries[name])
+    assert "box.md:3: backend: There is no backend 'podmann'. Known: auto, local, docker" in str(entries["box"])
+    assert entries["mended"] is entries["sound"] is None
+
+
+@pytest.mark.parametrize("kind", ["bottles", "agents"])
+def test_a_link_to_nothing_is_called_that(paths: Paths, kind: str) -> None:
+    folder = paths.config / kind
+    folder.mkdir(parents=True)
+    (folder / "b-link.md").symlink_to("gone.md")
+    catalogue = manifests.load_catalogue(paths, None)
+    entry = (catalogue.bottles if kind == "bottles" else catalogue.agents)[0]
+    said = (
+        f"{folder / 'b-link.md'}: the link leads nowhere: there is no gone.md. Put the file there, or remove the link"
+    )
+    assert entry.error == said
+
+
 def test_nothing_heavy_is_imported() -> None:
     code = "import sys, app.manifests, app.settings; print([m for m in ('textual', 'mitmproxy', 'docker', 'aiohttp', " \
            "'keyring', 'watchfiles', 'cryptography') if m in sys.modules])"  # fmt: skip
