@@ -36,8 +36,8 @@ SETTINGS = {
     "extensions": ["-builtin:mcp"],  # a project's .pi/mcp.json starts nothing, and nothing waits for it
 }
 WHOLE = {"supportsMessageThreads": False}
-"""From 1.5.1 on it sends Anthropic only what is new of a conversation: neither what is set aside for a request nor what
-an interrupted one cost could then be told from its body."""
+"""From 1.5.1 on it sends Anthropic only what is new of a conversation: how much the model reads could then be told by
+the sidecar's memory alone, which ends with the sidecar."""
 
 
 class PiProvider(Provider):

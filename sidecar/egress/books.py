@@ -60,6 +60,8 @@ class Call:
     facts: RequestFacts = field(default_factory=RequestFacts)
     input: int = 0
     output: int = 0
+    before: int | None = 0
+    """Tokens of the conversation that it goes on with, also in `input`; None: that was not seen here."""
     clock: float = field(default_factory=time.perf_counter)
     first: float | None = None
     """When the answer's body began."""
@@ -75,7 +77,7 @@ class Call:
 
     @property
     def need(self) -> Need:
-        return Need(self.provider, self.facts.model, self.input, self.output)
+        return Need(self.provider, self.facts.model, self.input, self.output, self.before is not None)
 
 
 class Books:
@@ -153,10 +155,11 @@ class Books:
 
     # --- requests -----------------------------------------------------------------------------------------------------
 
-    def estimate(self, call: Call, facts: RequestFacts, already_read: int = 0) -> None:
-        """Fill in what `call` will use, about. `already_read`: tokens of the conversation that it continues."""
+    def estimate(self, call: Call, facts: RequestFacts) -> None:
+        """Fill in what `call` will use, about."""
         call.facts = facts
-        call.input = self.learned.tokens("input", facts.model, facts.input_units) + already_read
+        call.before = self.learned.read_before(facts.previous)
+        call.input = self.learned.tokens("input", facts.model, facts.input_units) + (call.before or 0)
         call.output = round(self._output) if call.purpose != "unknown" else 0
 
     def counts(self, provider: str) -> bool:

@@ -28,13 +28,15 @@ class CountQuestion:
 
     target: str
     body: bytes
+    whole: bool = True
+    """False: an answer leaves out the conversation that the request goes on with."""
 
 
 def question(path: str, body: bytes) -> CountQuestion | None:
     """What to ask about a request with this path and decoded body; None where its API has no such endpoint."""
     path = path.partition("?")[0].rstrip("/")
     if path.endswith("/v1/messages"):
-        return _part(f"{path}/count_tokens", body, _ANTHROPIC)
+        return _part(f"{path}/count_tokens", body, _ANTHROPIC, beside="thread")
     if path.endswith("/v1/responses"):
         return _part(f"{path}/input_tokens", body, _OPENAI)
     found = _GEMINI.fullmatch(path)
@@ -51,11 +53,13 @@ def answered(body: bytes) -> int | None:
     return said if said is not None else count(found.get("totalTokens"))
 
 
-def _part(target: str, body: bytes, names: tuple[str, ...]) -> CountQuestion | None:
+def _part(target: str, body: bytes, names: tuple[str, ...], beside: str = "") -> CountQuestion | None:
+    """`beside`: a member that the endpoint does not take, by which the model reads more than the body holds."""
     whole = _object(body)
     if whole is None:
         return None
-    return CountQuestion(target, orjson.dumps({name: whole[name] for name in names if name in whole}))
+    asked = orjson.dumps({name: whole[name] for name in names if name in whole})
+    return CountQuestion(target, asked, beside not in whole)
 
 
 def _object(body: bytes) -> Tree | None:

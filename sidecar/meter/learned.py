@@ -1,5 +1,5 @@
-"""What estimates learn from answers that were counted: how many tokens a model makes of what we call one, and how many
-it sends in one piece of a stream.
+"""What estimates learn from answers that were counted: how many tokens a model makes of what we call one, how many it
+sends in one piece of a stream, and how much a request reads again that goes on with one of them.
 
 Each bottle's sidecar keeps one, in memory: an agent's texts resemble each other, so after a few whole answers an
 estimate of a broken one is a few percent off, whatever the model's tokenizer. A model that has not answered yet is held
@@ -26,6 +26,9 @@ MEMORY = 20_000.0
 
 MOST_KEPT = 256
 """Ratios; a model has three, by each of its names."""
+
+MOST_ANSWERS = 4096
+"""Answers of which is remembered how long the conversation was; what goes on with an older one is of unknown size."""
 
 LEAST_PIECES, MOST_IN_PIECE = 30, 64.0
 """A stream of fewer pieces says nothing of their size; pieces of more tokens are no stream's."""
@@ -80,6 +83,7 @@ class Calibration:
     def __init__(self) -> None:
         self._sums: dict[tuple[Side, str], _Ratio] = {}
         self._cached: dict[str, float] = {}
+        self._answers: dict[str, int] = {}
 
     def learn(self, side: Side, model: str, estimated: float, counted: int) -> None:
         """`counted` tokens were what we would have called `estimated` units (or pieces)."""
@@ -99,6 +103,19 @@ class Calibration:
         self._sums[side, name] = held.taught(estimated, counted, fade, prior)
         if len(self._sums) > MOST_KEPT:
             del self._sums[next(iter(self._sums))]  # the one that was used longest ago
+
+    def learn_answer(self, answer: str, tokens: int) -> None:
+        """The conversation has so many tokens with this answer at its end."""
+        if not answer:
+            return
+        # an id that comes again is no proof that nothing else stands behind it
+        self._answers[answer] = max(tokens, self._answers.pop(answer, 0))
+        if len(self._answers) > MOST_ANSWERS:
+            del self._answers[next(iter(self._answers))]
+
+    def read_before(self, previous: str | None) -> int | None:
+        """What a request reads again that goes on with the answer `previous`; None where that was not seen here."""
+        return 0 if previous is None else self._answers.get(previous)
 
     def learn_cached(self, model: str, cached: int, read: int) -> None:
         """So much of what a model read came from a cache."""

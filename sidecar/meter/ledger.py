@@ -19,6 +19,11 @@ LOW = 0.25
 """Of the last grant: below, more is asked for, so that it comes before anybody waits."""
 SMALLEST_GRANT = 1.0
 
+_NOT_SEEN = (
+    "it goes on with a thread or response that was not seen here, so what it will read is not known: send the whole "
+    "conversation"
+)
+
 Code = Literal["", "budget_exhausted", "budget_unknown", "budget_cutoff", "budget_preflight", "budget_busy"]
 
 
@@ -48,6 +53,8 @@ class Need:
     model: str = ""
     input: int = 0
     output: int = 0
+    known: bool = True
+    """False: it goes on with an answer that was not seen here, so what the model reads again is not in `input`."""
 
 
 @dataclass(frozen=True)
@@ -160,6 +167,8 @@ class Ledger:
             return _unknown("what was granted has expired and nothing new came", MORE_SECONDS, lease.id)
         if lease.limit is None:
             return Verdict()
+        if not need.known:
+            return Verdict("budget_preflight", _NOT_SEEN, lease=lease.id)
         amount = self._amount(lease, need)
         if amount is None:
             return _unknown(f"the price of {need.model or 'this model'} is not known, and {lease.budget} is in dollars")

@@ -24,8 +24,8 @@ class RequestFacts:
     """False for a Chat Completions stream without `stream_options.include_usage`: its usage never comes."""
     background: bool = False
     """Accepted now, worked on later (Responses)."""
-    continues: bool = False
-    """Names an earlier response: the model reads more than the body holds."""
+    previous: str | None = None
+    """The id of the answer that it goes on with: the model reads more than the body holds."""
     brought: Brought = NOTHING
     """What in it the model had not read before."""
     input_units: float = 0.0
@@ -45,15 +45,18 @@ def request_facts(method: str, path: str, body: bytes) -> RequestFacts:
         stream=stream,
         usage_asked=not (chat and stream) or options.get("include_usage") is True,
         background=found.get("background") is True,
-        continues=_continues(found),
+        previous=_previous(found),
         brought=brought(found),
         input_units=json_units(body),
     )
 
 
-def _continues(found: Tree) -> bool:
-    """Responses by the earlier answer's id, Anthropic by a thread that goes on."""
-    return isinstance(found.get("previous_response_id"), str) or tree(found.get("thread")).get("type") == "continue"
+def _previous(found: Tree) -> str | None:
+    """Responses name the earlier answer's id, Anthropic does in a thread that goes on."""
+    if isinstance(found.get("previous_response_id"), str):
+        return text_of(found["previous_response_id"])
+    thread = tree(found.get("thread"))
+    return text_of(thread.get("previous_message_id")) if thread.get("type") == "continue" else None
 
 
 def _members(body: bytes) -> Tree:
@@ -72,7 +75,7 @@ def message_facts(message: Tree, raw: bytes) -> RequestFacts:
         method="WEBSOCKET",
         model=text_of(inner.get("model")),
         stream=True,
-        continues=isinstance(inner.get("previous_response_id"), str),
+        previous=_previous(inner),
         brought=brought(inner),
         input_units=json_units(raw),
     )

@@ -15,10 +15,8 @@ def settle(
     learned: Calibration,
     flags: frozenset[Flag],
     complete: bool,
-    already_read: int = 0,
 ) -> Usage:
-    """The usage of one answer. `complete`: it ended as HTTP (or the socket) says, whatever the provider said.
-    `already_read`: tokens of the conversation that the request goes on with, beside its own body."""
+    """The usage of one answer. `complete`: it ended as HTTP (or the socket) says, whatever the provider said."""
     model = tally.model or facts.model
     counts = tally.counts
     closed = tally.ended or (complete and tally.error is None)
@@ -40,22 +38,23 @@ def settle(
     if whole:
         _learn(tally, facts, learned, model, named)
         return named
-    return _estimate(named, tally, facts, learned, complete, already_read)
+    estimated = _estimate(named, tally, facts, learned, complete)
+    if closed:
+        learned.learn_answer(tally.response_id, estimated.total)
+    return estimated
 
 
-def _estimate(
-    named: Usage, tally: Tally, facts: RequestFacts, learned: Calibration, complete: bool, already_read: int
-) -> Usage:
+def _estimate(named: Usage, tally: Tally, facts: RequestFacts, learned: Calibration, complete: bool) -> Usage:
     """The numbers that were not said, from the texts on both sides."""
     counts, model = tally.counts, named.model
     text = tally.text
     pieces = text.added if facts.stream else 0
-    told = counts is not None and counts.input is not None and not facts.continues and not already_read
+    told = counts is not None and counts.input is not None and facts.previous is None
     hint = (facts.input_units, named.context) if told else (0.0, 0)
     made = tally.counted_output + learned.streamed(model, text.units(), pieces, hint)
     read, cached = named.input, named.cache_read
     if counts is None or counts.input is None:
-        read = learned.tokens("input", model, facts.input_units) + already_read
+        read = _read(facts, learned, model)
         if not named.context:
             cached = round(read * learned.cached(model))
             read -= cached
@@ -77,9 +76,16 @@ def _learn(tally: Tally, facts: RequestFacts, learned: Calibration, model: str, 
             learned.learn("output", name, tally.all_units + tally.text.units(), usage.output)
             if facts.stream:
                 learned.learn("pieces", name, tally.all_pieces + tally.text.added, usage.output)
-        if not facts.continues:
+        if facts.previous is None:
             learned.learn("input", name, facts.input_units, usage.context)
         learned.learn_cached(name, usage.cache_read, usage.context)
+    # one that only takes the conversation in (Responses' `generate: false`) may say that it cost nothing
+    learned.learn_answer(tally.response_id, usage.total or _read(facts, learned, model))
+
+
+def _read(facts: RequestFacts, learned: Calibration, model: str) -> int:
+    """What the model read, by the request."""
+    return learned.tokens("input", model, facts.input_units) + (learned.read_before(facts.previous) or 0)
 
 
 def _flags(flags: frozenset[Flag], tally: Tally) -> tuple[Flag, ...]:

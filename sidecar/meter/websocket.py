@@ -40,8 +40,6 @@ class SocketMeter:
         self._open: dict[str, tuple[Responses, RequestFacts, set[Flag]]] = {}
         self._ended: deque[str] = deque(maxlen=MOST_OPEN)
         """Ids of answers that ended: their last event may come twice."""
-        self._context = 0
-        """Tokens of the conversation after the last whole answer: what a request that continues it reads again."""
 
     def feed_message(self, direction: Direction, data: str | bytes, *, now: float | None = None) -> tuple[Usage, ...]:
         """One whole message, text as text. Binary ones carry nothing that is metered."""
@@ -61,11 +59,6 @@ class SocketMeter:
         """A request of the client's (`request_of`) has left."""
         self._asked = [*self._asked, facts][-MOST_OPEN:]
 
-    @property
-    def context(self) -> int:
-        """Tokens that a request which continues the conversation reads again."""
-        return self._context
-
     def so_far(self) -> Usage | None:
         """What would be written for the answer that is under way if the connection broke here."""
         if not self._open:
@@ -73,14 +66,12 @@ class SocketMeter:
         tally, facts, _ = self._open[next(iter(self._open))]
         if tally.ended:
             return None
-        return settle(tally, facts, self._learned, frozenset(), complete=False, already_read=self._before(facts))
+        return settle(tally, facts, self._learned, frozenset(), complete=False)
 
     def finish(self, complete: bool = False) -> tuple[Usage, ...]:
         """The connection has closed: what was still open broke off, also what was asked and never begun."""
         ended = [self._settle(key, complete=False) for key in list(self._open)]
-        for facts in self._asked:
-            before = self._before(facts)
-            ended.append(settle(Responses(), facts, self._learned, frozenset(), complete=False, already_read=before))
+        ended += [settle(Responses(), facts, self._learned, frozenset(), complete=False) for facts in self._asked]
         self._asked = []
         if ended and not complete:
             self.fault = network_fault("the connection closed before the answer ended")
@@ -135,14 +126,7 @@ class SocketMeter:
         tally, facts, flags = self._open.pop(key)
         if key:
             self._ended.append(key)
-        usage = settle(tally, facts, self._learned, frozenset(flags), complete, self._before(facts))
-        if not usage.estimated:
-            self._context = usage.total
-        return usage
-
-    def _before(self, facts: RequestFacts) -> int:
-        """A request that continues an earlier one reads more than its own message."""
-        return self._context if facts.continues else 0
+        return settle(tally, facts, self._learned, frozenset(flags), complete)
 
 
 def request_of(data: str | bytes) -> RequestFacts | None:

@@ -38,7 +38,7 @@ class Vendor:
         self.seconds = seconds
         self.hold = asyncio.Event()
         self.hold.set()
-        self.now = self.most = 0
+        self.now = self.most = self.answered = 0
 
     async def __call__(self, seen: Any, send: Any) -> None:
         self.now += 1
@@ -46,14 +46,17 @@ class Vendor:
         await self.hold.wait()
         await asyncio.sleep(self.seconds)
         usage = {"input_tokens": COST - 10, "output_tokens": 10}
-        body = {"type": "message", "model": "m", "content": [], "stop_reason": "end_turn", "usage": usage}
+        self.answered += 1
+        body = {"type": "message", "id": f"msg_{self.answered}", "model": "m", "content": [], "stop_reason": "end_turn"}
+        body |= {"usage": usage}
         await send({"type": "http.response.start", "status": 200, "headers": [(b"content-type", b"application/json")]})
         await send({"type": "http.response.body", "body": orjson.dumps(body)})
         self.now -= 1
 
 
-async def post(client: httpx.AsyncClient, url: str = URL, text: str = "hi") -> httpx.Response:
-    return await client.post(url, json={"model": "m", "messages": [{"role": "user", "content": text}]}, timeout=60)
+async def post(client: httpx.AsyncClient, url: str = URL, text: str = "hi", **more: Any) -> httpx.Response:
+    body = {"model": "m", "messages": [{"role": "user", "content": text}], **more}
+    return await client.post(url, json=body, timeout=60)
 
 
 async def waiting(box: Bottle, number: int = 1) -> None:

@@ -7,8 +7,8 @@ import httpx
 import orjson
 import pytest
 
-from tests.sidecar.metering_kit import HOST, allowance, grant, metered_bottle, tokens
-from tests.sidecar.test_metering_budget import Vendor, post
+from tests.sidecar.metering_kit import HOST, allowance, grant, intents, metered_bottle, tokens
+from tests.sidecar.test_metering_budget import COST, Vendor, post
 
 COUNT = "/v1/messages/count_tokens"
 
@@ -86,3 +86,32 @@ async def test_a_provider_without_such_an_endpoint_is_estimated():
     async with metered_bottle(Counts(5), granted) as (box, upstream), box.client() as client:
         assert (await post(client, f"https://{HOST}/v1/chat/completions")).status_code == 200
         assert len(upstream.seen) == 1
+
+
+def goes_on_with(message: str) -> dict[str, str]:
+    return {"type": "continue", "previous_message_id": message}
+
+
+@pytest.mark.parametrize("count", [False, True])
+async def test_a_thread_that_goes_on_needs_what_was_before_as_well(count: bool):
+    """Its body holds only what is new, and so does the provider's count of it."""
+    granted = allowance(tokens(3_500), preflight=True, count=count)
+    async with metered_bottle(Counts(500), granted) as (box, _), box.client() as client:
+        first = (await post(client, thread={"type": "create"})).json()
+        assert (await post(client, thread=goes_on_with(first["id"]))).status_code == 200
+        new, going_on = (intent.input_tokens for intent in intents(box))
+        assert new < COST < going_on
+        # 1,500 are left: enough for what is new alone
+        assert "it needs about" in refused(await post(client, thread=goes_on_with("msg_2")))
+
+
+@pytest.mark.parametrize("count", [False, True])
+@pytest.mark.parametrize("thread", [goes_on_with("msg_9"), {"type": "continue"}])
+async def test_a_thread_that_was_not_seen_here_does_not_go_on_under_a_budget(count: bool, thread: dict[str, str]):
+    granted = allowance(tokens(1_000_000), count=count)
+    async with metered_bottle(Counts(500), granted) as (box, upstream), box.client() as client:
+        assert "was not seen here" in refused(await post(client, thread=thread))
+        assert upstream.seen == []
+        assert (await grant(box)).leases[0].reserved == 0
+        await grant(box, allowance(tokens(None), version=2))
+        assert (await post(client, thread=thread)).status_code == 200

@@ -72,6 +72,8 @@ class Counting:
         if number is None:
             refuse(flow, "budget_preflight", "its provider did not say how many tokens it needs")
             return
+        if not asked.whole:
+            number += call.before or 0
         exchange.detail["counted"] = number
         self._books.counted(call, number)
         verdict = await self._budget.hold(flow, call)

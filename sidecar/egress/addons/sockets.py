@@ -39,7 +39,7 @@ class Conversation:
         made = Call(
             f"{up.request_id}-{self._count}", up.provider, up.host, "WEBSOCKET", up.target, "call", up.path, "websocket"
         )
-        self._books.estimate(made, facts, self.meter.context if facts.continues else 0)
+        self._books.estimate(made, facts)
         made.status = 101
         return made
 

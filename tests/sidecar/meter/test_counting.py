@@ -32,6 +32,18 @@ def test_each_api_has_its_question(path: str, target: str, asked: dict[str, Any]
     assert (made.target, orjson.loads(made.body)) == (target, asked)
 
 
+def test_only_of_a_thread_the_answer_leaves_out_what_was_before() -> None:
+    """`count_tokens` has no such member; OpenAI's endpoint takes the earlier response's id."""
+    going_on = BODY | {"thread": {"type": "continue", "previous_message_id": "msg_1"}, "previous_response_id": "resp_1"}
+    messages = question("/v1/messages", orjson.dumps(going_on))
+    responses = question("/v1/responses", orjson.dumps(going_on))
+    assert messages is not None
+    assert responses is not None
+    assert (messages.whole, responses.whole) == (False, True)
+    assert "thread" not in orjson.loads(messages.body)
+    assert orjson.loads(responses.body)["previous_response_id"] == "resp_1"
+
+
 @pytest.mark.parametrize("path", ["/v1/chat/completions", "/backend-api/codex/responses", "/v1/messages/batches"])
 def test_where_there_is_no_endpoint_nothing_is_asked(path: str) -> None:
     assert question(path, orjson.dumps(BODY)) is None

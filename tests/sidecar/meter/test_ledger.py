@@ -1,5 +1,6 @@
 """What may leave under an allowance, by table: no clock but the test's, no waiting."""
 
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -38,6 +39,14 @@ def test_nothing_leaves_unless_it_was_granted():
     assert ledger(lease(provider="codex")).check(NEED).code == "budget_unknown"
     assert ledger(lease(None)).check(NEED).code == ""
     assert ledger(lease(0, when_spent="cutoff")).check(NEED).code == "budget_exhausted"
+
+
+@pytest.mark.parametrize("when_spent", ["more", "cutoff", "ask"])
+def test_what_goes_on_with_an_unseen_answer_leaves_only_where_no_limit_holds(when_spent: str):
+    unseen = replace(NEED, known=False)
+    verdict = ledger(lease(1_000_000, when_spent=when_spent)).check(unseen)
+    assert (verdict.code, verdict.wait, verdict.hold) == ("budget_preflight", 0.0, False)
+    assert ledger(lease(None)).check(unseen).code == ""
 
 
 def test_a_grant_ends_with_its_time():

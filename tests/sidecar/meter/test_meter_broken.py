@@ -235,6 +235,21 @@ def test_an_answer_whose_usage_came_before_the_break_is_exact() -> None:
     assert parts(metered(answer, "", [unended])) == answer.truth.parts
 
 
+def test_a_broken_answer_that_went_on_with_another_has_read_that_as_well() -> None:
+    learned = Calibration()
+    before = responses_sse(random.Random(15), 300, 300)
+    first = meter_of(before, learned=learned)
+    first.feed(before.body)
+    told = first.finish(complete=True)
+    broken = responses_sse(random.Random(16), 300, 300)
+    asked = {"model": told.model, "stream": True, "previous_response_id": told.response_id, "input": "One word more."}
+    second = meter_of(replace(broken, request=asked), learned=learned)
+    second.feed(b"".join(broken.pieces[:50]))
+    usage = second.finish(complete=False)
+    assert usage.estimated
+    assert usage.context == pytest.approx(told.total, abs=100)
+
+
 def test_compaction_and_advice_inside_an_answer_are_counted() -> None:
     usage = {
         "input_tokens": 23_000,

@@ -134,17 +134,18 @@ def test_request_facts() -> None:
     assert (gemini.model, gemini.stream) == ("gemini-9", True)
     large = {"input": ["word " * 4_000_000], "model": "last", "previous_response_id": "r", "background": True}
     facts = request_facts("POST", "/v1/responses", json.dumps(large).encode())
-    assert (facts.model, facts.continues, facts.background) == ("last", True, True)
+    assert (facts.model, facts.previous, facts.background) == ("last", "r", True)
     assert facts.input_units == pytest.approx(4_000_000, rel=0.15)
 
 
 @pytest.mark.parametrize("words", [1, 4_000_000], ids=["parsed", "sieved"])
 def test_a_thread_of_anthropics_continues_once_it_was_made(words: int) -> None:
     """The body of a request that goes on holds a part of what the model reads: it teaches nothing about the rest."""
-    for thread, continues in (
-        ({"type": "create"}, False),
-        ({"type": "continue", "previous_message_id": "msg_1"}, True),
-        ("continue", False),
+    for thread, previous in (
+        ({"type": "create"}, None),
+        ({"type": "continue", "previous_message_id": "msg_1"}, "msg_1"),
+        ({"type": "continue"}, ""),
+        ("continue", None),
     ):
         body = {"model": "m", "messages": [{"role": "user", "content": "word " * words}], "thread": thread}
-        assert request_facts("POST", "/v1/messages", json.dumps(body).encode()).continues is continues
+        assert request_facts("POST", "/v1/messages", json.dumps(body).encode()).previous == previous
