@@ -16,7 +16,7 @@ from collections.abc import Awaitable, Callable
 import orjson
 
 from app.core.notices import Notice, together
-from app.core.schema import EnvSecret, Settings
+from app.core.schema import EnvSecret, Settings, is_private_address
 from app.errors import CarboyError
 from app.secrets import locate
 from app.tasks import cancel_and_wait, spawn
@@ -145,7 +145,10 @@ def _webhook(settings: Settings) -> str:
     value = locate([found.secret])[found.secret].value
     if value is None:
         raise CarboyError(f"needs the secret {found.secret}", f"carboy secret set {found.secret}", "secret_missing")
-    return value.reveal()
+    address = value.reveal().strip()
+    if not is_private_address(address):
+        raise CarboyError(f"needs an address https://host/path; the secret {found.secret} holds another", "", "notify")
+    return address
 
 
 def command_environment(batch: list[Notice], environ: dict[str, str]) -> dict[str, str]:

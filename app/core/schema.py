@@ -5,7 +5,9 @@ and the merge in `app.core.merge` relies on it.
 """
 
 import re
+from ipaddress import ip_address
 from typing import Annotated, Any, Literal, Self, cast
+from urllib.parse import urlsplit
 
 from pydantic import (
     AfterValidator,
@@ -307,13 +309,28 @@ def _proxy(value: str) -> str:
 
 
 def _webhook(value: str) -> str:
-    scheme, found, rest = value.strip().partition("://")
-    host = rest.partition("/")[0]
-    if not found or scheme.lower() not in ("http", "https") or not host or not value.isprintable() or " " in value:
-        raise ValueError("a webhook is written https://host/path")
-    if "@" in host:
+    address = value.strip()
+    if not is_private_address(address):
+        raise ValueError(
+            "a webhook is written https://host/path; http is for this machine alone, http://localhost/path"
+        )
+    if "@" in urlsplit(address).netloc:
         raise ValueError("a password cannot stand in a file: keep the whole address as a secret, {secret: NAME}")
-    return value.strip()
+    return address
+
+
+def is_private_address(address: str) -> bool:
+    """Whether what is sent to this URL is read by nobody on the way: over TLS, or not leaving this machine."""
+    if not address.isprintable() or " " in address:
+        return False
+    try:
+        parts = urlsplit(address)
+        host = parts.hostname or ""
+        if parts.scheme == "http":
+            return host == "localhost" or ip_address(host).is_loopback
+    except ValueError:
+        return False
+    return parts.scheme == "https" and bool(host)
 
 
 _LEADER = re.compile(r"(ctrl|alt)\+[a-z\]\\^_]|f([1-9]|1[0-2])")

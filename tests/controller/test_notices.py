@@ -17,7 +17,9 @@ from app.controller.outlets import Outlets
 from app.core.model import StreamEvent
 from app.core.notices import Notice
 from app.core.schema import Settings
+from app.secrets import Located
 from app.store.sqlite import SqliteStore
+from sidecar.secret import Secret
 from tests.conftest import until
 from tests.controller.standin import view
 from tests.tui.scripted import asked
@@ -177,7 +179,27 @@ async def test_a_webhook_that_is_a_secret_which_is_missing(room: Room) -> None:
     assert await room.outlets.deliver([notice()]) == ["notify_webhook needs the secret HOOK"]
 
 
-@pytest.mark.parametrize("bad", ["ftp://x/y", "https://user:pass@host/x", "host", "https://", "https://a b/"])
+@pytest.mark.parametrize("address", ["http://hooks.example/T0/B0", "no address"])
+async def test_a_secret_that_is_no_private_address_is_not_asked_and_not_quoted(
+    room: Room, monkeypatch: pytest.MonkeyPatch, address: str
+) -> None:
+    found = {"HOOK": Located("keyring", Secret(address))}
+    monkeypatch.setattr("app.controller.outlets.locate", lambda names: found)
+    room.settings = Settings.model_validate({"notify_webhook": {"secret": "HOOK"}})
+    (fault,) = await room.outlets.deliver([notice()])
+    assert fault == "notify_webhook needs an address https://host/path; the secret HOOK holds another"
+
+
+@pytest.mark.parametrize("good", ["https://hooks.example/x", "http://localhost:8080/x", "http://[::1]/x"])
+def test_addresses_that_nobody_reads_on_the_way(good: str) -> None:
+    assert Settings(notify_webhook=good).notify_webhook == good
+
+
+@pytest.mark.parametrize(
+    "bad",
+    ["ftp://x/y", "https://user:pass@host/x", "host", "https://", "https://a b/", "http://hooks.example/x",
+     "http://localhost.hooks.example/x", "http://10.0.0.1/x", "http://127.0.0.1@hooks.example/x"],
+)  # fmt: skip
 def test_addresses_that_are_none(bad: str) -> None:
     with pytest.raises(ValueError, match=r"webhook|password"):
         Settings(notify_webhook=bad)
