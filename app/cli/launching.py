@@ -55,8 +55,9 @@ async def start(request: LaunchRequest, *, dry_run: bool, detach: bool, as_json:
 
 
 async def _prepare(client: "Client", request: LaunchRequest, *, ask: bool) -> tuple[LaunchRequest, Preflight]:
-    """The request with everything it needs, and what it would make."""
+    """The request with everything it needs, and what it would make: what was told of it keeps its name."""
     plan = await client.preflight(request)
+    request = _named(request, plan)
     for _ in range(ASKING):
         filled = _from_environment(request, plan)
         if ask and filled == request:
@@ -65,9 +66,14 @@ async def _prepare(client: "Client", request: LaunchRequest, *, ask: bool) -> tu
             break
         request = filled
         plan = await client.preflight(request)
+        request = _named(request, plan)
     for warning in plan.warnings:
         note(f"warning: {warning}")
     return request, plan
+
+
+def _named(request: LaunchRequest, plan: Preflight) -> LaunchRequest:
+    return request.model_copy(update={"name": plan.slug or None})
 
 
 def _from_environment(request: LaunchRequest, plan: Preflight) -> LaunchRequest:
