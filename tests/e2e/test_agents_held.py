@@ -31,10 +31,10 @@ def together(held: Callable[[Role, World], None], worlds: dict[str, World]) -> N
     assert not wrong, "\n".join(f"{name}: {text}" for name, text in wrong.items())
 
 
-def waits(running: Any, still: Callable[[], bool]) -> None:
-    """Half a minute in which the agent goes on waiting, and nothing leaves."""
+def waits(running: Any, still: Callable[[], bool], seconds: float = SECONDS) -> None:
+    """A time in which the agent goes on waiting, and nothing leaves."""
     since = time.monotonic()
-    while time.monotonic() - since < SECONDS:
+    while time.monotonic() - since < seconds:
         assert not running.done(), running.result()
         assert still()
         time.sleep(1)
@@ -68,7 +68,7 @@ def test_a_commands_request(worlds: Callable[..., World]) -> None:
     together(sends_a_token, made)
 
 
-def asks_its_model(role: Role, world: World) -> None:
+def asks_its_model(role: Role, world: World, seconds: float = SECONDS) -> None:
     """Its budget is used up by the first answer; the next request waits until the operator raises it."""
     with ThreadPoolExecutor(1) as pool:
         running = pool.submit(start, world, role.secrets, "--budget", f"{role.name}=1")
@@ -78,7 +78,7 @@ def asks_its_model(role: Role, world: World) -> None:
             assert time.monotonic() < deadline, bottle
             time.sleep(0.3)
         asked = len(world.vendor.of(role.host))
-        waits(running, lambda: len(world.vendor.of(role.host)) == asked)
+        waits(running, lambda: len(world.vendor.of(role.host)) == asked, seconds)
         ran = world.run("budget", "raise", "turn", role.name, "5M", "--reason", "goes on")
         assert ran.returncode == 0, ran.stderr
         ended = running.result(90)

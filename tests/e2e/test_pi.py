@@ -6,10 +6,18 @@ import pytest
 
 from tests.e2e.cast import CAST
 from tests.e2e.judge import a_world, assert_file_written, start
+from tests.e2e.test_agents_held import asks_its_model
 from tests.e2e.world import Agent, World
 
 pytestmark = [pytest.mark.e2e, pytest.mark.sandbox, pytest.mark.timeout(300)]
 ROLE = CAST["pi"]
+FASTER = 40
+"""So much faster its timers run: its own limit of 300 s to the head of an answer comes after 7.5 s."""
+FAST_TIMERS = f"""
+const plain = globalThis.setTimeout;
+const faster = (run, ms, ...rest) => plain(run, ms / {FASTER}, ...rest);
+globalThis.setTimeout = Object.defineProperties(faster, Object.getOwnPropertyDescriptors(plain));
+"""
 
 
 def test_it_warns_of_nothing(worlds: Callable[..., World]) -> None:
@@ -26,3 +34,17 @@ def test_without_a_new_enough_node_the_way_to_one_is_told(worlds: Callable[..., 
     assert ran.returncode == 1
     assert "node 22.19 or newer is needed" in ran.stderr
     assert "npm install --prefix" in ran.stderr
+
+
+def test_it_waits_for_the_operator_longer_than_it_would_by_itself(worlds: Callable[..., World]) -> None:
+    """Where it gives up it asks again, four times in all: the one request must be the one that is held to the end."""
+    world = a_world(worlds, ROLE.agent, ROLE.runs())
+    fast = world.project / "fast.mjs"
+    fast.write_text(FAST_TIMERS)
+    (world.paths.bottles / "box.md").write_text(
+        f"---\nagent_provider: {{{ROLE.agent.provider}}}\nshutdown: ask\n"
+        f"env: {{NODE_OPTIONS: '--import=\"{fast}\"'}}\n---\n"
+    )
+    asks_its_model(ROLE, world, seconds=400 / FASTER)
+    codes = [event["code"] for event in world.log("turn") if event["host"] == ROLE.host and event["phase"] == "closed"]
+    assert codes == ["ok", "ok"]
