@@ -37,7 +37,7 @@ def test_without_a_new_enough_node_the_way_to_one_is_told(worlds: Callable[..., 
 
 
 def test_it_waits_for_the_operator_longer_than_it_would_by_itself(worlds: Callable[..., World]) -> None:
-    """Where it gives up it asks again, four times in all: the one request must be the one that is held to the end."""
+    """Where it gives up it asks again, four times in all: one request must be the one that is held to the end."""
     world = a_world(worlds, ROLE.agent, ROLE.runs())
     fast = world.project / "fast.mjs"
     fast.write_text(FAST_TIMERS)
