@@ -112,6 +112,19 @@ async def test_a_spent_budget_ends_the_connection_with_an_error_that_the_agent_c
         assert refused.value.response.status_code == 400
 
 
+async def test_what_goes_on_with_an_answer_of_another_connection_needs_that_as_well():
+    async with codex(allowance(tokens(1_000_000))) as box:
+        async with connect(box) as socket:
+            done = await turn(socket, "one")
+        async with connect(box) as socket:
+            await turn(socket, "two", previous_response_id=done["response"]["id"])
+            first, second = (intent.input_tokens for intent in intents(box))
+            assert second > COST.input + COST.cache_read + COST.output > first
+            error = await turn(socket, "three", previous_response_id="resp_of_another_bottle")
+        assert error["error"]["code"] == "budget_preflight"
+        assert len(intents(box)) == 2
+
+
 async def test_a_request_waits_for_the_operator_and_goes_on_when_he_raised_it():
     async with codex(allowance(tokens(1000, when_spent="ask"))) as box, connect(box) as socket:
         await turn(socket, "one")
