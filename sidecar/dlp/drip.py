@@ -1,13 +1,16 @@
-"""A secret that leaves in many small requests: what changes from one request to the next, joined. Pure.
+"""A secret that leaves in pieces, each in a request of its own. Pure; the caller passes the time.
 
 Requests that carry a secret letter by letter are alike but for those letters, so the words that stand at one place in
-consecutive requests are put together, place by place, and scanned as one text. The caller passes the time.
+consecutive small requests to one host are put together, place by place, and scanned as one text (`Drips`). Pieces that
+the search for known secrets sees by themselves count together whatever the size and the host (`Scattered`).
 """
 
 import re
 from collections import OrderedDict
 from dataclasses import dataclass
 from itertools import zip_longest
+
+from sidecar.dlp.known import NO_PIECES, Pieces
 
 WINDOW_SECONDS = 60.0
 _SMALL = 2048
@@ -36,6 +39,41 @@ def step(flow: Flow, text: bytes, now: float) -> tuple[Flow, bytes]:
     places = zip_longest(*(each for _, each in requests), fillvalue=b"")
     changing = [b"".join(place) for place in places if len(set(place)) > 1]
     return Flow(requests), b"\n".join(changing)
+
+
+class Scattered:
+    """The pieces of known secrets that left a bottle. Bounded by the pieces there are. Used on one thread."""
+
+    SECONDS = 3600.0
+    BYTES = 16 * 1024 * 1024
+    """Of texts examined: a piece says 36 bits, so that three of one secret of 40 letters stand in as much of pure noise
+    once in ten million times."""
+
+    def __init__(self) -> None:
+        self._engine: object = None
+        self._left: dict[tuple[int, int], tuple[float, int]] = {}
+        self._examined = 0
+
+    def __repr__(self) -> str:
+        return f"Scattered({len(self._left)})"
+
+    def before(self, engine: object, pieces: Pieces, now: float) -> Pieces:
+        """What left not long ago of the secrets that this `engine` knows; nothing where a request holds no piece."""
+        if engine is not self._engine:  # other secrets, other numbers
+            self._engine, self._left = engine, {}
+        if not pieces.seen:
+            return NO_PIECES
+        for piece, (when, examined) in list(self._left.items()):
+            if now - when > self.SECONDS or self._examined - examined > self.BYTES:
+                del self._left[piece]
+        return Pieces(frozenset(self._left))
+
+    def add(self, engine: object, pieces: Pieces, examined: int, now: float) -> None:
+        """A request leaves: its `pieces`, and how many bytes were looked at for them."""
+        if engine is not self._engine:
+            return
+        self._examined += examined
+        self._left |= dict.fromkeys(pieces.seen, (now, self._examined))
 
 
 class Drips:

@@ -16,7 +16,7 @@ from sidecar.dlp.beside import Beside
 from sidecar.dlp.derived import Allowance, Derived, TooMuch
 from sidecar.dlp.finding import Finding, Location, Match, Severity, snippet
 from sidecar.dlp.grams import Grams
-from sidecar.dlp.known import KnownSecrets, Pieces
+from sidecar.dlp.known import NO_PIECES, KnownSecrets, Pieces
 from sidecar.dlp.matcher import Backend, Hits
 from sidecar.dlp.needles import Known, project
 from sidecar.dlp.rules import Rule, windows
@@ -49,9 +49,14 @@ class EngineConfig:
 
 @dataclass(frozen=True)
 class Scan:
-    """The findings of one text, the worst first. Blocked when any of them blocks."""
+    """The findings of one text, the worst first. Blocked when any of them blocks.
+
+    `pieces` of known secrets were seen in `examined` bytes of it and of what is hidden in it: too few for a finding.
+    """
 
     findings: tuple[Finding, ...] = ()
+    pieces: Pieces = NO_PIECES
+    examined: int = 0
 
     @property
     def blocked(self) -> bool:
@@ -77,6 +82,7 @@ class _Work:
     replaced: frozenset[int] = frozenset()
     most: int = MAX_FINDINGS
     every: bool = False
+    examined: int = 0
 
     @property
     def full(self) -> bool:
@@ -138,7 +144,7 @@ class Engine:
         is a finding of its own, also where the same value stands again, and says exactly where: for taking all out.
         """
         text = masked(data, allowed)
-        work = _Work(where, detectors, examples, Allowance.of(len(text)), Pieces(), every=every)
+        work = _Work(where, detectors, examples, Allowance.of(len(text)), NO_PIECES, every=every)
         if every:
             work.most = _EVERY
         try:
@@ -148,7 +154,7 @@ class Engine:
         findings = list(work.found.values())
         if work.limit:
             findings.append(_limits(where, work.limit))
-        scan = Scan(tuple(sorted(findings, key=_order)))
+        scan = Scan(tuple(sorted(findings, key=_order)), work.pieces, work.examined)
         if session is not None and scan.clean:
             session.remember(self, where, detectors, text, work.pieces, work.replaced)
         return scan
@@ -170,7 +176,12 @@ class Engine:
             return
         self._examine(raw, work, DEPTH)
 
+    def scattered(self, here: Pieces, before: Pieces) -> tuple[Finding, ...]:
+        """Findings of secrets of which there is a piece `here`, in one request, and enough with those `before` it."""
+        return tuple(self._known.scattered(here, before))
+
     def _examine(self, view: View, work: _Work, depth: int) -> None:
+        work.examined += len(view.text)
         needles: list[Beside[Hits]] = []
 
         def look() -> None:

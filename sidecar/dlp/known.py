@@ -4,7 +4,7 @@ loop, then shared by threads. Reveals secrets to build needles; keeps needles in
 
 from bisect import bisect_left, insort
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from typing import NamedTuple
 
@@ -49,6 +49,9 @@ class Pieces(NamedTuple):
     """Which pieces of which secret a text holds: (secret, offset). Kept with a clean verdict for the next scan."""
 
     seen: frozenset[tuple[int, int]] = frozenset()
+
+
+NO_PIECES = Pieces()
 
 
 @dataclass
@@ -126,16 +129,29 @@ class KnownSecrets:
         positions = _positions(view.text)
         findings += self._spans(view, found, positions)
         reported = {finding.kind for finding in findings}
-        seen = before.seen | {(secret, offset) for secret, held in found.pieces.items() for offset in held}
-        for secret, held in found.pieces.items():
-            name = self._known[secret].name
-            offsets = sorted(offset for owner, offset in seen if owner == secret)
-            if name not in reported and self._distinct(secret, offsets) >= PIECES:
+        here = Pieces(frozenset((secret, offset) for secret, held in found.pieces.items() for offset in held))
+        for secret in self.together(here, before):
+            if self._known[secret].name not in reported:
                 size = self._sizes[secret]
-                places = [(int(positions[end - size]), int(positions[end - 1]) + 1) for end in held.values()]
+                ends = found.pieces[secret].values()
+                places = [(int(positions[end - size]), int(positions[end - 1]) + 1) for end in ends]
                 start, end = min(places)[0], max(place[1] for place in places)
                 findings.append(self._finding(view, secret, "fragments", "fragments", start, end, exact=False))
-        return findings, Pieces(seen), hits.overflow
+        return findings, Pieces(before.seen | here.seen), hits.overflow
+
+    def together(self, here: Pieces, before: Pieces) -> list[int]:
+        """Numbers of the secrets of which there is a piece `here`, and enough with those `before`."""
+        offsets: dict[int, set[int]] = {secret: set() for secret, _ in sorted(here.seen)}
+        for secret, offset in here.seen | before.seen:
+            if secret in offsets:
+                offsets[secret].add(offset)
+        return [secret for secret, held in offsets.items() if self._distinct(secret, sorted(held)) >= PIECES]
+
+    def scattered(self, here: Pieces, before: Pieces) -> Iterator[Finding]:
+        """Findings in what stands in no single text: nothing of them can be shown or approved."""
+        for secret in self.together(here, before):
+            found = self._finding(View("raw", b""), secret, "fragments", "raw", 0, 0, exact=False)
+            yield replace(found, title=f"Pieces of {found.title[0].lower()}{found.title[1:]}", snippet="")
 
     def _short(self, view: View) -> Iterator[Finding]:
         for literal, secret, name in self._literal:

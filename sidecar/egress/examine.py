@@ -9,7 +9,7 @@ import json
 import zlib
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
-from typing import Any, cast
+from typing import Any, NamedTuple, cast
 
 import brotli as brotli_module  # pyright: ignore[reportMissingTypeStubs]
 import orjson
@@ -19,6 +19,7 @@ from sidecar.dlp import crlf
 from sidecar.dlp.decode import Part, Undecodable
 from sidecar.dlp.engine import Engine, Scan
 from sidecar.dlp.finding import Finding, Location, Match
+from sidecar.dlp.known import Pieces
 from sidecar.dlp.redact import MARK, redacted
 from sidecar.dlp.session import Session
 from sidecar.egress.message import Message
@@ -58,24 +59,42 @@ class Look:
         return Scan(found)
 
 
-def examine(engines: Engines, message: Message, look: Look) -> tuple[Finding, ...]:
-    """All findings in a message. Raises Undecodable."""
-    return *_in_head(engines, message, look), *_in_body(engines, message, look)
+class Examined(NamedTuple):
+    """All that is found in a message, and the pieces of secrets in its texts (`size` bytes) as `engine` counts them."""
+
+    findings: tuple[Finding, ...]
+    engine: Engine
+    pieces: Pieces
+    size: int
+
+    @property
+    def blocked(self) -> bool:
+        return any(finding.severity == "block" for finding in self.findings)
+
+    def scattered(self, before: Pieces) -> tuple[Finding, ...]:
+        """What its pieces are together with those `before` it."""
+        found = self.engine.scattered(self.pieces, before)
+        return tuple(replace(finding, location=DRIP) for finding in found)
 
 
-def _in_head(engines: Engines, message: Message, look: Look) -> list[Finding]:
-    head = message.head
-    found = [
-        replace(finding, location=str(head.where(finding.start)))
-        for finding in look.scan(engines, head.text, Location("flow")).findings
-    ]
+def examine(engines: Engines, message: Message, look: Look) -> Examined:
+    """Looks through all of a message. Raises Undecodable."""
+    head = look.scan(engines, message.head.text, Location("flow"))
+    scans = [head, *_in_body(engines, message, look)]
+    found = [*_in_head(message, head), *(finding for scan in scans[1:] for finding in scan.findings)]
+    pieces = Pieces(frozenset(piece for scan in scans for piece in scan.pieces.seen))
+    return Examined(tuple(found), engines.all, pieces, sum(scan.examined for scan in scans))
+
+
+def _in_head(message: Message, scan: Scan) -> list[Finding]:
+    found = [replace(finding, location=str(message.head.where(finding.start))) for finding in scan.findings]
     for place, text in message.lines():
         found += [replace(finding, location=str(place)) for finding in crlf.find(text)]
     return found
 
 
-def _in_body(engines: Engines, message: Message, look: Look) -> list[Finding]:
-    found: list[Finding] = []
+def _in_body(engines: Engines, message: Message, look: Look) -> list[Scan]:
+    found: list[Scan] = []
     try:
         parts = message.parts()
     except Undecodable:
@@ -84,7 +103,7 @@ def _in_body(engines: Engines, message: Message, look: Look) -> list[Finding]:
         parts = [Part("", message.body)]  # this route passes unscanned; the canary is looked for as far as it goes
     for number, part in enumerate(parts):
         session = None if number else look.session
-        found += look.scan(engines, part.data, Location("body", part.name), session=session).findings
+        found.append(look.scan(engines, part.data, Location("body", part.name), session=session))
     return found
 
 
@@ -105,13 +124,12 @@ def drip(engines: Engines, joined: bytes, look: Look) -> tuple[Finding, ...]:
     )
 
 
-def examine_message(engines: Engines, data: bytes, carry: bytes, look: Look) -> tuple[Finding, ...]:
+def examine_message(engines: Engines, data: bytes, carry: bytes, look: Look) -> Examined:
     """A WebSocket's message: by itself, and over the edge to what left before it."""
     where = Location("websocket")
-    found = look.scan(engines, data, where, session=look.session).findings
-    if any(finding.severity == "block" for finding in found):
-        return found
-    if carry:
+    scan = look.scan(engines, data, where, session=look.session)
+    found = scan.findings
+    if carry and not scan.blocked:
         edge = len(carry)
         over = look.scan(engines, carry + data[:CARRY], where).findings
         # what ends before the edge was decided on when it left
@@ -120,7 +138,7 @@ def examine_message(engines: Engines, data: bytes, carry: bytes, look: Look) -> 
             for finding in over
             if finding.end > edge and finding.start < edge and finding.severity == "block"
         )
-    return found
+    return Examined(found, engines.all, scan.pieces, scan.examined)
 
 
 def clean_message(engines: Engines, data: bytes, look: Look) -> bytes | None:
@@ -148,7 +166,7 @@ def clean(engines: Engines, message: Message, look: Look) -> Message | None:
     if body != message.body:
         headers = tuple((name, value) for name, value in headers if name.lower() not in _DIGESTS)
     after = replace(message, headers=headers, target=target, body=body)
-    if any(finding.severity == "block" for finding in examine(engines, after, replace(look, session=None))):
+    if examine(engines, after, replace(look, session=None)).blocked:
         return None
     return after
 
@@ -188,8 +206,7 @@ def _clean_headers(engines: Engines, message: Message, look: Look) -> tuple[tupl
 def _clean_body(engines: Engines, message: Message, look: Look) -> bytes | None:
     if not message.body:
         return message.body
-    found = _in_body(engines, message, replace(look, session=None))
-    if not any(finding.severity == "block" for finding in found):
+    if not any(scan.blocked for scan in _in_body(engines, message, replace(look, session=None))):
         return message.body
     data = redacted(message.decoded, _cleaner(engines, look, Location("body")))
     if data is None or (_is_json(message.decoded) and not _is_json(data)):

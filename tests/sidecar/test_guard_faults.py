@@ -79,6 +79,8 @@ INNER = [
     "sidecar.dlp.engine:Engine.scan",
     "sidecar.dlp.decode:parts",
     "sidecar.dlp.drip:Drips.add",
+    "sidecar.dlp.drip:Scattered.before",
+    "sidecar.dlp.drip:Scattered.add",
     "sidecar.egress.policy:CompiledPolicy.decide",
     "sidecar.egress.policy:CompiledPolicy.port_open",
     "sidecar.egress.reach:Reach.known",

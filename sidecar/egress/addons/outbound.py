@@ -18,12 +18,22 @@ from mitmproxy.http import Headers, HTTPFlow
 
 from sidecar.contract import Report, Route
 from sidecar.dlp.decode import Undecodable
-from sidecar.dlp.drip import Drips
+from sidecar.dlp.drip import Drips, Scattered
 from sidecar.dlp.engine import masked
 from sidecar.dlp.finding import Finding, Match
 from sidecar.dlp.host_labels import HostLabels
 from sidecar.egress.addons.journal import Journal
-from sidecar.egress.examine import CARRY, Look, blanked, clean, clean_message, drip, examine, examine_message
+from sidecar.egress.examine import (
+    CARRY,
+    Examined,
+    Look,
+    blanked,
+    clean,
+    clean_message,
+    drip,
+    examine,
+    examine_message,
+)
 from sidecar.egress.exchange import Exchange, exchange_of, refuse
 from sidecar.egress.holds import APPROVED, Holds, Unasked
 from sidecar.egress.message import Message
@@ -47,6 +57,7 @@ class Outbound:
         self._holds = holds
         self._journal = journal
         self._drips = Drips()
+        self._scattered = Scattered()
         self._labels = HostLabels()
 
     def request(self, flow: HTTPFlow) -> Coroutine[Any, Any, None] | None:
@@ -92,10 +103,10 @@ class Outbound:
         allowed = self._holds.allowed((exchange.host, flow.request.method, _path(flow)))
         look = Look(inspection, allowed, self._scanner.session(route))
         work = partial(examine_message, data=data, carry=exchange.carry, look=look)
-        findings = await self._scanner.run(len(data) + len(exchange.carry), work)
-        if not any(finding.severity == "block" for finding in findings):
-            joined = self._drips.add(exchange.host, masked(data, allowed), time.monotonic())
-            findings += await self._scanner.run(len(joined), partial(drip, joined=joined, look=look))
+        examined = await self._scanner.run(len(data) + len(exchange.carry), work)
+        findings = examined.findings
+        if not examined.blocked:
+            findings += await self._in_many(examined, exchange.host, data, look)
         verdict = judge(findings, inspection, self._scanner.stand_ins)
         self._note(exchange, findings, verdict)
         if verdict.action == "redact" and isinstance(message, str):
@@ -120,12 +131,21 @@ class Outbound:
         if route is not None and route.wildcard and "host_labels" in look.inspection.detectors:
             label = self._labels.find(message.host, route.host[2:], now)
             found += [label] if label is not None else []
-        found += await self._scanner.run(message.size, partial(examine, message=message, look=look))
+        examined = await self._scanner.run(message.size, partial(examine, message=message, look=look))
+        found += examined.findings
         if not any(finding.severity == "block" for finding in found):
-            # what was found by itself does not count, or the next ones would be refused for it
-            joined = self._drips.add(message.host, masked(message.changing(), look.allowed), now)
-            found += await self._scanner.run(len(joined), partial(drip, joined=joined, look=look))
+            found += await self._in_many(examined, message.host, message.changing(), look)
         return tuple(found)
+
+    async def _in_many(self, examined: Examined, host: str, text: bytes, look: Look) -> tuple[Finding, ...]:
+        """What stands in several requests or messages together, of which this one is the last. Those in which something
+        was found do not count, or the next ones would be refused for it."""
+        now = time.monotonic()
+        found = examined.scattered(self._scattered.before(examined.engine, examined.pieces, now))
+        if not found:  # at once: another request may come while the next lines wait
+            self._scattered.add(examined.engine, examined.pieces, examined.size, now)
+        joined = self._drips.add(host, masked(text, look.allowed), now)
+        return found + await self._scanner.run(len(joined), partial(drip, joined=joined, look=look))
 
     def _note(self, exchange: Exchange, findings: tuple[Finding, ...], verdict: Verdict) -> None:
         if findings:
@@ -187,8 +207,8 @@ class Outbound:
                 return
             given += [finding.value] if finding.value is not None else []
             look = replace(look, allowed=(*self._holds.allowed(where), *given))
-            findings = await self._scanner.run(message.size, partial(examine, message=message, look=look))
-            verdict = judge(findings, look.inspection, self._scanner.stand_ins)
+            examined = await self._scanner.run(message.size, partial(examine, message=message, look=look))
+            verdict = judge(examined.findings, look.inspection, self._scanner.stand_ins)
             if verdict.action != "hold":
                 if verdict.action != "pass":
                     refuse(flow, verdict.code or "secret_found", verdict.reason)
@@ -199,8 +219,8 @@ class Outbound:
     async def _would_pass(self, message: Message, look: Look, verdict: Verdict) -> bool:
         """Nobody is asked about what would be refused anyway."""
         after = blanked(verdict.ask, look)
-        findings = await self._scanner.run(message.size, partial(examine, message=message, look=after))
-        return judge(findings, look.inspection, self._scanner.stand_ins).action == "pass"
+        examined = await self._scanner.run(message.size, partial(examine, message=message, look=after))
+        return judge(examined.findings, look.inspection, self._scanner.stand_ins).action == "pass"
 
     async def _ask(
         self, flow: HTTPFlow, exchange: Exchange, finding: Finding, where: tuple[str, str, str], seconds: float

@@ -1,0 +1,137 @@
+"""A secret in pieces of six to eight letters, each in a request of its own: of any size, to any host, in any place."""
+
+import random
+import string
+from collections.abc import AsyncIterator, Iterator
+from typing import Any
+
+import httpx
+import pytest
+import websockets
+
+from sidecar.contract import Route, RouteDlp
+from sidecar.dlp.drip import Scattered
+from sidecar.dlp.known import NO_PIECES, Pieces
+from sidecar.egress.verdict import DRIP
+from tests.sidecar.dlp.dlp_kit import BODY, engine_for
+from tests.sidecar.proxy_kit import Upstream, authority, bottle, pem
+
+HOSTS = ("one.example.com", "two.example.com", "three.example.com")
+SECRET = "zK9#vR2qLm7Tx4Wp8sBn5Jd3"
+FIRST, SECOND, THIRD = SECRET[:7], SECRET[7:13], SECRET[13:19]
+
+
+@pytest.fixture
+async def upstream() -> AsyncIterator[Upstream]:
+    async with Upstream(HOSTS, authority()).run() as running:
+        yield running
+
+
+def options(upstream: Upstream, **more: Any) -> dict[str, Any]:
+    mapped = {f"{name}:443": f"127.0.0.1:{upstream.port}" for name in HOSTS}
+    return {
+        "extra_ca": (pem(upstream.ca),),
+        "connect_to": mapped,
+        "secrets": {"DEPLOY_KEY": SECRET},
+        **more,
+    }
+
+
+def noise(seed: int, size: int = 5000) -> str:
+    return " ".join(
+        "".join(random.Random(f"{seed} {at}").choices(string.ascii_letters, k=9)) for at in range(size // 10)
+    )
+
+
+def carrying(piece: str) -> list[dict[str, Any]]:
+    """Requests that a search for words that change does not look at."""
+    return [
+        {"method": "POST", "url": f"https://{HOSTS[0]}/a", "content": f"{noise(1)} {piece} {noise(2)}"},
+        {"method": "GET", "url": f"https://{HOSTS[1]}/b", "headers": {"user-agent": f"curl/8 ({piece})"}},
+        {"method": "POST", "url": f"https://{HOSTS[2]}/c", "json": {"text": noise(3), "more": f"x {piece} y"}},
+    ]
+
+
+ORDERS = [(0, 1, 2), (2, 0, 1), (1, 1, 1), (0, 0, 0)]
+
+
+@pytest.mark.parametrize("order", ORDERS, ids=str)
+async def test_the_third_piece_does_not_leave(upstream: Upstream, order: tuple[int, int, int]) -> None:
+    async with bottle(*(Route(host=host) for host in HOSTS), **options(upstream)) as box, box.client() as client:
+        for piece, place in zip((FIRST, SECOND, FIRST), (*order[:2], order[0]), strict=True):
+            assert (await client.request(**carrying(piece)[place])).status_code == 200
+        answer = await client.request(**carrying(THIRD)[order[2]])
+        assert (answer.status_code, answer.json()["code"]) == (403, "secret_found")
+        assert "DEPLOY_KEY" in answer.json()["reason"]
+        assert len(upstream.seen) == 3
+        assert not [seen for seen in upstream.seen if THIRD in str(seen)]
+        event = await box.event(code="secret_found")
+        found = event.detail["findings"][0]
+        assert (found["code"], found["location"], found["snippet"]) == ("known_secret_fragments", DRIP, "")
+        # what holds no new piece goes on
+        assert (await client.request(**carrying(FIRST)[0])).status_code == 200
+        assert (await client.request(**carrying("nothing")[1])).status_code == 200
+
+
+async def test_nobody_is_asked_about_pieces_and_none_is_taken_out(upstream: Upstream) -> None:
+    routes = [Route(host=host, dlp=RouteDlp(outbound_on_match="redact")) for host in HOSTS[:2]]
+    async with bottle(*routes, **options(upstream)) as box, box.client() as client:
+        for piece in (FIRST, SECOND):
+            assert (await client.request(**carrying(piece)[0])).status_code == 200
+        answer = await client.request(**carrying(THIRD)[1])
+        assert (answer.status_code, answer.json()["code"]) == (403, "redaction_failed")
+
+
+async def test_a_message_of_a_websocket_counts_too(upstream: Upstream) -> None:
+    async with bottle(*(Route(host=host) for host in HOSTS), **options(upstream)) as box, box.client() as client:
+        for piece in (FIRST, SECOND):
+            assert (await client.request(**carrying(piece)[0])).status_code == 200
+        async with websockets.connect(f"wss://{HOSTS[1]}/ws", proxy=box.proxy, ssl=box.tls()) as socket:
+            await socket.send(f"{noise(4)} {THIRD}")
+            with pytest.raises(websockets.ConnectionClosed):
+                await _until(socket, THIRD)
+
+
+async def _until(socket: websockets.ClientConnection, text: str) -> None:
+    while text not in str(await socket.recv()):
+        pass
+
+
+async def test_one_request_with_pieces_in_its_head_and_its_body(upstream: Upstream) -> None:
+    async with bottle(Route(host=HOSTS[0]), **options(upstream)) as box, box.client() as client:
+        answer: httpx.Response = await client.post(
+            f"https://{HOSTS[0]}/x", headers={"user-agent": f"a {FIRST} b {SECOND}"}, content=f"{noise(1)} {THIRD}"
+        )
+        assert (answer.status_code, answer.json()["code"]) == (403, "secret_found")
+
+
+def seen(*texts: str) -> Iterator[Pieces]:
+    engine = engine_for((SECRET,))
+    for text in texts:
+        scan = engine.scan(text.encode(), where=BODY)
+        assert not scan.blocked
+        yield scan.pieces
+
+
+def test_what_left_long_ago_or_before_much_else_is_forgotten() -> None:
+    engine = engine_for((SECRET,))
+    first, second, third = seen(FIRST, SECOND, THIRD)
+    for later, examined in ((Scattered.SECONDS + 1, 10), (5.0, Scattered.BYTES + 1)):
+        scattered = Scattered()
+        scattered.add(engine, first, 10, 0.0)  # before anything was asked: of another engine
+        assert scattered.before(engine, first, 0.0) == NO_PIECES
+        scattered.add(engine, first, 10, 0.0)
+        scattered.add(engine, second, 10, 1.0)
+        assert engine.scattered(third, scattered.before(engine, third, 2.0))
+        scattered.add(engine, NO_PIECES, examined, 2.0)
+        assert not engine.scattered(third, scattered.before(engine, third, later))
+
+
+def test_another_engine_numbers_its_secrets_otherwise() -> None:
+    one, other = engine_for((SECRET,)), engine_for((SECRET, "another-secret-0a9s8d7f6g"))
+    first, second, third = seen(FIRST, SECOND, THIRD)
+    scattered = Scattered()
+    for piece in (first, second):
+        scattered.before(one, piece, 0.0)
+        scattered.add(one, piece, 10, 0.0)
+    assert scattered.before(other, third, 1.0) == NO_PIECES
