@@ -39,16 +39,20 @@ def prepare() -> None:
 
     folder = os.environ.get(VARIABLE)
     if folder:
-        path = _path(Path(folder))
-        known = _read(path)
-        if not known:
-            _compile_elsewhere()
-            known = _read(path)
-        hyperscan_matcher.offer(known)
+        hyperscan_matcher.offer(make_once(Path(folder)))
     engine.shapes()
     injection.shapes(None)
     gc.collect()
     lean.give_back()
+
+
+def make_once(folder: Path) -> dict[str, bytes]:
+    """What the file holds, which is made where it is not there."""
+    path = _path(folder)
+    if not (known := _read(path)):
+        _compile_elsewhere()
+        known = _read(path)
+    return known
 
 
 def make(folder: Path) -> None:

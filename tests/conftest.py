@@ -13,10 +13,16 @@ import pytest
 
 from app.paths import Paths
 from app.processes.spawner import Zygote
-from sidecar.prepared import VARIABLE
+from sidecar import prepared
 
 # compiling the rules of the outbound scan takes seconds: once for all tests
-os.environ.setdefault(VARIABLE, str(Path(tempfile.gettempdir()) / f"carboy-test-scans-{os.getuid()}"))
+os.environ.setdefault(prepared.VARIABLE, str(Path(tempfile.gettempdir()) / f"carboy-test-scans-{os.getuid()}"))
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    """Have them before there are workers, each of which would compile them for itself."""
+    if not hasattr(config, "workerinput") and getattr(config.option, "numprocesses", None):
+        prepared.make_once(Path(os.environ[prepared.VARIABLE]))
 
 
 @pytest.fixture(autouse=True)

@@ -75,7 +75,7 @@ async def forge(kind: str, host: str) -> AsyncIterator[tuple[Api, UpstreamSettin
     base = "/api/v1/repos/{owner}/{repo}/keys" if kind == "gitea" else "/repos/{owner}/{repo}/keys"
     app.router.add_route("*", base, api.handle)
     app.router.add_route("*", base + "/{number}", api.handle)
-    runner = web.AppRunner(app)
+    runner = web.AppRunner(app, shutdown_timeout=0.2)
     await runner.setup()
     site = web.TCPSite(runner, "127.0.0.1", 0, ssl_context=context)
     await site.start()

@@ -242,6 +242,8 @@ async def test_a_client_that_leaves_withdraws(upstream: Upstream, http2: bool) -
     main = "tests.sidecar.impatient_main"
     async with bottle(Route(host=HOST), main=main, **options(upstream)) as box:
         async with box.client(http2=http2) as client:
+            assert (await client.get(f"https://{HOST}/warm")).status_code == 200
+            upstream.seen.clear()
             with pytest.raises(httpx.ReadTimeout):
                 await client.post(f"https://{HOST}/a", content=TOKEN, timeout=1.0)
         asked = await proposal(box)

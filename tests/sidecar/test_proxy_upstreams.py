@@ -118,10 +118,10 @@ async def test_long_connections_do_not_grow(http2: bool):
             for _ in range(300):
                 await client.get(f"https://{HOST}/")
             before = process.memory_info().rss
-            for _ in range(1500):
+            for _ in range(700):
                 await client.get(f"https://{HOST}/")
             upstream.seen.clear()
-        assert (process.memory_info().rss - before) / 1500 < 8 * 1024
+        assert (process.memory_info().rss - before) / 700 < 8 * 1024
 
 
 async def test_a_switch_to_another_protocol_is_not_followed():
@@ -169,9 +169,9 @@ async def test_a_connection_that_breaks_in_the_middle():
         assert (event.decision, event.code) == ("error", "upstream_failed")
 
 
-@pytest.mark.parametrize("http2", [False, True])
-async def test_a_gigabyte_passes_with_flat_memory(http2: bool):
-    ca, size = authority(), 1024 * 1024 * 1024
+@pytest.mark.parametrize(("http2", "megabytes"), [(False, 1024), (True, 256)])
+async def test_a_gigabyte_passes_with_flat_memory(http2: bool, megabytes: int):
+    ca, size = authority(), megabytes * 1024 * 1024
 
     async def big(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         await reader.readuntil(b"\r\n\r\n")
@@ -187,7 +187,7 @@ async def test_a_gigabyte_passes_with_flat_memory(http2: bool):
         async with client.stream("GET", f"https://{HOST}/") as response:
             async for chunk in response.aiter_raw():
                 got += len(chunk)
-                if got % (64 * 1024 * 1024) < len(chunk):
+                if got % (32 * 1024 * 1024) < len(chunk):
                     peak = max(peak, process.memory_info().rss)
         assert got == size
         assert peak - before < 64 * 1024 * 1024
