@@ -142,6 +142,11 @@ class CarboyApp(Working, App[None], inherit_bindings=False):
         self._changed.add("proposals")
         self._schedule_changes()
 
+    def proposal_expired(self, proposal: ProposalView) -> None:
+        """A card goes by itself: whoever looked elsewhere should know that it was not answered."""
+        text = f"{proposal.slug} asked: {proposal.title}. Nobody answered in time"
+        self.notify(text, title="Expired", severity="warning")
+
     @property
     def waiting(self) -> tuple[ProposalView, ...]:
         """All that waits for the operator: proposals, and budgets that ask, the oldest first."""

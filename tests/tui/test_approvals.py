@@ -511,3 +511,17 @@ async def test_its_page_says_that_it_was_decided_elsewhere(size: tuple[int, int]
         await pilot.press("y")
         await until(pilot, lambda: "rejected already by bob" in text_of(pilot), "who it was")
         assert not client.answers
+
+
+async def test_a_card_that_expires_unseen_is_told_of_once(size: tuple[int, int]) -> None:
+    """Not one that this window never showed, and no other end: those somebody brought about."""
+    client = client_with(asked("p-000001"), asked("p-000002"))
+    async with app(client).run_test(size=size) as pilot:
+        await ready(pilot)
+        await armed(pilot)
+        for identity, state in (("p-000009", "expired"), ("p-000002", "withdrawn"), ("p-000001", "expired")):
+            client.ask(asked(identity, state=state, reason="nobody answered in time"))
+        client.ask(asked("p-000001", state="expired", reason="nobody answered in time"))
+        await until(pilot, lambda: not pilot.app.proposals, "an empty panel")
+        said = [item.message for item in pilot.app._notifications if item.title == "Expired"]
+        assert said == [f"{asked().slug} asked: {asked().title}. Nobody answered in time"]
