@@ -65,8 +65,9 @@ class BudgetsScreen(ListPage["BudgetView"], LiveRoom):
         found = await self.client.budgets()
         self._slugs = {item.scope: bottle.slug for bottle in found.bottles for item in bottle.budgets}
         marks = ", ".join(f"{mark} %" for mark in found.thresholds)
-        self.note = f"a {found.period}, told of at {marks}; used up: {found.shutdown}, unless a file says otherwise"
-        self.query_one("#list-word", Static).update(lines(_bottles(found)))
+        self.note = f"a {found.period}, told of at {marks}"
+        end = ink((f"used up: {found.shutdown}, unless a file says otherwise", "faint"))
+        self.query_one("#list-word", Static).update(lines([end, *_bottles(found)]))
         return found.budgets
 
     def row(self, item: BudgetView) -> Content:

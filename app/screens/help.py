@@ -4,9 +4,11 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, ClassVar
 
+from textual.widgets import Static
+
 from app.commands import COMMANDS, key_label
-from app.screens.page import Page, heading
-from app.widgets.ink import ink
+from app.screens.page import MAX_WIDTH, Page, PageBody, heading
+from app.widgets.ink import hanging, ink, lines
 from app.widgets.key_bar import Key
 
 if TYPE_CHECKING:
@@ -25,7 +27,25 @@ class Help(Page):
     heading = "Keys"
     keys: ClassVar[tuple[Key, ...]] = (Key("esc", "close", "screen.close"),)
 
+    def __init__(self) -> None:
+        super().__init__()
+        self._drawn = 0
+
+    def on_resize(self) -> None:
+        if self._drawn and self._drawn != self.width:
+            self.query_one("#page-text", Static).update(lines(self._rows()))
+
+    @property
+    def width(self) -> int:
+        """Cells in a line of the text, beside the scroll bar."""
+        body = self.query_one(PageBody)
+        return min(MAX_WIDTH, self.size.width - body.gutter.width - body.styles.scrollbar_size_vertical)
+
     async def rows(self) -> list[Content]:
+        return self._rows()
+
+    def _rows(self) -> list[Content]:
+        self._drawn = self.width
         leader = key_label(self.carboy.leader)
         rows = [
             ink(
@@ -37,10 +57,16 @@ class Help(Page):
         for group in groups:
             rows += heading(group)
             rows += [
-                ink((f"{key_label(item.key):>8}  ", "bold accent"), (f"{item.title:<30}", "ink"), (item.help, "faint"))
+                hanging(
+                    ink((f"{key_label(item.key):>8}  ", "bold accent"), (f"{item.title:<30}", "ink")),
+                    ink((item.help, "faint")),
+                    self.width,
+                )
                 for item in COMMANDS
                 if item.group == group
             ]
         rows += heading("Lists and panels")
-        rows += [ink((f"{keys:>16}  ", "bold accent"), (text, "soft")) for keys, text in LISTS]
+        rows += [
+            hanging(ink((f"{keys:>16}  ", "bold accent")), ink((text, "soft")), self.width) for keys, text in LISTS
+        ]
         return rows

@@ -14,7 +14,7 @@ from app.core.text import printable, printable_lines
 from app.screens.list_page import ListPage
 from app.screens.room import Box, explain
 from app.widgets.ink import ink, lines
-from app.widgets.key_bar import Key
+from app.widgets.key_bar import Key, KeyBar
 
 if TYPE_CHECKING:
     from textual.app import ComposeResult
@@ -50,6 +50,7 @@ class LearnScreen(ListPage["LearnedHost"]):
         self.note = f"what {printable(self.slug, 63)} was refused · nothing is allowed by looking"
         other = sum(found.other.values())
         self.say(f"{other} refusals more that no route mends" if other else "", "faint")
+        self.query_one(KeyBar).show(self.keys if any(not host.known for host in found.hosts) else self.keys[:1])
         return found.hosts
 
     def row(self, item: LearnedHost) -> Content:
@@ -89,7 +90,9 @@ class LearnScreen(ListPage["LearnedHost"]):
         self.query_one(Options).action_cursor_down()
 
     def action_write(self) -> None:
-        if self.report is None or not self.taken:
+        if self.report is None or not any(not item.known for item in self.items):
+            return
+        if not self.taken:
             self.say("Take a host in first: y", "asks")
             return
         hosts = tuple(item.host for item in self.items if item.host in self.taken)

@@ -30,7 +30,8 @@ class ListPage[Item](Room):
     ]
     AUTO_FOCUS = "Options"
     DEFAULT_CSS = """
-    ListPage > #list-title { height: 1; padding: 0 1; background: $panel; dock: top; }
+    ListPage > #list-title { height: 1; padding: 0 1; background: $panel; dock: top; text-wrap: nowrap;
+        text-overflow: ellipsis; }
     ListPage > Options { height: 1fr; padding: 1 1; }
     ListPage > #list-word { height: auto; padding: 0 2; }
     """

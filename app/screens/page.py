@@ -18,6 +18,10 @@ if TYPE_CHECKING:
     from textual.app import ComposeResult
 
 
+MAX_WIDTH = 120
+"""Cells in a line: longer ones are hard to read."""
+
+
 class PageBody(VerticalScroll, can_focus=True):
     """Scrolls with the keys of a pager, too."""
 
@@ -38,10 +42,11 @@ class Page(Room):
         Binding("q", "close", "Close", show=False),
     ]
     AUTO_FOCUS = "PageBody"
-    DEFAULT_CSS = """
-    Page > #page-title { height: 1; padding: 0 1; background: $panel; dock: top; }
-    Page > PageBody { padding: 1 2; background: $background; }
-    Page > PageBody > Static { max-width: 120; }
+    DEFAULT_CSS = f"""
+    Page > #page-title {{ height: 1; padding: 0 1; background: $panel; dock: top; text-wrap: nowrap;
+        text-overflow: ellipsis; }}
+    Page > PageBody {{ padding: 1 2; background: $background; }}
+    Page > PageBody > Static {{ max-width: {MAX_WIDTH}; }}
     """
     heading = ""
     note = ""

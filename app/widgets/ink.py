@@ -58,6 +58,12 @@ def refresh(widget: Widget, old: Content, new: Content) -> None:
     widget.refresh(layout=not width or old.get_height({}, width) != new.get_height({}, width))
 
 
+def hanging(head: Content, text: Content, width: int) -> Content:
+    """`text` after `head`, wrapped within `width` cells so that it stays in its own column."""
+    first, *more = text.wrap(max(1, width - head.cell_length))
+    return lines([head + first, *(line.pad_left(head.cell_length) for line in more)])
+
+
 def spread(left: Content, right: Content, width: int) -> Content:
     """`left` and `right` at the two ends of a line of `width` cells; the left one is cut where both do not fit."""
     room = width - right.cell_length - (1 if right else 0)

@@ -94,6 +94,19 @@ async def test_the_header_and_the_list_say_what_is_used() -> None:
             assert text in shown, text
 
 
+async def test_the_list_of_budgets_says_all_of_itself_in_a_small_window() -> None:
+    made = client()
+    async with app(made).run_test(size=SMALL) as pilot:
+        await ready(pilot)
+        await pilot.press("B")
+        await until(pilot, lambda: "told of at" in text_of(pilot), "budgets")
+        assert "a month, told of at 50 %, 80 %, 95 %" in text_of(pilot)
+        assert "used up: cutoff, unless a file says otherwise" in text_of(pilot)
+        made.report_of_budgets = made.report_of_budgets.model_copy(update={"thresholds": tuple(range(10, 100, 5))})
+        await pilot.press("r")
+        await until(pilot, lambda: "…" in text_of(pilot).splitlines()[0], "a cut that is seen")
+
+
 async def test_an_ask_is_answered_with_a_raise() -> None:
     made = client(spent=True)
     async with app(made).run_test(size=(160, 48)) as pilot:

@@ -44,6 +44,11 @@ async def test_nothing_to_learn() -> None:
         await ready(pilot)
         await pilot.press("L")
         await until(pilot, lambda: "Nothing was refused" in text_of(pilot), "empty")
+        offered = text_of(pilot).splitlines()[-1]
+        assert offered.split() == ["esc", "close"], "no key that does nothing"
+        await pilot.press("w")
+        await pilot.pause()
+        assert "Take a host in" not in text_of(pilot)
 
 
 async def test_space_takes_a_host_in_and_leaves_it_out_again(size: tuple[int, int]) -> None:

@@ -70,6 +70,20 @@ async def test_help_lists_every_command() -> None:
             assert item.title in text_of(pilot)
 
 
+async def test_what_a_key_does_stays_in_its_column() -> None:
+    first = {name for item in COMMANDS for name in (item.group, key_label(item.key))}
+
+    async with app().run_test(size=(100, 150)) as pilot:
+        await ready(pilot)
+        await pilot.press("question_mark")
+        await until(pilot, lambda: "bottles, look, and start" in text_of(pilot), "help")
+        await pilot.resize_terminal(80, 150)
+        await until(pilot, lambda: "bottles, look, and start" not in text_of(pilot), "wrapped anew")
+        rows = text_of(pilot).partition("  Bottle  ")[2].partition("  Lists and panels")[0].splitlines()
+        begin = {row[2:].split("  ")[0] for row in rows[1:] if row[2:3].strip()}
+        assert begin <= first, "nothing but titles and keys begins at the margin"
+
+
 async def test_settings_say_where_they_came_from() -> None:
     async with app().run_test(size=(100, 30)) as pilot:
         await ready(pilot)
