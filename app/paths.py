@@ -3,7 +3,9 @@ but private folders, and refuses one that another user owns."""
 
 import hashlib
 import os
+import pwd
 import stat
+import sys
 import tempfile
 from dataclasses import dataclass
 from pathlib import Path
@@ -36,7 +38,7 @@ class Paths:
         config = Path(env.get("XDG_CONFIG_HOME") or platformdirs.user_config_dir()) / "carboy"
         state = Path(env.get("XDG_STATE_HOME") or platformdirs.user_state_dir()) / "carboy"
         runtime = env.get("XDG_RUNTIME_DIR")
-        run = Path(runtime) / "carboy" if runtime and os.access(runtime, os.W_OK) else _tmp()
+        run = Path(runtime) / "carboy" if runtime and os.access(runtime, os.W_OK) else _for_state(state)
         return cls(config, state, _short(run))
 
     @property
@@ -79,22 +81,43 @@ def private_folder(path: Path) -> Path:
     prepared would let them answer in our place.
     """
     path.mkdir(parents=True, exist_ok=True, mode=0o700)
-    info = path.lstat()
-    if not stat.S_ISDIR(info.st_mode):
-        raise CarboyError(f"{path} is not a folder", "Remove it, or set CARBOY_HOME to another place", "paths")
-    if info.st_uid != os.geteuid():
-        raise CarboyError(f"{path} belongs to another user", "Remove it, or set CARBOY_HOME to another place", "paths")
+    info = check_owner(path)
     if stat.S_IMODE(info.st_mode) & 0o077:
         path.chmod(0o700)
     return path
 
 
-def _tmp() -> Path:
-    return Path(tempfile.gettempdir()) / f"carboy-{os.geteuid()}"
+def check_owner(path: Path) -> os.stat_result:
+    """Raises CarboyError where `path` is not a folder of this user's, and FileNotFoundError where it is not there."""
+    info = path.lstat()
+    if not stat.S_ISDIR(info.st_mode):
+        raise CarboyError(f"{path} is not a folder", "Remove it, or set CARBOY_HOME to another place", "paths")
+    if info.st_uid != os.geteuid():
+        raise CarboyError(f"{path} belongs to another user", "Remove it, or set CARBOY_HOME to another place", "paths")
+    return info
+
+
+def _for_state(state: Path) -> Path:
+    """Where the system gives no runtime folder. What lies elsewhere than the account's own state has another one: a
+    controller keeps to one state folder, and would answer for the other."""
+    return _tmp() if state == _usual_state() else _tmp(state)
+
+
+def _usual_state() -> Path | None:
+    """The account's own state folder, whatever the environment says."""
+    try:
+        home = pwd.getpwuid(os.geteuid()).pw_dir
+    except KeyError:
+        return None
+    return Path(home) / ("Library/Application Support" if sys.platform == "darwin" else ".local/state") / "carboy"
+
+
+def _tmp(of: Path | None = None) -> Path:
+    """A folder of this user's in the temp folder itself, where nobody else can put another in its place."""
+    name = f"carboy-{os.geteuid()}"
+    return Path(tempfile.gettempdir()) / (f"{name}-{hashlib.sha256(os.fsencode(of)).hexdigest()[:12]}" if of else name)
 
 
 def _short(run: Path) -> Path:
-    """`run`, or a stand-in below the temp folder where its path is too long for unix sockets."""
-    if len(os.fsencode(run)) <= MAX_RUN_PATH:
-        return run
-    return _tmp() / hashlib.sha256(os.fsencode(run)).hexdigest()[:12]
+    """`run`, or a stand-in in the temp folder where its path is too long for unix sockets."""
+    return run if len(os.fsencode(run)) <= MAX_RUN_PATH else _tmp(run)

@@ -4,6 +4,7 @@ Must never leave a half-started controller unexplained: a start that fails shows
 """
 
 import asyncio
+import contextlib
 import os
 import subprocess
 import sys
@@ -12,7 +13,7 @@ from pathlib import Path
 import orjson
 
 from app.errors import CarboyError, from_dict
-from app.paths import Paths, private_folder
+from app.paths import Paths, check_owner, private_folder
 
 START_SECONDS = 30.0
 """How long a start may take. It takes about a second; a loaded machine with many bottles to adopt needs more."""
@@ -49,7 +50,10 @@ async def answers(paths: Paths) -> bool:
 
 
 async def ensure(paths: Paths, *, start: bool = True) -> None:
-    """Return once a controller answers. Raises CarboyError where none does and none can be started."""
+    """Return once a controller answers. Raises CarboyError where none does and none can be started, and where somebody
+    else's would: what is sent to a controller holds secrets."""
+    with contextlib.suppress(FileNotFoundError):
+        check_owner(paths.run)
     if await answers(paths):
         return
     if not start:
