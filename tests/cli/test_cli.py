@@ -64,6 +64,7 @@ def test_help_loads_little() -> None:
 @pytest.mark.parametrize(
     "arguments",
     [
+        (),
         ("frobnicate",),
         ("demo", "--frobnicate"),
         ("start",),
