@@ -172,7 +172,7 @@ class Proposals:
         """Approve as shown, or as edited. Raises CarboyError with nothing changed, and the proposal still pending."""
         session = self._waiting(await self._row(identity))
         async with session.policy_lock:
-            row = await self._finish(session, await self._row(identity))
+            row = await self._on_time(session, await self._row(identity))
             act: Act = "approve" if body.routes is None else "modify"
             state = after(row.state, act, by=row.decided_by, reason=row.reason)
             check_answer(row.kind, act, reason=body.reason, scope=body.scope, edited=body.routes is not None)
@@ -222,7 +222,8 @@ class Proposals:
         if session is not None and lock:
             async with session.policy_lock:
                 return await self._close_one(row, act, reason, by=by, lock=False)
-        now = await self._finish(session, await self._store.proposal(row.id) or row)
+        settle = self._finish if by == CARBOY else self._on_time
+        now = await settle(session, await self._store.proposal(row.id) or row)
         if now.state != "pending" and by == CARBOY:
             return now
         decided = Decided(after(now.state, act, by=now.decided_by, reason=now.reason), time.time(), by, reason)
@@ -268,6 +269,14 @@ class Proposals:
             return row
         return await self._decided(session, row, await self._approving.finish(session, applied))
 
+    async def _on_time(self, session: Session | None, row: ProposalRow) -> ProposalRow:
+        """It as an operator may answer it: one whose time is over has expired, also where nothing has said so yet. Who
+        asked was refused then, and would not learn of the answer."""
+        row = await self._finish(session, row)
+        if row.state != "pending" or row.expires_at is None or row.expires_at > time.time():
+            return row
+        return await self._decided(session, row, Decided("expired", time.time(), CARBOY, _LATE))
+
     # --- time -------------------------------------------------------------------------------------------------------
 
     def _arm(self) -> None:
@@ -285,7 +294,7 @@ class Proposals:
         done = [await self._end_grants(session, gone) for session, gone in over if gone]
         try:
             for row in [row for row in self._pending.values() if (row.expires_at or now + 1) <= now]:
-                await self._close_one(row, "expire", "nobody answered in time")
+                await self._close_one(row, "expire", _LATE)
         except CarboyError as error:
             log.error("a proposal that has expired cannot be closed yet: %s", error)
             done.append(False)
@@ -403,6 +412,7 @@ class Proposals:
 
 RETRY_SECONDS = 5.0
 """Until a grant that should have ended is tried again (its sidecar is down: nothing leaves meanwhile)."""
+_LATE = "nobody answered in time"
 _ALONE = "nobody supervises this bottle"
 _TOO_MANY = "too many open proposals: wait until the operator has decided some of them"
 MAX_PENDING = 64

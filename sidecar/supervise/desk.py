@@ -117,11 +117,17 @@ class Desk:
         return ticket.outcome
 
     def decide(self, body: DecisionBody) -> bool:
-        """Take the operator's decision. False for a question that is not known (any more), or ended otherwise."""
+        """Take the operator's decision. False for a question that is not known (any more), or ended otherwise.
+
+        A request that was held has been refused once its time is over: the answer is then for its repeat, which the
+        controller gives it to. Access that was proposed is in the routes by now, however late.
+        """
+        self._expire()
         ticket = self._open.get(body.proposal_id) or self._decided.get(body.proposal_id)
         if ticket is None:
             return False
-        if ticket.outcome is not None and ticket.outcome.state != "expired":
+        held = ticket.question.report is not None
+        if ticket.outcome is not None and (held or ticket.outcome.state != "expired"):
             return ticket.outcome.state == body.state
         self._settle(ticket, Outcome(body.state, body.reason, body.scope, body.decided_at or time.time()))
         return True

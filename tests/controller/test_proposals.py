@@ -400,6 +400,21 @@ async def test_expiry_and_restart(room: Room) -> None:
     assert "proposal-expired" in await room.rows()
 
 
+async def test_an_answer_that_comes_too_late_is_told_so(room: Room, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Its time was over, but the alarm has not rung yet: the request that was held is refused by now."""
+    session = room.desk.add("dev", API)
+    monkeypatch.setattr(room.queue, "_arm", lambda: None)
+    await room.queue.opened(session.id, finding(expires_at=time.time()))
+    await room.queue.opened(session.id, finding("t-000002", expires_at=time.time()))
+    with pytest.raises(CarboyError, match="has expired already: nobody answered in time"):
+        await room.queue.approve("t-000001", ApproveBody(reason="fine", by="ann", scope="session"))
+    with pytest.raises(CarboyError, match="has expired already: nobody answered in time"):
+        await room.queue.reject("t-000002", RejectBody(by="ann"))
+    assert [card.state for card in await room.queue.listed()] == ["expired", "expired"]
+    assert await room.rows() == ["proposal-expired", "proposal-expired"]
+    await told(session, "expired", "t-000001")
+
+
 async def test_withdrawn_with_the_bottle_and_by_who_asked(room: Room) -> None:
     session = room.desk.add("dev", API)
     await room.queue.opened(session.id, finding())

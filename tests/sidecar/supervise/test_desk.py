@@ -69,17 +69,35 @@ async def test_withdrawn_is_told_to_the_controller(
     assert not desk.decide(said(ticket.id))
 
 
-async def test_an_expired_question_makes_room_and_a_late_decision_counts(spool: SpoolWriter) -> None:
+async def test_an_expired_question_makes_room_and_a_late_yes_is_none(spool: SpoolWriter) -> None:
     desk = Desk(spool)
-    late = desk.ask(question("late", seconds=0.05))
+    late, unseen = desk.ask(question("late", seconds=0.05)), desk.ask(question("unseen", seconds=0.05))
     outcome = await desk.wait(late, 30)
     assert outcome is not None
     assert outcome.state == "expired"
     assert desk.open_count == 0
-    # the controller's clock is the one that counts: it may have decided just before
-    assert desk.decide(said(late.id))
-    assert late.outcome is not None
-    assert late.outcome.state == "approved"
+    for ticket in (late, unseen):
+        assert not desk.decide(said(ticket.id)), "who asked was refused"
+        assert desk.decide(said(ticket.id, "expired"))
+        assert ticket.outcome is not None
+        assert ticket.outcome.state == "expired"
+
+
+async def test_a_late_decision_without_a_sweep_is_late(spool: SpoolWriter) -> None:
+    desk = Desk(spool)
+    ticket = desk.ask(question("late", seconds=0.0))
+    assert not desk.decide(said(ticket.id))
+    assert ticket.outcome is not None
+    assert ticket.outcome.state == "expired"
+
+
+async def test_access_that_was_given_late_is_told(spool: SpoolWriter) -> None:
+    """It is in the routes by then."""
+    desk = Desk(spool)
+    ticket = desk.ask(Question("egress-allow", "k", time.time(), routes=()))
+    assert desk.decide(said(ticket.id))
+    assert ticket.outcome is not None
+    assert ticket.outcome.state == "approved"
 
 
 async def test_caps(spool: SpoolWriter) -> None:
