@@ -27,6 +27,7 @@ from sidecar.dlp.needles import (
     project,
     windows,
 )
+from sidecar.dlp.structured import told
 from sidecar.dlp.view import View
 
 PIECES = 3
@@ -68,8 +69,8 @@ class KnownSecrets:
     """Compiled needles of a set of secrets."""
 
     def __init__(self, known: Sequence[Known], backend: Backend) -> None:
-        self._known = tuple(known)
-        self._raw = [each.value.reveal().encode("utf-8", "surrogatepass") for each in known]
+        self._known = tuple(part for each in known for part in told(each))
+        self._raw = [each.value.reveal().encode("utf-8", "surrogatepass") for each in self._known]
         self._encodings: list[tuple[Encoded, ...]] = []
         self._sizes = [piece_size(project(raw)) for raw in self._raw]
         self._literal: list[tuple[bytes, int, str]] = []
