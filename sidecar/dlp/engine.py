@@ -36,6 +36,8 @@ _EVERY = 1000
 _CONFIRMED = 256
 _AGAIN = 64
 """Times that values of one rule may stand again in a text that is refused for them, before the rest is left unread."""
+_LEAST_MASKED = 4
+"""Bytes of an allowed value that is left out: a shorter one stands in everything."""
 _LINE_PARTS = frozenset({"host", "path", "query", "header", "cookie", "trailer"})
 
 
@@ -137,7 +139,8 @@ class Engine:
         session: Session | None = None,
         every: bool = False,
     ) -> Scan:
-        """What `data` holds. `allowed` values are blanked first; `examples` is the severity of documented examples.
+        """What `data` holds. `allowed` values are blanked first; one that is a piece of a larger value lets that pass
+        no more than before. `examples` is the severity of documented examples.
 
         `session` remembers clean bodies of one route, so that an unchanged beginning is not examined again in full.
         The canary and known secrets are looked for only where `known_secrets` is in `detectors`. `every`: each place
@@ -152,6 +155,9 @@ class Engine:
         except TooMuch as error:
             work.limit = str(error)
         findings = list(work.found.values())
+        if text != data:
+            whole = self.scan(data, where=where, detectors=detectors, examples=examples, every=every)
+            findings += larger(whole.findings, data, allowed)
         if work.limit:
             findings.append(_limits(where, work.limit))
         scan = Scan(tuple(sorted(findings, key=_order)), work.pieces, work.examined)
@@ -295,10 +301,40 @@ def _order(finding: Finding) -> tuple[bool, bool, int]:
     return finding.severity != "block", finding.detector != "canary", finding.start
 
 
+def larger(findings: Iterable[Finding], data: bytes, allowed: Iterable[Match]) -> list[Finding]:
+    """Those `findings` of the text as it is whose value goes on, in the same run of characters, where an allowed one
+    in it ends: a yes to a piece of a secret is none to the secret."""
+    places = [place for each in allowed for place in _places(data, each.reveal())]
+    values = [each.reveal() for each in allowed]
+    return [
+        finding
+        for finding in findings
+        if finding.severity == "block"
+        and (finding.value.reveal() not in values if finding.value is not None else ">" not in finding.view)
+        and not any(start <= finding.start and finding.end <= end for start, end in places)
+        and any(_goes_on(finding, data, start, end) for start, end in places)
+    ]
+
+
+def _places(data: bytes, value: bytes) -> Iterator[tuple[int, int]]:
+    at = data.find(value) if len(value) >= _LEAST_MASKED else -1
+    while at >= 0:
+        yield at, at + len(value)
+        at = data.find(value, at + len(value))
+
+
+def _goes_on(finding: Finding, data: bytes, start: int, end: int) -> bool:
+    if start < finding.start or finding.end < end:
+        return False
+    before = data[start - 1 : start] if finding.start < start else b""
+    after = data[end : end + 1] if end < finding.end else b""
+    return any(char.isalnum() or char in (b"_", b"-") for char in (before, after) if char)
+
+
 def masked(data: bytes, allowed: Iterable[Match]) -> bytes:
     """`data` with each allowed value replaced by as many blanks, so that no detector sees it."""
     for each in sorted(allowed, key=len, reverse=True):
         value = each.reveal()
-        if len(value) >= 4:
+        if len(value) >= _LEAST_MASKED:
             data = data.replace(value, b" " * len(value))
     return data

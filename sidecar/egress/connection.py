@@ -418,11 +418,11 @@ def _still_allowed(exchange: Exchange, policy: CompiledPolicy) -> bool:
     if exchange.facts is None or exchange.refusal is not None:
         return True
     verdict = policy.decide(exchange.facts)
-    if not verdict.allowed or exchange.sent:
-        return verdict.allowed
-    if exchange.route is not None and verdict.route is not None and verdict.route.auth != exchange.route.auth:
+    if not verdict.allowed or verdict.route is None:
         return False
-    exchange.route = verdict.route
+    if not exchange.sent and exchange.route is not None and verdict.route.auth != exchange.route.auth:
+        return False
+    exchange.route = verdict.route  # messages of a WebSocket that is open go by it from now on
     return True
 
 

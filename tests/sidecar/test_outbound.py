@@ -19,7 +19,7 @@ import zstandard
 from sidecar.contract import Route, RouteAuth, RouteDlp
 from sidecar.tasks import spawn
 from tests.sidecar.proxy_kit import Upstream, authority, bottle, pem
-from tests.sidecar.supervise.mcp_kit import decide, proposal, proposals
+from tests.sidecar.supervise.mcp_kit import decide, proposal, proposals, set_policy
 
 HOST, LLM = "files.example.com", "llm.example.com"
 TOKEN = "ghp_" + "wWPw5k4aXcaT4fNP0UcnZwJUVFk6LO" + "0pINUx"  # a made-up value with a right checksum
@@ -194,6 +194,57 @@ async def test_once_is_for_the_next_one_where_nobody_waits_any_more(upstream: Up
             asked = await proposal(box, 2)
             assert await decide(box, asked.proposal_id, "rejected")
             refused(await again, "hold_rejected")
+
+
+async def test_a_yes_to_a_piece_of_a_secret_is_none_to_the_secret(upstream: Upstream) -> None:
+    piece = TOKEN[10:26]
+    async with bottle(Route(host=HOST), **options(upstream)) as box, box.client() as client:
+        held = spawn(client.post(f"https://{HOST}/a", content=f'password = "{piece}"'), name="held")
+        asked = await proposal(box)
+        assert await decide(box, asked.proposal_id, "approved", reason="a test's", scope="session")
+        assert (await held).status_code == 200
+        again = await client.post(f"https://{HOST}/a", content=f'password = "{piece}" and "{piece}"')
+        assert again.status_code == 200
+        for number, text in enumerate((f"x {TOKEN} y", f'password = "{piece}" {TOKEN}'), 2):
+            held = spawn(client.post(f"https://{HOST}/a", content=text), name="held")
+            asked = await proposal(box, number)
+            assert asked.report is not None
+            assert "GitHub" in asked.report.title
+            assert await decide(box, asked.proposal_id, "rejected")
+            refused(await held, "hold_rejected")
+        assert len(upstream.seen) == 2
+
+
+STRICTER: dict[str, Route] = {
+    "block": BLOCK,
+    "redact": Route(host=HOST, dlp=RouteDlp(outbound_on_match="redact")),
+    "more detectors": Route(host=HOST),
+}
+
+
+@pytest.mark.parametrize("change", STRICTER)
+async def test_a_yes_does_not_go_past_a_policy_that_came_meanwhile(upstream: Upstream, change: str) -> None:
+    before = Route(host=HOST, dlp=RouteDlp(outbound_detectors=("token_patterns",)))
+    async with bottle(before, **options(upstream)) as box, box.client() as client:
+        body = {"a": TOKEN, "b": SECRET}
+        held = spawn(client.post(f"https://{HOST}/a", json=body), name="held")
+        asked = await proposal(box)
+        await set_policy(box, STRICTER[change])
+        assert await decide(box, asked.proposal_id, "approved", reason="ours", scope="session")
+        if change == "more detectors":
+            second = await proposal(box, 2)
+            assert second.report is not None
+            assert second.report.detector == "known_secrets"
+            assert await decide(box, second.proposal_id, "rejected")
+            refused(await held, "hold_rejected")
+        elif change == "block":
+            refused(await held, "secret_found")
+            refused(await client.post(f"https://{HOST}/a", json={"a": TOKEN}), "secret_found")
+        else:
+            assert (await held).status_code == 200
+            assert json.loads(upstream.seen.pop().body) == {"a": "[redacted]", "b": "[redacted]"}
+        assert upstream.seen == []
+        assert SECRET not in "".join(event.model_dump_json() for event in box.events())
 
 
 async def test_a_second_secret_is_asked_about_by_itself(upstream: Upstream) -> None:

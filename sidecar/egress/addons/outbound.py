@@ -9,14 +9,14 @@ Decides nothing by itself (`verdict.py`) and finds nothing by itself (`examine.p
 
 import asyncio
 import time
-from collections.abc import Coroutine
+from collections.abc import Coroutine, Sequence
 from dataclasses import replace
 from functools import partial
 from typing import Any
 
 from mitmproxy.http import Headers, HTTPFlow
 
-from sidecar.contract import Report, Route
+from sidecar.contract import Report
 from sidecar.dlp.decode import Undecodable
 from sidecar.dlp.drip import Drips, Scattered
 from sidecar.dlp.engine import masked
@@ -35,7 +35,7 @@ from sidecar.egress.examine import (
     examine_message,
 )
 from sidecar.egress.exchange import Exchange, exchange_of, refuse
-from sidecar.egress.holds import APPROVED, Holds, Unasked
+from sidecar.egress.holds import APPROVED, Holds, Unasked, Where
 from sidecar.egress.message import Message
 from sidecar.egress.refusal import Refusal
 from sidecar.egress.scanner import Scanner
@@ -67,23 +67,41 @@ class Outbound:
         return self._check(flow, exchange)
 
     async def _check(self, flow: HTTPFlow, exchange: Exchange) -> None:
-        assert exchange.route is not None
-        inspection = Inspection.of(exchange.route, self._state.policy.policy)
         message = message_of(flow, exchange)
-        where = (message.host, message.method.decode("latin-1"), message.path)
-        look = Look(inspection, self._holds.allowed(where), self._scanner.session(exchange.route))
+        look = self._look(exchange, _where(message))
         try:
             findings = await self._findings(message, look, exchange)
-            verdict = judge(findings, inspection, self._scanner.stand_ins)
+            verdict = judge(findings, look.inspection, self._scanner.stand_ins)
             self._note(exchange, findings, verdict)
             if verdict.action == "hold":
                 await self._hold(flow, exchange, message, look, verdict)
-            elif verdict.action == "redact":
-                await self._redact(flow, exchange, message, look, findings)
-            elif verdict.action == "refuse":
-                refuse(flow, verdict.code, verdict.reason)
+            else:
+                await self._act(flow, exchange, message, look, findings, verdict)
         except Undecodable as error:
             refuse(flow, error.code, str(error))
+
+    async def _act(
+        self,
+        flow: HTTPFlow,
+        exchange: Exchange,
+        message: Message,
+        look: Look,
+        findings: tuple[Finding, ...],
+        verdict: Verdict,
+    ) -> None:
+        """What needs nobody's answer."""
+        if verdict.action == "redact":
+            await self._redact(flow, exchange, message, look, findings)
+        elif verdict.action == "refuse":
+            refuse(flow, verdict.code, verdict.reason)
+
+    def _look(self, exchange: Exchange, where: Where, given: Sequence[Match] = ()) -> Look:
+        """By the policy in force now. What was approved (`given`: for this request alone) counts only where the
+        operator would still be asked: a policy that blocks since then is never overridden."""
+        assert exchange.route is not None
+        inspection = Inspection.of(exchange.route, self._state.policy.policy)
+        allowed = (*self._holds.allowed(where), *given) if inspection.on_match == "supervise" else ()
+        return Look(inspection, allowed, self._scanner.session(exchange.route))
 
     # --- WebSocket ----------------------------------------------------------------------------------------------------
 
@@ -94,20 +112,18 @@ class Outbound:
     def agent_message(self, flow: HTTPFlow) -> Coroutine[Any, Any, None] | None:
         """A message cannot be held: an approved value passes, what can be taken out of a text is, all else ends it."""
         exchange = exchange_of(flow)
-        return self._message(flow, exchange, exchange.route) if exchange.route is not None else None
+        return self._message(flow, exchange) if exchange.route is not None else None
 
-    async def _message(self, flow: HTTPFlow, exchange: Exchange, route: Route) -> None:
+    async def _message(self, flow: HTTPFlow, exchange: Exchange) -> None:
         message = exchange.message
         data = message.encode() if isinstance(message, str) else message
-        inspection = Inspection.of(route, self._state.policy.policy)
-        allowed = self._holds.allowed((exchange.host, flow.request.method, _path(flow)))
-        look = Look(inspection, allowed, self._scanner.session(route))
+        look = self._look(exchange, (exchange.host, flow.request.method, _path(flow)))
         work = partial(examine_message, data=data, carry=exchange.carry, look=look)
         examined = await self._scanner.run(len(data) + len(exchange.carry), work)
         findings = examined.findings
         if not examined.blocked:
             findings += await self._in_many(examined, exchange.host, data, look)
-        verdict = judge(findings, inspection, self._scanner.stand_ins)
+        verdict = judge(findings, look.inspection, self._scanner.stand_ins)
         self._note(exchange, findings, verdict)
         if verdict.action == "redact" and isinstance(message, str):
             after = await self._scanner.run(len(data), partial(clean_message, data=data, look=look))
@@ -191,9 +207,10 @@ class Outbound:
     # --- hold ---------------------------------------------------------------------------------------------------------
 
     async def _hold(self, flow: HTTPFlow, exchange: Exchange, message: Message, look: Look, verdict: Verdict) -> None:
-        """Ask about each value in turn. Every answer is followed by another scan: a second secret is still caught."""
+        """Ask about each value in turn. Every answer is followed by another scan, by the policy of that moment: a
+        second secret is still caught, and so is what only a newer policy forbids."""
         seconds = self._state.policy.policy.hold_seconds
-        where = (message.host, message.method.decode("latin-1"), message.path)
+        where = _where(message)
         given: list[Match] = []  # what was approved for this request alone is kept nowhere else
         for _ in range(MAX_ASKED):
             if not await self._would_pass(message, look, verdict):
@@ -206,13 +223,13 @@ class Outbound:
                 refuse(flow, *answer)
                 return
             given += [finding.value] if finding.value is not None else []
-            look = replace(look, allowed=(*self._holds.allowed(where), *given))
-            examined = await self._scanner.run(message.size, partial(examine, message=message, look=look))
-            verdict = judge(examined.findings, look.inspection, self._scanner.stand_ins)
+            look = self._look(exchange, where, given)
+            findings = (await self._scanner.run(message.size, partial(examine, message=message, look=look))).findings
+            exchange.masks += tuple(values_of(findings))
+            verdict = judge(findings, look.inspection, self._scanner.stand_ins)
             if verdict.action != "hold":
-                if verdict.action != "pass":
-                    refuse(flow, verdict.code or "secret_found", verdict.reason)
                 exchange.detail["approved"] = True
+                await self._act(flow, exchange, message, look, findings, verdict)
                 return
         refuse(flow, "secret_found", "too many values to ask about")
 
@@ -223,7 +240,7 @@ class Outbound:
         return judge(examined.findings, look.inspection, self._scanner.stand_ins).action == "pass"
 
     async def _ask(
-        self, flow: HTTPFlow, exchange: Exchange, finding: Finding, where: tuple[str, str, str], seconds: float
+        self, flow: HTTPFlow, exchange: Exchange, finding: Finding, where: Where, seconds: float
     ) -> tuple[str, str] | None:
         """None where the operator said yes; else the code and reason of the refusal."""
         report = self._report(flow, exchange, finding)
@@ -263,6 +280,10 @@ class Outbound:
             location=finding.location[:200],
             snippet=finding.snippet[:500],
         )
+
+
+def _where(message: Message) -> Where:
+    return message.host, message.method.decode("latin-1"), message.path
 
 
 def _path(flow: HTTPFlow) -> str:
