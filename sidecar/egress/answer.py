@@ -21,6 +21,17 @@ class BadAnswer(Exception):
     """The answer must not go on. Says nothing of what was in it."""
 
 
+class Nothing:
+    """An answer that has no body."""
+
+    names: frozenset[str] = frozenset()
+
+    def feed(self, data: bytes) -> bytes:
+        if data:
+            raise BadAnswer("it has a body where none belongs")
+        return b""
+
+
 class AnswerFilter:
     """One HTTP answer. `expected` is the length that the agent was told, if it was told one."""
 

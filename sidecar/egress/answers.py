@@ -11,6 +11,8 @@ import re
 from mitmproxy.http import Headers, Request, Response
 from mitmproxy.net.http.validate import validate_headers
 
+from sidecar.meter.decode import readable
+
 MAX_FIELDS = 1000
 """Header lines. Servers send some dozens; a CSP or a set of cookies has them in few lines."""
 _FOLD = re.compile(rb"\r?\n[ \t]+")
@@ -41,6 +43,20 @@ def mend(request: Request, response: Response) -> str:
     for name in _STRIPPED:
         response.headers.pop(name, None)
     return ""
+
+
+def bodiless(request: Request, response: Response) -> bool:
+    """True where no body belongs to it (RFC 9110 6.4.1)."""
+    return request.method == "HEAD" or response.status_code in (101, 204, 304)
+
+
+def unreadable(request: Request, response: Response) -> str:
+    """What is wrong with its body's encoding where that has to be looked through, or nothing. Parts of a body (206)
+    were asked for as they are, and are looked through so."""
+    if bodiless(request, response) or response.status_code == 206:
+        return ""
+    known = readable(response.headers.get("content-encoding", ""))
+    return "" if known else "the server sent a content encoding that cannot be looked through here"
 
 
 def trailers(fields: Headers) -> Headers:

@@ -130,6 +130,8 @@ class Exchange:
     """They see the answer's body, piece by piece, as the upstream sent it. One that raises ends the flow."""
     answer: "AnswerFilter | None" = None
     """What the answer's bytes go through before the agent gets them."""
+    inspects: bool = False
+    """The answer's body has to be looked through: one in an encoding that cannot be read ends."""
     frames: "FrameFilter | None" = None
     """The same for the messages of a WebSocket."""
     inspected: bool = False

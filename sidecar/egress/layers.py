@@ -152,6 +152,8 @@ class Stream(engine.HttpStream):
             return (yield from super().check_invalid(True))
         assert self.flow.response is not None
         problem = answers.mend(self.flow.request, self.flow.response)
+        if not problem and self.exchange.inspects:
+            problem = answers.unreadable(self.flow.request, self.flow.response)
         if problem:
             # not a half of it more: on HTTP/2 the stream is all that ends
             if self.flow.server_conn.alpn == b"h2":

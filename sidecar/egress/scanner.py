@@ -26,6 +26,9 @@ IDLE_SECONDS = 5.0
 """After so long without a large text, what their scans took of memory goes back to the system."""
 MAX_SESSIONS = 8
 """Routes whose last bodies are remembered; 16 MiB each at most."""
+MAX_REPLACED = 8
+"""Former credentials that are still known: one that was renewed stays valid for a while, and answers to requests that
+left with it are still under way."""
 _TAIL = 16
 """Characters of a placeholder's random end; what is before it are words that may stand in any text."""
 
@@ -47,6 +50,8 @@ class Scanner:
     ) -> None:
         self._sensitive = tuple(Known(name, value) for name, value in (sensitive or {}).items() if value)
         self._always = tuple(_stand_in(each) for each in placeholders) + ((canary,) if canary else ())
+        self._real: tuple[Known, ...] = ()
+        self._replaced: tuple[Known, ...] = ()
         self.stand_ins = frozenset(known.name for known in self._always if not known.canary)
         self._engines: Engines | None = None
         self._there = asyncio.Event()
@@ -71,7 +76,11 @@ class Scanner:
         """Know these secrets from now on; the engines before serve meanwhile. Of two at once the later counts."""
         self._asked += 1
         turn = self._asked
-        real = tuple(Known(name, value) for name, value in secrets.items() if value)
+        before = (*self._replaced, *self._real)
+        self._real = tuple(Known(name, value) for name, value in secrets.items() if value)
+        gone = [each for each in before if all(each.value != known.value for known in self._real)]
+        self._replaced = tuple(gone[-MAX_REPLACED:])
+        real = self._real + self._replaced
         known = real + self._sensitive + self._always
         loop = asyncio.get_running_loop()
         engines = await loop.run_in_executor(self._compiler, _compiled, known, self._always, real)

@@ -36,10 +36,9 @@ class Decoder:
     """`feed` gives the decoded pieces. After `Undecodable` it gives nothing more."""
 
     def __init__(self, content_encoding: str) -> None:
-        names = [name.strip().lower() for name in content_encoding.split(",")]
-        names = [name for name in names if name and name != "identity"]
-        if len(names) > 2 or any(name not in _MAKERS for name in names):
+        if not readable(content_encoding):
             raise Undecodable(content_encoding[:64])
+        names = _names(content_encoding)
         self._chain = [_MAKERS[name]() for name in reversed(names)]  # the last was applied last
         self._taken = 0
         self._made = 0
@@ -61,6 +60,17 @@ class Decoder:
             return
         for piece in chain[0](data):
             yield from self._through(piece, chain[1:])
+
+
+def readable(content_encoding: str) -> bool:
+    """Whether there is a decoder for it."""
+    names = _names(content_encoding)
+    return len(names) <= 2 and all(name in _MAKERS for name in names)
+
+
+def _names(content_encoding: str) -> list[str]:
+    names = [name.strip().lower() for name in content_encoding.split(",")]
+    return [name for name in names if name and name != "identity"]
 
 
 class _Gzip:

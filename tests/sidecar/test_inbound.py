@@ -19,6 +19,7 @@ import zstandard
 from wsproto import events
 
 from sidecar.contract import Route, RouteAuth, RouteDlp
+from sidecar.tasks import spawn
 from tests.sidecar.attack_kit import server
 from tests.sidecar.proxy_kit import Bottle, Seen, Upstream, answer, authority, bottle, pem
 
@@ -312,3 +313,51 @@ async def test_a_fault_in_the_checks_of_an_answer_ends_it(upstream: Upstream) ->
         async with bottle(OWNED, fault=f"{fault}:raise", **options(upstream)) as box, box.client() as client:
             with pytest.raises(httpx.HTTPError):
                 await client.get(f"https://{HOST}/raw/")
+
+
+@pytest.mark.parametrize("http2", [False, True], ids=["h1", "h2"])
+@pytest.mark.parametrize("coding", ["rot13", "gzip, rot13", "gzip, gzip, gzip"])
+async def test_an_encoding_that_cannot_be_read_is_told(upstream: Upstream, http2: bool, coding: str) -> None:
+    async def odd(seen: Seen, send: Send) -> None:
+        told = coding if seen.path == "/odd" else "identity"
+        headers = [(b"content-type", b"text/plain"), (b"content-encoding", told.encode())]
+        await answer(send, body=SECRET.encode() if seen.path == "/odd" else b"fine", headers=headers)
+
+    upstream.handler = odd
+    async with (
+        bottle(OWNED, **options(upstream, policy={"supervise": False})) as box,
+        box.client(http2=http2) as client,
+    ):
+        got = await client.get(f"https://{HOST}/odd")
+        assert (got.status_code, got.json()["code"]) == (502, "upstream_failed")
+        assert "content encoding" in got.json()["reason"]
+        assert SECRET not in got.text
+        event = await box.event(phase="closed")
+        assert (event.decision, event.code, event.status) == ("error", "upstream_failed", 502)
+        assert (await client.head(f"https://{HOST}/odd")).status_code == 200
+        assert (await client.get(f"https://{HOST}/plain")).text == "fine"
+        assert box.notices() == []
+
+
+async def test_a_credential_that_was_replaced_meanwhile_is_masked_too(upstream: Upstream) -> None:
+    go = asyncio.Event()
+
+    async def slow(seen: Seen, send: Send) -> None:
+        await go.wait()
+        await answer(send, body=seen.header("authorization")[0].encode())
+
+    upstream.handler = slow
+    async with bottle(OWNED, **options(upstream, policy={"supervise": False})) as box, box.client() as client:
+        asked = spawn(client.get(f"https://{HOST}/a"), name="asked")
+        async with asyncio.timeout(10):
+            while not upstream.seen:
+                await asyncio.sleep(0.02)
+        for number in range(3):
+            name = next(iter(box.config.secrets))
+            await box.channel.call("secrets", {"secrets": {name: f"another-value-9f8e7d6c5b4a{number}"}})
+        go.set()
+        text = (await asked).text
+        assert text.startswith("Bearer [redacted]")
+        assert SECRET not in text
+        got = await client.post(f"https://{HOST}/a", content=SECRET)
+        assert got.status_code == 403, "nor does it leave"

@@ -19,7 +19,8 @@ from sidecar.dlp.finding import Finding
 from sidecar.dlp.injection_deltas import AnswerWatch
 from sidecar.egress.addons.journal import Journal
 from sidecar.egress.addons.metering import accept_readable
-from sidecar.egress.answer import AnswerFilter, BadAnswer
+from sidecar.egress.answer import AnswerFilter, BadAnswer, Nothing
+from sidecar.egress.answers import bodiless
 from sidecar.egress.exchange import Exchange, exchange_of
 from sidecar.egress.refusal import Refusal
 from sidecar.egress.scanner import Scanner
@@ -46,6 +47,7 @@ class Inbound:
         exchange = exchange_of(flow)
         if exchange.local or exchange.route is None or not self._looks(exchange.route):
             return
+        exchange.inspects = True
         accept_readable(flow.request.headers)
         if "range" in flow.request.headers:
             flow.request.headers["accept-encoding"] = "identity"
@@ -59,8 +61,8 @@ class Inbound:
         self._clean_head(response)
         if response.status_code == 101:
             exchange.frames = FrameFilter(self, exchange)
-        elif flow.request.method == "HEAD" or response.status_code in (204, 304):
-            exchange.answer = self._empty(exchange)  # HTTP/2 could bring a body all the same
+        elif bodiless(flow.request, response):
+            exchange.answer = Nothing()  # HTTP/2 could bring a body all the same
         else:
             exchange.answer = self._filter(flow, exchange, exchange.route, response)
 
@@ -83,7 +85,7 @@ class Inbound:
         partial = response.status_code == 206
         decoder = None
         if encoding and not partial:
-            decoder = Decoder(encoding)  # one that cannot be read ends the flow
+            decoder = Decoder(encoding)  # one that cannot be read was told as that (`answers.unreadable`)
             del response.headers["content-encoding"]
         expected: int | None = None
         length = response.headers.get("content-length", "")
@@ -98,16 +100,6 @@ class Inbound:
             found=lambda findings: self.found(exchange, findings),
             events="text/event-stream" in kind,
             expected=expected,
-        )
-
-    def _empty(self, exchange: Exchange) -> AnswerFilter:
-        return AnswerFilter(
-            decoder=None,
-            echo=None,
-            watch=None,
-            found=lambda findings: self.found(exchange, findings),
-            events=False,
-            expected=0,
         )
 
     def echo(self, kind: str) -> EchoRedactor | None:
