@@ -38,6 +38,8 @@ _AGAIN = 64
 """Times that values of one rule may stand again in a text that is refused for them, before the rest is left unread."""
 _LEAST_MASKED = 4
 """Bytes of an allowed value that is left out: a shorter one stands in everything."""
+_LONGEST = 64 * 1024
+"""Bytes of what a value may be a piece of; a longer stretch is a blob that was decoded."""
 _LINE_PARTS = frozenset({"host", "path", "query", "header", "cookie", "trailer"})
 
 
@@ -304,23 +306,26 @@ def _order(finding: Finding) -> tuple[bool, bool, int]:
 def larger(findings: Iterable[Finding], data: bytes, allowed: Iterable[Match]) -> list[Finding]:
     """Those `findings` of the text as it is whose value goes on, in the same run of characters, where an allowed one
     in it ends: a yes to a piece of a secret is none to the secret."""
-    places = [place for each in allowed for place in _places(data, each.reveal())]
-    values = [each.reveal() for each in allowed]
-    return [
-        finding
-        for finding in findings
-        if finding.severity == "block"
-        and (finding.value.reveal() not in values if finding.value is not None else ">" not in finding.view)
-        and not any(start <= finding.start and finding.end <= end for start, end in places)
-        and any(_goes_on(finding, data, start, end) for start, end in places)
-    ]
+    values = {each.reveal() for each in allowed}
+    longest = max(map(len, values), default=0)
+    found: list[Finding] = []
+    for finding in findings:
+        told = finding.value.reveal() not in values if finding.value is not None else ">" not in finding.view
+        if finding.severity != "block" or not told or finding.end - finding.start > _LONGEST:
+            continue
+        low, high = max(0, finding.start - longest), finding.end + longest
+        near = [place for value in values for place in _places(data, value, low, high)]
+        inside = any(start <= finding.start and finding.end <= end for start, end in near)
+        if not inside and any(_goes_on(finding, data, start, end) for start, end in near):
+            found.append(finding)
+    return found
 
 
-def _places(data: bytes, value: bytes) -> Iterator[tuple[int, int]]:
-    at = data.find(value) if len(value) >= _LEAST_MASKED else -1
+def _places(data: bytes, value: bytes, low: int, high: int) -> Iterator[tuple[int, int]]:
+    at = data.find(value, low, high) if len(value) >= _LEAST_MASKED else -1
     while at >= 0:
         yield at, at + len(value)
-        at = data.find(value, at + len(value))
+        at = data.find(value, at + len(value), high)
 
 
 def _goes_on(finding: Finding, data: bytes, start: int, end: int) -> bool:
