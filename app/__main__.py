@@ -13,11 +13,12 @@ def main(argv: Sequence[str] | None = None) -> None:
 
 def leave(code: int) -> NoReturn:
     """Exit with `code`, also where whoever read our output, or the terminal, is gone."""
-    try:
-        sys.stdout.flush()
-    except OSError:
-        # the interpreter would try once more at its end, complain, and exit with 120
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+    for stream in (sys.stdout, sys.stderr):  # the app draws on the latter
+        try:
+            stream.flush()
+        except OSError:
+            # the interpreter would try once more at its end, complain, and exit with 120
+            os.dup2(os.open(os.devnull, os.O_WRONLY), stream.fileno())
     sys.exit(code)
 
 
