@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 from textual.pilot import Pilot
-from textual.widgets import Input
+from textual.widgets import Input, TextArea
 
 from app.widgets.approvals_panel import ApprovalsPanel
 from tests.tui.scripted import ScriptedClient, app, asked, found
@@ -27,7 +27,7 @@ def keys(*pressed: str, shows: str = "") -> Callable[[Pilot[Any]], Awaitable[Non
             await pilot.pause()
         if shows:
             await until(pilot, lambda: shows in text_of(pilot), shows)
-        for field in pilot.app.screen.query(Input):
+        for field in (*pilot.app.screen.query(Input), *pilot.app.screen.query(TextArea)):
             field.cursor_blink = False
             field._cursor_visible = True
         lasting = ("feed", "terminal")
