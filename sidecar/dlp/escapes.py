@@ -4,10 +4,9 @@ texts written in nothing else cost little more than others.
 
 import html
 import re
-from collections.abc import Callable
-from typing import Any
 
 from sidecar.dlp.bits import percent_decoded
+from sidecar.dlp.fold import replaced
 
 _PERCENT = re.compile(rb"(?:%[0-9A-Fa-f]{2})+")
 _PERCENT_U = re.compile(rb"%u([0-9A-Fa-f]{4})")
@@ -18,16 +17,6 @@ _ESCAPE = re.compile(
 )
 # all of it one group, as `replaced` wants it
 _ESCAPES = re.compile(b"(" + re.sub(rb"\((?!\?)", b"(?:", _ESCAPE.pattern) + b")")
-
-
-def replaced[T: (str, bytes)](pattern: re.Pattern[T], text: T, meaning: Callable[[T], T]) -> T:
-    """`text` with what matches `pattern`, which is one group, replaced by its meaning: that of each is told once."""
-    parts = pattern.split(text)
-    found = parts[1::2]
-    known = {each: meaning(each) for each in set(found)}
-    parts[1::2] = [known[each] for each in found]
-    empty: Any = text[:0]
-    return empty.join(parts)
 
 
 _MANY = 64

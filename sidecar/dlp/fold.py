@@ -7,9 +7,9 @@ characters are taken out before normalisation, whose ordering of long runs of ma
 
 import re
 import unicodedata
+from collections.abc import Callable
 from functools import cache
-
-from sidecar.dlp.escapes import replaced
+from typing import Any
 
 _RUN = re.compile(r"([^\x00-\x7f]+)")
 _PUNCTUATION = frozenset("-_+/=.:@~#%&;\\")
@@ -37,30 +37,31 @@ _LOOKALIKE = (
 _TAGS = range(0xE0020, 0xE007F)
 _SELECTORS = (range(0xFE00, 0xFE10), range(0xE0100, 0xE01F0))
 _HIDDEN = re.compile("[\U000e0020-\U000e007e]{6,}|[\ufe00-\ufe0f\U000e0100-\U000e01ef]{6,}")
+_UNSEEN = frozenset(
+    (0x034F, 0x115F, 0x1160, 0x17B4, 0x17B5, 0x3164, 0xFFA0, 0x2800, *_SELECTORS[0], *range(0xE0000, 0xE1000))
+)
+_MARKS = frozenset(("Mn", "Me", "Cf"))
+_NUMBERS = frozenset(("Nd", "No"))
+"""Unicode's categories of all digits."""
 
 
 def _removed(char: str) -> bool:
     """Combining marks, and what is by default not shown at all (Unicode: Default_Ignorable_Code_Point)."""
-    code = ord(char)
-    return (
-        unicodedata.category(char) in ("Mn", "Me", "Cf")
-        or code in (0x034F, 0x115F, 0x1160, 0x17B4, 0x17B5, 0x3164, 0xFFA0, 0x2800)
-        or 0xFE00 <= code <= 0xFE0F
-        or 0xE0000 <= code <= 0xE0FFF
-    )
+    return unicodedata.category(char) in _MARKS or ord(char) in _UNSEEN
 
 
 @cache
 def _table() -> dict[int, str | None]:
     """Character → its fold; None where it vanishes. Only characters that fold to something a credential may hold."""
     table: dict[int, str | None] = {}
+    looked_at = _MARKS | _NUMBERS
     for code in (*range(0x80, 0xD800), *range(0xE000, 0x20000), *range(0xE0000, 0xE1000)):
         char = chr(code)
+        if not unicodedata.decomposition(char) and unicodedata.category(char) not in looked_at and code not in _UNSEEN:
+            continue  # nine of ten: quickly, since every process does this once
         if _removed(char):
             table[code] = None
             continue
-        if not unicodedata.decomposition(char) and not char.isdigit():
-            continue  # nine of ten: quickly, since every process does this once
         plain = "".join(part for part in unicodedata.normalize("NFKD", char) if not _removed(part))
         digit = unicodedata.digit(char, None)
         if digit is not None:
@@ -74,6 +75,16 @@ def _table() -> dict[int, str | None]:
         for first in (0x1F1E6, 0x1F150, 0x1F170):
             table[first + offset] = chr(65 + offset)
     return table
+
+
+def replaced[T: (str, bytes)](pattern: re.Pattern[T], text: T, meaning: Callable[[T], T]) -> T:
+    """`text` with what matches `pattern`, which is one group, replaced by its meaning: that of each is told once."""
+    parts = pattern.split(text)
+    found = parts[1::2]
+    known = {each: meaning(each) for each in set(found)}
+    parts[1::2] = [known[each] for each in found]
+    empty: Any = text[:0]
+    return empty.join(parts)
 
 
 def foldable() -> frozenset[int]:

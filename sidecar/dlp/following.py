@@ -8,11 +8,11 @@ its first byte can be and which sequence is left then. What cannot be told is ev
 import re
 from collections.abc import Iterable, Sequence
 from functools import cache
-from typing import Any, cast
+from typing import Any
 
 from sidecar.dlp.matcher import Spec
+from sidecar.dlp.shape import parsed
 
-_parser: Any = cast(Any, re)._parser  # as in `shape`
 EVERY = (1 << 256) - 1
 ANYTHING = (1 << 257) - 1
 """The class of what is behind the end of an expression: any byte, or the end of the text."""
@@ -33,7 +33,7 @@ Heads = list[tuple[int, State]]
 def following(spec: Spec) -> dict[bytes, tuple[int, ...]]:
     """For each literal with which matches begin the classes of the bytes behind it; nothing where a match may begin
     with something else."""
-    start = [pushed(nodes_of(_parser.parse(spec.source), caseless=spec.caseless), None)]
+    start = [pushed(nodes_of(parsed(spec.source), caseless=spec.caseless), None)]
     words = frozenset(word.lower() if spec.caseless else word for word in spec.literals)
     found: dict[bytes, tuple[int, ...]] = {}
     if not _begin(start, words, b"", found, caseless=spec.caseless):
@@ -43,9 +43,9 @@ def following(spec: Spec) -> dict[bytes, tuple[int, ...]]:
 
 def one_byte(spec: Spec) -> int | None:
     """The class of an expression that is one."""
-    parsed = _parser.parse(spec.source)
-    nodes = nodes_of(parsed, caseless=spec.caseless) if parsed.getwidth() == (1, 1) else []
-    return nodes[0] if len(nodes) == 1 and isinstance(nodes[0], int) and len(parsed) == 1 else None
+    whole = parsed(spec.source)
+    nodes = nodes_of(whole, caseless=spec.caseless) if whole.getwidth() == (1, 1) else []
+    return nodes[0] if len(nodes) == 1 and isinstance(nodes[0], int) and len(whole) == 1 else None
 
 
 def _begin(

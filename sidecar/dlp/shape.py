@@ -2,6 +2,7 @@
 search for, and words that every match must hold. Pure; used once, when rules are compiled."""
 
 import re
+from functools import lru_cache
 from typing import Any, cast
 
 _parser: Any = cast(Any, re)._parser  # the only parser of this syntax at hand; stable since 3.11
@@ -10,9 +11,16 @@ _MAX_EXPANDED = 8
 _TAIL = re.compile(r"\{([1-9]\d*),\d*\}$")
 
 
+@lru_cache(4)
+def parsed(source: str) -> Any:
+    """What an expression consists of, as `re` reads it; to be looked at only. Kept for those who ask one another's
+    questions of the same expression."""
+    return _parser.parse(source)
+
+
 def max_width(source: str) -> int:
     """Longest possible match in characters; ValueError where there is no bound: such an expression is refused."""
-    width = int(_parser.parse(source).getwidth()[1])
+    width = int(parsed(source).getwidth()[1])
     if width > 100_000:
         raise ValueError("an expression with an unbounded repetition")
     return width
@@ -36,7 +44,7 @@ def trimmed(source: str) -> str:
 
 def required_words(source: str, *, least: int = 3) -> tuple[bytes, ...]:
     """Words of at least `least` characters of which each match of `source` holds one; () if none is sure."""
-    best = _best(_parser.parse(source), least)
+    best = _best(parsed(source), least)
     return tuple(sorted(word.encode("ascii") for word in best))
 
 
@@ -44,7 +52,7 @@ def leading_literal(source: str) -> bytes:
     """The text with which every match begins; none where case does not count."""
     begin = ""
     if not source.startswith("(?i)"):
-        for op, argument in _parser.parse(source):
+        for op, argument in parsed(source):
             if str(op) != "LITERAL":
                 break
             begin += chr(argument)
@@ -56,7 +64,7 @@ _RUN_SAFE = frozenset("+/_-")
 
 def leading_run(source: str) -> tuple[int, bool]:
     """How many characters every match begins with at least that are letters, digits or `+/_-`; whether all are."""
-    return _leading(_parser.parse(source))
+    return _leading(parsed(source))
 
 
 def _leading(nodes: Any) -> tuple[int, bool]:

@@ -5,14 +5,13 @@ Any place between two parts of an expression will do, since every match passes i
 are the rarest in texts. Where an expression has branches, each may take its own.
 """
 
-import re
 from collections.abc import Sequence
 from functools import cache
-from typing import Any, NamedTuple, cast
+from typing import Any, NamedTuple
 
 from sidecar.dlp.following import ANYTHING, EVERY, Node, State, codes_of, heads_of, nodes_of, pushed
+from sidecar.dlp.shape import parsed
 
-_parser: Any = cast(Any, re)._parser  # as in `shape`
 LENGTH = 6
 _SHORTER = 4
 _LEAST = 2
@@ -66,7 +65,7 @@ def cost(signs: Sequence[Sign]) -> float:
 @cache
 def signs_of(source: str) -> tuple[Sign, ...]:
     """The rarest signs of which every match holds one; none where nothing can be told."""
-    best = _best(nodes_of(_parser.parse(source), caseless=False), None)
+    best = _best(nodes_of(parsed(source), caseless=False), None)
     if best is None:
         return ()
     if "\\A" in source:  # a sign does not tell that it stands at the start
