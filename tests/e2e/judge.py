@@ -138,7 +138,7 @@ class Seat:
     def text(self) -> str:
         return screen(self.emulator)
 
-    async def shows(self, text: str, seconds: float = 40.0) -> None:
+    async def shows(self, text: str, seconds: float = 90.0) -> None:
         deadline = time.monotonic() + seconds
         while text not in self.text:
             assert time.monotonic() < deadline, f"{text!r} never came:\n{self.text}"

@@ -14,7 +14,7 @@ from app.demo.pretend.script import Conversation, Say, Script, Turn
 from tests.e2e.cast import CAST, Role
 from tests.e2e.world import World
 
-pytestmark = [pytest.mark.e2e, pytest.mark.sandbox, pytest.mark.timeout(300)]
+pytestmark = [pytest.mark.e2e, pytest.mark.sandbox, pytest.mark.timeout(500)]
 
 DATA = "data.example.com"
 ROLES = [pytest.param(role, id=name) for name, role in CAST.items()]
@@ -58,13 +58,13 @@ def start(world: World, role: Role) -> Any:
 
 def open_proposal(world: World, running: Any) -> dict[str, Any]:
     """The one that waits, once there is one."""
-    deadline = time.monotonic() + 80
+    deadline = time.monotonic() + 180
     while time.monotonic() < deadline and not running.done():
         listed = world.run("proposals", "--json")
         if listed.returncode == 0 and (found := json.loads(listed.stdout)):
             (one,) = found
             return one
-        time.sleep(0.2)
+        time.sleep(1)
     pytest.fail(f"no proposal came: {running.result() if running.done() else 'still running'}")
 
 
@@ -77,7 +77,7 @@ def decided(world: World, role: Role, answer: str) -> Any:
         assert world.vendor.of(DATA) == []
         ran = world.run(answer, asked["id"], "--reason", "as the test says")
         assert ran.returncode == 0, ran.stderr
-        ended = running.result(90)
+        ended = running.result(180)
     assert ended.returncode == 0, ended.stderr + ended.stdout
     return ended
 

@@ -73,7 +73,7 @@ def test_a_turn_with_a_tool_call(worlds: Callable[..., World], url: str) -> None
 def test_a_snapshot_and_its_own_conversation_again(worlds: Callable[..., World], url: str) -> None:
     world = in_docker(a_world(worlds, ROLE.agent, breaks_off(ROLE)), url, "unattended: {on_exit: {resume: 2}}\n")
     set_out(world, ROLE)
-    deadline = time.monotonic() + 120
+    deadline = time.monotonic() + 200
     while not (world.project / "begun").exists():
         assert time.monotonic() < deadline, night(world)
         time.sleep(0.2)

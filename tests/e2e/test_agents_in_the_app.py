@@ -28,7 +28,7 @@ from tests.e2e.judge import (
 from tests.e2e.world import World
 from tests.tui.waiting import text_of, until
 
-pytestmark = [pytest.mark.e2e, pytest.mark.sandbox, pytest.mark.timeout(300)]
+pytestmark = [pytest.mark.e2e, pytest.mark.sandbox, pytest.mark.timeout(500)]
 PICTURES = Path(__file__).with_name("screens")
 FIRST = {
     "claude": ("Claude Code v2.1.332", "❯"),
@@ -65,21 +65,21 @@ async def test_a_session_in_the_apps_terminal(
         assert [step async for step in client.launch(request) if isinstance(step, BottleView)]
         app = CarboyApp()
         async with app.run_test(size=(160, 48)) as pilot:
-            await until(pilot, lambda: app.link == "connected", "connected", seconds=40)
+            await until(pilot, lambda: app.link == "connected", "connected", seconds=90)
             for text in FIRST[name]:
-                await until(pilot, lambda text=text: text in text_of(pilot), text, seconds=60)
+                await until(pilot, lambda text=text: text in text_of(pilot), text, seconds=120)
             assert not [dialog for dialog in DIALOGS if dialog in text_of(pilot)]
             pane = app.screen_stack[0]._session
-            await until(pilot, lambda: app.board.views["talk"].doing == "idle", "idle", seconds=30)
+            await until(pilot, lambda: app.board.views["talk"].doing == "idle", "idle", seconds=90)
             first = Picture(name, pane.pane.term, world)
-            await until(pilot, first.is_as_kept, f"as in {first.file}", seconds=40)
+            await until(pilot, first.is_as_kept, f"as in {first.file}", seconds=90)
             pane.send(b"write the file please")
-            await until(pilot, lambda: "write the file please" in text_of(pilot), "typed", seconds=30)
+            await until(pilot, lambda: "write the file please" in text_of(pilot), "typed", seconds=90)
             pane.send(b"\r")
-            await until(pilot, lambda: DONE in text_of(pilot), "done", seconds=60)
-            await until(pilot, lambda: app.board.views["talk"].tool_calls == 1, "one call", seconds=30)
-            await until(pilot, lambda: app.board.views["talk"].doing == "waiting", "waits", seconds=30)
-            await until(pilot, lambda: "waits" in text_of(pilot), "shown", seconds=10)
+            await until(pilot, lambda: DONE in text_of(pilot), "done", seconds=120)
+            await until(pilot, lambda: app.board.views["talk"].tool_calls == 1, "one call", seconds=90)
+            await until(pilot, lambda: app.board.views["talk"].doing == "waiting", "waits", seconds=90)
+            await until(pilot, lambda: "waits" in text_of(pilot), "shown", seconds=30)
         assert (world.project / "hello.txt").read_text() == "hello\n"
         (view,) = await client.bottles()
         assert (view.doing, view.turns, view.tool_calls) == ("waiting", 1, 1)

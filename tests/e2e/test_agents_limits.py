@@ -68,10 +68,10 @@ class Endless(Limited):
 def is_stopped(role: Role, world: World) -> None:
     set_out(world, role)
     reaches(world, *OVER)
-    deadline = time.monotonic() + 30
+    deadline = time.monotonic() + 90
     while "limit-stop" not in actions(world):
         assert time.monotonic() < deadline, (night(world), actions(world), faults(world))
-        time.sleep(0.3)
+        time.sleep(1)
     asked = len(world.vendor.of(role.host))
     assert not {"parked", "resumed"} & set(actions(world))
     assert "is stopped at the provider's limit" in world.run("notices", "--json").stdout

@@ -11,7 +11,7 @@ from tests.e2e.cast import CAST, Role
 from tests.e2e.judge import a_world, start
 from tests.e2e.world import World
 
-pytestmark = [pytest.mark.e2e, pytest.mark.sandbox, pytest.mark.timeout(300)]
+pytestmark = [pytest.mark.e2e, pytest.mark.sandbox, pytest.mark.timeout(500)]
 
 
 def counted(role: Role, said: list[Usage]) -> Callable[[str], Script]:
@@ -37,12 +37,12 @@ def test_the_sum_is_the_vendors(worlds: Callable[..., World], name: str) -> None
     ran = start(world, role.secrets)
     assert ran.returncode == 0, ran.stderr + ran.stdout
     wanted = (sum(one.input for one in said), sum(one.output for one in said), sum(one.cache_read for one in said))
-    deadline = time.monotonic() + 20
+    deadline = time.monotonic() + 60
     while True:  # what the sidecar wrote last is brought in when its session ends
         spend = json.loads(world.run("info", "turn", "--json").stdout)["spend"]
         if (spend["input"], spend["output"], spend["cache_read"]) == wanted or time.monotonic() > deadline:
             break
-        time.sleep(0.3)
+        time.sleep(1)
     assert (spend["input"], spend["output"], spend["cache_read"]) == wanted, (spend, said)
     assert (spend["estimated"], spend["unmetered"], spend["errors"]) == (0, 0, 0)
     traces = json.loads(world.run("traces", "turn", "--json").stdout)

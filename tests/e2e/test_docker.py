@@ -79,7 +79,7 @@ async def printed(bottles: Rig, slug: str, wanted: str) -> str:
     """What the agent prints, until `wanted` is in it."""
     terminal, seen = await bottles.sessions.terminal(slug, 24, 80), ""
     try:
-        async with asyncio.timeout(30):
+        async with asyncio.timeout(90):
             async for piece in terminal.output():
                 seen += piece.decode(errors="replace")
                 if wanted in seen:

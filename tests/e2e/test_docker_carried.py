@@ -76,7 +76,7 @@ async def see(bottles: Rig, wanted: bytes) -> bytes:
     """What the agent printed, up to `wanted`."""
     terminal, seen = await bottles.sessions.terminal("one", 24, 80), b""
     try:
-        async with asyncio.timeout(30):
+        async with asyncio.timeout(90):
             async for piece in terminal.output():
                 seen += piece
                 if wanted in seen:

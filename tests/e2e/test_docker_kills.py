@@ -100,7 +100,7 @@ async def test_an_engine_that_is_killed_is_lost_and_found(
             return False
         return True
 
-    await until(answered, 30)
+    await until(answered, 60)
 
 
 LISTENS = "echo up; while read line; do echo got $line; done"
@@ -120,17 +120,17 @@ async def test_a_killed_holder_is_replaced_and_the_agent_goes_on(bottles: Rig, u
     (container,) = ours(url, bottles.paths)
     first = recorded(bottles, "holder").pid
     os.kill(first, signal.SIGKILL)
-    await until(lambda: recorded(bottles, "holder").pid != first, 30)
-    await until(lambda: only(bottles).notes[-1:] == (holding.NOTE,), 30)
+    await until(lambda: recorded(bottles, "holder").pid != first, 60)
+    await until(lambda: only(bottles).notes[-1:] == (holding.NOTE,), 60)
     await see(bottles, b"got before")  # read again from the engine
     await typed(bottles, "after")
     container.reload()
     assert (container.status, only(bottles).state) == ("running", "running")
     # its sidecar ends as well: the listening socket is made anew, in the container
     os.kill(recorded(bottles, "sidecar").pid, signal.SIGKILL)
-    await until(lambda: only(bottles).sidecar.state != "healthy", 30)
+    await until(lambda: only(bottles).sidecar.state != "healthy", 60)
     await until(lambda: only(bottles).sidecar.state == "healthy", 60)
-    asked = await bottles.sessions.exec("one", ("/bin/sh", "-c", asking("http://elsewhere.example/")), 30)
+    asked = await bottles.sessions.exec("one", ("/bin/sh", "-c", asking("http://elsewhere.example/")), 60)
     assert b"403" in asked.output
     assert (await bottles.sessions.kill("one")).state == "stopped"
 

@@ -29,7 +29,7 @@ from tests.integration.spending import EACH, PROVIDER, Spenders, spenders
 
 pytestmark = [pytest.mark.e2e, pytest.mark.sandbox, pytest.mark.timeout(900)]
 ROOT = Path(__file__).parents[2]
-BOTTLES, CONNECTIONS, KILLS = 4, 2, int(os.environ.get("KILLS", "200"))
+BOTTLES, CONNECTIONS, KILLS = 4, 2, int(os.environ.get("USAGE_KILLS", "200"))
 
 
 class Killable(Protocol):

@@ -81,7 +81,7 @@ class World:
             capture_output=True,
             text=True,
             check=False,
-            timeout=200,
+            timeout=400,
         )
 
     def log(self, slug: str, *options: str) -> list[dict[str, Any]]:

@@ -46,7 +46,7 @@ async def controller(paths: Paths, script: str, *more: str) -> AsyncIterator[asy
 
 async def line(process: asyncio.subprocess.Process, wanted: str) -> None:
     assert process.stdout is not None
-    async with asyncio.timeout(30):
+    async with asyncio.timeout(90):
         while (got := (await process.stdout.readline()).decode().strip()) != wanted:
             assert got or not process.stdout.at_eof(), f"ended before {wanted!r}"
 
@@ -54,7 +54,7 @@ async def line(process: asyncio.subprocess.Process, wanted: str) -> None:
 async def see(real: Rig, wanted: bytes, slug: str = "one") -> None:
     held = await real.sessions.terminal(slug, 24, 80)
     data = b""
-    async with asyncio.timeout(20):
+    async with asyncio.timeout(60):
         async for piece in held.output():
             data += piece
             if wanted in data:
@@ -193,7 +193,7 @@ async def test_a_killed_sidecar_is_restarted_with_its_policy(real: Rig) -> None:
     await type_in(real, b"\x0c\r")
     held = await real.sessions.terminal("one", 24, 80)
     data = b""
-    async with asyncio.timeout(20):
+    async with asyncio.timeout(60):
         async for piece in held.output():
             data += piece
             if data.count(b"403") >= 2:

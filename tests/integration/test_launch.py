@@ -24,7 +24,7 @@ async def real(paths: Paths) -> AsyncIterator[Rig]:
 async def _output(real: Rig, slug: str = "one") -> bytes:
     held = await real.sessions.terminal(slug, 24, 80)
     data = b""
-    async with asyncio.timeout(20):
+    async with asyncio.timeout(60):
         async for piece in held.output():
             data += piece
     await held.close()

@@ -30,7 +30,7 @@ STEPS = ("set aside", "state", "restore", "authority", "sandbox", "sidecar", "li
 async def seen(bottles: Rig, slug: str, word: str) -> bool:
     terminal, text = await bottles.sessions.terminal(slug, 24, 80), b""
     try:
-        async with asyncio.timeout(30):
+        async with asyncio.timeout(90):
             async for piece in terminal.output():
                 text += piece
                 if word.encode() in text:
