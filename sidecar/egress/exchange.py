@@ -117,8 +117,8 @@ class Exchange:
     buffered: int = 0
     """Bytes of the request's body that are held in memory."""
     address: str = ""
-    mapped: bool = False
-    """Its origin is an exact `connect_to` entry of the host's settings."""
+    inside: bool = False
+    """Its destination is in a private network, or the host's settings name its address."""
     detail: dict[str, Any] = field(default_factory=dict[str, Any])
     call: "Call | None" = None
     """What is metered of it; None where it costs nobody's tokens."""

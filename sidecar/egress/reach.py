@@ -54,6 +54,9 @@ class Destination:
     mapped: bool = False
     private: bool = False
     """Only a route with `allow_private` leads there."""
+    inside: bool = False
+    """Nothing sent there crosses the internet, as far as addresses tell: all are private, or the host's settings name
+    it. Where `by_proxy` leads the operator's `allow_private` tells alone."""
 
 
 @dataclass(frozen=True)
@@ -96,7 +99,7 @@ class Reach:
         """
         mapped = self._mapped.get((host, port))
         if mapped is not None:
-            return Destination((mapped[0],), mapped[1], mapped=True)
+            return Destination((mapped[0],), mapped[1], mapped=True, inside=True)
         if is_address(host):
             return self._checked(host, port, (host,), allow_private)
         until, addresses = self._cache.get(host, (0.0, ()))
@@ -131,12 +134,13 @@ class Reach:
     def _checked(self, host: str, port: int, addresses: Sequence[str], allow_private: bool) -> Destination:
         if not addresses:
             if self.proxy is not None:
-                return Destination((host,), port, by_proxy=True)
+                return Destination((host,), port, by_proxy=True, inside=allow_private)
             raise Unreachable("upstream_unreachable", f"the name {host} could not be resolved")
         private = [(address, why) for address in addresses if (why := why_private(address)) is not None]
         if private and not allow_private:
             raise Unreachable("private_address", f"{host} leads to {private[0][0]}: {private[0][1]}")
-        return Destination(tuple(addresses[:MAX_ADDRESSES]), port, private=bool(private))
+        inside = len(private) == len(addresses)
+        return Destination(tuple(addresses[:MAX_ADDRESSES]), port, private=bool(private), inside=inside)
 
     async def _resolve(self, host: str) -> tuple[str, ...]:
         try:

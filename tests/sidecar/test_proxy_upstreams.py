@@ -16,6 +16,8 @@ from sidecar.control import connect
 from tests.sidecar.proxy_kit import Bottle, Upstream, authority, bottle, pem
 
 HOST = "api.example.com"
+PUBLIC = "192.88.98.1"
+"""An address that is nobody's private one. Never dialled."""
 
 type Serve = Callable[[asyncio.StreamReader, asyncio.StreamWriter], Awaitable[None]]
 
@@ -353,3 +355,20 @@ async def test_what_the_sidecar_may_not_do_any_more():
         pytest.skip(f"this kernel lacks: {missing}")
     assert "ESCAPED" not in out, out
     assert out.count("held") == 9
+
+
+AUTH = {"scheme": {"header": "x-api-key"}, "token_ref": "KEY"}
+
+
+async def test_a_credential_without_tls_stays_in_a_private_network():
+    """`allow_private` lets a name lead there; it does not send credentials over the internet in the clear."""
+    async with Upstream(("localhost",), authority(), tls=False).run() as upstream:
+        routes = [
+            Route.model_validate({"host": host, "ports": [port], "allow_private": True, "auth": AUTH})
+            for host, port in (("localhost", upstream.port), (PUBLIC, 80))
+        ]
+        async with bottle(*routes, secrets={"KEY": "a-key-of-the-test"}) as box, box.client() as client:
+            assert (await client.get(f"http://localhost:{upstream.port}/")).status_code == 200
+            refused = await client.get(f"http://{PUBLIC}/")
+            assert (refused.status_code, refused.json()["code"]) == (403, "credential_plaintext")
+    assert [seen.header("x-api-key") for seen in upstream.seen] == [["a-key-of-the-test"]]

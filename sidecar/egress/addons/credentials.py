@@ -70,7 +70,7 @@ class Inject:
         secret = self._state.secrets.get(auth.token_ref)
         if not secret or not fits_header(secret):
             refuse(flow, "credential_missing", f"the credential {auth.token_ref} is not there or not usable")
-        elif flow.request.scheme != "https" and not (exchange.route.allow_private or exchange.mapped):
+        elif flow.request.scheme != "https" and not exchange.inside:
             refuse(flow, "credential_plaintext", "a credential would cross the internet unencrypted")
         else:
             flow.request.headers[auth.header] = render(auth, secret)

@@ -48,4 +48,4 @@ def _keep(flow: HTTPFlow, destination: Destination) -> None:
     exchange.edge.destinations[(exchange.host, exchange.port)] = destination
     if destination.by_proxy:
         exchange.detail["resolved_by"] = "upstream proxy"
-    exchange.mapped = destination.mapped
+    exchange.inside = destination.inside
