@@ -18,7 +18,7 @@ import wsproto
 import zstandard
 from wsproto import events
 
-from sidecar.contract import Route, RouteAuth, RouteDlp
+from sidecar.contract import Policy, Route, RouteAuth, RouteDlp
 from sidecar.tasks import spawn
 from tests.sidecar.attack_kit import server
 from tests.sidecar.proxy_kit import Bottle, Seen, Upstream, answer, authority, bottle, pem
@@ -225,6 +225,19 @@ async def test_secrets_do_not_leave_in_websocket_messages(upstream: Upstream) ->
                 assert code == 1008, name
                 assert any("carboy refused" in str(each) for each in heard), name
                 assert not any(str(each).startswith("echo") and TOKEN in str(each) for each in heard), name
+
+
+async def test_an_open_websocket_goes_by_the_policy_of_now(upstream: Upstream) -> None:
+    loose, strict = (Route(host=HOST, dlp=RouteDlp(outbound_detectors=which)) for which in (False, None))
+    async with bottle(loose, **options(upstream)) as box, connect(box, box.tls()) as socket:
+        await socket.send(TOKEN)
+        assert await socket.recv() == f"echo {TOKEN}"
+        await box.set_policy(Policy(version=2, routes=(strict,)))
+        await socket.send("hello")
+        assert await socket.recv() == "echo hello"
+        await socket.send(TOKEN)
+        code, heard = await ended(socket)
+        assert (code, [each for each in heard if TOKEN in str(each)]) == (1008, [])
 
 
 @dataclass
