@@ -1,5 +1,5 @@
-"""Ends a full-screen app whose terminal is gone. Textual reads such a terminal again and again, for ever, for half a
-core; a closed window or a lost SSH line does not always send a signal that ends us."""
+"""Ends a full-screen app that is told to end, and one whose terminal is gone. Textual reads such a terminal again and
+again, for ever, for half a core; a closed window or a lost SSH line does not always send a signal that ends us."""
 
 from __future__ import annotations
 
@@ -18,8 +18,9 @@ if TYPE_CHECKING:
 
 EVERY_SECONDS = 2.0
 PATIENCE_SECONDS = 3.0
-GONE = 129
-"""128 + SIGHUP, as a shell tells the end of a program whose terminal was closed."""
+GONE = 128 + signal.SIGHUP
+"""As a shell tells the end of a program whose terminal was closed."""
+TERMINATED = 128 + signal.SIGTERM
 
 
 def end_with_terminal(app: App[Any]) -> None:
@@ -27,8 +28,10 @@ def end_with_terminal(app: App[Any]) -> None:
     stdin = sys.__stdin__
     if app.is_headless or stdin is None or not stdin.isatty():
         return
-    arguments = (app, asyncio.get_running_loop(), stdin.fileno())
-    threading.Thread(target=_watch, args=arguments, name="terminal", daemon=True).start()
+    loop = asyncio.get_running_loop()
+    if signal.getsignal(signal.SIGTERM) is signal.SIG_DFL:  # which would leave the terminal in the app's modes
+        loop.add_signal_handler(signal.SIGTERM, lambda: app.exit(return_code=TERMINATED))
+    threading.Thread(target=_watch, args=(app, loop, stdin.fileno()), name="terminal", daemon=True).start()
 
 
 def _watch(app: App[Any], loop: asyncio.AbstractEventLoop, fd: int) -> None:

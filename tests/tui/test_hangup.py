@@ -1,5 +1,6 @@
 """A full-screen app whose terminal is gone ends, also where no signal tells it."""
 
+import contextlib
 import os
 import pty
 import select
@@ -20,23 +21,47 @@ from app.carboy import CarboyApp
 async def never():
     await asyncio.Event().wait()
 
-leave(CarboyApp(connect=never).run() or 0)
+app = CarboyApp(connect=never)
+app.run()
+leave(app.return_code or 0)
 """
 
 
-@pytest.mark.filterwarnings("ignore:.*forkpty.*:DeprecationWarning")
-def test_it_ends_when_its_terminal_is_closed_without_a_signal() -> None:
+def painted() -> tuple[int, int]:
+    """The app in a terminal of its own, once it shows something: its process, and the terminal's other end."""
     pid, master = pty.fork()
     if pid == 0:
         signal.signal(signal.SIGHUP, signal.SIG_IGN)  # as below make, su and nohup
         os.chdir(ROOT)
         os.execv(sys.executable, [sys.executable, "-c", PROGRAM])
-    painted = b""
+    seen = b""
     deadline = time.monotonic() + 60
-    while b"carboy" not in painted:
-        assert time.monotonic() < deadline, painted[-500:]
+    while b"carboy" not in seen:
+        assert time.monotonic() < deadline, seen[-500:]
         if select.select([master], [], [], 1.0)[0]:
-            painted += os.read(master, 65536)
+            seen += os.read(master, 65536)
+    return pid, master
+
+
+@pytest.mark.filterwarnings("ignore:.*forkpty.*:DeprecationWarning")
+def test_told_to_end_it_leaves_the_terminal_as_it_was() -> None:
+    pid, master = painted()
+    os.kill(pid, signal.SIGTERM)
+    said = b""
+    with contextlib.suppress(OSError):  # the end of a terminal that nobody holds open any more
+        while piece := os.read(master, 65536):
+            said += piece
+    os.close(master)
+    _, status = os.waitpid(pid, 0)
+    assert os.waitstatus_to_exitcode(status) == 128 + signal.SIGTERM
+    for mode in (b"1049", b"1000", b"2004"):  # the other screen, the mouse, pasting in brackets
+        assert b"\x1b[?" + mode + b"l" in said, said[-500:]
+
+
+@pytest.mark.filterwarnings("ignore:.*forkpty.*:DeprecationWarning")
+def test_it_ends_when_its_terminal_is_closed_without_a_signal() -> None:
+    pid, master = painted()
+    deadline = time.monotonic() + 60
     os.close(master)
     while True:
         ended, status = os.waitpid(pid, os.WNOHANG)
