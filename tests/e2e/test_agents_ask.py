@@ -1,6 +1,7 @@
 """Each agent is refused, asks by the bottle's own MCP server with the call that the refusal named, waits, and goes by
 the operator's answer."""
 
+import contextlib
 import json
 import re
 import time
@@ -11,6 +12,7 @@ from typing import Any
 import pytest
 
 from app.demo.pretend.script import Conversation, Say, Script, Turn
+from app.errors import CarboyError
 from tests.e2e.cast import CAST, Role
 from tests.e2e.world import World
 
@@ -60,11 +62,11 @@ def open_proposal(world: World, running: Any) -> dict[str, Any]:
     """The one that waits, once there is one."""
     deadline = time.monotonic() + 180
     while time.monotonic() < deadline and not running.done():
-        listed = world.run("proposals", "--json")
-        if listed.returncode == 0 and (found := json.loads(listed.stdout)):
-            (one,) = found
-            return one
-        time.sleep(1)
+        with contextlib.suppress(CarboyError):  # no controller yet
+            if found := world.asked(lambda client: client.proposals(state="pending")):
+                (one,) = found
+                return one.model_dump(mode="json")
+        time.sleep(0.5)
     pytest.fail(f"no proposal came: {running.result() if running.done() else 'still running'}")
 
 

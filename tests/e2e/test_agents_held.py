@@ -3,7 +3,6 @@ a token, and the agent's own request to its model.
 
 All agents wait at the same time."""
 
-import json
 import time
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
@@ -11,6 +10,7 @@ from typing import Any
 
 import pytest
 
+from app.errors import CarboyError
 from tests.e2e.cast import CAST, DONE, Role
 from tests.e2e.judge import a_world, start
 from tests.e2e.test_agents_ask import open_proposal
@@ -89,9 +89,11 @@ def asks_its_model(role: Role, world: World, seconds: float = SECONDS) -> None:
 
 def cut(world: World) -> dict[str, Any]:
     """How the bottle's budget stands, once there is a bottle."""
-    listed = world.run("budget", "--json")
-    found = json.loads(listed.stdout)["bottles"] if listed.returncode == 0 else []
-    return found[0] if found else {}
+    try:
+        found = world.asked(lambda client: client.budgets()).bottles
+    except CarboyError:  # no controller yet
+        return {}
+    return found[0].model_dump(mode="json") if found else {}
 
 
 def test_the_agents_own_request(worlds: Callable[..., World]) -> None:

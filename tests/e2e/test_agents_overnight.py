@@ -3,7 +3,6 @@ conversation after its CLI was killed.
 
 All agents do so at the same time."""
 
-import json
 import os
 import signal
 import time
@@ -50,7 +49,7 @@ def set_out(world: World, role: Role) -> None:
 
 
 def night(world: World) -> dict[str, Any]:
-    return json.loads(world.run("info", "night", "--json").stdout)
+    return world.asked(lambda client: client.bottle("night")).model_dump(mode="json")
 
 
 def reaches(world: World, *states: str, seconds: float = 200) -> dict[str, Any]:
@@ -62,7 +61,7 @@ def reaches(world: World, *states: str, seconds: float = 200) -> dict[str, Any]:
 
 
 def actions(world: World) -> list[str]:
-    return [row["action"] for row in json.loads(world.run("audit", "--json").stdout)["rows"]]
+    return [row["action"] for row in world.asked(lambda client: client.audit())["rows"]]
 
 
 # --- a limit --------------------------------------------------------------------------------------------------------

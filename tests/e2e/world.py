@@ -1,13 +1,15 @@
 """One carboy of its own for a test: a home, a project, its controller, and the pretend vendor behind it."""
 
+import asyncio
 import json
 import subprocess
 import sys
-from collections.abc import Iterator
+from collections.abc import Awaitable, Callable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from app.client import Client
 from app.demo.pretend import anthropic
 from app.demo.pretend.server import PretendServer
 from app.paths import Paths
@@ -83,6 +85,15 @@ class World:
             check=False,
             timeout=400,
         )
+
+    def asked[T](self, question: Callable[[Client], Awaitable[T]]) -> T:
+        """What its controller, which runs, answers. For who looks again and again: a command is a process each time."""
+
+        async def ask() -> T:
+            async with await Client.connect(self.paths, start=False) as client:
+                return await question(client)
+
+        return asyncio.run(ask())
 
     def log(self, slug: str, *options: str) -> list[dict[str, Any]]:
         """The egress events of a bottle, as `carboy logs --json` shows them."""
