@@ -13,11 +13,14 @@ from sidecar.contract import Route, RouteDlp
 from sidecar.dlp.drip import Scattered
 from sidecar.dlp.known import NO_PIECES, Pieces
 from sidecar.egress.verdict import DRIP
+from sidecar.tasks import spawn
 from tests.sidecar.dlp.dlp_kit import BODY, engine_for
 from tests.sidecar.proxy_kit import Upstream, authority, bottle, pem
+from tests.sidecar.supervise.mcp_kit import decide, proposal
 
 HOSTS = ("one.example.com", "two.example.com", "three.example.com")
 SECRET = "zK9#vR2qLm7Tx4Wp8sBn5Jd3"
+TOKEN = "ghp_" + "wWPw5k4aXcaT4fNP0UcnZwJUVFk6LO" + "0pINUx"  # a made-up value with a right checksum
 FIRST, SECOND, THIRD = SECRET[:7], SECRET[7:13], SECRET[13:19]
 
 
@@ -80,6 +83,19 @@ async def test_nobody_is_asked_about_pieces_and_none_is_taken_out(upstream: Upst
             assert (await client.request(**carrying(piece)[0])).status_code == 200
         answer = await client.request(**carrying(THIRD)[1])
         assert (answer.status_code, answer.json()["code"]) == (403, "redaction_failed")
+
+
+async def test_an_approved_request_counts_too(upstream: Upstream) -> None:
+    """A yes to one value is none to the piece of another beside it."""
+    async with bottle(*(Route(host=host) for host in HOSTS), **options(upstream)) as box, box.client() as client:
+        for piece in (FIRST, SECOND):
+            assert (await client.request(**carrying(piece)[0])).status_code == 200
+        held = spawn(client.post(f"https://{HOSTS[1]}/", content=f"{TOKEN} {noise(4)} {THIRD}"), name="held")
+        asked = await proposal(box)
+        assert await decide(box, asked.proposal_id, "approved", reason="ours")
+        answer = await held
+        assert (answer.status_code, answer.json()["code"]) == (403, "secret_found")
+        assert "DEPLOY_KEY" in answer.json()["reason"]
 
 
 async def test_a_message_of_a_websocket_counts_too(upstream: Upstream) -> None:

@@ -224,7 +224,10 @@ class Outbound:
                 return
             given += [finding.value] if finding.value is not None else []
             look = self._look(exchange, where, given)
-            findings = (await self._scanner.run(message.size, partial(examine, message=message, look=look))).findings
+            examined = await self._scanner.run(message.size, partial(examine, message=message, look=look))
+            findings = examined.findings
+            if not examined.blocked:  # it leaves, so it counts like any other
+                findings += await self._in_many(examined, message.host, message.changing(), look)
             exchange.masks += tuple(values_of(findings))
             verdict = judge(findings, look.inspection, self._scanner.stand_ins)
             if verdict.action != "hold":
