@@ -59,7 +59,7 @@ async def zygote(tmp_path: Path) -> AsyncIterator[Zygote]:
     await one.close()
 
 
-async def until(condition: Callable[[], Awaitable[object] | object], timeout: float = 60.0) -> object:
+async def until(condition: Callable[[], Awaitable[object] | object], timeout: float = 100.0) -> object:
     """Wait until `condition` gives something true and return it; fails with its last answer after `timeout` s."""
     import asyncio
     import inspect
