@@ -24,7 +24,8 @@ TERMINATED = 128 + signal.SIGTERM
 
 
 def end_with_terminal(app: App[Any]) -> None:
-    """Look after the terminal that `app` runs on from now on. Does nothing where there is none (tests, pipes)."""
+    """Have `app` end with the terminal that it runs on, and cleanly by SIGTERM. Does nothing where there is no terminal
+    (tests, pipes)."""
     stdin = sys.__stdin__
     if app.is_headless or stdin is None or not stdin.isatty():
         return

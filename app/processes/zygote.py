@@ -56,7 +56,6 @@ def main(fd: int) -> None:
     entries = load()
     if len(os.listdir("/proc/self/task")) != 1:
         raise RuntimeError("an import started a thread; a forked child would hold its locks")
-    gc.collect()
     gc.freeze()  # else the collector writes to every page and nothing stays shared
     _send(control, {"ready": os.getpid()})
     Orders(control, entries).serve()

@@ -1,4 +1,4 @@
-"""A full-screen app whose terminal is gone ends, also where no signal tells it."""
+"""A full-screen app ends cleanly when it is told to, and when its terminal is gone, also where no signal tells it."""
 
 import contextlib
 import os
