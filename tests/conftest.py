@@ -14,6 +14,7 @@ import pytest
 from app.paths import Paths
 from app.processes.spawner import Zygote
 from sidecar import prepared
+from tests.fork_server import ForkedZygote
 
 # compiling the rules of the outbound scan takes seconds: once for all tests
 os.environ.setdefault(prepared.VARIABLE, str(Path(tempfile.gettempdir()) / f"carboy-test-scans-{os.getuid()}"))
@@ -54,7 +55,7 @@ def paths(carboy_home: Path) -> Paths:
 @pytest.fixture
 async def zygote(tmp_path: Path) -> AsyncIterator[Zygote]:
     """Starts with its first order."""
-    one = Zygote(tmp_path)
+    one = ForkedZygote(tmp_path)
     yield one
     await one.close()
 

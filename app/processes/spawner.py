@@ -146,17 +146,21 @@ class Zygote:
         ours, theirs = socket.socketpair()
         ours.setblocking(False)
         with theirs, _open_log(self._log_path) as log:
-            process = await asyncio.create_subprocess_exec(
-                sys.executable, "-m", "app.processes.zygote", str(theirs.fileno()),
-                pass_fds=(theirs.fileno(),), cwd=_SOURCE, start_new_session=True, env=_environment(self._log_folder),
-                stdin=asyncio.subprocess.DEVNULL, stdout=log, stderr=log,
-            )  # fmt: skip
+            process = await self._execute(theirs, log)
         loop = asyncio.get_running_loop()
         running = _Running(process, ours, loop.create_future())
         running.ready.add_done_callback(lambda done: done.cancelled() or done.exception())
         loop.add_reader(ours, self._read, running)
         spawn(self._watch(running), name="zygote-watch")
         return running
+
+    async def _execute(self, control: socket.socket, log: Any) -> asyncio.subprocess.Process:
+        """The program, on `control`."""
+        return await asyncio.create_subprocess_exec(
+            sys.executable, "-m", "app.processes.zygote", str(control.fileno()),
+            pass_fds=(control.fileno(),), cwd=_SOURCE, start_new_session=True, env=environment(self._log_folder),
+            stdin=asyncio.subprocess.DEVNULL, stdout=log, stderr=log,
+        )  # fmt: skip
 
     async def _watch(self, running: _Running) -> None:
         await running.process.wait()
@@ -236,7 +240,7 @@ class Zygote:
                 answer.set_exception(ZygoteGone())
 
 
-def _environment(folder: Path) -> dict[str, str]:
+def environment(folder: Path) -> dict[str, str]:
     """What the zygote and so every child gets: no variable of the operator's, since any may be a credential."""
     scans = {VARIABLE: os.environ.get(VARIABLE) or str(folder / "scans")}
     kept = ("PATH", "HOME", "LANG", "LC_ALL", "TZ", "TMPDIR", "VIRTUAL_ENV", "XDG_RUNTIME_DIR", "LD_LIBRARY_PATH")

@@ -13,9 +13,9 @@ from app.controller.ingest import Ingest
 from app.controller.sessions import Sessions
 from app.core.model import BottleView, LaunchRequest, LaunchStep
 from app.paths import Paths, private_folder
-from app.processes.spawner import Zygote
 from app.store.sqlite import SqliteStore
 from sidecar.contract import LISTEN_PORT
+from tests.fork_server import ForkedZygote
 
 BOTTLE = """---
 agent_provider: {template: shell}
@@ -82,7 +82,7 @@ async def rig(paths: Paths) -> AsyncIterator[Rig]:
     await bus.start()
     ingest = Ingest(bus)
     views: list[BottleView] = []
-    sessions = Sessions(paths, on_change=views.append, spools=ingest, zygote=Zygote(paths.state))
+    sessions = Sessions(paths, on_change=views.append, spools=ingest, zygote=ForkedZygote(paths.state))
     try:
         yield Rig(paths, project, sessions, store, views)
     finally:

@@ -3,6 +3,7 @@
 import asyncio
 import os
 import signal
+from collections.abc import AsyncIterator
 from pathlib import Path
 
 import pytest
@@ -17,6 +18,14 @@ from tests.conftest import until
 def _status(pid: int, key: str) -> str:
     lines = Path(f"/proc/{pid}/status").read_text().splitlines()
     return next(line.split(":", 1)[1].strip() for line in lines if line.startswith(key + ":"))
+
+
+@pytest.fixture
+async def zygote(tmp_path: Path) -> AsyncIterator[Zygote]:
+    """A real one: its program executed, not forked."""
+    one = Zygote(tmp_path)
+    yield one
+    await one.close()
 
 
 async def test_a_child_inherits_nothing_and_stands_alone(zygote: Zygote, tmp_path: Path) -> None:

@@ -28,7 +28,7 @@ from sidecar.contract import EgressEvent, Placeholder, Policy, Route, SidecarCon
 from sidecar.control import Channel
 from sidecar.secret import REVEAL, Secret
 from sidecar.spool import SpoolReader
-from tests.sidecar.fork_server import Forked, fork
+from tests.fork_server import Forked, fork_sidecar
 
 
 def bottle_ca() -> tuple[str, str]:
@@ -273,7 +273,8 @@ async def bottle(
     config = make_config(folder, routes, **kwargs)
     left, right = socket.socketpair()
     with (folder / "log").open("wb") as log:
-        process = fork(main, right, log.fileno(), {"FAULT": fault, "LIMITS": json.dumps(limits or {})})
+        environ = {"FAULT": fault, "LIMITS": json.dumps(limits or {})}
+        process = fork_sidecar(right, log.fileno(), environ, main)
     right.close()
     channel = Channel(left)
     listener = listening()
