@@ -42,7 +42,8 @@ def step(flow: Flow, text: bytes, now: float) -> tuple[Flow, bytes]:
 
 
 class Scattered:
-    """The pieces of known secrets that left a bottle. Bounded by the pieces there are. Used on one thread."""
+    """The pieces of known secrets that left a bottle, whatever other secrets came and went meanwhile. Bounded by the
+    pieces that there are of an hour's secrets. Used on one thread."""
 
     SECONDS = 3600.0
     BYTES = 16 * 1024 * 1024
@@ -50,17 +51,14 @@ class Scattered:
     once in ten million times."""
 
     def __init__(self) -> None:
-        self._engine: object = None
         self._left: dict[tuple[int, int], tuple[float, int]] = {}
         self._examined = 0
 
     def __repr__(self) -> str:
         return f"Scattered({len(self._left)})"
 
-    def before(self, engine: object, pieces: Pieces, now: float) -> Pieces:
-        """What left not long ago of the secrets that this `engine` knows; nothing where a request holds no piece."""
-        if engine is not self._engine:  # other secrets, other numbers
-            self._engine, self._left = engine, {}
+    def before(self, pieces: Pieces, now: float) -> Pieces:
+        """What left not long ago; nothing where a request holds no piece."""
         if not pieces.seen:
             return NO_PIECES
         for piece, (when, examined) in list(self._left.items()):
@@ -68,10 +66,8 @@ class Scattered:
                 del self._left[piece]
         return Pieces(frozenset(self._left))
 
-    def add(self, engine: object, pieces: Pieces, examined: int, now: float) -> None:
+    def add(self, pieces: Pieces, examined: int, now: float) -> None:
         """A request leaves: its `pieces`, and how many bytes were looked at for them."""
-        if engine is not self._engine:
-            return
         self._examined += examined
         self._left |= dict.fromkeys(pieces.seen, (now, self._examined))
 

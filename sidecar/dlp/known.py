@@ -2,6 +2,8 @@
 loop, then shared by threads. Reveals secrets to build needles; keeps needles in memory only and shows none.
 """
 
+import hashlib
+import os
 from bisect import bisect_left, insort
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field, replace
@@ -46,8 +48,12 @@ refuses (`limits`)."""
 _ALNUM = np.array([code < 128 and chr(code).isalnum() for code in range(256)])
 
 
+_KEY = os.urandom(16)
+
+
 class Pieces(NamedTuple):
-    """Which pieces of which secret a text holds: (secret, offset). Kept with a clean verdict for the next scan."""
+    """Which pieces of which secret a text holds: (mark of the secret, offset). Kept with a clean verdict for the next
+    scan, and where requests left: a mark is the same in all engines that know the secret."""
 
     seen: frozenset[tuple[int, int]] = frozenset()
 
@@ -73,6 +79,8 @@ class KnownSecrets:
         self._raw = [each.value.reveal().encode("utf-8", "surrogatepass") for each in self._known]
         self._encodings: list[tuple[Encoded, ...]] = []
         self._sizes = [piece_size(project(raw)) for raw in self._raw]
+        self._marks = [_mark(each.name, raw) for each, raw in zip(self._known, self._raw, strict=True)]
+        self._numbers = {mark: number for number, mark in enumerate(self._marks)}
         self._literal: list[tuple[bytes, int, str]] = []
         owners: dict[bytes, list[Owner]] = {}
         for index, raw in enumerate(self._raw):
@@ -130,7 +138,8 @@ class KnownSecrets:
         positions = _positions(view.text)
         findings += self._spans(view, found, positions)
         reported = {finding.kind for finding in findings}
-        here = Pieces(frozenset((secret, offset) for secret, held in found.pieces.items() for offset in held))
+        marks = self._marks
+        here = Pieces(frozenset((marks[secret], offset) for secret, held in found.pieces.items() for offset in held))
         for secret in self.together(here, before):
             if self._known[secret].name not in reported:
                 size = self._sizes[secret]
@@ -142,8 +151,10 @@ class KnownSecrets:
 
     def together(self, here: Pieces, before: Pieces) -> list[int]:
         """Numbers of the secrets of which there is a piece `here`, and enough with those `before`."""
-        offsets: dict[int, set[int]] = {secret: set() for secret, _ in sorted(here.seen)}
-        for secret, offset in here.seen | before.seen:
+        touched = sorted(self._numbers[mark] for mark, _ in here.seen)
+        offsets: dict[int, set[int]] = {secret: set() for secret in touched}
+        for mark, offset in here.seen | before.seen:
+            secret = self._numbers.get(mark)
             if secret in offsets:
                 offsets[secret].add(offset)
         return [secret for secret, held in offsets.items() if self._distinct(secret, sorted(held)) >= PIECES]
@@ -233,6 +244,12 @@ class KnownSecrets:
             exact=exact,
             value=Match(value) if exact else None,
         )
+
+
+def _mark(name: str, raw: bytes) -> int:
+    """Tells a secret from others, in this process only, and says nothing of it."""
+    named = name.encode("utf-8", "surrogatepass")
+    return int.from_bytes(hashlib.blake2b(b"%d %b%b" % (len(named), named, raw), key=_KEY, digest_size=8).digest())
 
 
 def _positions(text: bytes) -> "np.ndarray[tuple[int], np.dtype[np.int64]]":

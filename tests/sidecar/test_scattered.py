@@ -11,6 +11,7 @@ import websockets
 
 from sidecar.contract import Route, RouteDlp
 from sidecar.dlp.drip import Scattered
+from sidecar.dlp.engine import Engine
 from sidecar.dlp.known import NO_PIECES, Pieces
 from sidecar.egress.verdict import DRIP
 from sidecar.tasks import spawn
@@ -76,6 +77,20 @@ async def test_the_third_piece_does_not_leave(upstream: Upstream, order: tuple[i
         assert (await client.request(**carrying("nothing")[1])).status_code == 200
 
 
+async def test_other_secrets_that_change_meanwhile_are_no_way_round(upstream: Upstream) -> None:
+    """As an OAuth token does each hour; the first in the list moves the numbers of the others."""
+    given = {"ACCESS": "an-access-token-0z9y8x7w6v5u", "DEPLOY_KEY": SECRET}
+    settings = options(upstream, secrets=given)
+    async with bottle(*(Route(host=host) for host in HOSTS), **settings) as box, box.client() as client:
+        for number, piece in enumerate((FIRST, SECOND)):
+            assert (await client.request(**carrying(piece)[0])).status_code == 200
+            renewed = {"ACCESS": f"another-one-5t4r3e2w1q-{number}", "EARLIER": "one-more-9s8d7f6g5h4j"}
+            await box.channel.call("secrets", {"secrets": given | renewed})
+        answer = await client.request(**carrying(THIRD)[1])
+        assert (answer.status_code, answer.json()["code"]) == (403, "secret_found")
+        assert "DEPLOY_KEY" in answer.json()["reason"]
+
+
 async def test_nobody_is_asked_about_pieces_and_none_is_taken_out(upstream: Upstream) -> None:
     routes = [Route(host=host, dlp=RouteDlp(outbound_on_match="redact")) for host in HOSTS[:2]]
     async with bottle(*routes, **options(upstream)) as box, box.client() as client:
@@ -121,8 +136,7 @@ async def test_one_request_with_pieces_in_its_head_and_its_body(upstream: Upstre
         assert (answer.status_code, answer.json()["code"]) == (403, "secret_found")
 
 
-def seen(*texts: str) -> Iterator[Pieces]:
-    engine = engine_for((SECRET,))
+def seen(engine: Engine, *texts: str) -> Iterator[Pieces]:
     for text in texts:
         scan = engine.scan(text.encode(), where=BODY)
         assert not scan.blocked
@@ -131,23 +145,25 @@ def seen(*texts: str) -> Iterator[Pieces]:
 
 def test_what_left_long_ago_or_before_much_else_is_forgotten() -> None:
     engine = engine_for((SECRET,))
-    first, second, third = seen(FIRST, SECOND, THIRD)
+    first, second, third = seen(engine, FIRST, SECOND, THIRD)
     for later, examined in ((Scattered.SECONDS + 1, 10), (5.0, Scattered.BYTES + 1)):
         scattered = Scattered()
-        scattered.add(engine, first, 10, 0.0)  # before anything was asked: of another engine
-        assert scattered.before(engine, first, 0.0) == NO_PIECES
-        scattered.add(engine, first, 10, 0.0)
-        scattered.add(engine, second, 10, 1.0)
-        assert engine.scattered(third, scattered.before(engine, third, 2.0))
-        scattered.add(engine, NO_PIECES, examined, 2.0)
-        assert not engine.scattered(third, scattered.before(engine, third, later))
+        assert scattered.before(first, 0.0) == NO_PIECES
+        scattered.add(first, 10, 0.0)
+        scattered.add(second, 10, 1.0)
+        assert engine.scattered(third, scattered.before(third, 2.0))
+        scattered.add(NO_PIECES, examined, 2.0)
+        assert not engine.scattered(third, scattered.before(third, later))
 
 
-def test_another_engine_numbers_its_secrets_otherwise() -> None:
-    one, other = engine_for((SECRET,)), engine_for((SECRET, "another-secret-0a9s8d7f6g"))
-    first, second, third = seen(FIRST, SECOND, THIRD)
+def test_pieces_count_for_the_secret_whatever_others_there_are() -> None:
+    one, renewed = engine_for((SECRET,)), engine_for((SECRET, "another-secret-0a9s8d7f6g"))
+    changed = engine_for((SECRET.swapcase(), "another-secret-0a9s8d7f6g"))
     scattered = Scattered()
-    for piece in (first, second):
-        scattered.before(one, piece, 0.0)
-        scattered.add(one, piece, 10, 0.0)
-    assert scattered.before(other, third, 1.0) == NO_PIECES
+    for piece in seen(one, FIRST, SECOND):
+        scattered.add(piece, 10, 0.0)
+    (third,) = seen(renewed, THIRD)
+    assert renewed.scattered(third, scattered.before(third, 1.0))
+    (third,) = seen(changed, THIRD.swapcase())
+    assert third.seen
+    assert not changed.scattered(third, scattered.before(third, 1.0))

@@ -157,9 +157,9 @@ class Outbound:
         """What stands in several requests or messages together, of which this one is the last. Those in which something
         was found do not count, or the next ones would be refused for it."""
         now = time.monotonic()
-        found = examined.scattered(self._scattered.before(examined.engine, examined.pieces, now))
+        found = examined.scattered(self._scattered.before(examined.pieces, now))
         if not found:  # at once: another request may come while the next lines wait
-            self._scattered.add(examined.engine, examined.pieces, examined.size, now)
+            self._scattered.add(examined.pieces, examined.size, now)
         joined = self._drips.add(host, masked(text, look.allowed), now)
         return found + await self._scanner.run(len(joined), partial(drip, joined=joined, look=look))
 
