@@ -14,6 +14,7 @@ import pytest
 from app.paths import Paths
 from app.processes.spawner import Zygote
 from sidecar import prepared
+from sidecar.dlp import hyperscan_matcher
 from tests.fork_server import ForkedZygote
 
 # compiling the rules of the outbound scan takes seconds: once for all tests
@@ -21,9 +22,14 @@ os.environ.setdefault(prepared.VARIABLE, str(Path(tempfile.gettempdir()) / f"car
 
 
 def pytest_configure(config: pytest.Config) -> None:
-    """Have them before there are workers, each of which would compile them for itself."""
-    if not hasattr(config, "workerinput") and getattr(config.option, "numprocesses", None):
-        prepared.make_once(Path(os.environ[prepared.VARIABLE]))
+    """Have them before there are workers, and in each of those before a module of tests asks for them."""
+    hyperscan_matcher.offer(prepared.make_once(Path(os.environ[prepared.VARIABLE])))
+
+
+def pytest_ignore_collect(collection_path: Path, config: pytest.Config) -> bool | None:
+    """Where the end-to-end tests alone are wanted: no module that has none is imported."""
+    only = config.option.markexpr == "e2e" and collection_path.suffix == ".py"
+    return True if only and "e2e" not in collection_path.read_text() else None
 
 
 @pytest.fixture(autouse=True)

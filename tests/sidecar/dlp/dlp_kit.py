@@ -11,7 +11,6 @@ import urllib.parse
 from collections.abc import Callable
 from functools import cache
 
-from sidecar import prepared
 from sidecar.dlp.engine import Engine, EngineConfig, Scan
 from sidecar.dlp.finding import Location
 from sidecar.dlp.matcher import Backend
@@ -41,14 +40,7 @@ def make_secrets(count: int = 20, seed: int = 7) -> list[str]:
 
 
 @cache
-def rules() -> None:
-    """Have the vendors' rules from the file that all tests share: compiling them takes fifteen seconds of CPU."""
-    prepared.prepare()
-
-
-@cache
 def engine_for(secrets: tuple[str, ...], canary: str = "", backend: Backend | None = None) -> Engine:
-    rules()
     known = [Known(f"SECRET_{number}", Secret(value)) for number, value in enumerate(secrets)]
     if canary:
         known.append(Known("TIN_HORSE_SECRET", Secret(canary), canary=True))
