@@ -1,14 +1,16 @@
-"""Sidecars and zygotes for tests, forked from a process that has everything imported, as the product's zygote does it.
+"""Sidecars, zygotes and controllers for tests, forked from a process that has everything imported, as the product's
+zygote does it.
 
-A fresh interpreter spends 1.6 s of CPU on a sidecar's imports and 2.6 on a zygote's; a fork of this one a few
-hundredths. Each child runs a program's `__main__` as `python -m` would. One server for each process of tests, and those
-that it starts in its own namespaces; it ends with it. Linux only.
+A fresh interpreter spends 1.6 s of CPU on a sidecar's imports, 1 on a controller's and 2.6 on a zygote's; a fork of
+this one a few hundredths. Each child runs a program's `__main__` as `python -m` would. One server for each process of
+tests, and those that it starts in its own namespaces; it ends with it. Linux only.
 """
 
 import asyncio
 import contextlib
 import functools
 import gc
+import importlib
 import json
 import os
 import runpy
@@ -111,19 +113,23 @@ class ForkedZygote(Zygote):
             return await super()._execute(control, log)
         environ = environment(self._log_folder)
         arguments = [str(CHANNEL_FD)]
-        forked = await asyncio.to_thread(fork, "app.processes.zygote", arguments, control, log.fileno(), environ)
+        forked = await asyncio.to_thread(
+            fork, "app.processes.zygote", arguments, control.fileno(), log.fileno(), environ
+        )
         return _Process(forked)
 
 
 def fork_sidecar(channel: socket.socket, log: int, environ: dict[str, str], program: str = "sidecar") -> Forked:
     """Run `program` as a sidecar with `channel`, stderr in `log` and `environ` added to this process's."""
-    return fork(program, ["--fd", str(CHANNEL_FD)], channel, log, {**os.environ, **environ})
+    return fork(program, ["--fd", str(CHANNEL_FD)], channel.fileno(), log, {**os.environ, **environ})
 
 
-def fork(program: str, arguments: list[str], channel: socket.socket, log: int, environ: dict[str, str]) -> Forked:
+def fork(program: str, arguments: list[str], channel: int, log: int, environ: dict[str, str]) -> Forked:
     """Run `python -m PROGRAM ARGUMENTS` with `channel` as its descriptor 3 and what it prints in `log`."""
-    order = {"program": program, "arguments": arguments, "environ": environ}
-    pid, fds = _ask(order, [channel.fileno(), log])
+    _server()  # whose name is in the environment then
+    given = {name: value for name, value in os.environ.items() if name == _SERVER}
+    order = {"program": program, "arguments": arguments, "environ": environ | given}
+    pid, fds = _ask(order, [channel, log])
     return Forked(int(pid), fds[0])
 
 
@@ -249,11 +255,10 @@ def main() -> None:
 
     lean.leave_out()
     prepared.prepare()
-    import sidecar.__main__
-    from app.processes import holder
-
-    assert holder.run
-    sidecar.__main__.preload()
+    for name in ("sidecar.__main__", "app.processes.holder", "app.cli.system", "app.controller.wiring"):
+        importlib.import_module(name)
+    sys.modules["sidecar.__main__"].preload()
+    Zygote._execute = ForkedZygote._execute  # of controllers that are forked
     prepared.prepare = lambda: None  # done, for all children
     gc.collect()
     gc.freeze()

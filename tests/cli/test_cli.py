@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 
 from app.paths import Paths
+from tests.controllers import stopped
 
 ROOT = Path(__file__).parents[2]
 
@@ -18,7 +19,7 @@ type Run = Callable[..., Ended]
 
 
 @pytest.fixture
-def run(carboy_home: Path, tmp_path: Path) -> Iterator[Run]:
+def run(paths: Paths, tmp_path: Path) -> Iterator[Run]:
     def carboy(*arguments: str, stdin: str = "", **environ: str) -> Ended:
         env = {**os.environ, "PYTHONPATH": os.pathsep.join((str(ROOT), *sys.path)), **environ}
         command = [sys.executable, "-P", "-m", "app", *arguments]
@@ -27,7 +28,7 @@ def run(carboy_home: Path, tmp_path: Path) -> Iterator[Run]:
         )
 
     yield carboy
-    carboy("serve", "--stop", "--force")
+    stopped(paths)
 
 
 def ok(ended: Ended) -> str:

@@ -21,6 +21,7 @@ import psutil
 import pytest
 
 from app.paths import Paths, private_folder
+from tests.controllers import started, stopped
 
 pytestmark = [pytest.mark.sandbox, pytest.mark.skipif(sys.platform != "linux", reason="local bottles need Linux")]
 ROOT = Path(__file__).parents[2]
@@ -54,7 +55,9 @@ def environment() -> dict[str, str]:
 
 
 @pytest.fixture
-def run(project: Path) -> Iterator[Run]:
+def run(project: Path, paths: Paths) -> Iterator[Run]:
+    started(paths)
+
     def carboy(*arguments: str) -> Ended:
         return subprocess.run(
             command(*arguments), cwd=project, env=environment(), capture_output=True, text=True, timeout=90, check=False
@@ -66,7 +69,7 @@ def run(project: Path) -> Iterator[Run]:
     yield carboy
     for view in json.loads(carboy("list", "--json").stdout):
         carboy("kill", view["slug"])
-    carboy("serve", "--stop", "--force")
+    stopped(paths)
 
 
 def controller(paths: Paths) -> int:

@@ -11,6 +11,9 @@ from typing import Any
 
 import pytest
 
+from app.paths import Paths
+from tests.controllers import stopped
+
 ROOT = Path(__file__).parents[2]
 VALUE = "sk-test-3f9a1c77d2e84b0c9d5e6f70"
 HERE = Path(__file__).parent / "memory_keyring"
@@ -34,7 +37,7 @@ type Run = Callable[..., subprocess.CompletedProcess[str]]
 
 
 @pytest.fixture
-def run(env: dict[str, str]) -> Iterator[Run]:
+def run(env: dict[str, str], paths: Paths) -> Iterator[Run]:
     def carboy(*arguments: str, stdin: str = "", **more: Any) -> subprocess.CompletedProcess[str]:
         return subprocess.run(
             [sys.executable, "-P", "-m", "app", *arguments],
@@ -42,7 +45,7 @@ def run(env: dict[str, str]) -> Iterator[Run]:
         )  # fmt: skip
 
     yield carboy
-    carboy("serve", "--stop", "--force")
+    stopped(paths)
 
 
 def test_set_listed_and_removed(run: Run, carboy_home: Path) -> None:

@@ -13,6 +13,7 @@ from app.client import Client
 from app.demo.pretend import anthropic
 from app.demo.pretend.server import PretendServer
 from app.paths import Paths
+from tests.controllers import stopped
 
 ROOT = Path(__file__).resolve().parents[2]
 REAL_KEY = "sk-ant-api03-REALREALREAL-3f9a1c77d2e84b0c9d5e6f708192a3b4"
@@ -110,4 +111,4 @@ class World:
         slugs = [record.parent.name for record in self.paths.state.glob("bottles/*/session.json")]
         if slugs:
             self.run("kill", *slugs)
-        self.run("serve", "--stop")
+        stopped(self.paths)

@@ -19,6 +19,7 @@ from app.demo.pretend.server import PretendServer
 from app.paths import Paths
 from sidecar.contract import LISTEN_PORT
 from tests.conftest import until
+from tests.controllers import connected
 from tests.integration.launching import launched, prepare
 
 HOST = "files.example"
@@ -104,7 +105,7 @@ async def asking(paths: Paths) -> AsyncIterator[Asking]:
     server = PretendServer(nothing)
     async with server:
         paths.settings.write_text(f'egress:\n  connect_to: {{"{HOST}:80": "127.0.0.1:{server.port}"}}\n')
-        async with await Client.connect(paths) as client:
+        async with await connected(paths) as client:
             rig = Asking(paths, project, client)
             server.handlers[HOST] = rig.upstream
             try:

@@ -18,6 +18,7 @@ from app.demo.pretend.server import PretendServer
 from app.paths import Paths
 from sidecar.contract import LISTEN_PORT
 from tests.conftest import until
+from tests.controllers import connected
 from tests.integration.launching import launched, prepare
 
 EACH = 1000
@@ -107,7 +108,7 @@ async def spenders(
     async with PretendServer(script) as vendor:
         mapped = f'egress:\n  connect_to: {{"{anthropic.HOST}:80": "127.0.0.1:{vendor.port}"}}\n'
         paths.settings.write_text(mapped + settings)
-        async with await Client.connect(paths) as client:
+        async with await connected(paths) as client:
             try:
                 yield Spenders(paths, project, client, vendor)
             finally:

@@ -13,6 +13,7 @@ import pytest
 
 from app.paths import Paths, private_folder
 from tests.conftest import until
+from tests.controllers import started, stopped
 from tests.integration.launching import asking
 
 pytestmark = [pytest.mark.sandbox, pytest.mark.skipif(sys.platform != "linux", reason="local bottles need Linux")]
@@ -33,7 +34,8 @@ def project(paths: Paths) -> Iterator[Path]:
 
 
 @pytest.fixture
-def run(project: Path) -> Iterator[Run]:
+def run(project: Path, paths: Paths) -> Iterator[Run]:
+    started(paths)
     env = {**os.environ, "PYTHONPATH": os.pathsep.join((str(ROOT), *sys.path))}
 
     def carboy(*arguments: str) -> subprocess.CompletedProcess[str]:
@@ -44,7 +46,7 @@ def run(project: Path) -> Iterator[Run]:
 
     yield carboy
     carboy("kill", "one")
-    carboy("serve", "--stop", "--force")
+    stopped(paths)
 
 
 async def test_it_goes_on_is_learned_from_and_told(run: Run, project: Path, paths: Paths) -> None:

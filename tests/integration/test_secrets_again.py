@@ -19,6 +19,7 @@ from app.paths import Paths
 from app.processes.identity import same
 from sidecar.secret import Secret
 from tests.conftest import until
+from tests.controllers import connected
 from tests.integration.launching import prepare
 
 pytestmark = pytest.mark.sandbox
@@ -79,7 +80,7 @@ async def _life(paths: Paths, project: Path, seen: list[str]) -> None:
     (paths.bottles / "keyed.md").write_text(BOTTLE)
     (project / "ask.py").write_text(ASK)
     given = {"FIRST_TOKEN": Secret("first-value-123456"), "OTHER_TOKEN": Secret("other-value-123456")}
-    async with await Client.connect(paths) as client:
+    async with await connected(paths) as client:
         try:
             await _story(client, paths, project, given, seen)
         finally:

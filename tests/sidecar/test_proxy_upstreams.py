@@ -171,9 +171,10 @@ async def test_a_connection_that_breaks_in_the_middle():
         assert (event.decision, event.code) == ("error", "upstream_failed")
 
 
-@pytest.mark.parametrize(("http2", "megabytes"), [(False, 1024), (True, 256)])
-async def test_a_gigabyte_passes_with_flat_memory(http2: bool, megabytes: int):
-    ca, size = authority(), megabytes * 1024 * 1024
+@pytest.mark.parametrize("http2", [False, True])
+async def test_much_passes_with_flat_memory(http2: bool):
+    """A quarter of a gigabyte, of which eight megabytes are held at a time."""
+    ca, size = authority(), 256 * 1024 * 1024
 
     async def big(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         await reader.readuntil(b"\r\n\r\n")
@@ -192,7 +193,7 @@ async def test_a_gigabyte_passes_with_flat_memory(http2: bool, megabytes: int):
                 if got % (32 * 1024 * 1024) < len(chunk):
                     peak = max(peak, process.memory_info().rss)
         assert got == size
-        assert peak - before < 64 * 1024 * 1024
+        assert peak - before < 24 * 1024 * 1024
         assert (await box.event(phase="closed")).bytes_down == size
 
 
