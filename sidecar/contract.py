@@ -441,8 +441,8 @@ class Report(Wire):
 
 
 class ProposalEvent(Wire):
-    """Something in a bottle asks the operator. It is opened once (an id seen before changes nothing), and withdrawn
-    when whoever waited has gone for good. `content_key` is the same for the same question asked again.
+    """Something in a bottle asks the operator. It is opened (an id seen before only makes its time longer), and
+    withdrawn when whoever waited has gone for good. `content_key` is the same for the same question asked again.
 
     The two `egress-*` access kinds carry the routes wanted *in all* and the hash of those they were made from
     (`routes_hash`); the other kinds carry a report. `expires_at` is unix time.

@@ -106,10 +106,14 @@ class Proposals:
             if row.state != "pending":
                 self.tell(session.id)
                 return
+            before = self._pending.get(row.id)
             self._pending[row.id] = row
             if await self._allowed_already(session, row):
                 return
-            self.on_card(await self._publish(row))
+            card = await self._publish(row)
+            longer = before is not None and before.asked == row.asked and before.expires_at != row.expires_at
+            if not longer:
+                self.on_card(card)
             self._arm()
 
     async def _too_many(self, session: Session, event: ProposalEvent) -> bool:

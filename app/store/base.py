@@ -184,8 +184,8 @@ class Store(MeterStore, ABC):
     @abstractmethod
     async def add_proposal(self, row: ProposalRow) -> ProposalRow:
         """Keep a new proposal, or join it to one with the same question that is pending or whose answer holds for this
-        repeat. Idempotent by id. Returns the one that stands now. Raises CarboyError where another session has the
-        id."""
+        repeat. Idempotent by id: one that is known waits longer at most. Returns the one that stands now. Raises
+        CarboyError where another session has the id."""
 
     @abstractmethod
     async def decide_proposal(self, identity: str, decided: Decided, said: AuditRow) -> ProposalRow:

@@ -41,10 +41,12 @@ def one(db: sqlite3.Connection, identity: str) -> ProposalRow | None:
 
 def add(db: sqlite3.Connection, row: ProposalRow) -> ProposalRow:
     with _Transaction(db):
-        known = db.execute("SELECT session_id FROM proposal_askers WHERE id = ?", (row.id,)).fetchone()
+        known = db.execute("SELECT session_id, proposal_id FROM proposal_askers WHERE id = ?", (row.id,)).fetchone()
         if known is not None and known[0] != row.session_id:
             raise CarboyError("Another bottle has a proposal of this id", "", "proposal_id")
-        if known is None:
+        if known is not None:
+            _longer(db, known[1], row.expires_at)
+        else:
             joined = _waiting(db, row) or _answered(db, row) if row.content_key else None
             if joined is None:
                 _insert(db, row)

@@ -6,6 +6,7 @@ where none does any more. Whoever waits may go away: the question stays a moment
 """
 
 import asyncio
+import contextlib
 import hashlib
 import hmac
 import time
@@ -113,10 +114,9 @@ class Holds:
         """Keep what is approved, also where nobody waits any more: the client will ask again."""
         ticket = waiting.ticket
         try:
-            async with asyncio.timeout(max(0.0, ticket.question.expires_at - time.time())):
-                await ticket.settled.wait()
-        except TimeoutError:
-            pass
+            while ticket.outcome is None and (left := ticket.question.expires_at - time.time()) > 0:
+                with contextlib.suppress(TimeoutError):  # who joined may have made its time longer
+                    await asyncio.wait_for(ticket.settled.wait(), left)
         finally:
             self._waiting.pop(ticket.id, None)
             if waiting.timer is not None:

@@ -7,7 +7,7 @@ here changes a policy. Whatever is held open is bounded, since a bottle decides 
 import asyncio
 import secrets
 import time
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Literal
 
 from sidecar.contract import DecisionBody, ProposalEvent, ProposalKind, Report, Route
@@ -20,6 +20,9 @@ MAX_WAITERS = 64
 """Calls and requests that wait on those, of one bottle."""
 MAX_DECIDED = 256
 """Answers kept for those who ask again."""
+LEAST_SECONDS, MORE_SECONDS = 1.0, 5.0
+"""By what the time of a question is made longer at least, and how far beyond the wait that needs it: repeats come in
+bursts, and a flood of them is few lines."""
 
 type Settled = Literal["approved", "modified", "rejected", "expired", "withdrawn"]
 
@@ -101,11 +104,14 @@ class Desk:
         return ticket
 
     async def wait(self, ticket: Ticket, seconds: float) -> Outcome | None:
-        """The decision, or None where there is none after `seconds`. Raises TooMany."""
+        """The decision, or None where there is none after `seconds`. The question's time is made longer where it would
+        end before: who asked first does not say how long others wait. Raises TooMany."""
+        self._expire()
         if ticket.outcome is not None:
             return ticket.outcome
         if self._waiters >= MAX_WAITERS:
             raise TooMany("too many calls wait for the operator already")
+        self._lengthen(ticket, time.time() + seconds)
         self._waiters += 1
         try:
             async with asyncio.timeout(min(seconds, max(0.0, ticket.question.expires_at - time.time()))):
@@ -152,6 +158,14 @@ class Desk:
         now = time.time()
         for ticket in [ticket for ticket in self._open.values() if ticket.question.expires_at <= now]:
             self._settle(ticket, Outcome("expired", at=now))
+
+    def _lengthen(self, ticket: Ticket, until: float) -> None:
+        """Opened once more, with a later end. Where that cannot be recorded it ends as it would have: the controller
+        would not know better."""
+        if until < ticket.question.expires_at + LEAST_SECONDS or not self._spool.ready():
+            return
+        ticket.question = replace(ticket.question, expires_at=until + MORE_SECONDS)
+        self._spool.write(self._event(ticket, "open").model_dump(mode="json"))
 
     def _settle(self, ticket: Ticket, outcome: Outcome) -> None:
         self._open.pop(ticket.id, None)

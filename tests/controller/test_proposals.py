@@ -400,6 +400,16 @@ async def test_expiry_and_restart(room: Room) -> None:
     assert "proposal-expired" in await room.rows()
 
 
+async def test_a_question_that_waits_longer_is_no_new_card(room: Room) -> None:
+    session, cards = room.desk.add("dev", API), []
+    room.queue.on_card = cards.append
+    now = time.time()
+    await room.queue.opened(session.id, finding(expires_at=now + 60))
+    await room.queue.opened(session.id, finding(expires_at=now + 90))
+    assert [card["expires_at"] for card in cards] == [now + 60]
+    assert [card.expires_at for card in await room.queue.listed()] == [now + 90]
+
+
 async def test_an_answer_that_comes_too_late_is_told_so(room: Room, monkeypatch: pytest.MonkeyPatch) -> None:
     """Its time was over, but the alarm has not rung yet: the request that was held is refused by now."""
     session = room.desk.add("dev", API)

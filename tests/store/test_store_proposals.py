@@ -76,6 +76,17 @@ async def test_the_same_question_joins_the_one_that_is_pending(store: Store) -> 
     assert [asker.id for asker in await store.untold("s1")] == ["p-000002", "p-000003"]
 
 
+async def test_a_question_that_comes_again_only_waits_longer(store: Store) -> None:
+    await store.add_proposal(row(content_key="k", expires_at=10.0))
+    await store.add_proposal(row("p-000002", content_key="k", expires_at=20.0))
+    for until, now in ((50.0, 50.0), (30.0, 50.0)):
+        again = await store.add_proposal(row("p-000002", content_key="k", expires_at=until))
+        assert (again.id, again.asked, again.expires_at) == ("p-000001", 2, now)
+    await decide(store, "p-000001", said("expired"))
+    after = await store.add_proposal(row(content_key="k", expires_at=99.0))
+    assert (after.state, after.expires_at) == ("expired", 50.0)
+
+
 async def test_an_answer_that_reached_nobody_is_joined_by_the_next(store: Store) -> None:
     await store.add_proposal(row(content_key="k", expires_at=10.0))
     await decide(store, "p-000001", said("rejected"))

@@ -57,6 +57,32 @@ async def test_all_who_wait_are_told(spool: SpoolWriter, written: Callable[[], l
     assert desk.ask(question()) is not ticket
 
 
+async def test_a_question_stands_as_long_as_somebody_waits(
+    spool: SpoolWriter, written: Callable[[], list[ProposalEvent]]
+) -> None:
+    desk = Desk(spool)
+    ticket = desk.ask(question(seconds=0.2, text="what is asked"))
+    first = spawn(desk.wait(ticket, 0.2), name="first")
+    others = [spawn(desk.wait(ticket, 60), name="other") for _ in range(20)]
+    assert await first is None
+    assert desk.decide(said(ticket.id))
+    assert {(await other).state for other in others} == {"approved"}  # type: ignore[union-attr]
+    opened, longer = written()
+    assert (longer.proposal_id, longer.action, longer.report) == (opened.proposal_id, "open", opened.report)
+    assert (opened.expires_at or 0) + 50 < (longer.expires_at or 0) == ticket.question.expires_at
+
+
+async def test_a_time_that_cannot_be_recorded_is_not_longer(
+    spool: SpoolWriter, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    desk = Desk(spool)
+    ticket = desk.ask(question(seconds=0.1))
+    monkeypatch.setattr(spool, "ready", lambda: False)
+    outcome = await desk.wait(ticket, 60)
+    assert outcome is not None
+    assert outcome.state == "expired"
+
+
 async def test_withdrawn_is_told_to_the_controller(
     spool: SpoolWriter, written: Callable[[], list[ProposalEvent]]
 ) -> None:
@@ -72,10 +98,12 @@ async def test_withdrawn_is_told_to_the_controller(
 async def test_an_expired_question_makes_room_and_a_late_yes_is_none(spool: SpoolWriter) -> None:
     desk = Desk(spool)
     late, unseen = desk.ask(question("late", seconds=0.05)), desk.ask(question("unseen", seconds=0.05))
+    await desk.wait(late, 0.05)
+    await asyncio.sleep(0.1)
+    assert desk.open_count == 0
     outcome = await desk.wait(late, 30)
     assert outcome is not None
     assert outcome.state == "expired"
-    assert desk.open_count == 0
     for ticket in (late, unseen):
         assert not desk.decide(said(ticket.id)), "who asked was refused"
         assert desk.decide(said(ticket.id, "expired"))
