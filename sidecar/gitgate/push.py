@@ -291,7 +291,7 @@ async def _hold(session: Session, kind: Literal["gitleaks-allow", "git-push"], r
     except TooMany as error:
         raise PushRefused("git_not_approved", "not approved", str(error)) from None
     finally:
-        if not settled and session.stream.gone:
+        if not settled and session.stream.gone and not ticket.waiters:
             session.desk.withdraw(ticket, "the client went away")
     if outcome is not None and outcome.state == "approved":
         await session.tell("carboy: approved")

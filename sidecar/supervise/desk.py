@@ -64,11 +64,12 @@ class Question:
 
 @dataclass
 class Ticket:
-    """One question on the desk. `outcome` is None while it waits."""
+    """One question on the desk. `outcome` is None while it waits; `waiters` are those who wait for it now."""
 
     id: str
     question: Question
     opened: float
+    waiters: int = 0
     outcome: Outcome | None = None
     settled: asyncio.Event = field(default_factory=asyncio.Event)
 
@@ -113,6 +114,7 @@ class Desk:
             raise TooMany("too many calls wait for the operator already")
         self._lengthen(ticket, time.time() + seconds)
         self._waiters += 1
+        ticket.waiters += 1
         try:
             async with asyncio.timeout(min(seconds, max(0.0, ticket.question.expires_at - time.time()))):
                 await ticket.settled.wait()
@@ -120,6 +122,7 @@ class Desk:
             self._expire()
         finally:
             self._waiters -= 1
+            ticket.waiters -= 1
         return ticket.outcome
 
     def decide(self, body: DecisionBody) -> bool:

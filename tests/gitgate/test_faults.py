@@ -8,6 +8,7 @@ import random
 import signal
 from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 import pytest_asyncio
@@ -90,6 +91,30 @@ async def test_a_client_killed_while_the_operator_is_asked(one: World) -> None:
     await until(withdrawn)
     assert set(tips(one.upstream)) == {"refs/heads/main"}
     await until(lambda: not list((one.folder.parents[1] / "gate").glob("incoming-*")))
+
+
+async def test_a_push_that_waits_is_not_given_up_with_the_one_that_asked_first(one: World) -> None:
+    """As an agent does whose tool ran into its time limit: it pushes once more."""
+    clone = await one.clone(f"{one.name}-reviewed")
+    mine = await one.commit(clone, {"a.txt": "a\n"})
+    pushes = [
+        spawn(one.git("push", "origin", "HEAD:main", cwd=clone, check=False, timeout=60), name="push", on_error=print)
+        for _ in range(2)
+    ]
+
+    def holds() -> bool:
+        return len([event for event in one.box.events() if event.decision == "hold"]) == len(pushes)
+
+    await until(holds)
+    asked: Any = await until(one.asked)
+    pushes[0].cancel()
+    await asyncio.gather(pushes[0], return_exceptions=True)
+    await one.box.event(code="client_closed")
+    body = {"proposal_id": asked["proposal_id"], "state": "approved", "reason": "seen"}
+    await one.box.channel.call("decision", body)
+    code, output = await pushes[1]
+    assert code == 0, output
+    assert tips(one.upstream)["refs/heads/main"] == mine
 
 
 async def test_a_client_killed_while_upstream_works(one: World) -> None:
