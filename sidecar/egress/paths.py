@@ -1,7 +1,7 @@
 """What a request target means, read the way the most careless server might. Pure.
 
-Two readings: `canonical` for rules (None where servers could disagree about it: then no path rule can hold), and
-`loosely` for finding a git push behind any amount of encoding.
+Three readings: `canonical` for rules (None where servers could disagree about it: then no path rule can hold),
+`meanings` for what it may be to one of them then, and `loosely` for finding a git push behind any amount of encoding.
 """
 
 import re
@@ -11,6 +11,13 @@ _BAD_PERCENT = re.compile(r"%(?![0-9A-Fa-f]{2})")
 _HIDDEN = re.compile(r"%(?:2[fF]|5[cC]|2[eE]|25|3[bB]|[01][0-9A-Fa-f]|7[fF])")
 """Encoded / \\ . % ; and control characters: decoded once more by some servers, and not by others."""
 _PLAIN = re.compile(r"[!-~]*")
+_PARAMETERS = re.compile(r";[^/]*")
+_END = re.compile(r"[#\0]")
+_OVERLONG = re.compile(r"%(?:c0|e0%80|f0%80%80)%a([ef])", re.IGNORECASE)
+"""A dot or a slash in more bytes than it has: no UTF-8, but read by some."""
+MAX_LAYERS = 4
+MAX_MEANT = 4096
+"""Longest path of which `meanings` are made."""
 MAX_TARGET = 32 * 1024
 """Longest request target that passes; servers stop at 8 KiB mostly."""
 
@@ -35,6 +42,36 @@ def canonical(path: str) -> str | None:
         return unquote(path, errors="strict")
     except UnicodeDecodeError:
         return None
+
+
+def meanings(path: str) -> frozenset[str] | None:
+    """The paths that servers may take a path for which has no canonical reading; None where it may be any."""
+    if len(path) > MAX_MEANT:
+        return None
+    found: set[str] = set()
+    path = _OVERLONG.sub(lambda match: "." if match[1] in "eE" else "/", path)
+    for _ in range(MAX_LAYERS):
+        plain = path.replace("\\", "/")
+        ends = {plain, _END.split(plain, maxsplit=1)[0]}
+        for text in ends | {text.partition(";")[0] for text in ends} | {_PARAMETERS.sub("", text) for text in ends}:
+            for segments in (text.split("/"), [segment for segment in text.split("/") if segment]):
+                found |= {resolved := _resolved(segments), resolved + "/"}
+        decoded = unquote(path, errors="replace")
+        if decoded == path:
+            return frozenset(found)
+        path = decoded
+    return None
+
+
+def _resolved(segments: list[str]) -> str:
+    """Without dots (RFC 3986 5.2.4) and empty segments."""
+    kept: list[str] = []
+    for segment in segments:
+        if segment == "..":
+            del kept[-1:]
+        elif segment != ".":
+            kept.append(segment)
+    return "/" + "/".join(segment for segment in kept if segment)
 
 
 def loosely(text: str) -> str:

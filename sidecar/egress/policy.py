@@ -123,6 +123,7 @@ _REASONS = {
     "method_not_allowed": "the rules of {host} do not allow {method} here",
     "header_not_allowed": "a header that the rules of {host} ask for is missing or different",
 }
+_OTHERS = "this path can be read in more than one way, and in one of them an earlier route of {host} is for it"
 _OVERRIDDEN = "; a header or a field of the request says that this is meant, so it must be allowed as well"
 _NEARNESS = ("path_not_allowed", "path_ambiguous", "method_not_allowed", "header_not_allowed")
 """Later ones matched more before they failed, and say more about what to change."""
@@ -150,6 +151,20 @@ class _Route:
             if not other.allowed:
                 return replace(other, reason=other.reason + _OVERRIDDEN, reading=reading)
         return verdict
+
+    def may_be_meant(self, facts: RequestFacts) -> bool:
+        """True if a server may read another path from it than it has by our rules, and this route is for that."""
+        if not any(match.paths for match in self.matches):
+            return False
+        for target in (facts.target, *overrides.targets(facts.headers)):
+            path = paths.split(target)[0]
+            plain = paths.canonical(path)
+            if plain is not None and target == facts.target:
+                continue
+            meant = paths.meanings(path) if plain is None else frozenset((plain,))
+            if meant is None or any(not match.missing(facts, each) for match in self.matches for each in meant):
+                return True
+        return False
 
     def _decide(self, facts: RequestFacts) -> Verdict:
         refused = _git(facts, self.route)
@@ -229,10 +244,16 @@ class CompiledPolicy:
         if not candidates:
             return deny("host_not_allowed", f"{facts.host} is not on this bottle's list")
         verdict = deny("port_not_allowed", f"port {facts.port} of {facts.host} is not on this bottle's list")
+        refused: list[_Route] = []
         for entry in candidates:
             if facts.port not in entry.ports:
                 continue
             verdict = entry.decide(facts)
-            if verdict.allowed:
+            if not verdict.allowed:
+                refused.append(entry)
+            elif any(other.may_be_meant(facts) for other in refused):
+                # neither this one's credential nor its inspection is for that
+                return deny("path_ambiguous", _OTHERS.format(host=entry.route.host), entry.route)
+            else:
                 return verdict
         return verdict

@@ -58,6 +58,33 @@ def test_several_routes_for_a_host_are_tried_in_order():
     assert decide(first, second, port=9999).code == "port_not_allowed"
 
 
+ONE = {"host": "a.example.com", "matches": [{"paths": [{"value": "/one"}], "methods": ["GET"]}]}
+REST = {"host": "a.example.com", "auth": {"token_ref": "REST"}}
+
+
+@pytest.mark.parametrize(
+    "target",
+    [
+        *("//one/x", "/./one", "/two/../one/x", "/two/%2e%2e/one/x", "/two/..%2fone", "/two/..%252fone", "/\\one"),
+        *("/one;v=1/x", "/one/;/x", "/two/..;/one", "/one%2fx", "/one%00.txt", "/one/#/../two", "/one//../one/x"),
+        *("/a//../../one", "/a//../one", "/%2fone", "/two/../one/..%2fone", "/%25252fone", "/x" * 3000 + "/./y"),
+        *("/two#/../one", "/two%00/../one", "/two/%c0%ae%C0%AE/one", "/%e0%80%afone"),
+    ],
+)
+def test_what_may_be_the_path_of_an_earlier_route_is_not_for_a_later_one(target: str):
+    assert decide(ONE, REST, target=target).code == "path_ambiguous"
+    assert decide(REST, ONE, target=target).route.auth is not None  # type: ignore[union-attr]
+
+
+def test_what_is_no_path_of_an_earlier_route_is_for_a_later_one():
+    for target in ("/@scope%2fone", "/two//x", "/two/;a=b", "/one/../two", "/onex%2fy", "/two/../onex", "/two/one//"):
+        assert decide(ONE, REST, target=target).allowed, target
+    assert decide(ONE, REST, target="//one", method="POST").allowed, "it is none of the earlier route's"
+    for name in ("x-original-url", "X_Rewrite_URL".lower()):
+        assert decide(ONE, REST, target="/two", headers=((name, "/one"),)).code == "path_ambiguous"
+        assert decide(ONE, REST, target="/two", headers=((name, "/three"),)).allowed
+
+
 @pytest.mark.parametrize(
     ("rule", "target", "code"),
     [
