@@ -151,10 +151,22 @@ def test_exit_codes_and_missing_programs(spec: BoxSpec, build: Build) -> None:
     bottle = build(spec)
     assert bottle.run("exit 7").code == 7
     assert bottle.run("kill -9 $$").code == -9
-    with pytest.raises(CarboyError, match="no-such-program"):
+    with pytest.raises(CarboyError, match="no-such-program could not be started: it is not in the bottle") as missing:
         bottle.sandbox.spawn(Command(("no-such-program",), "/", tty=False))
-    with pytest.raises(CarboyError):
+    assert "project's files" in missing.value.hint
+    with pytest.raises(CarboyError, match="its working folder /nowhere"):
         bottle.sandbox.spawn(Command(("true",), "/nowhere", tty=False))
+
+
+def test_a_file_that_cannot_be_executed_says_what_to_mend(spec: BoxSpec, build: Build) -> None:
+    bottle = build(spec)
+    assert bottle.run("cd ~; echo hi > plain; printf '#!/no/such\\n' > script; chmod +x script; pwd").code == 0
+    home = spec.home
+    with pytest.raises(CarboyError, match="it is not executable") as plain:
+        bottle.sandbox.spawn(Command((f"{home}/plain",), "/", tty=False))
+    assert plain.value.hint == f"If it is a program: chmod +x {home}/plain"
+    with pytest.raises(CarboyError, match="the interpreter that its first line names"):
+        bottle.sandbox.spawn(Command((f"{home}/script",), "/", tty=False))
 
 
 def test_agent_that_kills_everything_it_sees(spec: BoxSpec, build: Build) -> None:

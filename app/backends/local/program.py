@@ -71,8 +71,30 @@ def launch(command: Command, context: Context) -> tuple[int, int, int]:
             os.close(fd)
         if pid:
             os.waitpid(pid, 0)
-        raise CarboyError(f"{command.argv[0]} could not be started: {trouble or 'the sandbox is gone'}", "", "start")
+        raise _not_started(command.argv[0], trouble)
     return pid, pidfd, output
+
+
+def _not_started(program: str, trouble: str) -> CarboyError:
+    """What `_become` reported, a reason and after it how to mend it, as the error that the operator reads."""
+    why, _, hint = trouble.partition("\n")
+    return CarboyError(f"{program} could not be started: {why or 'the sandbox is gone'}", hint, "start")
+
+
+def _why(error: BaseException, command: Command) -> str:
+    """An error of the program's process, for `_not_started`. Looks at the file from inside, where it was tried."""
+    if not isinstance(error, OSError) or not error.filename:
+        return f"{error}"
+    path = os.fsdecode(error.filename)
+    if path == command.cwd:
+        return f"its working folder {path}: {error.strerror}"
+    if isinstance(error, FileNotFoundError) and os.path.isfile(path):
+        return "the interpreter that its first line names is not in the bottle"
+    if isinstance(error, FileNotFoundError):
+        return "it is not in the bottle\nThe system's programs are there, and the project's files, under the same paths"
+    if isinstance(error, PermissionError) and os.path.isfile(path) and not os.access(path, os.X_OK):
+        return f"it is not executable\nIf it is a program: chmod +x {path}"
+    return f"{error.strerror}: {path}"
 
 
 def _collect(channel: socket.socket) -> tuple[int, int, int]:
@@ -130,6 +152,6 @@ def _become(command: Command, context: Context, channel: socket.socket, trouble:
         os.execvpe(command.argv[0], list(command.argv), env)  # noqa: S606
     except BaseException as error:
         with contextlib.suppress(OSError):
-            os.write(trouble, f"{error}".encode())
+            os.write(trouble, _why(error, command).encode(errors="replace"))
     finally:
         os._exit(127)
