@@ -60,6 +60,12 @@ class Entry(NamedTuple):
         return VERDICTS.get(self.decision, UNKNOWN)
 
     @property
+    def why(self) -> str:
+        """The reason, for where the host stands beside it: a reason that begins with the host says it once."""
+        text = self.reason or self.code.replace("_", " ")
+        return text.removeprefix(f"{self.host} is ") if self.host else text
+
+    @property
     def target(self) -> str:
         """Host, port where it says something, and path."""
         usual = self.port in (0, 80, 443)

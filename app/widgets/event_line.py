@@ -80,7 +80,7 @@ def outcome(entry: Entry) -> str:
 def note(entry: Entry) -> Part:
     """What the last wide column says: why not, else how much went up and came down."""
     if entry.decision in ("deny", "hold", "redact", "error"):
-        return entry.verdict.tone, printable(entry.reason or entry.code.replace("_", " "), 200)
+        return entry.verdict.tone, printable(entry.why, 200)
     if entry.bytes_up or entry.bytes_down:
         return "quiet", f"{count(entry.bytes_up)} → {count(entry.bytes_down)}"
     return "quiet", ""

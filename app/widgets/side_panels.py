@@ -30,7 +30,7 @@ MOST = 50
 
 
 class RefusalsPanel(Options):
-    """What the selected bottle was refused: by host and reason, the latest first."""
+    """What the selected bottle was refused, and what failed: by host and reason, the latest first."""
 
     DEFAULT_CSS = """
     RefusalsPanel { height: 1fr; min-height: 4; }
@@ -55,7 +55,7 @@ class RefusalsPanel(Options):
         if tuple(refusals) == self._refusals:
             return
         self._refusals = tuple(refusals)
-        total = sum(item.times for item in refusals)
+        total = sum(item.times for item in refusals if item.last.decision == "deny")
         self.border_title = ink(("Refused", "bold"), (f" {count(total)}", "bold refused") if total else "")
         self._draw()
 
@@ -70,8 +70,9 @@ class RefusalsPanel(Options):
 
     def _row(self, item: Refusal) -> Content:
         width = max(10, self.scrollable_content_region.width - 2)
-        head = ink(("✗ ", "refused"), (printable(item.host, 80), "ink"))
-        why = printable(item.last.reason or item.code.replace("_", " "), 200)
+        verdict = item.last.verdict
+        head = ink((f"{verdict.glyph} ", verdict.tone), (printable(item.host, 80), "ink"))
+        why = printable(item.last.why, 200)
         return lines(
             [
                 spread(head, ink((f"{count(item.times)}×", "soft")), width),

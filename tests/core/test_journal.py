@@ -35,6 +35,16 @@ def test_a_port_is_named_only_where_it_is_unusual() -> None:
     assert (usual.target, odd.target) == ("a.example/x", "a.example:8443/x")
 
 
+def test_a_reason_beside_its_host_does_not_name_it_again() -> None:
+    def why(**data: str) -> str:
+        return entry(1, 0, "x", "egress", {"decision": "deny", "code": "some_code"} | data).why
+
+    assert why(host="a.example", reason="a.example is not on this bottle's list") == "not on this bottle's list"
+    assert why(host="a.example", reason="the name a.example is unknown") == "the name a.example is unknown"
+    assert why(reason=" is it") == " is it"
+    assert why(host="a.example") == "some code"
+
+
 @pytest.mark.parametrize(
     ("line", "wanted"),
     [

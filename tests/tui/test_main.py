@@ -117,6 +117,8 @@ async def test_refusals_totals_and_journal_belong_to_the_selected_bottle() -> No
             ("hooks.example.net", 1),
         ]
         text = text_of(pilot)
+        assert "Refused 3" in text, "what failed is no refusal"
+        assert "! pypi.org" in text, "and told apart"
         assert "● healthy" in text
         assert "local (bubblewrap): process" in text
 
