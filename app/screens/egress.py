@@ -16,11 +16,12 @@ from app.core.text import printable
 from app.core.units import count
 from app.errors import CarboyError
 from app.screens.room import Room
-from app.widgets.egress_panel import EgressPanel
+from app.widgets.egress_panel import FILTER_KEYS, EgressPanel
 from app.widgets.ink import Pressable, ink, pressable
 from app.widgets.key_bar import Key, KeyBar
 
 if TYPE_CHECKING:
+    from textual import events
     from textual.app import ComposeResult
     from textual.content import Content
 
@@ -113,6 +114,9 @@ class EgressScreen(Room):
 
     def on_egress_panel_retitled(self, event: EgressPanel.Retitled) -> None:
         self._count()
+
+    def on_descendant_focus(self, event: events.DescendantFocus) -> None:
+        self.query_one(KeyBar).show(FILTER_KEYS if self.query_one(EgressPanel).editing else KEYS)
 
     def on_event_log_opened(self, event: EventLog.Opened) -> None:
         from app.screens.story import Story

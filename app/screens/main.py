@@ -21,9 +21,11 @@ from app.screens.room import bindings
 from app.widgets.approvals_panel import ApprovalsPanel
 from app.widgets.bottle_list import BottleList
 from app.widgets.budget_panel import BudgetPanel
-from app.widgets.egress_panel import EgressPanel
+from app.widgets.egress_panel import FILTER_KEYS, EgressPanel
+from app.widgets.event_log import EventLog
 from app.widgets.ink import ink, lines
 from app.widgets.key_bar import Key, KeyBar
+from app.widgets.option_list import Options
 from app.widgets.side_panels import RefusalsPanel, TotalsPanel
 from app.widgets.status_bar import Overview, StatusBar
 from app.widgets.tab_strip import TabStrip
@@ -37,7 +39,6 @@ if TYPE_CHECKING:
     from app.core.model import BottleView
     from app.messages import BoardChanged, BoardReplaced, LinkChanged
     from app.screens.session import Session
-    from app.widgets.event_log import EventLog
 
 PANELS = ("terminal", "egress", "bottles", "side")
 WIDE, MEDIUM, TALL = 132, 100, 36
@@ -266,9 +267,15 @@ class MainScreen(BottleActions, KeepingActions, ApprovalActions, Screen[None]):
     def _draw_keys(self) -> None:
         leader = key_label(self.carboy.leader)
         if self._in_terminal():
-            keys = [Key(leader, "leaves the terminal"), Key("", "every other key is the agent's")]
+            leaves = Key(leader, "leaves the terminal")
             asks = [Key(f"{leader} y", "answers what waits")] if self.carboy.waiting else []
-            self.query_one(KeyBar).show([*asks, *keys])
+            if self._looks_back():
+                self.query_one(KeyBar).show([Key("esc", "returns"), Key("↑↓ pgup pgdn", "look back"), leaves])
+            else:
+                self.query_one(KeyBar).show([*asks, leaves, Key("", "every other key is the agent's")])
+            return
+        if self.query_one(EgressPanel).editing:
+            self.query_one(KeyBar).show(FILTER_KEYS)
             return
         view = self.view
         live = view is not None and bottles.live(view)
@@ -277,7 +284,16 @@ class MainScreen(BottleActions, KeepingActions, ApprovalActions, Screen[None]):
             for item in footer("main", "app")
             if not item.needs or (view is not None and (live or item.needs == "bottle"))
         ]
+        if self._row_opens():
+            keys = [Key("↵", "look"), *(key for key in keys if key.key != "↵")]
         self.query_one(KeyBar).show(keys)
+
+    def _row_opens(self) -> bool:
+        """Whether enter opens a card, a refusal or a request: the focused list takes it before the screen does."""
+        focused = self.focused
+        if isinstance(focused, Options) and not isinstance(focused, BottleList):
+            return focused.highlighted is not None
+        return isinstance(focused, EventLog)
 
     # --- layout -----------------------------------------------------------------------------------------------------
 
@@ -323,6 +339,9 @@ class MainScreen(BottleActions, KeepingActions, ApprovalActions, Screen[None]):
 
     def _in_terminal(self) -> bool:
         return self._session is not None and self._session.pane is not None and self.focused is self._session.pane
+
+    def _looks_back(self) -> bool:
+        return self._session is not None and self._session.pane is not None and self._session.pane.browsing
 
     # --- focus and keys ---------------------------------------------------------------------------------------------
 
@@ -371,6 +390,7 @@ class MainScreen(BottleActions, KeepingActions, ApprovalActions, Screen[None]):
         if pane is not None:
             self._show_tab("terminal")
             pane.browsing = True
+            self.watch(pane, "browsing", self._draw_keys, init=False)
             pane.focus()
 
     def action_filter(self) -> None:

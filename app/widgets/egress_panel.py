@@ -13,16 +13,19 @@ from app.core.text import printable
 from app.core.units import count
 from app.widgets.event_log import EventLog
 from app.widgets.ink import ink
+from app.widgets.key_bar import Key
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
+    from textual import events
     from textual.app import ComposeResult
-    from textual.events import Key
 
     from app.core.journal import Entry
 
 HINT = "refused  held  host:example.com  any text"
+FILTER_KEYS = (Key("↵", "keeps the filter"), Key("esc", "clears it"))
+"""While its field has the keyboard."""
 
 
 class FilterField(Input):
@@ -33,7 +36,7 @@ class FilterField(Input):
             super().__init__()
             self.keep = keep
 
-    def on_key(self, event: Key) -> None:
+    def on_key(self, event: events.Key) -> None:
         if event.key in ("escape", "enter", "down"):
             event.stop()
             event.prevent_default()
@@ -90,6 +93,11 @@ class EgressPanel(Vertical):
         """Open the filter's field, and put the cursor there."""
         self.add_class("-filtering")
         self.query_one(FilterField).focus()
+
+    @property
+    def editing(self) -> bool:
+        """Whether what is typed goes into the filter."""
+        return self.query_one(FilterField).has_focus
 
     def toggle_word(self, word: str) -> None:
         """Put a word into the filter, or take it out."""

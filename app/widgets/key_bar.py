@@ -20,7 +20,8 @@ class Key(NamedTuple):
 
 
 class KeyBar(Pressable, Widget):
-    """Shows as many keys as fit; the last one (help, usually) always stays."""
+    """Shows as many keys as fit; the last one (help, usually) always stays. A remark, which has no key, is there only
+    where all of them fit."""
 
     DEFAULT_CSS = """
     KeyBar { height: 1; background: $panel; color: $faint; padding: 0 1; dock: bottom; }
@@ -37,10 +38,12 @@ class KeyBar(Pressable, Widget):
             self.refresh()
 
     def render(self) -> Content:
-        pieces = [self._piece(key) for key in self.keys]
+        pieces, room = [self._piece(key) for key in self.keys], self.size.width
+        if sum(piece.cell_length + 3 for piece in pieces) - 3 > room:
+            pieces = [self._piece(key) for key in self.keys if key.key]
         if not pieces:
             return Content("")
-        last, room = pieces[-1], self.size.width
+        last = pieces[-1]
         used, shown = last.cell_length, list[Content]()
         for piece in pieces[:-1]:
             if used + piece.cell_length + 3 > room:

@@ -35,6 +35,12 @@ class Options(OptionList):
             self._refresh_row(at)
         super().watch_highlighted(highlighted)
 
+    def check_action(self, action: str, parameters: tuple[object, ...]) -> bool | None:
+        """With nothing under the cursor, enter is the screen's."""
+        if action == "select" and self.highlighted is None:
+            return False
+        return super().check_action(action, parameters)
+
     def action_page_up(self) -> None:
         if self._lines:  # a list that was never drawn, behind another tab, has none: Textual's own fails there
             super().action_page_up()

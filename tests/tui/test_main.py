@@ -245,6 +245,43 @@ async def test_page_keys_in_a_list_that_was_never_drawn_do_nothing() -> None:
         behind.action_page_up()
 
 
+async def test_the_footer_tells_what_enter_does_where_the_focus_is() -> None:
+    async with app().run_test(size=(160, 48)) as pilot:
+        await ready(pilot)
+        assert "↵ type" in text_of(pilot)
+        await pilot.press("2")
+        await until(pilot, lambda: "↵ look" in text_of(pilot), "the log")
+        await pilot.press("f", "n")
+        await until(pilot, lambda: "↵ keeps the filter   esc clears it" in text_of(pilot), "the filter")
+        assert "n new" not in text_of(pilot).splitlines()[-1], "n is typed into the filter"
+        await pilot.press("escape", "4")
+        await until(pilot, lambda: "↵ type" in text_of(pilot), "no card")
+        await pilot.press("enter")
+        await until(pilot, pilot.app.screen._in_terminal, "an empty panel leaves enter to the screen")
+
+
+async def test_how_to_leave_the_terminal_is_told_in_the_smallest_window() -> None:
+    client = ScriptedClient()
+    client.proposals_now = [asked()]
+    async with app(client).run_test(size=(60, 15)) as pilot:
+        await ready(pilot)
+        await pilot.press("1")
+        await until(pilot, pilot.app.screen._in_terminal, "focus")
+        footer = text_of(pilot).splitlines()[-1]
+        assert "ctrl+] y answers what waits   ctrl+] leaves the terminal" in footer
+
+
+async def test_while_one_looks_back_the_footer_tells_how_to_return() -> None:
+    client = ScriptedClient()
+    client.proposals_now = [asked()]
+    async with app(client).run_test(size=(60, 15)) as pilot:
+        await ready(pilot)
+        await pilot.press("h")
+        await until(pilot, lambda: "esc returns   ctrl+] leaves the terminal" in text_of(pilot), "looking back")
+        await pilot.press("escape")
+        await until(pilot, lambda: "ctrl+] y answers" in text_of(pilot), "the agent's keys again")
+
+
 async def test_tabs_can_be_clicked() -> None:
     async with app().run_test(size=(80, 24)) as pilot:
         await ready(pilot)
