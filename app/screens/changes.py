@@ -48,7 +48,8 @@ class ChangesScreen(Room):
     ChangesScreen > #changes-title { height: 1; padding: 0 1; background: $panel; dock: top; }
     ChangesScreen > #changes-word { height: auto; padding: 0 2; }
     ChangesScreen > Horizontal { height: 1fr; }
-    ChangesScreen Options { width: 40%; max-width: 60; height: 1fr; padding: 1 0 0 0; border-right: solid $line; }
+    ChangesScreen Options { width: 40%; max-width: 60; height: 1fr; padding: 1 0 0 0; border-right: solid $line;
+        text-wrap: nowrap; text-overflow: ellipsis; }
     ChangesScreen Options:focus { border-right: solid $accent; }
     ChangesScreen PageBody { width: 1fr; height: 1fr; padding: 1 1 0 1; }
     """

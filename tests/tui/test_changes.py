@@ -72,6 +72,20 @@ async def test_what_cannot_be_compared_is_said() -> None:
         await until(pilot, lambda: "no restore point" in text_of(pilot), "the reason")
 
 
+async def test_a_long_name_has_one_line_in_the_tree() -> None:
+    client = ScriptedClient()
+    names = [f"a-folder-with-a-name/{'long-name-' * 8}{number}.py" for number in range(3)]
+    changes = tuple(CHANGES.changes[0].model_copy(update={"path": name}) for name in names)
+    client.changes_now = Changes(workspace="mount", changes=changes)
+    async with app(client).run_test(size=(80, 24)) as pilot:
+        await ready(pilot)
+        await pilot.press("d")
+        await until(pilot, lambda: "long-name" in text_of(pilot), "the tree")
+        left = [line[:31].strip() for line in text_of(pilot).splitlines()]
+        at = left.index("▾ a-folder-with-a-name/")
+        assert all(line.startswith("M long-name") and line.endswith("…") for line in left[at + 1 : at + 4]), left
+
+
 @pytest.mark.parametrize(("key", "verb"), [("c", "commit"), ("X", "archive")])
 async def test_state_of_a_bottle_by_key(key: str, verb: str) -> None:
     client = ScriptedClient()
