@@ -133,10 +133,11 @@ def _changes(found: Changed) -> str:
     if not found.known:
         return ""
     files = len(found.files) + found.more
+    noun = "file" if files == 1 else "files"
     if found.basis == "times":
-        written = f"{files} files written, {size(found.bytes)}" if files else "no file written"
+        written = f"{files} {noun} written, {size(found.bytes)}" if files else "no file written"
         return f"{written} (by their times{', not looked at in whole' if found.partial else ''})"
     kinds = [f"{number} {word}" for number, word in ((found.added, "new"), (found.removed, "removed")) if number]
     told = f" ({', '.join(kinds)})" if kinds else ""
-    what = f"{files} files{told}, {size(found.bytes)}" if files else "nothing"
+    what = f"{files} {noun}{told}, {size(found.bytes)}" if files else "nothing"
     return f"{what}; {_BASES[found.basis]}"

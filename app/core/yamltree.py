@@ -247,6 +247,7 @@ def _first_line(text: str) -> str:
 def _marked(error: MarkedYAMLError) -> YamlFault:
     mark = error.problem_mark or error.context_mark
     problem = _first_line(str(error.problem or error.context or "unreadable"))
+    problem = re.sub(r"\('(<[^']*>)',\)", r"'\1'", problem)  # the library prints a tuple there
     if "\\t" in problem or "tab" in problem:
         return YamlFault("a tab where YAML wants spaces", "Indent with spaces", mark.line + 1 if mark else 0)
     if "mapping values are not allowed" in problem:

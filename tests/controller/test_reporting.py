@@ -124,6 +124,8 @@ async def test_what_changed_is_told_by_contents(room: Room, tmp_path: Path, mode
     said = dict(summary(found))["changed"]
     assert said.startswith("3 files (1 new, 1 removed), 10B")
     assert ("before the launch" if mode == "mount" else "its copy") in said
+    one = found.model_copy(update={"changed": found.changed.model_copy(update={"files": ("a",), "removed": 0})})
+    assert dict(summary(one))["changed"].startswith("1 file (1 new)")
 
 
 async def test_without_a_restore_point_it_says_that_times_told_it(room: Room, tmp_path: Path) -> None:

@@ -76,6 +76,7 @@ def test_lines() -> None:
         ("a: b: c", "mapping values", 1),
         ("a: [1", "not valid YAML", 2),
         ("a: 'x", "not valid YAML", 1),
+        ("[x]\n- b\n", "but found '<block sequence start>'", 2),
         ("a: 1\n---\nb: 2", "more than one YAML document", 2),
         ("%YAML 1.1\n---\na: 1", "directive", 2),
         ("a: " + "9" * 50, "digits", 1),
