@@ -17,6 +17,7 @@ from app.core.model import BottleView
 from app.core.schema import Amount
 from app.core.scopes import GLOBAL, launch_scope, said, shown
 from app.core.spending import AnswerOrder, BudgetOrder, CutoffOrder
+from app.core.text import printable
 from app.errors import CarboyError
 from app.store.base import Store
 from app.store.metering import Override
@@ -46,6 +47,8 @@ class Orders:
                 hint = "Set it first: carboy budget set SCOPE PROVIDER AMOUNT"
                 raise CarboyError(f"There is no budget of {name} for {order.provider} to raise", hint, "no_budget")
             amount, until = await self._more(before, amount)
+        elif session is not None:
+            _counted(session, order.provider)
         await self._put(scope, order.provider, amount, until, order.by, order.reason, before, session)
 
     async def answer(self, slug: str, order: AnswerOrder) -> BottleView:
@@ -208,6 +211,15 @@ class Orders:
         await self._audit.record(
             action, slug=slug, session_id=identity, actor=by or "operator", may_wait=may_wait, reason=reason, **facts
         )
+
+
+def _counted(session: Session, provider: str) -> None:
+    """Refuses a budget that would never be used up, since nothing in this bottle counts against it."""
+    known = sorted({entry.provider for entry in session.record.policy.metered})
+    if provider not in known:
+        text = f"What {printable(provider, 60)} uses in {session.slug} is not counted, so no budget would hold it"
+        hint = f"Name one of {', '.join(known)}: carboy budget set {session.slug} PROVIDER AMOUNT" if known else ""
+        raise CarboyError(text, hint, "bad_budget")
 
 
 def amount_of(text: str, *, hard: bool = False) -> Amount:

@@ -48,6 +48,18 @@ async def test_ten_bottles_on_one_budget_pass_it_by_no_more_than_what_is_in_flig
         await until(lambda: all(session.view.cut == "budget" for session in sessions))
 
 
+async def test_a_budget_that_nothing_counts_against_is_not_set(paths: Paths) -> None:
+    """It would look like a limit, and be none."""
+    async with kit(paths) as made:
+        await made.up(made.desk.add("one"))
+        with pytest.raises(CarboyError, match="What shell uses in one is not counted") as caught:
+            await made.orders.set(BudgetOrder(scope="one", provider="shell", amount="500k"))
+        assert "claude" in caught.value.hint
+        assert await actions(made) == []
+        await made.orders.set(BudgetOrder(scope="one", provider="claude", amount="500k"))
+        assert [item.provider for item in shown(made).budgets] == ["claude"]
+
+
 async def test_where_no_budget_governs_there_is_no_limit(paths: Paths) -> None:
     async with kit(paths) as made:
         await made.up(made.desk.add("one"))
