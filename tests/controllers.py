@@ -33,7 +33,9 @@ def stopped(paths: Paths) -> None:
     async def stop() -> None:
         try:
             client = await Client.connect(paths, start=False)
-        except CarboyError:
+        except CarboyError as error:
+            if error.code != "no_controller":
+                raise
             return
         async with client:
             await client.shutdown(force=True)

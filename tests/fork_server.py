@@ -105,8 +105,8 @@ class _Process:
 
 
 class ForkedZygote(Zygote):
-    """A zygote that need not import: `tests/processes/test_zygote.py` and every test with a controller of its own start
-    real ones."""
+    """A zygote that need not import: `tests/processes/test_zygote.py` and every controller that is not forked itself
+    start real ones."""
 
     async def _execute(self, control: socket.socket, log: Any) -> Any:
         if sys.platform != "linux":

@@ -222,3 +222,29 @@ def _bytes(text: str | bytes) -> bytes:
 
 def fields(host: str, path: str = "/x", method: str = "GET", *more: tuple[str, str]) -> Fields:
     return [(":method", method), (":scheme", "https"), (":authority", host), (":path", path), *more]
+
+
+@dataclass
+class LooseH2:
+    """An HTTP/2 server that checks nothing of what it sends; to be served with `server`."""
+
+    status: bytes = b"200"
+    body: bytes = b""
+    interim: list[list[tuple[bytes, bytes]]] = field(default_factory=list[list[tuple[bytes, bytes]]])
+    trailers: list[tuple[bytes, bytes]] = field(default_factory=list[tuple[bytes, bytes]])
+
+    async def __call__(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        config = h2.config.H2Configuration(client_side=False, validate_outbound_headers=False, header_encoding=None)
+        conn = h2.connection.H2Connection(config)
+        conn.initiate_connection()
+        writer.write(conn.data_to_send())
+        while data := await reader.read(65536):
+            for event in conn.receive_data(data):
+                if isinstance(event, h2.events.RequestReceived):
+                    for head in self.interim:
+                        conn.send_headers(event.stream_id, head)
+                    conn.send_headers(event.stream_id, [(b":status", self.status)])
+                    conn.send_data(event.stream_id, self.body, end_stream=not self.trailers)
+                    if self.trailers:
+                        conn.send_headers(event.stream_id, self.trailers, end_stream=True)
+            writer.write(conn.data_to_send())

@@ -4,15 +4,11 @@ import asyncio
 import base64
 import contextlib
 from collections.abc import AsyncIterator
-from dataclasses import dataclass, field
 
-import h2.config
-import h2.connection
-import h2.events
 import pytest
 
 from sidecar.contract import Route, RouteAuth
-from tests.sidecar.attack_kit import H2, ask, code_of, fields, server
+from tests.sidecar.attack_kit import H2, LooseH2, ask, code_of, fields, server
 from tests.sidecar.proxy_kit import Bottle, authority, bottle, pem
 
 HOST = "api.example.com"
@@ -26,29 +22,6 @@ HEADS = {
     "a challenge": OK + b'WWW-Authenticate: Bearer error="' + SECRET + b'", error_uri="' + SECRET + b'"\r\n\r\nok',
     "a name": OK + b"x-" + SECRET.hex().encode() + b": 1\r\n\r\nok",
 }
-
-
-@dataclass
-class Back2:
-    """An HTTP/2 server that checks nothing of what it sends."""
-
-    status: bytes = b"200"
-    body: bytes = SECRET
-    trailers: list[tuple[bytes, bytes]] = field(default_factory=list[tuple[bytes, bytes]])
-
-    async def __call__(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        config = h2.config.H2Configuration(client_side=False, validate_outbound_headers=False, header_encoding=None)
-        conn = h2.connection.H2Connection(config)
-        conn.initiate_connection()
-        writer.write(conn.data_to_send())
-        while data := await reader.read(65536):
-            for event in conn.receive_data(data):
-                if isinstance(event, h2.events.RequestReceived):
-                    conn.send_headers(event.stream_id, [(b":status", self.status)])
-                    conn.send_data(event.stream_id, self.body, end_stream=not self.trailers)
-                    if self.trailers:
-                        conn.send_headers(event.stream_id, self.trailers, end_stream=True)
-            writer.write(conn.data_to_send())
 
 
 @contextlib.asynccontextmanager
@@ -77,7 +50,7 @@ async def test_no_part_of_a_head_gives_a_credential_away() -> None:
 
 
 async def test_trailers_give_no_credential_away() -> None:
-    back, ca = Back2(body=b"ok"), authority()
+    back, ca = LooseH2(body=b"ok"), authority()
     back.trailers = [(b"grpc-status", b"16"), (b"grpc-message", b"bad token " + SECRET + b" " + SECRET)]
     async with server(back, ca, HOST, alpn=("h2",)) as port, before(port, pem(ca)) as box:
         client = await H2.open(box, HOST)
@@ -92,7 +65,7 @@ async def test_trailers_give_no_credential_away() -> None:
 
 @pytest.mark.parametrize("status", [b"204", b"304"])
 async def test_an_answer_without_a_body_brings_none(status: bytes) -> None:
-    back, ca = Back2(status=status), authority()
+    back, ca = LooseH2(status=status, body=SECRET), authority()
     async with server(back, ca, HOST, alpn=("h2",)) as port, before(port, pem(ca)) as box:
         client = await H2.open(box, HOST)
         stream = client.request(fields(HOST))
