@@ -128,6 +128,13 @@ class Books:
         """Why nothing leaves any more: of this provider, or of any host."""
         return self.ledger.closed(None) or (self.ledger.closed(provider) if provider is not None else None)
 
+    def lapsed(self, call: Call) -> bool:
+        """Whether what was set aside for `call` is no longer there; its place is given up then."""
+        lapsed = self.ledger.lapsed(call.provider)
+        if lapsed:
+            self.ledger.release(call.request_id)
+        return lapsed
+
     def _wake(self) -> None:
         self._changed.set()
         self._changed = asyncio.Event()

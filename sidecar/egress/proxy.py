@@ -87,8 +87,8 @@ class Proxy:
         self.books = Books(spool, tell or _nobody)
         if config.allowance is not None:
             self.books.grant(config.allowance)
-        self.metering = Metering(self.books, self.journal)
         budget = Budget(self.state, self.books)
+        self.metering = Metering(self.books, budget, self.journal)
         self.sockets = Sockets(self.books, budget)
         self.desk = Desk(spool)
         self.holds = Holds(self.desk, _hold_key(config))

@@ -161,6 +161,14 @@ class Ledger:
             return Verdict("budget_busy", f"{len(self._reserved)} metered requests are under way already", BUSY_SECONDS)
         return Verdict()
 
+    def lapsed(self, provider: str) -> bool:
+        """Whether nothing is left even for what has its place already: a lease that was taken away, expired or used up."""
+        accounts = [account for account in self._accounts.values() if account.lease.provider == provider]
+        return not accounts or any(
+            self._gone(account) or (account.lease.limit is not None and account.used >= account.lease.limit)
+            for account in accounts
+        )
+
     def _room(self, account: _Account, need: Need) -> Verdict:
         lease = account.lease
         if self._gone(account):

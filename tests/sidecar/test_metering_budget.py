@@ -14,6 +14,7 @@ from mitmproxy.test import tflow
 from sidecar.allowance import Allowance, Cutoff, Lease, LeaseNote, Rate
 from sidecar.contract import Policy
 from sidecar.control import RemoteError
+from sidecar.egress.addons.budget import Budget
 from sidecar.egress.addons.journal import Journal
 from sidecar.egress.addons.metering import Metering
 from sidecar.egress.books import Books, Call
@@ -232,7 +233,7 @@ async def test_what_was_held_for_another_check_is_looked_at_again_before_it_leav
     state = State("test", CompiledPolicy.compile(Policy()), spool)
     books = Books(spool, lambda *_: None)
     books.grant(allowance(tokens(None)))
-    metering = Metering(books, Journal(state))
+    metering = Metering(books, Budget(state, books), Journal(state))
     flow, other = tflow.tflow(), tflow.tflow()
     exchange_of(flow).call = Call("r", PROVIDER, HOST, "POST", "/v1/messages", "call")
     books.grant(allowance(tokens(None), version=2, cutoff=Cutoff.model_validate({"scope": scope})))

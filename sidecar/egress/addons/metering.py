@@ -8,9 +8,12 @@ It changes no byte of an answer and holds none up. What fails here ends the requ
 # pyright: reportUnknownMemberType=false, reportUnknownArgumentType=false, reportUnknownVariableType=false
 
 import time
+from collections.abc import Coroutine
+from typing import Any
 
 from mitmproxy.http import Headers, HTTPFlow
 
+from sidecar.egress.addons.budget import Budget
 from sidecar.egress.addons.journal import Journal
 from sidecar.egress.books import Books, Call
 from sidecar.egress.exchange import Exchange, exchange_of, refuse
@@ -28,20 +31,33 @@ NO_SOCKET = 426
 class Metering:
     """Behind everything that may refuse a request, before the journal."""
 
-    def __init__(self, books: Books, journal: Journal) -> None:
+    def __init__(self, books: Books, budget: Budget, journal: Journal) -> None:
         self._books = books
+        self._budget = budget
         self._journal = journal
 
-    def request(self, flow: HTTPFlow) -> None:
+    def request(self, flow: HTTPFlow) -> Coroutine[Any, Any, None] | None:
         """The last thing before it leaves."""
         exchange = exchange_of(flow)
         call = exchange.call
         closed = self._books.closed(call.provider if call is not None else None) if not exchange.local else None
         if closed is not None:  # while it was held for something else
             refuse(flow, closed.code, closed.reason)
-            return
+            return None
         if call is None:
-            return
+            return None
+        renewing = self._budget.renew(flow, call)
+        if renewing is not None:
+            return self._renewed(flow, call, renewing)
+        self._leave(flow, call)
+        return None
+
+    async def _renewed(self, flow: HTTPFlow, call: Call, renewing: Coroutine[Any, Any, None]) -> None:
+        await renewing
+        if exchange_of(flow).refusal is None:
+            self._leave(flow, call)
+
+    def _leave(self, flow: HTTPFlow, call: Call) -> None:
         accept_readable(flow.request.headers)
         call.path = self._journal.path(flow)
         if call.purpose != "free" and not self._books.intend(call):
