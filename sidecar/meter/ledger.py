@@ -162,7 +162,7 @@ class Ledger:
         return Verdict()
 
     def lapsed(self, provider: str) -> bool:
-        """Whether nothing is left even for what has its place already: a lease that was taken away, expired or used up."""
+        """Whether nothing is left even for what has its place already: a lease was taken away, expired or used up."""
         accounts = [account for account in self._accounts.values() if account.lease.provider == provider]
         return not accounts or any(
             self._gone(account) or (account.lease.limit is not None and account.used >= account.lease.limit)

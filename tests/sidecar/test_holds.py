@@ -214,7 +214,8 @@ async def test_a_yes_spends_no_grant_that_is_gone(change: str) -> None:
 
 
 async def test_a_grant_that_comes_right_behind_the_yes_is_waited_for() -> None:
-    async with metered_bottle(Vendor(), allowance(tokens(9000, seconds=0.5))) as (box, upstream), box.client() as client:
+    short = allowance(tokens(9000, seconds=0.5))
+    async with metered_bottle(Vendor(), short) as (box, upstream), box.client() as client:
         waiting = post(client, f"https://{LLM}/v1/messages", model="m", messages=[{"role": "user", "content": TOKEN}])
         asked = await proposal(box)
         await asyncio.sleep(0.6)

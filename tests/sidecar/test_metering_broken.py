@@ -24,6 +24,7 @@ from app.store.metering import Metering
 from app.store.sqlite import SqliteStore
 from sidecar.allowance import Metered
 from sidecar.contract import Route
+from sidecar.egress.books import STEP_SECONDS
 from sidecar.spool import SpoolReader
 from tests.conftest import until
 from tests.sidecar.meter.meter_forms import (
@@ -135,6 +136,12 @@ class Stops:
                     await asyncio.sleep(0.002)
 
 
+async def killed(box: Bottle) -> None:
+    """What came within `STEP_SECONDS` before is not written down, and that is all that may be lost."""
+    await asyncio.sleep(10 * STEP_SECONDS)
+    box.process.kill()
+
+
 async def http(stops: Stops, breaker: Breaker, folder: Path) -> list[UsageRow]:
     taught, last = answers(stops.kind)[:TAUGHT], answers(stops.kind)[TAUGHT]
     async with metered_bottle(stops) as (box, _), box.client() as client, stopping(stops):
@@ -147,7 +154,7 @@ async def http(stops: Stops, breaker: Breaker, folder: Path) -> list[UsageRow]:
                 async for chunk in response.aiter_raw():
                     left -= len(chunk)
                     if left <= 0 and breaker == "kill":
-                        box.process.kill()
+                        await killed(box)
                     elif left <= 0 and breaker == "agent":
                         break
         return await kept(box, breaker, folder, TAUGHT + 1 - stops.first)
@@ -185,7 +192,7 @@ async def socket(stops: Stops, breaker: Breaker, folder: Path) -> list[UsageRow]
                 for _ in answer.pieces[: half(last)] if number == TAUGHT else answer.pieces:
                     await talk.recv()
         if breaker == "kill":
-            box.process.kill()
+            await killed(box)
         elif breaker == "agent":
             talk.transport.abort()
         return await kept(box, breaker, folder, TAUGHT + 1 - stops.first)
