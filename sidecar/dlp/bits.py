@@ -89,6 +89,36 @@ def _islands(text: bytes) -> list[int]:
     return sorted(ends)
 
 
+_HEX_KINDS = np.zeros(256, np.uint8)
+for _code in range(128):
+    if chr(_code).isalnum():
+        _HEX_KINDS[_code] = 1 if chr(_code) in "0123456789abcdefABCDEF" else 2
+
+
+def hex_runs(text: bytes, least: int) -> Iterator[tuple[int, int]]:
+    """Where digits of hex stand in a row, of `least` bytes and more: between two of them at most eight bytes that are
+    no letter or digit, and an `x` after those. At the same cost however many there are, in which an expression takes a
+    tenth of a microsecond for each byte of such a row."""
+    codes = np.frombuffer(text, np.uint8)
+    kinds = _HEX_KINDS[codes]
+    digit = np.zeros(len(codes) + 2, np.bool_)
+    np.equal(kinds, 1, out=digit[1:-1])
+    edges = np.flatnonzero(digit[1:] != digit[:-1])
+    starts, ends = edges[::2], edges[1::2]
+    if not len(starts):
+        return
+    left, right = ends[:-1], starts[1:]
+    # counted modulo 256: what is wider than nine bytes joins nothing in any case
+    others = np.cumsum(kinds >> 1, dtype=np.uint8)
+    inside = others[right] - others[left - 1]
+    marked = ((codes[right - 1] | 32) == 120) & (inside == 1)
+    cut = np.flatnonzero((right - left > 8 + marked) | (inside != marked))
+    starts = starts[np.concatenate(([0], cut + 1))]
+    ends = ends[np.concatenate((cut, [len(ends) - 1]))]
+    long = ends - starts >= least
+    yield from zip(starts[long].tolist(), ends[long].tolist(), strict=True)
+
+
 _NIBBLES = np.full(256, 16, np.uint8)
 for _value, _digit in enumerate(b"0123456789abcdef"):
     _NIBBLES[_digit] = _NIBBLES[bytes([_digit]).upper()[0]] = _value

@@ -19,6 +19,7 @@ from sidecar.dlp.bits import (
     base32_decoded,
     base32_offsets,
     hex_may_hold_ascii,
+    hex_runs,
     may_hold_ascii,
 )
 from sidecar.dlp.derived import Allowance, Derived, TooMuch
@@ -26,6 +27,7 @@ from sidecar.dlp.escapes import codes, entities, percent, quoted_printable, unes
 from sidecar.dlp.matcher import Spec, Where
 from sidecar.dlp.needles import OVERLAYS, decoded_url_alphabet
 from sidecar.dlp.portable_matcher import Expression
+from sidecar.dlp.runs import LEAST
 from sidecar.dlp.steps import Decoder, Ends, Step, in_a_row, spread
 
 _GAP = 80
@@ -49,10 +51,11 @@ def _wide(data: bytes) -> bytes:
 _B64 = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/-_"
 _BLANK = b" \t\r\n\"'\\,>|"
 _B64_LINES = re.compile(rb"[A-Za-z0-9+/_-]+(?:(?:\\[nr]|[ \t\r\n\"'\\,>|]){1,80}[A-Za-z0-9+/_-]{4,})*")
-_HEX_LINES = re.compile(rb"[0-9A-Fa-f]+(?:[^0-9A-Za-z]{0,8}(?:0?[xX])?[0-9A-Fa-f]+)*")
+_HEX_LINES = Expression(r"[0-9A-Fa-f]+(?:[^0-9A-Za-z]{0,8}(?:0?[xX])?[0-9A-Fa-f]+)*")
 _B32_LINES = re.compile(rb"(?:[A-Z2-7]{8,}(?:[ \t\r\n-]{0,8}[A-Z2-7]+)*)|(?:[a-z2-7]{8,}(?:[ \t\r\n-]{0,8}[a-z2-7]+)*)")
 _NOT_HEX = bytes(code for code in range(256) if chr(code) not in "0123456789abcdefABCDEF")
 _NOT_B64 = bytes(code for code in range(256) if code not in _B64)
+type _Lines = re.Pattern[bytes] | Expression
 _STEP = 16 * 1024
 _TAIL = 256
 """Bytes between two parts of a run are fewer: one that ends so near the end of what was read may go on."""
@@ -80,7 +83,7 @@ def _past(text: bytes, at: int, table: bytes) -> int:
     return len(text)
 
 
-def _extent(text: bytes, start: int, lines: re.Pattern[bytes], table: bytes | None) -> tuple[int, int] | None:
+def _extent(text: bytes, start: int, lines: _Lines, table: bytes | None) -> tuple[int, int] | None:
     """Where the next run begins and ends. With `table` a long one is passed over, which costs a third of reading it."""
     limit = start + _STEP
     match = lines.search(text, start, limit) if table else lines.search(text, start)
@@ -99,11 +102,11 @@ def _extent(text: bytes, start: int, lines: re.Pattern[bytes], table: bytes | No
 
 
 def _runs(
-    text: bytes, ends: Ends, alphabet: bytes, lines: re.Pattern[bytes], table: bytes | None = None
+    text: bytes, ends: Ends, alphabet: bytes, lines: _Lines, table: bytes | None = None
 ) -> Iterator[tuple[int, int]]:
     """The runs of an alphabet, wrapped lines joined, that hold the places in `ends`; each once."""
     if ends is None:
-        yield from (match.span() for match in lines.finditer(text) if match.end() - match.start() >= 24)
+        yield from (match.span() for match in lines.finditer(text) if match.end() - match.start() >= LEAST)
         return
     done = 0
     for end in ends:
@@ -173,7 +176,8 @@ def _a2b(run: bytes) -> bytes:
 
 def _hex(text: bytes, ends: Ends, allowance: Allowance) -> Iterator[Derived]:
     alphabet = b"0123456789abcdefABCDEFxX%:,;-.&#[](){}u"
-    for start, end, run in _each_once(text, _runs(text, ends, alphabet, _HEX_LINES, _IN_HEX)):
+    runs = hex_runs(text, LEAST) if ends is None else _runs(text, ends, alphabet, _HEX_LINES, _IN_HEX)
+    for start, end, run in _each_once(text, runs):
         for data in _unhexed(run):
             if found := _text_in(data):
                 yield Derived("hex", start, end, allowance.take(found))
@@ -290,7 +294,7 @@ def _packed(text: bytes, ends: Ends, allowance: Allowance) -> Iterator[Derived]:
                 yield Derived("packed", match.start(), done, allowance.take(data))
 
 
-def _unpacked(run: bytes, lines: re.Pattern[bytes]) -> bytes:
+def _unpacked(run: bytes, lines: _Lines) -> bytes:
     if lines is _HEX_LINES:
         return _unhexed(run)[0]
     return base32_decoded(run) if lines is _B32_LINES else _a2b(_letters(run))

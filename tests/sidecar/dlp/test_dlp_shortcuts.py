@@ -364,6 +364,20 @@ def test_a_long_run_of_hex_is_passed_over_as_it_is_read(parts: list[bytes]) -> N
             assert derive._extent(text, start, derive._HEX_LINES, derive._IN_HEX) == (plain and plain.span())
 
 
+@MANY
+@given(
+    st.lists(
+        st.one_of(st.binary(max_size=9), st.sampled_from([*b"09aFxXzZ %,-\n", b"0x", b"41" * 12, b" " * 8])),
+        max_size=60,
+    )
+)
+def test_runs_of_hex_are_those_of_the_expression(parts: list[bytes | int]) -> None:
+    text = b"".join(part if isinstance(part, bytes) else bytes([part]) for part in parts)
+    plain = [match.span() for match in derive._HEX_LINES.finditer(text)]
+    for least in (1, 24):
+        assert list(bits.hex_runs(text, least)) == [(start, end) for start, end in plain if end - start >= least]
+
+
 def test_hex_of_an_image_holds_no_ascii() -> None:
     digits = random.Random(4).randbytes(200_000).hex().encode()
     assert bits.hex_may_hold_ascii(digits) == bits._hex_holds_ascii(digits) is False
