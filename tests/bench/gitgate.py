@@ -20,7 +20,8 @@ from pathlib import Path
 import psutil
 
 from tests.conftest import until
-from tests.gitgate.kit import SSHD, GitRepo, Ssh, World, bare, git, secret, ssh_key, sshd, url, world
+from tests.gitgate.kit import GitRepo, World, bare, git, secret, url, world
+from tests.gitgate.openssh import Ssh, ssh_key, sshd
 from tests.gitgate.test_faults import children_of
 
 COMMITS, CLONE_MB, PUSH_MB = 1000, 100, 1000
@@ -186,7 +187,4 @@ async def main(rounds: int, only: str) -> None:
 
 
 if __name__ == "__main__":
-    if SSHD is None:
-        print("needs sshd")
-    else:
-        asyncio.run(main(int(sys.argv[1]) if len(sys.argv) > 1 else 3, sys.argv[2] if len(sys.argv) > 2 else ""))
+    asyncio.run(main(int(sys.argv[1]) if len(sys.argv) > 1 else 3, sys.argv[2] if len(sys.argv) > 2 else ""))

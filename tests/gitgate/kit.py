@@ -16,8 +16,6 @@ from pathlib import Path
 from typing import Any
 
 import orjson
-from cryptography.hazmat.primitives import serialization
-from cryptography.hazmat.primitives.asymmetric import ed25519
 
 from sidecar.contract import DecisionBody, EgressEvent, GitGateConfig, GitRepo
 from sidecar.secret import Secret
@@ -162,73 +160,6 @@ class SmartHttp:
             thread.join(5)
 
 
-def ssh_key() -> tuple[str, str]:
-    """A private key as text, and its public line."""
-    key = ed25519.Ed25519PrivateKey.generate()
-    private = key.private_bytes(
-        serialization.Encoding.PEM, serialization.PrivateFormat.OpenSSH, serialization.NoEncryption()
-    ).decode()
-    public = key.public_key().public_bytes(serialization.Encoding.OpenSSH, serialization.PublicFormat.OpenSSH).decode()
-    return private, public
-
-
-SSHD = shutil.which("sshd") or ("/usr/sbin/sshd" if Path("/usr/sbin/sshd").exists() else None)
-
-
-@dataclass
-class Ssh:
-    """A real sshd that lets one key in."""
-
-    port: int
-    host_key: str
-    user: str
-    log: Path = Path("/nonexistent")
-
-    @property
-    def logins(self) -> int:
-        """How often somebody has proved himself: one handshake each."""
-        return self.log.read_text().count("Accepted publickey")
-
-
-@contextlib.contextmanager
-def sshd(folder: Path, public: str) -> Iterator[Ssh]:
-    """Start it on a free port, as the present user."""
-    import pwd
-    import socket
-
-    assert SSHD is not None
-    folder.mkdir(mode=0o700)
-    host_private, host_public = ssh_key()
-    (folder / "host").write_text(host_private)
-    (folder / "host").chmod(0o600)
-    (folder / "authorized").write_text(public + "\n")
-    with socket.socket() as sock:
-        sock.bind(("127.0.0.1", 0))
-        port = sock.getsockname()[1]
-    config = folder / "config"
-    config.write_text(
-        f"Port {port}\nListenAddress 127.0.0.1\nHostKey {folder / 'host'}\nAuthorizedKeysFile {folder / 'authorized'}\n"
-        f"PidFile none\nStrictModes no\nUsePAM no\nPasswordAuthentication no\nKbdInteractiveAuthentication no\n"
-        f"PermitRootLogin yes\nLogLevel INFO\n"
-        # a forge's account reads no shell files of the user's
-        f"SetEnv HOME={folder} GIT_CONFIG_COUNT=1 GIT_CONFIG_KEY_0=safe.directory GIT_CONFIG_VALUE_0=*\n"
-    )
-    if os.geteuid() == 0:
-        Path("/run/sshd").mkdir(exist_ok=True)
-    with (folder / "log").open("wb") as log:
-        process = subprocess.Popen([SSHD, "-D", "-e", "-f", str(config)], stderr=log)
-    try:
-        for _ in range(200):
-            with contextlib.suppress(OSError), socket.create_connection(("127.0.0.1", port), 0.2):
-                break
-            assert process.poll() is None, (folder / "log").read_text()
-            threading.Event().wait(0.05)
-        yield Ssh(port, " ".join(host_public.split()[:2]), pwd.getpwuid(os.geteuid()).pw_name, folder / "log")
-    finally:
-        process.terminate()
-        process.wait(10)
-
-
 @dataclass
 class World:
     """A bottle with a gate, and a place for clones."""
@@ -363,6 +294,5 @@ def secret(value: str) -> Secret:
 
 
 __all__ = [
-    "SSHD", "GitRepo", "SmartHttp", "World", "bare", "git", "one_each", "secret", "shared", "spawn", "ssh_key", "sshd",
-    "tips", "url", "world",
+    "GitRepo", "SmartHttp", "World", "bare", "git", "one_each", "secret", "shared", "spawn", "tips", "url", "world",
 ]  # fmt: skip

@@ -11,10 +11,11 @@ from pathlib import Path
 import pytest
 
 from tests.conftest import until
-from tests.gitgate.kit import SSHD, GitRepo, Ssh, bare, secret, ssh_key, sshd, url, world
+from tests.gitgate.kit import GitRepo, bare, secret, url, world
+from tests.gitgate.openssh import Ssh, e2e_without_sshd, ssh_key, sshd
 from tests.gitgate.test_faults import children_of
 
-pytestmark = pytest.mark.skipif(SSHD is None, reason="needs sshd")
+pytestmark = e2e_without_sshd
 
 
 @dataclass

@@ -10,22 +10,8 @@ from typing import Any
 import pytest
 import pytest_asyncio
 
-from tests.gitgate.kit import (
-    SSHD,
-    GitRepo,
-    SmartHttp,
-    World,
-    bare,
-    git,
-    one_each,
-    secret,
-    spawn,
-    ssh_key,
-    sshd,
-    tips,
-    url,
-    world,
-)
+from tests.gitgate.kit import GitRepo, SmartHttp, World, bare, git, one_each, secret, spawn, tips, url, world
+from tests.gitgate.openssh import e2e_without_sshd, ssh_key, sshd
 
 TOKEN = "the-token-of-the-upstream-1234567890"
 KEY = "AKIA" + "QWERTYUIOPASDFG2"
@@ -310,7 +296,7 @@ async def test_upstream_away_and_back(one: World) -> None:
     assert {"git_stale", "git_upstream_refused", "ok"} <= {event.code for event in one.events()}
 
 
-@pytest.mark.skipif(SSHD is None, reason="needs sshd")
+@e2e_without_sshd
 async def test_over_ssh_with_the_pinned_key_only(root: Path) -> None:
     private, public = ssh_key()
     with sshd(root / "ssh", public) as server:

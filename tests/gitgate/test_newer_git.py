@@ -9,8 +9,9 @@ from pathlib import Path
 
 import pytest
 
-from tests.gitgate.kit import SSHD, GitRepo, SmartHttp, World, bare, git, secret, spawn, ssh_key, sshd, tips, url, world
+from tests.gitgate.kit import GitRepo, SmartHttp, World, bare, git, secret, spawn, tips, url, world
 from tests.gitgate.newer import newer
+from tests.gitgate.openssh import ssh_key, sshd
 
 pytestmark = pytest.mark.e2e
 KEY = "AKIA" + "QWERTYUIOPASDFG2"
@@ -91,7 +92,6 @@ async def test_pushes(one: World) -> None:
     assert (code, "+d" in asked["report"]["text"]) == (0, True), said
 
 
-@pytest.mark.skipif(SSHD is None, reason="needs sshd")
 async def test_over_ssh(ahead: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("PATH", f"{ahead}:{os.environ['PATH']}")
     bare(tmp_path / "app.git")

@@ -17,7 +17,8 @@ from sidecar.contract import UpstreamSettings
 from sidecar.egress.reach import Reach
 from sidecar.gitgate.relay import Relay, owner
 from sidecar.gitgate.urls import parse
-from tests.gitgate.kit import SSHD, GitRepo, SmartHttp, bare, secret, ssh_key, sshd, tips, url, world
+from tests.gitgate.kit import GitRepo, SmartHttp, bare, secret, tips, url, world
+from tests.gitgate.openssh import e2e_without_sshd, ssh_key, sshd
 from tests.sidecar.proxy_kit import authority, pem
 
 HOST = "git.example.com"
@@ -86,7 +87,7 @@ async def test_connect_to_and_extra_ca_hold_for_https(root: Path) -> None:
                 assert (code, "certificate" in said) == (128, True), said
 
 
-@pytest.mark.skipif(SSHD is None, reason="needs sshd")
+@e2e_without_sshd
 async def test_connect_to_and_the_proxy_hold_for_ssh(root: Path) -> None:
     private, public = ssh_key()
     with sshd(root / "ssh", public) as server:

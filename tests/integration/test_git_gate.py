@@ -13,7 +13,8 @@ from app.errors import CarboyError
 from app.paths import Paths
 from tests.conftest import until
 from tests.controller.test_deploy_keys import TOKEN, forge
-from tests.gitgate.kit import SSHD, SmartHttp, bare, git, ssh_key, sshd
+from tests.gitgate.kit import SmartHttp, bare, git
+from tests.gitgate.openssh import e2e_without_sshd, ssh_key, sshd
 from tests.integration.launching import Rig, processes_of, rig
 
 pytestmark = pytest.mark.sandbox
@@ -85,7 +86,7 @@ async def test_an_agent_pushes_by_the_real_address(real: Rig, root: Path) -> Non
     assert not (real.paths.session_state("one") / "git").exists()
 
 
-@pytest.mark.skipif(SSHD is None, reason="needs sshd")
+@e2e_without_sshd
 async def test_an_ssh_key_stays_outside(real: Rig, root: Path) -> None:
     private, public = ssh_key()
     (root / "key").write_text(private)
