@@ -98,6 +98,8 @@ def read_push(head: bytes) -> Push:
         if len(commands) >= MAX_COMMANDS:
             raise Malformed(f"more than {MAX_COMMANDS} references at once")
         commands.append(Command(found[1].decode(), found[2].decode(), _ref(found[3])))
+    if not commands:  # upstream would be asked to take whatever git thinks of
+        raise Malformed("a push without a reference")
     if len({command.ref for command in commands}) != len(commands):
         raise Malformed("one reference twice")
     if "push-options" in capabilities:

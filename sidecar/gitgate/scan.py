@@ -93,16 +93,28 @@ async def _in_contents(quarantine: Quarantine, listing: asyncio.Task[dict[str, s
     left: set[str] = set()
     async for batch in everything(quarantine):
         left.update(each.oid for each in batch)
-        problems += await _in_batch(engine, batch, listing)
-        if len(problems) > limits.MAX_SHOWN * 10:
+        problems, enough = _kept(problems + await _in_batch(engine, batch, listing))
+        if enough:
             return problems
     # what upstream never had, or has no more, though it is here already
     if missing := (await listing).keys() - left:
         async for batch in some(quarantine, missing):
-            problems += await _in_batch(engine, batch, listing)
-            if len(problems) > limits.MAX_SHOWN * 10:
+            problems, enough = _kept(problems + await _in_batch(engine, batch, listing))
+            if enough:
                 break
     return problems
+
+
+def _kept(problems: list[Problem]) -> tuple[list[Problem], bool]:
+    """The first of each sort, and whether those that refuse the push are as many as are kept: nothing else ends the
+    search, or a crowd of documented examples would hide a secret."""
+    sorts: dict[tuple[bool, bool], list[Problem]] = {}
+    for problem in problems:
+        held = sorts.setdefault((problem.example, problem.suppressed), [])
+        if len(held) < limits.MAX_SHOWN * 10:
+            held.append(problem)
+    enough = len(sorts.get((False, False), ())) >= limits.MAX_SHOWN * 10
+    return [problem for held in sorts.values() for problem in held], enough
 
 
 async def _in_batch(engine: Engine, batch: list[Piece], listing: asyncio.Task[dict[str, str]]) -> list[Problem]:

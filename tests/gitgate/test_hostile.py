@@ -18,7 +18,7 @@ ZERO = "0" * 40
 
 @pytest_asyncio.fixture(scope="module", loop_scope="module")
 async def worlds(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Iterator[World]]:
-    async with one_each(tmp_path_factory.mktemp("hostile"), 8) as running:
+    async with one_each(tmp_path_factory.mktemp("hostile"), 12) as running:
         yield running
 
 
@@ -178,3 +178,28 @@ async def test_what_upstream_has_already_may_be_odd(one: World) -> None:
     again = commit_of(clone, written(clone, "tree", entries + b"100600 g\0" + blob))
     code, said = await one.git("push", "origin", f"{again}:refs/heads/bad", cwd=clone, check=False)
     assert (code, "not scanned" in said) == (1, True), said
+
+
+@pytest.mark.parametrize("line", ["AKIAIOSFODNN7EXAMPLE", f"{KEY[:-1]}3  # gitleaks:allow"])
+async def test_a_crowd_of_harmless_findings_hides_no_other(one: World, line: str) -> None:
+    """What is only warned of, or is the operator's to decide, ends no search, however much of it there is."""
+    clone = await one.clone()
+    await one.commit(clone, {"old.txt": f"key = '{KEY}'\n"})
+    words = "only words and words, as in any document of this size\n" * 100
+    crowd: dict[str, str | bytes] = {f"d/{number}.md": f"{number}\nkey = {line}\n{words}" for number in range(500)}
+    await one.commit(clone, crowd)
+    code, said = await one.git("push", "origin", "HEAD:main", cwd=clone, check=False)
+    assert (code, "a secret was found" in said, "old.txt:1" in said) == (1, True, True), said
+    assert one.asked() is None
+
+
+async def test_a_push_of_nothing_is_none(one: World) -> None:
+    """git would be called without a reference, and choose one."""
+    first = tips(one.upstream)["refs/heads/main"]
+    await one.clone()
+    body = packet(b"shallow " + first.encode()) + FLUSH
+    async with one.box.client() as client:
+        kind = {"content-type": "application/x-git-receive-pack-request"}
+        answer = await client.post(f"{url(one.name)}/git-receive-pack", content=body, headers=kind)
+        assert (answer.status_code, "without a reference" in answer.text) == (400, True), answer.text
+    assert all(event.method == "FETCH" for event in one.events())
