@@ -58,12 +58,15 @@ def make_once(folder: Path) -> dict[str, bytes]:
 def make(folder: Path) -> None:
     """Compile, and write what came of it. In a process of its own: compiling leaves 30 MB of holes behind."""
     from sidecar.dlp import engine, hyperscan_matcher, injection
+    from sidecar.dlp.matcher import backend
 
-    made = hyperscan_matcher.record()
+    if backend(None).name != "hyperscan":
+        return  # nothing is compiled
+    backend("hyperscan")  # tries a search when it is first asked for, and nothing is searched while it is recorded
+    recording = hyperscan_matcher.Recording()
     engine.shapes()
     injection.shapes(None)
-    if made:
-        _write(folder, made)
+    _write(folder, recording.result())
 
 
 def _path(folder: Path) -> Path:

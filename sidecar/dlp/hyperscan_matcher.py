@@ -2,12 +2,15 @@
 
 The scan runs without the interpreter's lock; each hit takes it back for about 0.7 µs, which is why hits are limited.
 Compiling the rules takes seconds, so what was compiled once may be given back: `offer` it before the first search is
-made, `record` to have it. Nothing here reads or writes files.
+made, a `Recording` has it. Nothing here reads or writes files.
 """
 
 import hashlib
+import os
 import threading
 from collections.abc import Mapping, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
+from functools import partial
 from typing import Any, cast
 
 import hyperscan  # pyright: ignore[reportMissingTypeStubs]
@@ -20,7 +23,33 @@ _hs: Any = cast(Any, hyperscan)  # the binding has no types
 
 _offered: dict[str, bytes] = {}
 _loaded: dict[str, Any] = {}
-_recorded: dict[str, bytes] | None = None
+_recording: "Recording | None" = None
+
+_THREADS = 4
+"""Compiling runs without the interpreter's lock; each takes some ten megabytes."""
+
+
+class Recording:
+    """Of what is asked for from now on, what it compiles to. For a process that searches nothing and has no secrets:
+    their needles would be in it as well."""
+
+    def __init__(self) -> None:
+        global _recording
+        self._pool = ThreadPoolExecutor(min(_THREADS, os.cpu_count() or 1))
+        self._made: dict[str, Future[bytes]] = {}
+        _recording = self
+
+    def add(self, key: str, expressions: list[bytes], flags: list[int], *, literal: bool) -> None:
+        if key not in self._made:
+            work = partial(_new, expressions, flags, literal=literal)
+            self._made[key] = self._pool.submit(lambda: _hs.dumpb(work()))
+
+    def result(self) -> dict[str, bytes]:
+        """All of it, by key; nothing is recorded any more."""
+        global _recording
+        _recording = None
+        with self._pool:
+            return {key: each.result() for key, each in self._made.items()}
 
 
 def offer(compiled: Mapping[str, bytes]) -> None:
@@ -28,15 +57,10 @@ def offer(compiled: Mapping[str, bytes]) -> None:
     _offered.update(compiled)
 
 
-def record() -> dict[str, bytes]:
-    """What is compiled from now on, by key. For a process without secrets: their needles would be in it as well."""
-    global _recorded
-    _recorded = {} if _recorded is None else _recorded
-    return _recorded
-
-
 def _compiled(expressions: list[bytes], flags: list[int], *, literal: bool) -> Any:
     key = hashlib.sha256(repr((_hs.__version__, expressions, flags, literal)).encode()).hexdigest()
+    if _recording is not None:
+        return _recording.add(key, expressions, flags, literal=literal)
     if key in _loaded:
         return _loaded[key]
     if (known := _offered.pop(key, None)) is not None:
@@ -47,11 +71,13 @@ def _compiled(expressions: list[bytes], flags: list[int], *, literal: bool) -> A
             _loaded.pop(key, None)
         else:
             return database
+    return _new(expressions, flags, literal=literal)
+
+
+def _new(expressions: list[bytes], flags: list[int], *, literal: bool) -> Any:
     database = _hs.Database(mode=_hs.HS_MODE_BLOCK)
     ids = list(range(len(expressions)))
     database.compile(expressions=expressions, ids=ids, elements=len(ids), flags=flags, literal=literal)
-    if _recorded is not None:
-        _recorded[key] = _hs.dumpb(database)
     return database
 
 

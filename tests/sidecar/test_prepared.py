@@ -34,3 +34,15 @@ def test_compiling_ends_with_who_asked_for_it(tmp_path: Path) -> None:
         assert time.monotonic() < deadline, "it compiles on for nobody"
         time.sleep(0.01)
     assert not list(scans.glob("rules-*"))
+
+
+def test_what_was_prepared_is_all_that_is_asked_for() -> None:
+    script = """
+from sidecar import prepared
+from sidecar.dlp import hyperscan_matcher
+new = hyperscan_matcher._new
+hyperscan_matcher._new = lambda sources, *args, **more: print(sources) or new(sources, *args, **more)
+prepared.prepare()
+"""
+    ran = subprocess.run([sys.executable, "-c", script], cwd=ROOT, capture_output=True, text=True, check=True)
+    assert set(ran.stdout.splitlines()) == {"[b'a']"}, "by which a search is tried"
