@@ -23,7 +23,7 @@ from sidecar.dlp.bits import (
     may_hold_ascii,
 )
 from sidecar.dlp.derived import Allowance, Derived, TooMuch
-from sidecar.dlp.escapes import codes, entities, percent, quoted_printable, unescape, unmarked
+from sidecar.dlp.escapes import codes, entities, narrowed, percent, quoted_printable, unescape, unmarked
 from sidecar.dlp.matcher import Spec, Where
 from sidecar.dlp.needles import OVERLAYS, decoded_url_alphabet
 from sidecar.dlp.portable_matcher import Expression
@@ -40,10 +40,6 @@ _GAP = 80
 def _folded(data: bytes) -> bytes:
     extra = fold.hidden(data)
     return fold.fold(data) + (b"\n" + extra if extra else b"")
-
-
-def _wide(data: bytes) -> bytes:
-    return data.replace(b"\0", b"")
 
 
 # --- runs of an alphabet ------------------------------------------------------------------------------------------
@@ -413,10 +409,9 @@ _ENTITY_NAMES = "sol|plus|equals|lowbar|hyphen|dash|period|colon|amp|lt|gt|quot|
 
 def _of_text() -> tuple[Decoder, ...]:
     """What takes escapes and disguises off."""
-    wide = r"[A-Za-z0-9]\x00[A-Za-z0-9]\x00[A-Za-z0-9]\x00[A-Za-z0-9]\x00", r"(?:[A-Za-z0-9]\x00{3}){4}"
     return (
         # in the order in which they are taken off together: what carries a text is outside of what it says
-        Decoder("wide", _prose(*wide), step=_wide),
+        Decoder("wide", (), step=narrowed),  # `wide_ends` finds its places
         Decoder("markup", _prose(*_MARKUP_SIGNS), step=unmarked, deletes=True),
         Decoder("escapes", _ESCAPE_SIGNS, step=unescape),
         Decoder("url", _prose(r"%[0-9A-Fa-f]{2}|%u00[2-7]"), step=percent),

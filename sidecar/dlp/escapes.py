@@ -19,6 +19,33 @@ _ESCAPE = re.compile(
 _ESCAPES = re.compile(b"(" + re.sub(rb"\((?!\?)", b"(?:", _ESCAPE.pattern) + b")")
 
 
+_WIDE = bytes(97 if code < 128 and chr(code).isalnum() else 32 if code else 48 for code in range(256))
+_WIDE_SIGNS = b"a0" * 4, b"a000" * 4
+
+
+def wide_ends(text: bytes, most: int) -> list[int] | None:
+    """Ends of four letters or digits in a row of two or four bytes each; None where there are more than `most`. An
+    expression for them takes 40 ns for each NUL, of which a binary text may be full."""
+    if b"\0" not in text:
+        return []
+    kinds = text.translate(_WIDE)
+    found: list[int] = []
+    for sign in _WIDE_SIGNS:
+        at = kinds.find(sign)
+        while at >= 0:
+            if len(found) == most:
+                return None
+            at += len(sign)
+            found.append(at)
+            at = kinds.find(sign, at)
+    return found
+
+
+def narrowed(data: bytes) -> bytes:
+    """What stands in characters of two or four bytes each in one each."""
+    return data.replace(b"\0", b"")
+
+
 _MANY = 64
 """Percent signs from which a few passes over the whole cost less than a call for each."""
 

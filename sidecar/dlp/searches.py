@@ -14,6 +14,7 @@ from sidecar.dlp.assignments import generic_rules
 from sidecar.dlp.beside import Beside
 from sidecar.dlp.bits import ascii_islands
 from sidecar.dlp.derive import decoders
+from sidecar.dlp.escapes import wide_ends
 from sidecar.dlp.financial import financial_rules
 from sidecar.dlp.matcher import Backend, Hits, Place, Searcher, Spec, Where, backend
 from sidecar.dlp.matcher import Engine as Engines
@@ -60,7 +61,8 @@ class Shapes:
         self._apart = [
             _Searches([(place, spec) for spec in each.specs], self.backend) for place, each in enumerate(self.decoders)
         ]
-        self._base64 = next(place for place, each in enumerate(self.decoders) if each.name == "base64")
+        names = [each.name for each in self.decoders]
+        self._base64, self._wide = names.index("base64"), names.index("wide")
         self._blobs = [
             (place, _Blobs([spec for spec in each.specs if spec.where == "blob"], self.backend))
             for place, each in enumerate(self.decoders)
@@ -90,6 +92,9 @@ class Shapes:
         else:
             hits, signs = self._sorted([*rules.pairs, *(pair for hits in parts for pair in hits.pairs)], rules.overflow)
         if not hits.overflow:
+            wide = wide_ends(split.prose.text, few)
+            if wide != []:
+                signs[self._wide] = None if wide is None else [*map(split.prose.origin, wide)]
             for place, ends in blobs.result().items():
                 before = signs.get(place, [])
                 signs[place] = None if ends is None or before is None else [*before, *ends]

@@ -378,6 +378,18 @@ def test_runs_of_hex_are_those_of_the_expression(parts: list[bytes | int]) -> No
         assert list(bits.hex_runs(text, least)) == [(start, end) for start, end in plain if end - start >= least]
 
 
+@MANY
+@given(st.lists(st.sampled_from([b"a\0", b"7\0\0\0", b"\0", b"B", b" ", b"x\0" * 5, b"Y\0\0\0" * 4]), max_size=30))
+def test_wide_characters_are_found_as_by_expressions(parts: list[bytes]) -> None:
+    text = b"".join(parts)
+    signs = rb"(?=(?:[A-Za-z0-9]\x00){4})", rb"(?=(?:[A-Za-z0-9]\x00{3}){4})"
+    plain = [match.start() for sign in signs for match in re.finditer(sign, text)]
+    found = escapes.wide_ends(text, 1000) or []
+    assert bool(found) == bool(plain)
+    assert all(any(0 <= end - start <= 16 for end in found) for start in plain)
+    assert len(found) < 2 or escapes.wide_ends(text, len(found) - 1) is None
+
+
 def test_hex_of_an_image_holds_no_ascii() -> None:
     digits = random.Random(4).randbytes(200_000).hex().encode()
     assert bits.hex_may_hold_ascii(digits) == bits._hex_holds_ascii(digits) is False
