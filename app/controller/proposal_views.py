@@ -16,7 +16,7 @@ from app.manifests.suffixes import shared_domain
 from app.store.base import ProposalRow
 from sidecar.contract import Route, routes_hash
 
-MAX_LINES = 3000
+MAX_LINES, WIDTH = 3000, 300
 _ROUTES: TypeAdapter[Routes] = TypeAdapter(tuple[Route, ...])
 
 
@@ -152,14 +152,21 @@ def _report(row: ProposalRow, *, full: bool) -> ProposalView:
     # what the view says already
     report = {name: value for name, value in report.items() if value not in (title, row.kind)}
     update["report"] = report
-    update["diff"] = tuple(_diff_line(line) for line in text.split("\n")[:MAX_LINES]) if text and full else ()
+    update["diff"] = _diff_lines(text) if text and full else ()
     return _base(row).model_copy(update=update | {"needs_reason": needs_reason(row.kind), "seen": row.id})
 
 
-def _diff_line(line: str) -> str:
-    """A line of a report as a line of a diff, which has its sign in front; what a bottle wrote, made printable."""
-    plain = printable(line.replace("\t", "    "), 400)
-    return plain if plain[:1] in ("+", "-", "@", " ") else f" {plain}"
+def _diff_lines(text: str) -> tuple[str, ...]:
+    """A report as the lines of a diff, which have their sign in front; what a bottle wrote, made printable. A long line
+    goes on in the next, behind a sign that no line of a diff has: nothing is out of sight."""
+    lines: list[str] = []
+    for line in text.split("\n"):
+        plain = printable(line.replace("\t", "    "), len(line) * 10 + WIDTH)
+        plain = plain if plain[:1] in ("+", "-", "@", " ", "\\") else f" {plain}"
+        lines += [plain[:WIDTH], *(f"\\{plain[at : at + WIDTH]}" for at in range(WIDTH, len(plain), WIDTH))]
+    if len(lines) <= MAX_LINES:
+        return tuple(lines)
+    return (*lines[: MAX_LINES - 1], f" [{len(lines) - MAX_LINES + 1} more lines are too many to show]")
 
 
 def _title(asked: Routes) -> str:

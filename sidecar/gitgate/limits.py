@@ -29,6 +29,9 @@ MAX_SHOWN = 20
 """Findings that a refusal names."""
 MAX_DIFF = 40_000
 """Characters of a diff that a proposal carries: one event of the spool has 64 KiB."""
+SHOWN_COMMITS = 100
+MAX_COMMITS = 12_000
+"""Characters of those that the commits may take: the rest is for the diff."""
 MAX_LOOSE_PACKS = 40
 """Packs of one mirror after which they are made one."""
 BACKUP_DAYS = 30

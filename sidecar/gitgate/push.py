@@ -14,13 +14,12 @@ from typing import Any, Literal
 
 from sidecar.contract import SCOPE_SECONDS, GitRepo, Report
 from sidecar.dlp.engine import Engine
-from sidecar.gitgate import backups, decide, limits, scan
+from sidecar.gitgate import backups, decide, review, scan
 from sidecar.gitgate.git import AS_IT_IS, GitFailed
 from sidecar.gitgate.gitleaks import Gitleaks
 from sidecar.gitgate.mirror import Mirror
 from sidecar.gitgate.pktline import FLUSH, Command, Push, band, packet
 from sidecar.gitgate.quarantine import Quarantine
-from sidecar.gitgate.review import diff_text
 from sidecar.gitgate.stream import Stream
 from sidecar.supervise.desk import Desk, NotRecorded, Outcome, Question, Ticket, TooLarge, TooMany
 from sidecar.tasks import cancel_and_wait, spawn
@@ -232,18 +231,17 @@ async def _ask_about(session: Session, hidden: tuple[scan.Problem, ...]) -> None
             "detector": hidden[0].by,
             "location": lines[0][:200],
             "snippet": "\n".join(lines)[:500],
-            "text": "\n".join([*_refs(session), "", *lines]),
+            "text": "\n".join([*review.references(session.push.commands), "", *lines]),
         }
     )
     await _hold(session, "gitleaks-allow", report, "suppressed findings")
 
 
 async def _review(session: Session, quarantine: Quarantine) -> None:
-    text = "\n".join([*_refs(session), "", await diff_text(quarantine, session.push.commands)])
-    report = _report_of(session, "git-push", f"push to {session.repo.name}: {', '.join(_short(session))}")
-    report = report.model_copy(
-        update={"location": ", ".join(_short(session))[:200], "text": text[: limits.MAX_DIFF + 2000]}
-    )
+    names = review.title(session.push.commands)
+    report = _report_of(session, "git-push", f"push to {session.repo.name}: {names}")
+    text = await review.whole_text(quarantine, session.push.commands)
+    report = report.model_copy(update={"location": names[:200], "text": text})
     await _hold(session, "git-push", report, "review")
 
 
@@ -256,18 +254,6 @@ def _report_of(session: Session, detector: str, title: str) -> Report:
         detector=detector,
         title=title[:200],
     )
-
-
-def _short(session: Session) -> list[str]:
-    return [command.ref.split("/", 2)[2] for command in session.push.commands[:5]]
-
-
-def _refs(session: Session) -> list[str]:
-    lines: list[str] = []
-    for command in session.push.commands[:50]:
-        what = "new" if command.creates else "deleted" if command.deletes else command.old[:12]
-        lines.append(f"{command.ref}: {what}" + ("" if command.deletes else f" -> {command.new[:12]}"))
-    return lines
 
 
 async def _hold(session: Session, kind: Literal["gitleaks-allow", "git-push"], report: Report, what: str) -> None:

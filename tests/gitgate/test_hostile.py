@@ -18,7 +18,7 @@ ZERO = "0" * 40
 
 @pytest_asyncio.fixture(scope="module", loop_scope="module")
 async def worlds(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Iterator[World]]:
-    async with one_each(tmp_path_factory.mktemp("hostile"), 12) as running:
+    async with one_each(tmp_path_factory.mktemp("hostile"), 14) as running:
         yield running
 
 
@@ -203,3 +203,47 @@ async def test_a_push_of_nothing_is_none(one: World) -> None:
         answer = await client.post(f"{url(one.name)}/git-receive-pack", content=body, headers=kind)
         assert (answer.status_code, "without a reference" in answer.text) == (400, True), answer.text
     assert all(event.method == "FETCH" for event in one.events())
+
+
+async def asked_about(one: World, clone: Path, *what: str) -> tuple[str, str]:
+    """Title and text of what the operator is asked about a push, which is then refused."""
+    push = spawn(one.git("push", url(f"{one.name}-reviewed"), *what, cwd=clone, check=False), name="push")
+    asked = await one.decide("rejected", "seen")
+    assert (await push)[0] == 1
+    return asked["report"]["title"], asked["report"]["text"]
+
+
+async def test_no_reference_is_out_of_sight_in_a_review(one: World) -> None:
+    clone = await one.clone()
+    mine = await one.commit(clone, {"evil.py": "evil()\n"})
+    crowd = [f"origin/main:refs/heads/{'a' * 200}{number:03d}" for number in range(120)]
+    title, text = await asked_about(one, clone, *crowd, f"{mine}:refs/heads/main")
+    assert "121 references" in title
+    assert text.startswith("refs/heads/main: ")
+    assert "71 more references" in text
+    assert "101 of them" in text
+    assert "+evil()" in text
+
+
+async def test_a_review_says_where_it_is_cut_off(one: World) -> None:
+    clone = await one.clone()
+    heads = [f"HEAD:refs/heads/{'a' * 230}{number:02d}" for number in range(18)]
+    await one.commit(
+        clone, {"long.txt": "".join(f"    return {each}\n" for each in range(3000)), "zz-evil.py": "evil()\n"}
+    )
+    _, text = await asked_about(one, clone, *heads)
+    assert "[cut off: the rest is too long to show]" in text
+
+
+async def test_a_review_shows_all_that_leaves(one: World) -> None:
+    """Also what is said beside the files, and what comes and goes again before the last commit."""
+    clone = await one.clone()
+    await one.commit(clone, {"private.txt": "from the bottle\n" * 30}, "Adds it\n\nbody of the first")
+    await one.commit(clone, {"private.txt": "", "a.py": "a\n"}, "Takes it away")
+    await one.git("tag", "-a", "v1", "-m", "words of a tag", cwd=clone)
+    await one.git("tag", "words", written(clone, "blob", b"words in a file\n"), cwd=clone)
+    await one.git("tag", "folder", "HEAD^{tree}", cwd=clone)
+    _, text = await asked_about(one, clone, "HEAD:main", "v1", "words", "folder")
+    said = ("body of the first", "private.txt | 30 +++", "words of a tag", "words in a file", "Test <t@example.com>")
+    for told in (*said, "refs/tags/folder is a folder", "+++ b/a.py"):
+        assert told in text, (told, text)
