@@ -42,6 +42,23 @@ def no_foster_parent() -> Iterator[None]:
 
 
 @pytest.fixture
+def permissions_hold() -> Iterator[None]:
+    """Permissions of files hold for the test itself, also where root runs it; not for threads that it finds."""
+    if os.geteuid() != 0:
+        yield
+        return
+    if sys.platform != "linux":
+        pytest.skip("root reads everything")
+    libc, header, had = ctypes.CDLL(None, use_errno=True), (ctypes.c_uint32 * 2)(0x20080522, 0), (ctypes.c_uint32 * 6)()
+    assert libc.capget(header, had) == 0  # linux/capability.h, version 3: effective, permitted, inheritable, twice
+    without = (ctypes.c_uint32 * 6)(*had)
+    without[0] &= ~(1 << 1 | 1 << 2)  # CAP_DAC_OVERRIDE, CAP_DAC_READ_SEARCH
+    assert libc.capset(header, without) == 0
+    yield
+    assert libc.capset(header, had) == 0
+
+
+@pytest.fixture
 def carboy_home(monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
     """A fresh CARBOY_HOME with a path short enough for unix sockets; the real one is never touched."""
     home = Path(tempfile.mkdtemp(prefix="cb-"))

@@ -186,7 +186,7 @@ def test_a_project_full_of_files_is_bounded(paths: Paths, project: Path) -> None
     assert "larger than 16 KiB" in str(catalogue.agents[0].error)
 
 
-@pytest.mark.skipif(os.geteuid() == 0, reason="root reads everything")
+@pytest.mark.usefixtures("permissions_hold")
 def test_unreadable_files_and_folders(paths: Paths) -> None:
     put(paths.bottles, "closed", "---\n---\n").chmod(0)
     put(paths.agents, "a", "x")
@@ -246,7 +246,7 @@ def test_projects_that_are_none(paths: Paths, tmp_path: Path) -> None:
         manifests.check_project(paths, Path("/tmp/a\0b"))
 
 
-@pytest.mark.skipif(os.geteuid() == 0, reason="root reads everything")
+@pytest.mark.skipif(os.geteuid() == 0, reason="root reads everything, and access(2) goes by that")
 def test_a_project_that_cannot_be_read(paths: Paths, project: Path) -> None:
     project.chmod(0)
     with pytest.raises(CarboyError, match="cannot be read"):
