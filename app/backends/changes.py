@@ -23,6 +23,7 @@ LEFT_OUT = ".git"
 MAX_CHANGES = 20_000
 MAX_TEXT = 1024 * 1024
 MAX_LINES = 20_000
+MOST_NAMED = 8
 _CHUNK = 1024 * 1024
 _FOLDER = os.O_RDONLY | os.O_DIRECTORY
 _FILE = os.O_RDONLY | os.O_NONBLOCK
@@ -154,13 +155,18 @@ def pull(
     project: Path, copy: Path, wanted: Iterable[str], masks: Iterable[Mask], *, delete: bool,
     skip: Skip = lambda _: False,
 ) -> Brought:  # fmt: skip
-    """Bring changes back: all, or those at or below the `wanted` paths. What a mask covers stays as it is."""
+    """Bring changes back: all, or those at or below the `wanted` paths. What a mask covers stays as it is. Raises
+    CarboyError, and has changed nothing, where nothing differs at one of the paths."""
     names, masks = [_checked(path) for path in wanted], tuple(masks)
     written, removed, left = list[str](), list[str](), list[str]()
+    found = changes(project, copy, skip)
+    for name in names:
+        if not any(_at(change.path, name) for change in found):
+            raise CarboyError(f"Nothing differs at {printable(name, 200)}", _differing(found), "workspace")
     with _root(project) as target, _root(copy) as source:
-        for change in changes(project, copy, skip):
+        for change in found:
             path = change.path
-            if names and not any(path == name or path.startswith(name + "/") for name in names):
+            if names and not any(_at(path, name) for name in names):
                 continue
             if covered(path, masks):
                 left.append(f"{path}: masked in the bottle")
@@ -176,6 +182,18 @@ def pull(
                 else:
                     (removed if change.kind == "removed" else written).append(path)
     return Brought(written=tuple(written), removed=tuple(removed), left=tuple(left))
+
+
+def _at(path: str, name: str) -> bool:
+    return path == name or path.startswith(name + "/")
+
+
+def _differing(found: list[Changed]) -> str:
+    """What could have been meant."""
+    if not found:
+        return "No file has changed"
+    more = f" and {len(found) - MOST_NAMED} more" if len(found) > MOST_NAMED else ""
+    return f"Changed: {', '.join(printable(change.path, 100) for change in found[:MOST_NAMED])}{more}"
 
 
 def _bring(source: int, target: int, change: Changed) -> None:

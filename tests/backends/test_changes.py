@@ -83,3 +83,15 @@ def test_a_link_in_the_project_is_not_written_through(trees: tuple[Path, Path], 
     done = pull(project, copy, ("new",), (), delete=False)
     assert list(outside.iterdir()) == []
     assert done.written == ()
+
+
+def test_a_path_at_which_nothing_differs_is_said_and_nothing_is_changed(trees: tuple[Path, Path]) -> None:
+    project, copy = trees
+    with pytest.raises(CarboyError) as failed:
+        pull(project, copy, ("src", "scr/code.py"), masks.complete(), delete=False)
+    assert failed.value.render() == (
+        "Nothing differs at scr/code.py. Changed: gone, link, new/folder/file, src/code.py"
+    )
+    assert (project / "src/code.py").read_text() == "one\n"
+    with pytest.raises(CarboyError, match="Nothing differs at same"):
+        pull(project, project, ("same",), masks.complete(), delete=False)
