@@ -125,10 +125,14 @@ def config_check() -> DoctorCheck:
 
     catalogue = load_catalogue(paths, None)
     broken = [entry for entry in (*catalogue.agents, *catalogue.bottles) if entry.error]
-    text = f"{paths.config}: {len(catalogue.agents)} agents, {len(catalogue.bottles)} bottle files"
+    text = f"{paths.config}: {_many(len(catalogue.agents), 'agent')}, {_many(len(catalogue.bottles), 'bottle file')}"
     if broken:
         return DoctorCheck(name="config", ok=False, text=f"{text}, {len(broken)} broken", fix=broken[0].error or "")
     return DoctorCheck(name="config", ok=True, text=text)
+
+
+def _many(number: int, what: str) -> str:
+    return f"{number} {what}{'' if number == 1 else 's'}"
 
 
 def runtime_check() -> DoctorCheck:
