@@ -267,6 +267,7 @@ class Launch:
             command=shown.command,
             created_at=time.time(),
             notes=(*plan.notes, *(self._going_on.origin.notes if self._going_on else ())),
+            counted=tuple(sorted({entry.provider for entry in plan.policy.metered})),
             learn=plan.request.learn or plan.manifest.bottle.learn,
         )
         return SessionRecord(

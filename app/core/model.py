@@ -166,6 +166,8 @@ class BottleView(Snapshot):
     tool_calls: int = 0
     conversation: str = ""
     """The id with which the agent goes on with it."""
+    counted: tuple[str, ...] = ()
+    """Providers whose tokens are counted in it: no other can have a budget. Empty where that is not known."""
     missing_secrets: tuple[str, ...] = ()
     """Names that its sidecar has no value for: given by environment or typed in, they went with a controller."""
 

@@ -69,7 +69,7 @@ class BudgetForm(Box[bool]):
 class BudgetBox(BudgetForm):
     """One bottle's."""
 
-    AUTO_FOCUS = "#amount"
+    AUTO_FOCUS = "#provider, #amount"
 
     def __init__(self, view: BottleView, *, action: str = "raise", provider: str = "", amount: str = "") -> None:
         """What is chosen and typed already when it opens, and the provider that it is about."""
@@ -90,8 +90,12 @@ class BudgetBox(BudgetForm):
                 answer = OptionStrip(SPENT, id="action")
                 answer.choose(self._action)
                 yield answer
-            amount = "Raise by" if view.budgets else f"Budget for {self._provider}"
-            yield Static(amount, classes="field")
+            if self._choose:
+                yield Static(f"Budget for one of {', '.join(view.counted)}", classes="field")
+                yield AnswerField("", deaf=DEAF, placeholder="whose tokens", id="provider")
+                yield Static("Amount", classes="field")
+            else:
+                yield Static("Raise by" if view.budgets else f"Budget for {self._provider}", classes="field")
             yield AnswerField(self._amount, deaf=DEAF, placeholder="500k, 5M, or $5", id="amount")
             yield Static("A used up budget means", classes="field")
             strip = OptionStrip(POLICIES, id="policy")
@@ -100,10 +104,17 @@ class BudgetBox(BudgetForm):
             yield Static(id="word", classes="field")
 
     @property
+    def _choose(self) -> bool:
+        """Whether what its own CLI uses is not counted, as a shell's is not: a budget for it would never be used up."""
+        return not self.view.budgets and bool(self.view.counted) and self.view.provider not in self.view.counted
+
+    @property
     def _provider(self) -> str:
         """Which budget an amount is for: the one that is used up, else the first."""
         if self.spent is not None:
             return self.spent.provider
+        if self._choose:
+            return self.query_one("#provider", Input).value.strip()
         return self.view.budgets[0].provider if self.view.budgets else self.view.provider
 
     async def _apply(self) -> None:
@@ -121,6 +132,8 @@ class BudgetBox(BudgetForm):
             self._shown(await self.client.answer_budget(slug, order))
             changed = True
         elif amount:
+            if not self._provider:
+                raise CarboyError("Whose tokens it is for is missing", "Name one of them above", "bad_budget")
             await self._raise(amount, by)
             changed = True
         if not changed:

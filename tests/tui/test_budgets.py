@@ -253,3 +253,19 @@ async def test_a_cutoff_asks_once_and_is_taken_back_at_once() -> None:
         await until(pilot, lambda: "x gives it back" in text_of(pilot), "the panel")
         await pilot.press("x")
         await until(pilot, lambda: ("restore_egress", "research-2") in made.calls, "the model's return")
+
+
+async def test_a_budget_is_offered_only_for_what_is_counted() -> None:
+    made = ScriptedClient((view("sh", provider="shell", counted=("anthropic", "openai")),))
+    async with app(made).run_test(size=SMALL) as pilot:
+        await ready(pilot)
+        await pilot.press("3", "b")
+        await until(pilot, lambda: "Budget for one of anthropic, openai" in text_of(pilot), "what can be set")
+        assert "Budget for shell" not in text_of(pilot)
+        await pilot.press("tab", *"500k", "enter")
+        await until(pilot, lambda: "Whose tokens it is for is missing" in text_of(pilot), "the complaint")
+        await pilot.press("shift+tab", *"anthropic", "enter")
+        await until(pilot, lambda: bool(made.orders), "the order")
+        assert made.orders[0].model_copy(update={"by": ""}) == BudgetOrder(
+            scope="sh", provider="anthropic", amount="500k"
+        )
