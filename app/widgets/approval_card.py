@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 from app.core.text import printable
 from app.core.units import ago, elapsed
-from app.widgets.ink import ink, lines, spread
+from app.widgets.ink import hanging, ink, lines, spread
 
 if TYPE_CHECKING:
     from textual.content import Content
@@ -22,6 +22,10 @@ WORDS = {
     "git-push": "push",
     "budget-ask": "budget",
 }
+
+
+_MARK = 2
+"""Cells of a warning's glyph, with the space behind it."""
 
 
 def head(view: ProposalView) -> Content:
@@ -61,16 +65,17 @@ def warnings(view: ProposalView, limit: int = 4) -> list[Content]:
 
 
 def card(view: ProposalView, now: float, width: int) -> Content:
-    """The card in the side panel."""
-    rows = [spread(head(view), ink((clock(view, now), "faint")), width)]
-    rows.append(ink(("  ", ""), (printable(view.title, 200), "bold ink")))
+    """The card in the side panel. What does not fit into a line goes on below its own beginning."""
+    told = [ink((printable(view.title, 200), "bold ink"))]
     if view.report:
         snippet = printable(str(view.report.get("snippet") or ""), 160)
         place = printable(
             f"{view.report.get('method', '')} {view.report.get('host', '')}{view.report.get('path', '')}", 160
         )
-        rows += [ink(("  ", ""), (text, "soft")) for text in (place.strip(), snippet) if text]
+        told += [ink((text, "soft")) for text in (place.strip(), snippet) if text]
     elif view.justification:
-        rows.append(ink(("  ", ""), (printable(view.justification, 160), "soft")))
-    rows += [ink("  ") + row for row in warnings(view, 3)]
+        told.append(ink((printable(view.justification, 160), "soft")))
+    rows = [spread(head(view), ink((clock(view, now), "faint")), width)]
+    rows += [hanging(ink("  "), text, width) for text in told]
+    rows += [hanging(ink("  ") + row[:_MARK], row[_MARK:], width) for row in warnings(view, 3)]
     return lines(rows)
