@@ -11,7 +11,7 @@ Group = Literal["Bottle", "Agent's terminal", "Egress", "View", "carboy"]
 
 class Command(NamedTuple):
     """`action` is Textual's. `footer` orders the key bar, 0 keeps a command out of it; `short` is its word there.
-    `needs` says what must be selected: a bottle at all, or one that lives."""
+    `needs` says where the key bar offers it: with any bottle selected, one that lives, or one that is over."""
 
     id: str
     key: str
@@ -22,7 +22,7 @@ class Command(NamedTuple):
     scope: Scope = "main"
     short: str = ""
     footer: int = 0
-    needs: Literal["", "bottle", "live"] = ""
+    needs: Literal["", "bottle", "live", "over"] = ""
 
 
 COMMANDS: tuple[Command, ...] = (
@@ -54,7 +54,7 @@ COMMANDS: tuple[Command, ...] = (
     Command("pause", "space", "Follow or pause the egress log", "Paused, it stays where you look", "Egress", "pause",
             short="pause", footer=9),
     Command("report", "o", "Its report", "Outcome, spend, refusals, decisions, files", "Bottle", "report",
-            needs="bottle"),
+            short="report", footer=1, needs="over"),
     Command("learn", "L", "What it was refused…", "Refused hosts, as a bottle file that would allow them", "Bottle",
             "learn", needs="bottle"),
     Command("changes", "d", "What it changed…", "Its files against the project; pull them, or put the project back",
@@ -62,7 +62,7 @@ COMMANDS: tuple[Command, ...] = (
     Command("commit", "c", "Take a snapshot", "Home, copy of the project, image; the bottle runs on", "Bottle",
             "commit", needs="bottle"),
     Command("resume", "p", "Go on with it…", "Start a session that is over again, with its files and conversation",
-            "Bottle", "resume", needs="bottle"),
+            "Bottle", "resume", short="go on", footer=1, needs="over"),
     Command("fork", "v", "A second bottle from it…", "From its snapshot; of a running bottle one is taken first",
             "Bottle", "fork", needs="bottle"),
     Command("archive", "X", "Put it into the archive…", "Stopped with a snapshot; A shows the archive",

@@ -18,6 +18,7 @@ LISTS = (
     ("↑ ↓  j k", "move"),
     ("home end  g G", "first, last; in the egress log the last one follows again"),
     ("tab  shift+tab", "next panel, the one before"),
+    ("↑ ↓  pgup pgdn", "in the Bottle panel: scroll the column of panels where the window is too low for it"),
     ("enter", "open what is under the cursor: a terminal, one request's whole story"),
     ("esc", "close, or one step back"),
 )

@@ -7,7 +7,7 @@ from time import monotonic
 from typing import TYPE_CHECKING, ClassVar
 
 from textual.binding import BindingType
-from textual.containers import Container, Vertical
+from textual.containers import Container, Vertical, VerticalScroll
 from textual.screen import Screen
 from textual.widgets import Static
 
@@ -50,6 +50,9 @@ GAUGES = 0.4
 SETTLE = 0.08
 """Seconds that the cursor rests on a bottle before its terminal is attached: running through the list attaches none."""
 
+
+SCROLL, NEXT_PANEL = Key("↑↓", "scroll"), Key("tab", "next panel")
+"""Offered where the panels beside the terminal are higher than the window."""
 
 ARRANGEMENTS = frozenset({"-small", "-tabs", "-wide", "-medium", "-tall", *(f"-tab-{panel}" for panel in PANELS)})
 
@@ -97,7 +100,7 @@ class MainScreen(BottleActions, KeepingActions, ApprovalActions, Screen[None]):
                 with Vertical(id="terminal"):
                     yield Static(id="welcome")
                 yield EgressPanel(id="egress")
-            with Vertical(id="side"):
+            with VerticalScroll(id="side", can_focus=False):
                 yield ApprovalsPanel(id="approvals", classes="panel")
                 yield BudgetPanel(id="budget", classes="panel")
                 yield RefusalsPanel(id="refusals", classes="panel")
@@ -278,14 +281,16 @@ class MainScreen(BottleActions, KeepingActions, ApprovalActions, Screen[None]):
             self.query_one(KeyBar).show(FILTER_KEYS)
             return
         view = self.view
-        live = view is not None and bottles.live(view)
+        offered = {"", "bottle", "live" if bottles.live(view) else "over"} if view is not None else {""}
         keys = [
             Key(key_label(item.key), item.short, f"screen.{item.action}" if item.scope == "main" else item.action)
             for item in footer("main", "app")
-            if not item.needs or (view is not None and (live or item.needs == "bottle"))
+            if item.needs in offered
         ]
         if self._row_opens():
             keys = [Key("↵", "look"), *(key for key in keys if key.key != "↵")]
+        if self._has_focus("side") and self.query_one("#side").max_scroll_y:
+            keys.insert(1, SCROLL if self.focused is self.query_one(TotalsPanel) else NEXT_PANEL)
         self.query_one(KeyBar).show(keys)
 
     def _row_opens(self) -> bool:

@@ -90,8 +90,9 @@ class RefusalsPanel(Options):
             self.post_message(self.Opened(self._refusals[event.option_index].last))
 
 
-class TotalsPanel(Pressable, Widget):
-    """Numbers, sidecar and posture of the selected bottle."""
+class TotalsPanel(Pressable, Widget, can_focus=True):
+    """Numbers, sidecar and posture of the selected bottle. It takes the focus for one thing: where the column is too
+    low for all of it, the column's own keys then scroll."""
 
     DEFAULT_CSS = """
     TotalsPanel { height: auto; padding: 0 1; }

@@ -381,3 +381,34 @@ async def test_quitting_detaches_and_stops_nothing() -> None:
         await pilot.press("q")
         await asyncio.sleep(0)
     assert client.calls == []
+
+
+@pytest.mark.parametrize("size", [(80, 24), (60, 15)], ids=lambda size: f"{size[0]}x{size[1]}")
+async def test_all_of_the_bottle_panel_is_reached_by_keys_in_a_low_window(size: tuple[int, int]) -> None:
+    notes = tuple(f"truth {number}: " + "of what this backend cannot hold, at length " * 3 for number in range(4))
+    client = ScriptedClient((view("research-2", notes=notes),))
+    client.proposals_now = [asked()]
+    async with app(client).run_test(size=size) as pilot:
+        await ready(pilot)
+        await pilot.press("4")
+        await until(pilot, lambda: "tab next panel" in text_of(pilot), "the key that goes on")
+        assert "truth 3" not in text_of(pilot)
+        await pilot.press("tab", "tab")
+        await until(pilot, lambda: "↑↓ scroll" in text_of(pilot), "the key that scrolls")
+        await until(pilot, lambda: "requests" in text_of(pilot), "its beginning")
+        await pilot.press(*["down"] * 20)
+        await until(pilot, lambda: "truth 3" in text_of(pilot), "its end")
+        await pilot.press("4")
+        await until(pilot, lambda: "Approvals 1" in text_of(pilot), "the way back")
+
+
+async def test_the_keys_of_one_that_is_over_are_told_however_narrow_the_window() -> None:
+    client = ScriptedClient((view("nightly", state="ended", exit_code=0),))
+    async with app(client).run_test(size=(60, 15)) as pilot:
+        await ready(pilot)
+        await until(pilot, lambda: "o report   p go on" in text_of(pilot), "the keys")
+        client.change(view("nightly"))
+        await until(
+            pilot, lambda: "s stop" in text_of(pilot) or "↵ type" in text_of(pilot), "the keys of one that runs"
+        )
+        assert "go on" not in text_of(pilot)
