@@ -14,7 +14,7 @@ from app.core.text import printable
 from app.manifests.saving import Saving
 from app.manifests.suffixes import shared_domain
 from app.store.base import ProposalRow
-from sidecar.contract import Route, routes_hash
+from sidecar.contract import PathMatch, Route, routes_hash
 
 MAX_LINES, WIDTH = 3000, 300
 _ROUTES: TypeAdapter[Routes] = TypeAdapter(tuple[Route, ...])
@@ -170,16 +170,22 @@ def _diff_lines(text: str) -> tuple[str, ...]:
 
 
 def _title(asked: Routes) -> str:
-    """What is asked, in a few words: `GET api.example.com/v1/x`, `3 hosts`."""
+    """What is asked, in a few words: `GET api.example.com/v1/x`, `3 hosts`. Of several rules the widest is told, or one
+    that asks for little would stand for one that asks for all."""
     if not asked:
         return "nothing that is not allowed already"
     if len(asked) > 1:
         return f"{len(asked)} hosts: {', '.join(route.host for route in asked[:3])}"
     route = next(iter(asked))
+    git = "git fetch, " if route.git.fetch else ""
     if not route.matches:
-        return f"{route.host} (anything)"
-    first = route.matches[0]
-    path = first.paths[0].value if first.paths else "/"
-    others = sum(len(match.paths) or 1 for match in route.matches) - 1
-    more = f" +{others}" if others else ""
-    return f"{' '.join(first.methods) or 'any method'} {route.host}{path}{more}"
+        return f"{git}{route.host} (anything)"
+    rules = [(match.methods, path) for match in route.matches for path in match.paths or (PathMatch(value="/"),)]
+    methods, path = min(rules, key=lambda rule: _breadth(*rule))
+    more = f" +{len(rules) - 1}" if len(rules) > 1 else ""
+    return f"{git}{' '.join(methods) or 'any method'} {route.host}{path.value}{more}"
+
+
+def _breadth(methods: tuple[str, ...], path: PathMatch) -> tuple[int, int, bool]:
+    """In the order of how much is allowed: patterns, which may match anything, then prefixes, the shortest first."""
+    return ("regex", "prefix", "exact").index(path.type), len(path.value.rstrip("/")), bool(methods)
