@@ -260,7 +260,7 @@ def _advertisement(names: dict[str, str]) -> bytes:
     """What a push is told that there is. Nothing of it when there is nothing."""
     lines = [f"{oid} {name}" for name, oid in names.items()] or [f"{ZERO} capabilities^{{}}"]
     lines[0] += f"\0{CAPABILITIES}"
-    return b"".join(packet(line.encode() + b"\n") for line in lines) + FLUSH
+    return b"".join(packet(line.encode(errors="surrogateescape") + b"\n") for line in lines) + FLUSH
 
 
 def _refs(asked: push.Push) -> str:

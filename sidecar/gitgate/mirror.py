@@ -88,7 +88,7 @@ class Mirror:
         output = await self.git.run(
             "for-each-ref", "--format=%(objectname) %(refname)", *MIRRORED, cwd=self.path, limit=MAX_REFS
         )
-        lines = (line.split(" ", 1) for line in output.decode().splitlines())
+        lines = (line.split(" ", 1) for line in _lines(output))
         self._names = {name: oid for oid, name in lines}
         return dict(self._names)
 
@@ -137,7 +137,7 @@ class Mirror:
             )  # fmt: skip
         names: dict[str, str] = {}
         head = ""
-        for line in output.decode(errors="replace").splitlines():
+        for line in _lines(output):
             value, _, name = line.partition("\t")
             if value.startswith("ref: ") and name == "HEAD" and valid_ref(value[5:]):
                 head = value[5:]
@@ -175,6 +175,11 @@ class Mirror:
         packs = len(list((self.path / "objects" / "pack").glob("*.pack")))
         if packs > limits.MAX_LOOSE_PACKS:
             await self.git.run("repack", "-a", "-d", "-q", cwd=self.path)
+
+
+def _lines(output: bytes) -> list[str]:
+    """Upstream may call a branch nearly anything, also in bytes that are no text: they go through as they are."""
+    return output.decode(errors="surrogateescape").split("\n")[:-1]
 
 
 def _move_packs(source: Path, target: Path) -> None:

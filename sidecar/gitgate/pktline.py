@@ -121,9 +121,9 @@ def valid_ref(name: str) -> bool:
     """git-check-ref-format(1), for names in full; and nothing that a refspec or an option could be made of."""
     return (
         name.startswith("refs/")
+        and name.isprintable()
         and len(name.encode()) <= 250
         and not name.endswith("/")
         and not _BAD_NAME.search(name)
         and name.count("/") >= 2
-        and name.isprintable()
     )

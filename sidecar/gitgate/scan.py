@@ -30,6 +30,8 @@ SUPPRESSION = re.compile(
 _ENTRY = re.compile(rb"([0-7]{5,6}) ([^\x00]+)\x00([\x00-\xff]{20})")
 _MODES = frozenset({b"40000", b"040000", b"100644", b"100755", b"100664", b"120000", b"160000"})
 """What git writes, and wrote. It reads any number, takes most for a submodule, and the forges let that pass."""
+_PLACE = 160
+"""Of a path, its end."""
 _SMALL = 8 * 1024
 _TOGETHER = 32 * 1024
 """Texts that are examined as one: what the search takes in one pass. Above it the rules for long texts begin."""
@@ -55,9 +57,11 @@ class Problem:
     oid: str = field(default="", compare=False)
 
     def __str__(self) -> str:
-        place = self.path or self.what
+        place = "".join(char if char.isprintable() else "?" for char in self.path or self.what)
+        if len(place) > _PLACE:  # or it would push out of the line what is found there
+            place = f"…{place[-_PLACE:]}"
         line = f":{self.line}" if self.line else ""
-        kind = "" if self.what == "file" or place == self.what else f" ({self.what})"
+        kind = "" if self.what == "file" or not self.path or self.path == self.what else f" ({self.what})"
         commit = f"commit {self.commit[:12]}, " if self.commit else ""
         rule = self.rule if self.by == "carboy" else f"{self.by} {self.rule}"
         return f"{commit}{place}{line}{kind}: {rule}, {self.title}: {self.snippet}"
@@ -290,7 +294,7 @@ async def _first(quarantine: Quarantine, tips: list[str], problem: Problem) -> t
     except GitFailed:
         return "", ""
     commit = path = ""
-    for line in output.decode(errors="replace").splitlines():
+    for line in output.decode(errors="replace").split("\n"):
         if line.startswith("commit "):
             if commit:
                 break

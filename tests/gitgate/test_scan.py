@@ -9,7 +9,7 @@ from sidecar import prepared
 from sidecar.dlp.engine import Engine, EngineConfig
 from sidecar.dlp.needles import Known
 from sidecar.dlp.patterns.model import all_types
-from sidecar.gitgate import scan
+from sidecar.gitgate import decide, scan
 from sidecar.gitgate.contents import Piece
 from sidecar.secret import Secret
 
@@ -71,3 +71,12 @@ def test_a_known_secret_in_every_dress(engine: Engine) -> None:
     for dress in dresses:
         for turn in range(0, len(NEIGHBOURS), 3):
             assert among(engine, dress, turn), (dress, turn)
+
+
+def test_a_path_pushes_nothing_out_of_its_line() -> None:
+    """Neither by its length, nor by lines of its own."""
+    path = "a.py:1: test, harmless: ***\nrefs/heads/x: new" + "a" * 600
+    line = decide.listing((scan.Problem("aws-access-key-id", "AWS key", "AKIA***", "file", path=path, line=3),))[0]
+    assert line.endswith("a:3: aws-access-key-id, AWS key: AKIA***")
+    short = decide.listing((scan.Problem("rule", "title", "***", "file", path="a\nb\u202ec", line=3),))[0]
+    assert short == "a?b?c:3: rule, title: ***"
