@@ -49,6 +49,11 @@ class BudgetForm(Box[bool]):
     BudgetForm Input:focus { border: none; background: $cursor; background-tint: $background 0%; }
     """
 
+    @property
+    def room(self) -> int:
+        """Cells in a line of the box, beside its scroll bar."""
+        return min(74, int(self.app.size.width * 0.96)) - 8
+
     def on_input_submitted(self) -> None:
         self.action_apply()
 
@@ -84,7 +89,7 @@ class BudgetBox(BudgetForm):
         with VerticalScroll(can_focus=False) as box:
             box.border_title = ink((f"Budget of {bottles.name(view)}", "bold"))
             box.border_subtitle = ink(("↵ do it · tab next · esc leave it", "faint"))
-            yield Static(lines(_rows(view)))
+            yield Static(lines(_rows(view, self.room)))
             if self.spent is not None:
                 yield Static("It is used up", classes="field")
                 answer = OptionStrip(SPENT, id="action")
@@ -158,10 +163,10 @@ class BudgetBox(BudgetForm):
         self.carboy.board_changed(bottles=True)
 
 
-def _rows(view: BottleView) -> list[Content]:
+def _rows(view: BottleView, width: int) -> list[Content]:
     if not view.budgets:
         return [ink(("No budget holds for it. An amount below is one for this bottle alone.", "soft"))]
-    return [row for item in view.budgets for row in gauge(item, view.slug, 66)]
+    return [row for item in view.budgets for row in gauge(item, view.slug, width)]
 
 
 def gauge(item: BudgetView, slug: str, width: int) -> list[Content]:

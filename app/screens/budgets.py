@@ -120,7 +120,7 @@ class ChangeBudget(BudgetForm):
             box.border_title = ink((shown(held.scope, self._scope) if held else "A new budget", "bold"))
             box.border_subtitle = ink(("↵ do it · tab next · esc leave it", "faint"))
             if held is not None:
-                yield Static(lines(gauge(held, self._scope, 66)))
+                yield Static(lines(gauge(held, self._scope, self.room)))
                 yield Static("What to do", classes="field")
                 yield OptionStrip(("raise by", "set to", "clear"), id="verb")
             else:

@@ -16,6 +16,8 @@ from app.core.units import count
 from app.widgets.ink import Pressable, ink, lines, pressable, refresh, spread
 
 if TYPE_CHECKING:
+    from textual.geometry import Size
+
     from app.core.model import BottleView, BudgetView
 
 MOST = 3
@@ -49,10 +51,14 @@ class BudgetPanel(Pressable, Widget):
         self._content = self._draw()
         return self._content
 
-    def _draw(self) -> Content:
+    def get_content_height(self, container: Size, viewport: Size, width: int) -> int:
+        """At the width that it is about to have: drawn for a wider one, its rows would be counted as wrapped."""
+        return self._draw(width).get_height({}, width)
+
+    def _draw(self, width: int = 0) -> Content:
         if self._shown is None:
             return ink()
-        return lines(list(_rows(*self._shown, max(16, self.content_region.width or 34))))
+        return lines(list(_rows(*self._shown, max(16, width or self.content_region.width or 34))))
 
 
 def _rows(view: BottleView, minutes: Sequence[int], width: int) -> list[Content]:

@@ -9,6 +9,7 @@ from app.core.spending import AnswerOrder, BottleBudget, BudgetOrder, BudgetsRep
 from app.core.usage import Metrics, Slice
 from app.core.windows import Gauge
 from app.widgets.approvals_panel import ApprovalsPanel
+from app.widgets.budget_panel import BudgetPanel
 from tests.tui.scripted import NOW, ScriptedClient, app, asked, view
 from tests.tui.test_snapshots import LARGE, SMALL, keys
 from tests.tui.waiting import ready, text_of, until
@@ -269,3 +270,19 @@ async def test_a_budget_is_offered_only_for_what_is_counted() -> None:
         assert made.orders[0].model_copy(update={"by": ""}) == BudgetOrder(
             scope="sh", provider="anthropic", amount="500k"
         )
+
+
+async def test_gauges_have_the_width_that_there_is_also_after_the_window_became_narrow() -> None:
+    async with app(client()).run_test(size=(80, 24)) as pilot:
+        await ready(pilot)
+        await pilot.press("4")
+        await until(pilot, lambda: "at 100 %: ask" in text_of(pilot), "the panel")
+        await pilot.resize_terminal(60, 15)
+        panel = pilot.app.screen.query_one(BudgetPanel)
+        await until(pilot, lambda: 0 < panel.size.width < 60, "its new width")
+        await until(pilot, lambda: panel.content_size.height == len(panel._content.plain.splitlines()), "its height")
+        await pilot.press("3", "b")
+        await until(pilot, lambda: "Raise by" in text_of(pilot), "the box")
+        shown = text_of(pilot).splitlines()
+        assert any("claude  this host" in line and "of 5.0M" in line for line in shown)
+        assert any("▰▰" in line and "28%" in line for line in shown)
