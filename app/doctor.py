@@ -15,6 +15,7 @@ from pathlib import Path
 
 from app import keyrings, night
 from app.core.model import BackendReport, Doctor, DoctorCheck
+from app.core.units import plural
 from app.paths import MAX_RUN_PATH, Paths
 
 OLDEST = (3, 13)
@@ -125,14 +126,11 @@ def config_check() -> DoctorCheck:
 
     catalogue = load_catalogue(paths, None)
     broken = [entry for entry in (*catalogue.agents, *catalogue.bottles) if entry.error]
-    text = f"{paths.config}: {_many(len(catalogue.agents), 'agent')}, {_many(len(catalogue.bottles), 'bottle file')}"
+    agents, files = len(catalogue.agents), len(catalogue.bottles)
+    text = f"{paths.config}: {agents} {plural('agent', agents)}, {files} {plural('bottle file', files)}"
     if broken:
         return DoctorCheck(name="config", ok=False, text=f"{text}, {len(broken)} broken", fix=broken[0].error or "")
     return DoctorCheck(name="config", ok=True, text=text)
-
-
-def _many(number: int, what: str) -> str:
-    return f"{number} {what}{'' if number == 1 else 's'}"
 
 
 def runtime_check() -> DoctorCheck:

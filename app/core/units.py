@@ -20,6 +20,11 @@ def size(value: float) -> str:
     return f"{count(value)}B"
 
 
+def plural(noun: str, number: float) -> str:
+    """The noun as it stands after that number."""
+    return noun if number == 1 else f"{noun}s"
+
+
 def took(ms: float) -> str:
     """A request's or a step's time: `96 ms`, `1.4 s`, `2 m 05`."""
     if ms < 999.5:

@@ -12,7 +12,7 @@ from textual.widgets.option_list import Option
 
 from app.core.changed import MARKS, NOTHING, Row, tree
 from app.core.text import printable
-from app.core.units import size
+from app.core.units import plural, size
 from app.screens.page import PageBody
 from app.screens.room import Room, explain
 from app.widgets.ink import ink, lines
@@ -103,7 +103,7 @@ class ChangesScreen(Room):
                 "read-only": "it sees the project read-only",
                 "none": "it has no project",
             }[found.workspace]
-            title = title + ink((f"  {len(found.changes)} files · {where}", "soft"))
+            title = title + ink((f"  {len(found.changes)} {plural('file', len(found.changes))} · {where}", "soft"))
             if found.left_out:
                 more = f"not compared: {', '.join(printable(path, 60) for path in found.left_out[:3])}"
                 self.say(more + (f" and {len(found.left_out) - 3} more" if len(found.left_out) > 3 else ""))
@@ -158,7 +158,8 @@ class ChangesScreen(Room):
 
     def action_bring_all(self) -> None:
         if self.found is not None and self.found.changes and self.found.workspace == "copy":
-            self._ask((), f"all {len(self.found.changes)} files")
+            number = len(self.found.changes)
+            self._ask((), f"all {number} files" if number > 1 else "its one file")
 
     def _ask(self, paths: tuple[str, ...], what: str) -> None:
         from app.screens.confirm import Confirm

@@ -11,6 +11,7 @@ from textual.containers import Vertical, VerticalScroll
 from textual.widgets import Input, Static
 
 from app.core.text import printable, printable_lines
+from app.core.units import plural
 from app.screens.list_page import ListPage
 from app.screens.room import Box, explain
 from app.widgets.ink import ink, lines
@@ -49,7 +50,7 @@ class LearnScreen(ListPage["LearnedHost"]):
         self.report = found = await self.client.learned(self.slug)
         self.note = f"what {printable(self.slug, 63)} was refused · nothing is allowed by looking"
         other = sum(found.other.values())
-        self.say(f"{other} refusals more that no route mends" if other else "", "faint")
+        self.say(f"{other} {plural('refusal', other)} more that no route mends" if other else "", "faint")
         self.query_one(KeyBar).show(self.keys if any(not host.known for host in found.hosts) else self.keys[:1])
         return found.hosts
 

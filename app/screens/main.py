@@ -13,7 +13,7 @@ from textual.widgets import Static
 
 from app.commands import footer, key_label, scoped
 from app.core import bottles, trail
-from app.core.units import count
+from app.core.units import count, plural
 from app.screens.actions import BottleActions
 from app.screens.approvals import ApprovalActions
 from app.screens.keeping import KeepingActions
@@ -246,12 +246,13 @@ class MainScreen(BottleActions, KeepingActions, ApprovalActions, Screen[None]):
     def _draw_status(self) -> None:
         app = self.carboy
         views, waiting = list(app.board.views.values()), app.waiting
-        allowed, refused = sum(view.allowed for view in views), sum(view.refused for view in views)
+        refused = sum(view.refused for view in views)
+        requests = refused + sum(view.allowed for view in views)
         overview = Overview(
             bottles=sum(map(bottles.live, views)),
             working=sum(view.state == "running" for view in views),
             approvals=len(waiting),
-            requests=f"{count(allowed + refused)} requests" if allowed or refused else "",
+            requests=f"{count(requests)} {plural('request', requests)}" if requests else "",
             refused=refused,
             unread=app.unread,
             tokens=trail.headline(app.board.totals)[0],

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 from app.core import trail
 from app.core.text import printable
-from app.core.units import DAY, count, took
+from app.core.units import DAY, count, plural, took
 from app.core.usage import BUCKET
 from app.screens.live import LiveRoom
 from app.screens.page import Page, fact, heading
@@ -64,7 +64,7 @@ def _sum(found: Sum) -> Content:
     marks = ((found.estimated, "estimated"), (found.unmetered, "unmetered"))
     extra = ", ".join(f"{number} {word}" for number, word in marks if number)
     return ink(
-        (f"{count(found.total)} tokens in {found.requests:,} answers", "ink"),
+        (f"{count(found.total)} tokens in {found.requests:,} {plural('answer', found.requests)}", "ink"),
         (f"   {trail.cost(found)}", "soft"),
         (f"   {extra}" if extra else "", "asks"),
     )

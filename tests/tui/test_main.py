@@ -412,3 +412,9 @@ async def test_the_keys_of_one_that_is_over_are_told_however_narrow_the_window()
             pilot, lambda: "s stop" in text_of(pilot) or "↵ type" in text_of(pilot), "the keys of one that runs"
         )
         assert "go on" not in text_of(pilot)
+
+
+async def test_the_header_counts_one_request_as_one() -> None:
+    async with app(ScriptedClient((view("docs", allowed=1, refused=0),))).run_test(size=(160, 48)) as pilot:
+        await ready(pilot)
+        await until(pilot, lambda: "1 request " in text_of(pilot).splitlines()[0], "the header")
