@@ -207,7 +207,7 @@ class GitGate:
             rules = push.Rules(policy.supervise, policy.hold_seconds)
             session = push.Session(
                 call.served.repo, call.served.mirror, asked, stream, self._engine, gate.gitleaks, self._desk, rules,
-                gate.max_push, on_hold=lambda kind: self._event(
+                gate.max_push, self._state.without_secrets, on_hold=lambda kind: self._event(
                     "PUSH", call, "hold", "git_held", f"waits for the operator: {kind}", phase="open", refs=_refs(asked)
                 ),
             )  # fmt: skip

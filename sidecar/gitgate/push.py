@@ -72,6 +72,8 @@ class Session:
     desk: Desk
     rules: Rules
     max_push: int
+    hide: Callable[[str], str]
+    """A text of the repository without known secrets: what is taken out of it is shown as well."""
     code: Code = "ok"
     reason: str = ""
     detail: dict[str, Any] = field(default_factory=dict[str, Any])
@@ -240,7 +242,7 @@ async def _ask_about(session: Session, hidden: tuple[scan.Problem, ...]) -> None
 async def _review(session: Session, quarantine: Quarantine) -> None:
     names = review.title(session.push.commands)
     report = _report_of(session, "git-push", f"push to {session.repo.name}: {names}")
-    text = await review.whole_text(quarantine, session.push.commands)
+    text = await review.whole_text(quarantine, session.push.commands, session.hide)
     report = report.model_copy(update={"location": names[:200], "text": text})
     await _hold(session, "git-push", report, "review")
 

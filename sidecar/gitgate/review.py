@@ -1,6 +1,8 @@
 """A push as text for the operator: its references, commits, and the change of each reference. Bounded, and what is left
 out is said; nothing of it is run: no external diff, no text conversion, no colours."""
 
+from collections.abc import Callable
+
 from sidecar.gitgate import limits
 from sidecar.gitgate.git import EMPTY_TREE, GitFailed
 from sidecar.gitgate.pktline import Command
@@ -34,7 +36,7 @@ def references(commands: tuple[Command, ...]) -> list[str]:
     return [*lines, f"[{more} more references are too many to name]"] if more > 0 else lines
 
 
-async def whole_text(quarantine: Quarantine, commands: tuple[Command, ...]) -> str:
+async def whole_text(quarantine: Quarantine, commands: tuple[Command, ...], hide: Callable[[str], str]) -> str:
     """References with commits and diff of each, cut where it is too long to be shown."""
     parts = ["\n".join([*references(commands), ""])]
     more = len(commands) - _SHOWN
@@ -48,7 +50,7 @@ async def whole_text(quarantine: Quarantine, commands: tuple[Command, ...]) -> s
             parts.append(await _of_one(quarantine, command))
         except GitFailed as error:
             parts.append(f"{command.ref}: {error.what}\n")
-    text = "\n".join(parts)
+    text = hide("\n".join(parts))
     text = "".join(char if char.isprintable() or char in "\n\t" else "?" for char in text)
     return _cut(text, limits.MAX_DIFF)
 

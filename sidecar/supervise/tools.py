@@ -146,7 +146,7 @@ class Toolbox:
                 kind,
                 key,
                 time.time() + LASTS_SECONDS,
-                self._without_secrets(arguments.justification),
+                self._state.without_secrets(arguments.justification)[:2000],
                 proposed,
                 routes_hash(present),
             )
@@ -185,12 +185,6 @@ class Toolbox:
             await progress(waited, f"waiting for the operator to decide {ticket.id}")
             await self._desk.wait(ticket, min(left, PROGRESS_SECONDS))
         return answers.of_ticket(ticket)
-
-    def _without_secrets(self, text: str) -> str:
-        for secret in self._state.secrets.values():
-            if secret:
-                text = text.replace(secret.reveal(), "[secret]")
-        return text[:2000]
 
 
 def _rejected_lately(ticket: Ticket, now: float) -> bool:

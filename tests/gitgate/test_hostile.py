@@ -14,11 +14,14 @@ from tests.gitgate.kit import World, git, one_each, spawn, tips, url
 pytestmark = pytest.mark.asyncio(loop_scope="module")
 KEY = "AKIA" + "QWERTYUIOPASDFG2"
 ZERO = "0" * 40
+PROVISIONED = "Zk3v-correct-horse-battery-91-staple"
+KEY_LINE = "b3BlbnNzaC1rZXktdjEAAAAABG5vbmUAAAAEbm9uZQAAAAAAAAABAAAAMwAAAAtzc2"
+SECRETS = {"PROVISIONED": PROVISIONED, "LINES": f"{KEY_LINE}1\n{KEY_LINE}2\n"}
 
 
 @pytest_asyncio.fixture(scope="module", loop_scope="module")
 async def worlds(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Iterator[World]]:
-    async with one_each(tmp_path_factory.mktemp("hostile"), 14) as running:
+    async with one_each(tmp_path_factory.mktemp("hostile"), 15, secrets=SECRETS) as running:
         yield running
 
 
@@ -247,3 +250,19 @@ async def test_a_review_shows_all_that_leaves(one: World) -> None:
     said = ("body of the first", "private.txt | 30 +++", "words of a tag", "words in a file", "Test <t@example.com>")
     for told in (*said, "refs/tags/folder is a folder", "+++ b/a.py"):
         assert told in text, (told, text)
+
+
+async def test_a_secret_that_is_taken_out_is_not_in_the_review(one: World) -> None:
+    """Upstream has it already, and a push that removes it is welcome; its diff has the value as well."""
+    seed = one.folder / "seed"
+    git("clone", "-q", str(one.upstream), str(seed))
+    (seed / "settings.ini").write_text(f"a = {PROVISIONED}\nkey = |\n  {KEY_LINE}1\n  {KEY_LINE}2\n")
+    git("add", ".", cwd=seed)
+    git("commit", "-q", "-m", "settings", cwd=seed)
+    git("push", "-q", "origin", "HEAD:main", cwd=seed)
+    clone = await one.clone()
+    await one.commit(clone, {"settings.ini": "a = b\n"})
+    _, text = await asked_about(one, clone, "HEAD:main")
+    assert "-a = [secret]" in text
+    assert PROVISIONED not in text
+    assert KEY_LINE not in text

@@ -217,9 +217,7 @@ class Journal:
         return printable(self._redact(path) + mark + self._redact(_VALUE.sub(_MASK, query)), 1024)
 
     def _redact(self, text: str) -> str:
-        for secret in self._state.secrets.values():
-            if secret and secret.reveal() in text:
-                text = text.replace(secret.reveal(), "[secret]")
+        text = self._state.without_secrets(text)
         for placeholder in self._state.placeholders:
             text = text.replace(placeholder.value, "[placeholder]")
         return text
