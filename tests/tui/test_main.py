@@ -418,3 +418,15 @@ async def test_the_header_counts_one_request_as_one() -> None:
     async with app(ScriptedClient((view("docs", allowed=1, refused=0),))).run_test(size=(160, 48)) as pilot:
         await ready(pilot)
         await until(pilot, lambda: "1 request " in text_of(pilot).splitlines()[0], "the header")
+
+
+async def test_the_terminal_keeps_its_width_when_the_side_panels_take_the_lists_place() -> None:
+    async with app().run_test(size=(101, 24)) as pilot:
+        await ready(pilot)
+        frame, side = pilot.app.screen.query_one("#terminal"), pilot.app.screen.query_one("#side")
+        before = frame.region.width
+        await pilot.press("4")
+        await until(pilot, lambda: side.region.width > 0, "the side panels")
+        await until(pilot, lambda: (frame.region.width, side.region.width) == (before, 36), "their widths", 5)
+        await pilot.resize_terminal(101, 40)
+        await until(pilot, lambda: (frame.region.x, side.region.x) == (36, 0), "both in the list's column", 5)
