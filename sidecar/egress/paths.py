@@ -5,6 +5,8 @@ Three readings: `canonical` for rules (None where servers could disagree about i
 """
 
 import re
+import unicodedata
+from collections.abc import Callable
 from urllib.parse import unquote
 
 _BAD_PERCENT = re.compile(r"%(?![0-9A-Fa-f]{2})")
@@ -15,6 +17,9 @@ _PARAMETERS = re.compile(r";[^/]*")
 _END = re.compile(r"[#\0]")
 _OVERLONG = re.compile(r"%(?:c0|e0%80|f0%80%80)%a([ef])", re.IGNORECASE)
 """A dot or a slash in more bytes than it has: no UTF-8, but read by some."""
+_BEST_FIT = str.maketrans("\u2044\u2215\u2216", "//\\")
+"""Slashes that are none to Unicode's compatibility forms, but to Windows where it fits a text into a code page."""
+_SEPARATORS = "/\\;%"
 MAX_LAYERS = 4
 MAX_MEANT = 4096
 """Longest path of which `meanings` are made."""
@@ -39,24 +44,46 @@ def canonical(path: str) -> str | None:
     if any(segment in (".", "..") for segment in path.split("/")):
         return None
     try:
-        return unquote(path, errors="strict")
+        plain = unquote(path, errors="strict")
     except UnicodeDecodeError:
         return None
+    return None if _folds(plain) else plain
+
+
+def _folded(text: str) -> str:
+    """`text` as servers read it that normalise it (NFKC), or fit it into a code page as Windows does."""
+    return unicodedata.normalize("NFKC", text.translate(_BEST_FIT))
+
+
+def _folds(plain: str) -> bool:
+    """True if a character of another form (a fullwidth slash) stands for one that tells the parts of a path apart."""
+    if plain.isascii():
+        return False
+    folded = _folded(plain)
+    if any(folded.count(mark) > plain.count(mark) for mark in _SEPARATORS):
+        return True
+    return any(segment in (".", "..") for segment in folded.split("/"))
 
 
 def meanings(path: str) -> frozenset[str] | None:
     """The paths that servers may take a path for which has no canonical reading; None where it may be any."""
     if len(path) > MAX_MEANT:
         return None
-    found: set[str] = set()
     path = _OVERLONG.sub(lambda match: "." if match[1] in "eE" else "/", path)
+    asis, folded = _readings(path, str), _readings(path, _folded)
+    return None if asis is None or folded is None else asis | folded
+
+
+def _readings(path: str, fold: Callable[[str], str]) -> frozenset[str] | None:
+    """The paths behind each layer of percent-encoding; None where it does not end."""
+    found: set[str] = set()
     for _ in range(MAX_LAYERS):
         plain = path.replace("\\", "/")
         ends = {plain, _END.split(plain, maxsplit=1)[0]}
         for text in ends | {text.partition(";")[0] for text in ends} | {_PARAMETERS.sub("", text) for text in ends}:
             for segments in (text.split("/"), [segment for segment in text.split("/") if segment]):
                 found |= {resolved := _resolved(segments), resolved + "/"}
-        decoded = unquote(path, errors="replace")
+        decoded = fold(unquote(path, errors="replace"))
         if decoded == path:
             return frozenset(found)
         path = decoded

@@ -1,6 +1,7 @@
 """Decisions by table: hosts, ports, paths, methods, headers, git."""
 
 import time
+from urllib.parse import quote
 
 import pytest
 from hypothesis import given
@@ -69,6 +70,8 @@ REST = {"host": "a.example.com", "auth": {"token_ref": "REST"}}
         *("/one;v=1/x", "/one/;/x", "/two/..;/one", "/one%2fx", "/one%00.txt", "/one/#/../two", "/one//../one/x"),
         *("/a//../../one", "/a//../one", "/%2fone", "/two/../one/..%2fone", "/%25252fone", "/x" * 3000 + "/./y"),
         *("/two#/../one", "/two%00/../one", "/two/%c0%ae%C0%AE/one", "/%e0%80%afone"),
+        *("/one%EF%BC%8Fx", "/one%ef%bc%bcx", "/two/%EF%BC%8E%EF%BC%8E/one", "/two/%E2%80%A5/one", "/%E2%88%95one"),
+        *("/one%EF%BC%9Bv=1", "/two%EF%BC%852f..%EF%BC%852fone", "/%25EF%25BC%258Fone", "/two/.%EF%B9%92%E2%81%84one"),
     ],
 )
 def test_what_may_be_the_path_of_an_earlier_route_is_not_for_a_later_one(target: str):
@@ -112,10 +115,31 @@ def test_what_is_no_path_of_an_earlier_route_is_for_a_later_one():
         ({"value": "/repos/me"}, "/repos/me/%zz", "path_ambiguous"),
         ({"value": "/repos/me"}, "/repos/me/%ff", "path_ambiguous"),
         ({"value": "/repos/me"}, "/repos/me#/x", "path_ambiguous"),
+        ({"value": "/repos/me"}, "/repos/me/%EF%BC%8F", "path_ambiguous"),
+        ({"value": "/repos/me"}, "/repos/me/..%EF%BC%BCyou", "path_ambiguous"),
+        ({"value": "/repos/me"}, "/repos/me/%EF%BC%8E%EF%BC%8E/you", "path_ambiguous"),
+        ({"value": "/repos/me"}, "/repos/me/.%E2%80%A4/you", "path_ambiguous"),
+        ({"value": "/repos/me"}, "/repos/me/%E2%80%A5/you", "path_ambiguous"),
+        ({"value": "/repos/me"}, "/repos/me/..%E2%81%84you", "path_ambiguous"),
+        ({"value": "/repos/me"}, "/repos/me/..%EF%B9%A8you", "path_ambiguous"),
+        ({"value": "/repos/me"}, "/repos/me/..%EF%BC%9B/you", "path_ambiguous"),
+        ({"value": "/repos/me"}, "/repos/me/%EF%BC%852e%EF%BC%852e/you", "path_ambiguous"),
     ],
 )
 def test_paths(rule: dict[str, str], target: str, code: str):
     assert decide({"host": "a.example.com", "matches": [{"paths": [rule]}]}, target=target).code == code
+
+
+ORDINARY = (
+    *("日本語（１）．ｔｘｔ", "ＡＢＣ＿ｖ１．０！？＃＆＝＋", "そして…", "半角ｶﾅ", "a‥b"),
+    *("½ l", "naïve – café", "№ 5", "한국어 문서.pdf"),
+)
+
+
+@pytest.mark.parametrize("name", ORDINARY)
+def test_file_names_in_any_script_are_plain_paths(name: str):
+    route = {"host": "a.example.com", "matches": [{"paths": [{"value": "/files"}]}]}
+    assert decide(route, target=f"/files/{quote(name)}").code == "ok"
 
 
 def test_methods_and_headers_of_one_entry_must_all_match():
