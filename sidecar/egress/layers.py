@@ -34,15 +34,14 @@ from sidecar.egress import answers
 from sidecar.egress.exchange import Exchange, Source, exchange_of, refusal_response, refuse
 from sidecar.egress.refusal import Refusal
 from sidecar.egress.websocket import Relay
-from sidecar.egress.wire import Back1, Back2, Front1, Front2, Hello, edge_of, error_response
+from sidecar.egress.wire import MAX_DISCARD, Back1, Back2, Front1, Front2, Hello, edge_of, error_response
 
-MAX_DISCARD = 1024 * 1024 * 1024
-"""A refused request's body is read and dropped, so that the client gets to read its answer; not for ever."""
 MAX_KEPT_CONNECTIONS = 32
 DIAL = "dial:"
 """Marks an error text as `dial:<code>:<reason>` from our own dialler; any other comes from TLS."""
 _METHOD = re.compile(rb"[!#$%&'*+.^_`|~0-9A-Za-z-]{1,32} ")
 _TOKEN = re.compile(rb"[!#$%&'*+.^_`|~0-9A-Za-z-]*")
+_TOO_LARGE = "a body larger than {} bytes cannot be inspected"
 _WITH_BODY = frozenset({"POST", "PUT", "PATCH"})
 """They announce an empty body too (RFC 9110 8.6)."""
 
@@ -67,6 +66,9 @@ class NextPieceCompleted(events.CommandCompleted):
 class Stream(engine.HttpStream):
     """One request and its response."""
 
+    _waits_for_100 = False
+    """The client holds its body back until it is told to go on."""
+
     @property
     def exchange(self) -> Exchange:
         return exchange_of(self.flow)
@@ -80,6 +82,13 @@ class Stream(engine.HttpStream):
     def _handle_event(self, event: events.Event) -> Commands:
         edge_of(self.context).touch()
         yield from super()._handle_event(event)
+
+    def state_wait_for_request_headers(self, event: engine.RequestHeaders) -> Commands:
+        self._waits_for_100 = "expect" in event.request.headers and not event.end_stream
+        yield from super().state_wait_for_request_headers(event)
+        if self._waits_for_100 and self.client_state == self.state_consume_request_body and self.flow.response:
+            # the final answer comes in place of the 100, and the body may follow it or not (RFC 9110 10.1.1)
+            yield from self.state_consume_request_body(engine.RequestEndOfMessage(self.stream_id))
 
     def state_consume_request_body(self, event: events.Event) -> Commands:
         if isinstance(event, RequestData):
@@ -103,7 +112,7 @@ class Stream(engine.HttpStream):
         limit = exchange.route.max_body if exchange.route is not None else exchange.max_body
         if exchange.bytes_up > limit or not edge_of(self.context).room_for(len(data)):
             self.request_body_buf.clear()
-            refuse(self.flow, "body_too_large", f"a body larger than {limit} bytes cannot be inspected")
+            refuse(self.flow, "body_too_large", _TOO_LARGE.format(limit))
             return
         exchange.buffered += len(data)
         self.request_body_buf += data
@@ -172,7 +181,21 @@ class Stream(engine.HttpStream):
         killed = yield from super().check_killed(emit_error_hook)
         if killed and self.exchange.sent:
             yield engine.SendHttp(RequestProtocolError(self.stream_id, "killed", ErrorCode.CANCEL), self.context.server)
+        if not killed and self.client_state == self.state_wait_for_request_headers and self._waits_for_100:
+            self._refuse_uninvited()
         return killed
+
+    def _refuse_uninvited(self) -> None:
+        """Once the head is judged: nobody is told to go on with a body that will be of no use."""
+        exchange, headers = self.exchange, self.flow.request.headers
+        limit = exchange.route.max_body if exchange.route is not None else exchange.max_body
+        length = headers.get("content-length", "")
+        if exchange.intake is None and length.isdecimal() and int(length[:20]) > limit:
+            refuse(self.flow, "body_too_large", _TOO_LARGE.format(limit))
+        if self.flow.response is not None:
+            headers.pop("expect", None)  # it is this that mitmproxy answers with a 100
+            if not self.flow.request.is_http2:
+                self.flow.response.headers["connection"] = "close"
 
     def handle_protocol_error(self, event: RequestProtocolError | ResponseProtocolError) -> Commands:
         if not self.exchange.ended_by:

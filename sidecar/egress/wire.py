@@ -34,6 +34,8 @@ MAX_HEAD = 256 * 1024
 """Bytes of a request's or response's head. The largest real ones (cookies, CSP) stay below 100 KiB."""
 MAX_PARTIAL = 64 * 1024
 """Bytes of a chunk's first line, or of trailers, before they must end."""
+MAX_DISCARD = 1024 * 1024 * 1024
+"""A refused request's body is read and dropped, so that the client gets to read its answer; not for ever."""
 MAX_HELLO = 32 * 1024
 """Bytes of a TLS hello: post-quantum key shares and encrypted ones stay below 4 KiB."""
 MAX_HELLO_RECORDS = 32
@@ -75,6 +77,9 @@ def _head_too_large(data: bytes) -> bool:
 class Front1(_http1.Http1Server):
     """HTTP/1 towards the agent."""
 
+    _behind = 0
+    """Bytes of a body that came behind its answer."""
+
     def read_headers(self, event: events.ConnectionEvent) -> Commands:
         if isinstance(event, events.DataReceived):
             # an empty line before a request means nothing (RFC 9112 2.2), but would hold up what follows it
@@ -88,6 +93,11 @@ class Front1(_http1.Http1Server):
         yield from super().read_headers(event)
 
     def read_body(self, event: events.Event) -> Commands:
+        if self.response_done and isinstance(event, events.DataReceived):
+            self._behind += len(event.data)
+            if self._behind > MAX_DISCARD:
+                yield from self._broken("the body of a refused request does not end")
+                return
         try:
             yield from super().read_body(event)
         except NotImplementedError:  # mitmproxy's way to say that there were trailers
@@ -170,6 +180,15 @@ class Front2(_Frames, _http2.Http2Server):
             yield commands.SendData(self.conn, self.h2_conn.data_to_send())
         else:
             yield from super()._handle_event(event)
+            if isinstance(event, engine.ResponseEndOfMessage):
+                yield from self._end(event.stream_id)
+
+    def _end(self, stream_id: int) -> Commands:
+        """After a whole answer: a body that is still to come is not wanted (RFC 9113 8.1)."""
+        if not self.is_closed(stream_id) and not self.is_open_for_us(stream_id):
+            self.h2_conn.reset_stream(stream_id, h2.errors.ErrorCodes.NO_ERROR)
+            self.streams.pop(stream_id, None)
+            yield commands.SendData(self.conn, self.h2_conn.data_to_send())
 
     def _may_answer(self, stream_id: int) -> bool:
         if not self.is_open_for_us(stream_id):
@@ -185,6 +204,10 @@ class Back1(_http1.Http1Client):
         if isinstance(event, events.DataReceived) and self.request is not None:
             while _INTERIM.match(bytes(self.buf)[:12]) and self.buf.maybe_extract_lines():
                 continue
+            if bytes(self.buf)[:2].startswith((b"\r\n", b"\n")):
+                # tolerated before a request alone (RFC 9112 2.2); mitmproxy would wait for a head that is here
+                yield from self._broken("the server's answer begins with an empty line")
+                return
         large = isinstance(event, events.DataReceived) and len(self.buf) > MAX_HEAD and self.stream_id is not None
         if large and _head_too_large(bytes(self.buf)):
             yield from self._broken("the server sent too large headers")

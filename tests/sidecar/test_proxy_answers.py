@@ -52,6 +52,8 @@ REFUSED = {
     "a status below all": b"HTTP/1.1 42 OK\r\nContent-Length: 2\r\n\r\nok",
     "a status beyond all": b"HTTP/1.1 20000 OK\r\nContent-Length: 2\r\n\r\nok",
     "another protocol": b"HTTP/7.7.7 200 OK\r\n\r\n",
+    "an empty line first": b"\r\n" + OK + b"\r\nok",
+    "an empty line behind an interim answer": b"HTTP/1.1 103 Early Hints\r\n\r\n\n" + OK + b"\r\nok",
     "too many headers": OK + b"a:\r\n" * 5000 + b"\r\nok",
 }
 
