@@ -42,6 +42,7 @@ MAX_HELLO_RECORDS = 32
 """Records that a hello may come in; each makes mitmproxy read all from the start."""
 ITEM_BYTES = 128
 """What a piece of a response costs while it waits, beside its bytes."""
+_EMPTY_LINES = re.compile(rb"(?:\r?\n)+")
 _INTERIM = re.compile(rb"HTTP/1\.[01] 1(?!01)[0-9]{2}")
 
 type Commands = Generator[commands.Command, Any]
@@ -83,8 +84,9 @@ class Front1(_http1.Http1Server):
     def read_headers(self, event: events.ConnectionEvent) -> Commands:
         if isinstance(event, events.DataReceived):
             # an empty line before a request means nothing (RFC 9112 2.2), but would hold up what follows it
-            while bytes(self.buf)[:2].startswith((b"\r\n", b"\n")):
-                self.buf.maybe_extract_lines()
+            if empty := _EMPTY_LINES.match(bytes(self.buf)):
+                # all at once: each by itself would copy what is behind it
+                self.buf.maybe_extract_at_most(empty.end())
             if _head_too_large(bytes(self.buf)):
                 yield commands.SendData(self.conn, error_response(431, f"a head larger than {MAX_HEAD} bytes"))
                 yield commands.CloseConnection(self.conn)
@@ -204,7 +206,7 @@ class Back1(_http1.Http1Client):
         if isinstance(event, events.DataReceived) and self.request is not None:
             while _INTERIM.match(bytes(self.buf)[:12]) and self.buf.maybe_extract_lines():
                 continue
-            if bytes(self.buf)[:2].startswith((b"\r\n", b"\n")):
+            if _EMPTY_LINES.match(bytes(self.buf)[:2]):
                 # tolerated before a request alone (RFC 9112 2.2); mitmproxy would wait for a head that is here
                 yield from self._broken("the server's answer begins with an empty line")
                 return

@@ -105,6 +105,19 @@ async def test_a_hello_in_a_million_pieces_holds_up_nobody():
             writer.transport.abort()
 
 
+async def test_empty_lines_without_end_hold_up_nobody():
+    async with running() as (box, _, _silent):
+        process = psutil.Process(box.process.pid)
+        cpu = sum(process.cpu_times()[:2])
+        plain = b"GET http://other.example.org/ HTTP/1.1\r\nHost: other.example.org\r\n\r\n"
+        for lines in (b"\n" * 500_000, b"\r\n" * 250_000):
+            _, writer = await tunnel(box, "")
+            writer.write(lines + plain)
+            assert code_of(await ask(box, plain)) == "host_not_allowed"
+            writer.close()
+        assert sum(process.cpu_times()[:2]) - cpu < 1
+
+
 async def test_http2_frames_and_header_blocks_are_bounded_before_they_are_decoded():
     def frame(kind: int, flags: int, body: bytes) -> bytes:
         return len(body).to_bytes(3, "big") + bytes([kind, flags]) + (1).to_bytes(4, "big") + body
