@@ -197,7 +197,8 @@ class Engine:
                 search = partial(self._known.search, project(view.text))
                 needles.append(Beside(search, here=len(view.text) < PARALLEL))
 
-        hits, signs = self._shapes.search(view.text, look)
+        wanted = not work.detectors.isdisjoint(self._shapes.detectors)
+        hits, signs = self._shapes.search(view.text, look, rules=wanted)
         self._rules(view, hits, work)
         for looked in needles:
             found, work.pieces, overflow = self._known.find(view, looked.result(), work.pieces)

@@ -50,6 +50,8 @@ class Shapes:
     def __init__(self, name: Backend | None) -> None:
         self.backend = backend(name)
         self.rules: tuple[Rule, ...] = (*credential_rules(), *generic_rules(), *financial_rules())
+        self.detectors = frozenset(rule.detector for rule in self.rules)
+        """Those that rules are of."""
         self.decoders: tuple[Decoder, ...] = decoders()
         specs = [(place, rule.spec) for place, rule in enumerate(self.rules)]
         base = len(self.rules)
@@ -58,6 +60,7 @@ class Shapes:
         self._splitter = Splitter(self.backend)
         self._rules = _Searches(specs, self.backend)
         self._all = _Searches([*specs, *signs], self.backend)
+        self._signs = _Searches(signs, self.backend)
         self._apart = [
             _Searches([(place, spec) for spec in each.specs], self.backend) for place, each in enumerate(self.decoders)
         ]
@@ -73,24 +76,28 @@ class Shapes:
         """The cheap pass over what was found clean before: all rules with a long literal, over the whole text."""
         return self._again.scan(text, 2048 + len(text) // 256)
 
-    def search(self, text: bytes, meanwhile: Callable[[], None] = _nothing) -> tuple[Hits, Signs]:
-        """Hits of rules, and for each decoder with work the places, or None where there are so many that all is.
+    def search(
+        self, text: bytes, meanwhile: Callable[[], None] = _nothing, *, rules: bool = True
+    ) -> tuple[Hits, Signs]:
+        """Hits of rules, where they are wanted, and for each decoder with work the places, or None where there are so
+        many that all is.
 
         `meanwhile` is called once, at a time when other threads have work.
         """
+        searches = self._all if rules else self._signs
         most, few = 2048 + len(text) // 256, 512 + len(text) // 256
         here = len(text) < PARALLEL
-        whole = Beside(partial(self._all.scan_text, text, most), here=here)
+        whole = Beside(partial(searches.scan_text, text, most), here=here)
         split = self._splitter.split(text)
-        prose = Beside(partial(self._all.scan_prose, split, few), here=here)
+        prose = Beside(partial(searches.scan_prose, split, few), here=here)
         meanwhile()
         blobs = Beside(partial(self._in_blobs, split.blobs), here=here or not split.blobs.text)
-        parts = [self._all.scan_places(split, few), prose.result()]
-        rules = whole.result()
-        if not rules.overflow and any(hits.overflow for hits in parts):
-            hits, signs = self._search_apart(split, rules, most)
+        parts = [searches.scan_places(split, few), prose.result()]
+        first = whole.result()
+        if not first.overflow and any(hits.overflow for hits in parts):
+            hits, signs = self._search_apart(split, first, most, rules=rules)
         else:
-            hits, signs = self._sorted([*rules.pairs, *(pair for hits in parts for pair in hits.pairs)], rules.overflow)
+            hits, signs = self._sorted([*first.pairs, *(pair for hits in parts for pair in hits.pairs)], first.overflow)
         if not hits.overflow:
             wide = wide_ends(split.prose.text, few)
             if wide != []:
@@ -124,10 +131,12 @@ class Shapes:
             signs[self._base64] = [*before, *map(blobs.origin, islands)]
         return signs
 
-    def _search_apart(self, split: Split, whole: Hits, limit: int) -> tuple[Hits, Signs]:
+    def _search_apart(self, split: Split, whole: Hits, limit: int, *, rules: bool) -> tuple[Hits, Signs]:
         """As `search`, from the hits in the `whole` text on, where there was too much for one: each decoder by itself,
         so that only the flooded get it all."""
-        parts = [whole, self._rules.scan_prose(split, limit), self._rules.scan_places(split, limit)]
+        parts = [whole]
+        if rules:
+            parts += [self._rules.scan_prose(split, limit), self._rules.scan_places(split, limit)]
         pairs = [pair for hits in parts for pair in hits.pairs]
         signs: Signs = {}
         if any(hits.overflow for hits in parts):
