@@ -11,11 +11,17 @@ from collections.abc import Callable
 from functools import cache
 from typing import Any
 
+from sidecar.dlp.translation import Translation
+
 _RUN = re.compile(r"([^\x00-\x7f]+)")
 _PUNCTUATION = frozenset("-_+/=.:@~#%&;\\")
 _ASCII = bytes(range(128))
 _FEW = 16
 """Different characters to fold that are replaced one after the other: each is one pass at the speed of memory."""
+_MOSTLY = 8
+"""A text of which more than this part is not ASCII is folded as a whole."""
+_LONG = 1024
+"""Shorter texts are not worth arrays."""
 
 # Letters of other scripts that a reader takes for Latin ones and that no normalisation maps (Unicode's confusables,
 # the single-letter ones that fonts draw alike), as pairs of equal length.
@@ -36,6 +42,17 @@ _LOOKALIKE = (
 )
 _TAGS = range(0xE0020, 0xE007F)
 _SELECTORS = (range(0xFE00, 0xFE10), range(0xE0100, 0xE01F0))
+_MAY_HIDE = (
+    (
+        b"\xf3",
+        b"\xf3\xa0",
+        re.compile(
+            rb"\xf3\xa0(?:[\x80\x81].(?:\xf3\xa0[\x80\x81].){5}|[\x84-\x87].(?:\xef\xb8.|\xf3\xa0..){5})", re.DOTALL
+        ),
+    ),
+    (b"\xef", b"\xef\xb8", re.compile(rb"\xef\xb8.(?:\xef\xb8.|\xf3\xa0..){5}", re.DOTALL)),
+)
+"""The same in bytes, and more, and what each begins with."""
 _HIDDEN = re.compile("[\U000e0020-\U000e007e]{6,}|[\ufe00-\ufe0f\U000e0100-\U000e01ef]{6,}")
 _UNSEEN = frozenset(
     (0x034F, 0x115F, 0x1160, 0x17B4, 0x17B5, 0x3164, 0xFFA0, 0x2800, *_SELECTORS[0], *range(0xE0000, 0xE1000))
@@ -92,8 +109,15 @@ def foldable() -> frozenset[int]:
     return frozenset(_table())
 
 
+@cache
+def _translation() -> Translation:
+    return Translation(_table())
+
+
 def fold_text(text: str) -> str:
     """`text` with every run of non-ASCII characters folded."""
+    if len(text) > _LONG:
+        return _translation().apply(text)
     table = _table()
     return replaced(_RUN, text, lambda run: run.translate(table))
 
@@ -115,7 +139,10 @@ def fold(data: bytes) -> bytes:
 def _fold(data: bytes, text: str) -> bytes:
     """As `fold`, of a text that is UTF-8."""
     table = _table()
-    held = set(data.translate(None, _ASCII).decode())  # whole characters stay whole
+    others = data.translate(None, _ASCII)
+    if len(others) > _LONG and len(others) > len(data) // _MOSTLY:
+        return fold_text(text).encode()
+    held = set(others.decode())  # whole characters stay whole
     changed = {char: table[ord(char)] or "" for char in held if ord(char) in table}
     if len(changed) > _FEW or not all(plain.isascii() for plain in changed.values()):
         return fold_text(text).encode()
@@ -137,7 +164,7 @@ def _whole(data: bytes) -> tuple[int, int]:
 def hidden(data: bytes) -> bytes:
     """ASCII written in invisible characters: tag letters, and bytes as variation selectors."""
     # neither tags nor variation selectors; a single byte is told ten times faster than two
-    if (b"\xf3" not in data or b"\xf3\xa0" not in data) and (b"\xef" not in data or b"\xef\xb8" not in data):
+    if not any(one in data and two in data and run.search(data) for one, two, run in _MAY_HIDE):
         return b""
     text = data.decode("utf-8", "replace")
     return b"\n".join(bytes(_hidden_byte(ord(char)) for char in match.group()) for match in _HIDDEN.finditer(text))
