@@ -30,7 +30,8 @@ _HITS = 4096
 _SHOWN = 72
 _TAG = re.compile(rb"<(?![|!])[^<>]{0,300}>")
 _LONG = re.compile(r"\S{25,}|[0-9]{5,}")
-_VIEWS = re.compile(rb"\\u|\\x|&#|&[a-z]{2,6};|</|<!--|[\xc2-\xf4]")
+_NAMED = re.compile(rb"&[a-z]{2,6};")
+_CHARACTER = re.compile(rb"[\xc2-\xf4]")
 _LETTER = re.compile(rb"[A-Za-z]")
 _OPENED = re.compile(rb"(?:[\"'\x60]|\xe2\x80[\x98\x9c])[^0-9A-Za-z]*$")
 _JSON_STRING = re.compile(rb"(?:\"[ ]?[:,]|\[)[ ]?\\{0,3}\"[^0-9A-Za-z\"]*$")
@@ -124,7 +125,7 @@ type _Judgement = tuple[str, str, Severity, str, int, int]
 def judged(text: bytes, compiled: Shapes, edges: _Edges = _WHOLE) -> Iterator[_Judgement]:
     """Every judgement about a text: as it is, and as its reader sees it."""
     yield from _of_view(text, compiled, edges)
-    if _VIEWS.search(text) is None:
+    if not _disguised(text):
         return
     hidden = fold.hidden(text)
     plain = seen(text)
@@ -137,6 +138,17 @@ def judged(text: bytes, compiled: Shapes, edges: _Edges = _WHOLE) -> Iterator[_J
         if worst or letters >= 24:
             severity: Severity = "block" if worst else "warn"
             yield "injection_hidden", "Text in invisible characters", severity, "", 0, len(text)
+
+
+def _disguised(text: bytes) -> bool:
+    """Whether its reader may see another text. One expression for all signs costs as much as the rest, and a single
+    byte is told ten times faster than two."""
+    return (
+        (b"<" in text and (b"</" in text or b"<!--" in text))
+        or (b"\\" in text and (b"\\u" in text or b"\\x" in text))
+        or (b"&" in text and (b"&#" in text or _NAMED.search(text) is not None))
+        or (not text.isascii() and _CHARACTER.search(text) is not None)
+    )
 
 
 def seen(text: bytes) -> bytes:
