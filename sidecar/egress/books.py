@@ -128,8 +128,8 @@ class Books:
         """Why nothing leaves any more: of this provider, or of any host."""
         return self.ledger.closed(None) or (self.ledger.closed(provider) if provider is not None else None)
 
-    def lapsed(self, call: Call) -> bool:
-        """Whether what was set aside for `call` is no longer there; its place is given up then."""
+    def give_up_lapsed(self, call: Call) -> bool:
+        """Give up the place of `call` where what was set aside for it is no longer there; true if so."""
         lapsed = self.ledger.lapsed(call.provider)
         if lapsed:
             self.ledger.release(call.request_id)

@@ -48,7 +48,7 @@ def _plain(path: Path, data: bytes) -> bytes:
         return data
     from sidecar.dlp.decode import decompressed
 
-    return decompressed(data, "gzip", limit=1 << 26)
+    return decompressed(data, "gzip", limit=1 << 26).data
 
 
 def corpus(name: str, kinds: set[str]) -> None:

@@ -168,21 +168,29 @@ async def test_what_is_a_secret_meanwhile_is_found() -> None:
         assert upstream.seen == []
 
 
-CLOSED: dict[str, tuple[Allowance, str]] = {
+NOTHING_LEFT: dict[str, tuple[Allowance, str]] = {
     "all taken back": (allowance(tokens(0), version=2), "budget_exhausted"),
     "cut off": (allowance(tokens(9000), version=2, cutoff=Cutoff(providers=(PROVIDER,))), "budget_cutoff"),
     "all cut off": (allowance(tokens(9000), version=2, cutoff=Cutoff(scope="all")), "budget_cutoff"),
+    "no lease any more": (allowance(version=2), "budget_unknown"),
+    "expired": (allowance(tokens(9000, seconds=0.01), version=2), "budget_unknown"),
+    "used up, with more to come": (allowance(tokens(0, when_spent="more"), version=2), "budget_unknown"),
 }
 
 
-@pytest.mark.parametrize("change", CLOSED)
-async def test_a_yes_spends_no_budget_that_is_closed(change: str) -> None:
-    granted, code = CLOSED[change]
+def ask_model(client: httpx.AsyncClient) -> asyncio.Task[httpx.Response]:
+    return post(client, f"https://{LLM}/v1/messages", model="m", messages=[{"role": "user", "content": TOKEN}])
+
+
+@pytest.mark.parametrize("change", NOTHING_LEFT)
+async def test_a_yes_spends_nothing_that_is_no_longer_there(change: str) -> None:
+    granted, code = NOTHING_LEFT[change]
     async with metered_bottle(Vendor(), allowance(tokens(9000))) as (box, upstream), box.client() as client:
-        waiting = post(client, f"https://{LLM}/v1/messages", model="m", messages=[{"role": "user", "content": TOKEN}])
+        waiting = ask_model(client)
         asked = await proposal(box)
         assert (await grant(box)).in_flight == 1, "what it will use is set aside while it is held"
         await grant(box, granted)
+        await asyncio.sleep(sum(lease.seconds or 0 for lease in granted.leases))
         assert await decide(box, asked.proposal_id, "approved", reason="ours", scope="session")
         answer = await waiting
         assert (answer.status_code, json.loads(answer.text)["code"]) == (400, code)
@@ -191,39 +199,17 @@ async def test_a_yes_spends_no_budget_that_is_closed(change: str) -> None:
         assert (await grant(box)).in_flight == 0
 
 
-GONE: dict[str, tuple[Allowance, str]] = {
-    "taken away": (allowance(version=2), "budget_unknown"),
-    "expired": (allowance(tokens(9000, seconds=0.01), version=2), "budget_unknown"),
-    "used up, with more to come": (allowance(tokens(0, when_spent="more"), version=2), "budget_unknown"),
-}
-
-
-@pytest.mark.parametrize("change", GONE)
-async def test_a_yes_spends_no_grant_that_is_gone(change: str) -> None:
-    granted, code = GONE[change]
-    async with metered_bottle(Vendor(), allowance(tokens(9000))) as (box, upstream), box.client() as client:
-        waiting = post(client, f"https://{LLM}/v1/messages", model="m", messages=[{"role": "user", "content": TOKEN}])
-        asked = await proposal(box)
-        await grant(box, granted)
-        await asyncio.sleep(sum(lease.seconds or 0 for lease in granted.leases))
-        assert await decide(box, asked.proposal_id, "approved", reason="ours", scope="session")
-        answer = await waiting
-        assert (answer.status_code, json.loads(answer.text)["code"]) == (400, code)
-        assert (upstream.seen, intents(box)) == ([], [])
-        assert (await grant(box)).in_flight == 0
-
-
 async def test_a_grant_that_comes_right_behind_the_yes_is_waited_for() -> None:
-    short = allowance(tokens(9000, seconds=0.5))
-    async with metered_bottle(Vendor(), short) as (box, upstream), box.client() as client:
-        waiting = post(client, f"https://{LLM}/v1/messages", model="m", messages=[{"role": "user", "content": TOKEN}])
+    async with metered_bottle(Vendor(), allowance(tokens(9000))) as (box, upstream), box.client() as client:
+        waiting = ask_model(client)
         asked = await proposal(box)
-        await asyncio.sleep(0.6)
+        await grant(box, allowance(tokens(9000, seconds=0.01), version=2))
+        await asyncio.sleep(0.01)
         assert await decide(box, asked.proposal_id, "approved", reason="ours", scope="session")
         async with asyncio.timeout(60):
             while (await grant(box)).waiting == 0:
                 await asyncio.sleep(0.02)
         assert upstream.seen == []
-        await grant(box, allowance(tokens(9000, seconds=600), version=2))
+        await grant(box, allowance(tokens(9000, seconds=600), version=3))
         assert (await waiting).status_code == 200
         assert (len(upstream.seen), len(intents(box))) == (1, 1)

@@ -8,6 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from sidecar.contract import Policy, Route
+from sidecar.egress import paths
 from sidecar.egress.addresses import why_private
 from sidecar.egress.names import canonical_host, split_authority
 from sidecar.egress.paths import canonical
@@ -284,3 +285,11 @@ def test_a_canonical_path_has_one_reading(tail: str):
         assert ".." not in path.split("/")
         assert "//" not in path
         assert "\\" not in path
+
+
+@given(st.text(st.sampled_from("a/.;%\u0338\u0301\u0323／．‥…％；⁄∕﹨é한ᄀ") | st.characters(), max_size=30))
+def test_characters_fold_to_separators_each_by_itself(plain: str):
+    whole = paths._folded(plain)
+    more = any(whole.count(mark) > plain.count(mark) for mark in "/\\;%")
+    dots = any(segment in (".", "..") for segment in whole.split("/"))
+    assert paths._folds(plain) == (more or dots)

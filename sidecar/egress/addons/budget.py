@@ -97,7 +97,7 @@ class Budget:
 
     def renew(self, flow: HTTPFlow, call: Call) -> Coroutine[Any, Any, None] | None:
         """While a request was held for something else, what was set aside for it may have gone: ask again then."""
-        return self._hold(flow, call) if call.purpose != "free" and self._books.lapsed(call) else None
+        return self._hold(flow, call) if call.purpose != "free" and self._books.give_up_lapsed(call) else None
 
     async def hold(self, flow: HTTPFlow, call: Call) -> Verdict:
         """The verdict on `call`, after the waits that may change it. What is free to go must be reserved at once."""
