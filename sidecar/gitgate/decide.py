@@ -42,12 +42,23 @@ def sort(problems: list[Problem]) -> Sorted:
     return Sorted(tuple(refusing), tuple(hidden), tuple(each for each in problems if each.example))
 
 
-def listing(problems: tuple[Problem, ...]) -> list[str]:
-    """One line each, bounded."""
-    lines = [str(problem)[:400] for problem in problems[: limits.MAX_SHOWN]]
-    if len(problems) > limits.MAX_SHOWN:
-        lines.append(f"and {len(problems) - limits.MAX_SHOWN} more")
+def listing(problems: tuple[Problem, ...], most: int = limits.MAX_SHOWN) -> list[str]:
+    """One line each, at most `most`; what is left out is said."""
+    lines = [str(problem)[:400] for problem in problems[:most]]
+    more = len(problems) - most
+    if more > 0:
+        lines.append(f"and at least {more} more" if len(problems) >= limits.MAX_KEPT else f"and {more} more")
     return lines
+
+
+def numbers(hidden: tuple[Problem, ...]) -> str:
+    """How many findings inline marks suppress, and of how many values."""
+    places = sum(problem.places for problem in hidden)
+    if places == 1:
+        return "a suppressed finding"
+    least = "at least " if any(problem.places >= limits.MAX_KEPT for problem in hidden) else ""
+    values = f" of {len(hidden)} value{'s' * (len(hidden) > 1)}" if len(hidden) < places else ""
+    return f"{least}{places} suppressed findings{values}"
 
 
 def reasons(porcelain: str, refs: list[str]) -> dict[str, str]:

@@ -116,7 +116,7 @@ def read_report(data: bytes) -> list[Problem]:
     """Findings of a report. Raises GitFailed where it is none."""
     try:
         rows = cast(list[dict[str, Any]], json.loads(data or b"[]") or [])
-        return [_problem(row) for row in rows[:200]]
+        return list(dict.fromkeys(map(_problem, rows)))
     except (ValueError, TypeError, AttributeError, KeyError):
         raise GitFailed("gitleaks: its report cannot be read") from None
 

@@ -27,6 +27,12 @@ OVERLAP = 64 * 1024
 """By which those pieces overlap: longer than any credential in any encoding."""
 MAX_SHOWN = 20
 """Findings that a refusal names."""
+MAX_KEPT = 200
+"""Findings of one sort that are kept, and places of a value that are counted."""
+MAX_SUPPRESSED = 50
+"""Values that a proposal shows, each in a line; a push with more that only inline marks suppress is refused."""
+MAX_NAMED = 2_000
+"""Characters of the references in it: with all its lines it has to fit into one event of the spool."""
 MAX_DIFF = 40_000
 """Characters of a diff that a proposal carries: one event of the spool has 64 KiB."""
 SHOWN_COMMITS = 100

@@ -14,7 +14,7 @@ from typing import Any, Literal
 
 from sidecar.contract import SCOPE_SECONDS, GitRepo, Report
 from sidecar.dlp.engine import Engine
-from sidecar.gitgate import backups, decide, review, scan
+from sidecar.gitgate import backups, decide, limits, review, scan
 from sidecar.gitgate.git import AS_IT_IS, GitFailed
 from sidecar.gitgate.gitleaks import Gitleaks
 from sidecar.gitgate.mirror import Mirror
@@ -221,19 +221,26 @@ async def _examine(session: Session, quarantine: Quarantine) -> decide.Sorted:
 
 
 async def _ask_about(session: Session, hidden: tuple[scan.Problem, ...]) -> None:
-    """Findings that an inline mark hid: the operator's to decide."""
-    lines = decide.listing(hidden)
+    """Findings that an inline mark hid: the operator's to decide. All of them are shown, or none."""
+    if len(hidden) > limits.MAX_SUPPRESSED:
+        raise PushRefused(
+            "git_not_approved", "not approved",
+            f"inline comments suppress {scan.counted(len(hidden))} different findings: more than the "
+            f"{limits.MAX_SUPPRESSED} that are shown to the operator at once; push in parts",
+        )  # fmt: skip
+    lines = decide.listing(hidden, limits.MAX_SUPPRESSED)
     await session.tell(
-        "carboy: findings that only an inline comment suppresses:", *(f"carboy:   {line}" for line in lines)
+        "carboy: findings that only an inline comment suppresses:",
+        *(f"carboy:   {line}" for line in decide.listing(hidden)),
     )
-    many = "a suppressed finding" if len(hidden) == 1 else f"{len(hidden)} suppressed findings"
-    report = _report_of(session, "gitleaks-allow", f"{many} in a push to {session.repo.name}")
+    report = _report_of(session, "gitleaks-allow", f"{decide.numbers(hidden)} in a push to {session.repo.name}")
+    names = review.cut("\n".join(review.references(session.push.commands)), limits.MAX_NAMED)
     report = report.model_copy(
         update={
             "detector": hidden[0].by,
             "location": lines[0][:200],
             "snippet": "\n".join(lines)[:500],
-            "text": "\n".join([*review.references(session.push.commands), "", *lines]),
+            "text": "\n".join([*lines, "", names]),
         }
     )
     await _hold(session, "gitleaks-allow", report, "suppressed findings")
@@ -305,7 +312,7 @@ def _ask(session: Session, kind: Literal["gitleaks-allow", "git-push"], key: str
         try:
             return session.desk.ask(Question(kind, key, expires, report=report))
         except TooLarge:
-            if len(report.text) < 1000:
+            if kind == "gitleaks-allow" or len(report.text) < 1000:  # a finding is never cut off
                 raise PushRefused("git_not_approved", "not approved", "it cannot be shown to the operator") from None
             # characters that take six bytes each in JSON
             cut = report.text[: len(report.text) // 2]

@@ -52,10 +52,10 @@ async def whole_text(quarantine: Quarantine, commands: tuple[Command, ...], hide
             parts.append(f"{command.ref}: {error.what}\n")
     text = hide("\n".join(parts))
     text = "".join(char if char.isprintable() or char in "\n\t" else "?" for char in text)
-    return _cut(text, limits.MAX_DIFF)
+    return cut(text, limits.MAX_DIFF)
 
 
-def _cut(text: str, most: int) -> str:
+def cut(text: str, most: int) -> str:
     return text if len(text) <= most else text[:most] + "\n[cut off: the rest is too long to show]\n"
 
 
@@ -63,7 +63,7 @@ async def _of_one(quarantine: Quarantine, command: Command) -> str:
     peeled = f"{command.new}^{{}}"
     # the message of a tag, or what stands where a commit is meant to
     own = await _text(quarantine, "show", "-s", "--no-textconv", "--no-color", "--format=", command.new)
-    own = _cut("".join(f"    {line}\n" for line in own.splitlines()), limits.MAX_COMMITS)
+    own = cut("".join(f"    {line}\n" for line in own.splitlines()), limits.MAX_COMMITS)
     kind = (await _text(quarantine, "cat-file", "-t", peeled)).strip()
     if kind == "blob":
         return f"{command.ref} is a file, and no commit\n{own}"
@@ -81,7 +81,7 @@ async def _commits(quarantine: Quarantine, new: str) -> str:
     stat = ("--stat=76", "--cc", "--no-renames", "--no-ext-diff", "--no-textconv", "--no-color")
     log = await _text(quarantine, "log", *stat, "--no-decorate", f"--max-count={limits.SHOWN_COMMITS}", _COMMIT, *given)
     more = count - limits.SHOWN_COMMITS
-    log = _cut(log, limits.MAX_COMMITS)
+    log = cut(log, limits.MAX_COMMITS)
     return log if more <= 0 else f"{log}[{more} more commits are too many to show]\n"
 
 

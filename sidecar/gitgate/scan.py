@@ -6,10 +6,11 @@ inline suppression is marked as such; what to do about it is the caller's. Memor
 
 import asyncio
 import re
+from collections.abc import Iterable
 from dataclasses import dataclass, field, replace
 
 from sidecar.dlp.engine import Engine
-from sidecar.dlp.finding import Finding, Location
+from sidecar.dlp.finding import Finding, Location, Match
 from sidecar.gitgate import limits
 from sidecar.gitgate.contents import Piece, TooMuch, everything, new_objects, some
 from sidecar.gitgate.git import GitFailed
@@ -55,6 +56,9 @@ class Problem:
     example: bool = False
     by: str = "carboy"
     oid: str = field(default="", compare=False)
+    value: Match | None = field(default=None, compare=False, repr=False)
+    places: int = field(default=1, compare=False)
+    """In how many the value stands, this one being the first; MAX_KEPT means that many at least."""
 
     def __str__(self) -> str:
         place = "".join(char if char.isprintable() else "?" for char in self.path or self.what)
@@ -64,7 +68,48 @@ class Problem:
         kind = "" if self.what == "file" or not self.path or self.path == self.what else f" ({self.what})"
         commit = f"commit {self.commit[:12]}, " if self.commit else ""
         rule = self.rule if self.by == "carboy" else f"{self.by} {self.rule}"
-        return f"{commit}{place}{line}{kind}: {rule}, {self.title}: {self.snippet}"
+        more = f", in {counted(self.places)} places" if self.places > 1 else ""
+        return f"{commit}{place}{line}{kind}: {rule}, {self.title}: {self.snippet}{more}"
+
+
+def counted(number: int) -> str:
+    """A number of what is kept up to a bound, as it may be said."""
+    return f"at least {number}" if number >= limits.MAX_KEPT else str(number)
+
+
+class Tally:
+    """Problems of each sort, bounded: a sort that is full takes nothing else, and ends no other.
+
+    Of those that a mark suppresses each value is one, with its first place: a crowd of places hides no other value.
+    """
+
+    def __init__(self) -> None:
+        self._sorts: dict[tuple[bool, bool], dict[Problem | tuple[str, bytes], Problem]] = {}
+        self._places: dict[tuple[str, bytes], set[int]] = {}
+
+    def add(self, problems: Iterable[Problem]) -> None:
+        for problem in problems:
+            sort = self._sorts.setdefault((problem.example, problem.suppressed), {})
+            value = problem.value
+            key = (problem.rule, value.reveal()) if value is not None and problem.suppressed else problem
+            if key not in sort and len(sort) >= limits.MAX_KEPT:
+                continue
+            first = sort.setdefault(key, problem)
+            if isinstance(key, tuple):
+                places = self._places.setdefault(key, set())
+                if len(places) < limits.MAX_KEPT:
+                    places.add(hash(problem))
+                sort[key] = replace(first, places=len(places))
+
+    @property
+    def enough(self) -> bool:
+        """Those that refuse the push are as many as are kept: nothing else ends the search, or a crowd of documented
+        examples would hide a secret."""
+        return len(self._sorts.get((False, False), ())) >= limits.MAX_KEPT
+
+    def problems(self) -> list[Problem]:
+        """Those that refuse the push come first."""
+        return [problem for sort in sorted(self._sorts) for problem in self._sorts[sort].values()]
 
 
 @dataclass(frozen=True)
@@ -78,47 +123,37 @@ class _Text:
 
 
 async def examine(quarantine: Quarantine, tips: list[str], engine: Engine) -> list[Problem]:
-    """Every problem in what `tips` bring, at most some; the files are located only for those. Raises TooMuch, or
-    GitFailed where an object is missing."""
+    """The problems in what `tips` bring, as many of each sort as a `Tally` keeps; the files are located only for those.
+    Raises TooMuch, or GitFailed where an object is missing."""
     listing = spawn(new_objects(quarantine, tips), name="git-new-objects", on_error=lambda _: None)
+    tally = Tally()
     try:
-        problems = await _in_contents(quarantine, listing, engine)
+        await _in_contents(quarantine, listing, engine, tally)
         paths = await listing
     finally:
         await cancel_and_wait(listing)
-    problems += await asyncio.to_thread(_scan_names, engine, paths)
-    found = await located(quarantine, tips, _distinct(problems))
-    return [replace(problem, path=masked(engine, problem.path)) for problem in found]
+    tally.add(await asyncio.to_thread(_scan_names, engine, paths))
+    found = await located(quarantine, tips, tally.problems())
+    shown = await asyncio.to_thread(lambda: {path: masked(engine, path) for path in {each.path for each in found}})
+    return [replace(problem, path=shown[problem.path]) for problem in found]
 
 
-async def _in_contents(quarantine: Quarantine, listing: asyncio.Task[dict[str, str]], engine: Engine) -> list[Problem]:
+async def _in_contents(
+    quarantine: Quarantine, listing: asyncio.Task[dict[str, str]], engine: Engine, tally: Tally
+) -> None:
     """Problems in the objects that `listing` says are new. That there are none is seen without knowing which are."""
-    problems: list[Problem] = []
     left: set[str] = set()
     async for batch in everything(quarantine):
         left.update(each.oid for each in batch)
-        problems, enough = _kept(problems + await _in_batch(engine, batch, listing))
-        if enough:
-            return problems
+        tally.add(await _in_batch(engine, batch, listing))
+        if tally.enough:
+            return
     # what upstream never had, or has no more, though it is here already
     if missing := (await listing).keys() - left:
         async for batch in some(quarantine, missing):
-            problems, enough = _kept(problems + await _in_batch(engine, batch, listing))
-            if enough:
-                break
-    return problems
-
-
-def _kept(problems: list[Problem]) -> tuple[list[Problem], bool]:
-    """The first of each sort, and whether those that refuse the push are as many as are kept: nothing else ends the
-    search, or a crowd of documented examples would hide a secret."""
-    sorts: dict[tuple[bool, bool], list[Problem]] = {}
-    for problem in problems:
-        held = sorts.setdefault((problem.example, problem.suppressed), [])
-        if len(held) < limits.MAX_SHOWN * 10:
-            held.append(problem)
-    enough = len(sorts.get((False, False), ())) >= limits.MAX_SHOWN * 10
-    return [problem for held in sorts.values() for problem in held], enough
+            tally.add(await _in_batch(engine, batch, listing))
+            if tally.enough:
+                return
 
 
 async def _in_batch(engine: Engine, batch: list[Piece], listing: asyncio.Task[dict[str, str]]) -> list[Problem]:
@@ -251,6 +286,7 @@ def _problem(each: Piece, finding: Finding, paths: dict[str, str]) -> Problem:
         suppressed=own and suppressed(data, finding.start, finding.end),
         example=finding.severity == "warn",
         oid=each.oid if each.kind == "blob" else "",
+        value=finding.value,
     )
 
 
@@ -263,13 +299,6 @@ def suppressed(data: bytes, start: int, end: int) -> bool:
     own = data[max(low, start - 4096) : min(high, end + 4096)]
     above = data[before:low]
     return bool(SUPPRESSION.search(own)) or (b"nextline" in above.lower() and bool(SUPPRESSION.search(above[-4096:])))
-
-
-def _distinct(problems: list[Problem]) -> list[Problem]:
-    """Refusing ones first, each once."""
-    return sorted(dict.fromkeys(problems), key=lambda problem: (problem.example, problem.suppressed))[
-        : limits.MAX_SHOWN * 2
-    ]
 
 
 async def located(quarantine: Quarantine, tips: list[str], problems: list[Problem]) -> list[Problem]:

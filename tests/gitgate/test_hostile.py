@@ -21,7 +21,7 @@ SECRETS = {"PROVISIONED": PROVISIONED, "LINES": f"{KEY_LINE}1\n{KEY_LINE}2\n"}
 
 @pytest_asyncio.fixture(scope="module", loop_scope="module")
 async def worlds(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Iterator[World]]:
-    async with one_each(tmp_path_factory.mktemp("hostile"), 15, secrets=SECRETS) as running:
+    async with one_each(tmp_path_factory.mktemp("hostile"), 17, secrets=SECRETS) as running:
         yield running
 
 
@@ -194,6 +194,36 @@ async def test_a_crowd_of_harmless_findings_hides_no_other(one: World, line: str
     code, said = await one.git("push", "origin", "HEAD:main", cwd=clone, check=False)
     assert (code, "a secret was found" in said, "old.txt:1" in said) == (1, True, True), said
     assert one.asked() is None
+
+
+async def test_a_crowd_of_marked_findings_hides_none_from_the_operator(one: World) -> None:
+    """The same value a hundred times is one line; every other value has its own, and all are counted."""
+    clone = await one.clone()
+    crowd: dict[str, str | bytes] = {
+        f"d/{number}.py": f"n, key = {number}, '{KEY[:-1]}3'  # gitleaks:allow\n" for number in range(150)
+    }
+    await one.commit(clone, crowd)
+    await one.commit(clone, {"z/real.py": f"key = '{KEY}'  # gitleaks:allow\n"})
+    branches = [f"HEAD:refs/heads/{'b' * 200}{number}" for number in range(49)]
+    push = spawn(one.git("push", "origin", "HEAD:main", *branches, cwd=clone, check=False), name="push")
+    report = (await one.decide("rejected", "seen"))["report"]
+    assert (await push)[0] == 1
+    assert report["title"] == f"151 suppressed findings of 2 values in a push to {one.name}"
+    crowd_line, real = sorted(report["text"].split("\n")[:2], key=lambda line: "z/real.py" in line)
+    assert crowd_line.endswith("(20 bytes), in 150 places"), report["text"]
+    assert "z/real.py:1: aws-access-key-id" in real
+    assert "refs/heads/main: " in report["text"]
+    assert len(report["text"]) < 4000
+
+
+async def test_more_marked_values_than_can_be_shown_are_not_asked_about(one: World) -> None:
+    clone = await one.clone()
+    values = [f"AKIAQWERTYUIOP{a}{b}SDF2" for a in "ABCDEFGH" for b in "QRSTUVW"][:51]
+    await one.commit(clone, {"keys.py": "".join(f"key = '{value}'  # gitleaks:allow\n" for value in values)})
+    code, said = await one.git("push", "origin", "HEAD:main", cwd=clone, check=False)
+    assert (code, "inline comments suppress 51 different findings" in said) == (1, True), said
+    assert one.asked() is None
+    assert not any(event.code == "git_held" for event in one.events())
 
 
 async def test_a_push_of_nothing_is_none(one: World) -> None:
