@@ -1,6 +1,6 @@
 """The `pi` provider: the Pi coding agent, unmodified, with a placeholder where its LLM vendor's key would be.
 
-Facts about the CLI are from running 1.5.2 behind carboy itself, some of them from 0.87.1 (docs/providers.md).
+Facts about the CLI are from running 1.6.0 behind carboy itself, some of them from 1.5.2 and 0.87.1 (docs/providers.md).
 """
 
 from pathlib import Path
@@ -17,9 +17,8 @@ from app.providers.prepare import bounded, command, json_file, model, placeholde
 from app.providers.reading import LineReader
 from sidecar.contract import Route
 
-TRIED = "1.5.2"
+TRIED = "1.6.0"
 INSTALL = f"Install it with `npm install -g @earendil-works/pi-coding-agent@{TRIED}` (it needs Node 22.19 or newer)"
-"""Pinned: what npm calls its latest (1.6.0) cannot be installed: packages that it depends on are missing there."""
 
 ENV = {
     "PI_OFFLINE": "1",  # no look for updates, no download of tools; the model's API is not meant
@@ -36,8 +35,8 @@ SETTINGS = {
     "extensions": ["-builtin:mcp"],  # a project's .pi/mcp.json starts nothing, and nothing waits for it
 }
 WHOLE = {"supportsMessageThreads": False}
-"""From 1.5.1 on it sends Anthropic only what is new of a conversation: how much the model reads could then be told by
-the sidecar's memory alone, which ends with the sidecar."""
+"""From 1.5.1 on it sends Anthropic only what is new of a conversation, from 1.6.0 on also under another name: how much
+the model reads could then be told by the sidecar's memory alone, which ends with the sidecar."""
 
 
 class PiProvider(Provider):
@@ -136,7 +135,8 @@ def _arguments(context: LaunchContext, chosen: Endpoint) -> tuple[str, ...]:
 
 def _described(manifest: Manifest, chosen: Endpoint) -> dict[str, object]:
     """What Pi does not know of the vendor, or is not to do there."""
-    compat = {"compat": WHOLE} if chosen.vendor.name == "anthropic" else {}
+    speaks = chosen.vendor.name == "anthropic" or chosen.api == "anthropic-messages"
+    compat = {"compat": WHOLE} if speaks else {}
     return {**(_own(manifest, chosen) if chosen.base_url else {}), **compat}
 
 

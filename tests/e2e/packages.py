@@ -16,7 +16,7 @@ PINNED = {
     "codex": "@openai/codex@0.171.0",
     "opencode": "opencode-ai@1.18.33",
     "gemini": "@google/gemini-cli@0.61.0",
-    "pi": "@earendil-works/pi-coding-agent@1.5.2",
+    "pi": "@earendil-works/pi-coding-agent@1.6.0",
     "node": "node@22",
     "sandbox-runtime": "@anthropic-ai/sandbox-runtime@0.0.78",
     "mcp-conformance": "@modelcontextprotocol/conformance@0.1.16",

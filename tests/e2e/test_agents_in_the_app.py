@@ -35,7 +35,7 @@ FIRST = {
     "codex": ("OpenAI Codex (v0.171.0)", "›"),
     "gemini": ("Gemini CLI v0.61.0", "Type your message"),
     "opencode": ("Ask anything", "1.18.33"),
-    "pi": ("v1.5.2", "claude-"),
+    "pi": ("v1.6.0", "claude-"),
 }
 DIALOGS = ("Do you trust", "Sign in", "login", "Update available", "Welcome to", "API key", "failed to load", "Zen")
 VARIES = (

@@ -56,13 +56,16 @@ def test_nothing_is_asked_and_nothing_else_is_called() -> None:
     assert prepared.env == env | {"CARBOY_MCP_URL": "http://127.0.0.1:7878/mcp"}
 
 
-@pytest.mark.parametrize("own", [{}, {"base_url": "https://api.anthropic.com", "api": "anthropic-messages"}])
-def test_anthropic_gets_whole_conversations(own: dict[str, Any]) -> None:
+ANTHROPIC = {"base_url": "https://api.anthropic.com", "api": "anthropic-messages"}
+
+
+@pytest.mark.parametrize(("name", "own"), [("anthropic", {}), ("anthropic", ANTHROPIC), ("company", ANTHROPIC)])
+def test_anthropic_gets_whole_conversations(name: str, own: dict[str, Any]) -> None:
     more = {**own, "models": ["large"]} if own else {}
-    prepared = PI.prepare(context(manifest("LLM_KEY", provider="anthropic", **more)))
+    prepared = PI.prepare(context(manifest("LLM_KEY", provider=name, **more)))
     (models,) = [json.loads(file.content) for file in prepared.files if file.target.endswith("models.json")]
-    assert models["providers"]["anthropic"]["compat"] == {"supportsMessageThreads": False}
-    assert models["providers"]["anthropic"].get("baseUrl") == own.get("base_url")
+    assert models["providers"][name]["compat"] == {"supportsMessageThreads": False}
+    assert models["providers"][name].get("baseUrl") == own.get("base_url")
 
 
 def test_another_vendor_is_left_as_it_knows_it() -> None:
