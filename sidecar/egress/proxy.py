@@ -99,7 +99,7 @@ class Proxy:
         self._leaves = Leaves(config.ca_cert_pem, config.ca_key_pem)
         addons = [
             GitGate(self.state, self.desk, self.journal, self.scanner, gate),
-            Mcp(self.state, self.desk),
+            Mcp(self.state, self.desk, self.scanner),
             Introspect(self.state),
             Gate(self.state),
             Overrides(self.state),

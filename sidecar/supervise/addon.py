@@ -7,6 +7,7 @@ from mitmproxy.http import HTTPFlow, Response
 
 from sidecar.egress.addons.introspect import MCP_HOST, own_name
 from sidecar.egress.exchange import exchange_of
+from sidecar.egress.scanner import Scanner
 from sidecar.egress.state import State
 from sidecar.supervise.bridge import Bridge
 from sidecar.supervise.desk import Desk
@@ -17,8 +18,8 @@ from sidecar.supervise.tools import Toolbox
 class Mcp:
     """First of the addons."""
 
-    def __init__(self, state: State, desk: Desk) -> None:
-        self._service = Service(make_server(Toolbox(state, desk)))
+    def __init__(self, state: State, desk: Desk, scanner: Scanner) -> None:
+        self._service = Service(make_server(Toolbox(state, desk, scanner)))
         self._bridge = Bridge(self._service.app)
 
     def requestheaders(self, flow: HTTPFlow) -> None:

@@ -96,6 +96,15 @@ def added(present: tuple[Route, ...], proposed: tuple[Route, ...]) -> tuple[Rout
     return tuple(route for route in proposed if route not in present)
 
 
+def texts(routes: tuple[Route, ...]) -> list[str]:
+    """All that `routes` say in words of whoever proposes them."""
+    found = [route.host for route in routes]
+    for match in (match for route in routes for match in route.matches):
+        found += [*match.methods, *(path.value for path in match.paths)]
+        found += [text for header in match.headers for text in (header.name, header.value)]
+    return found
+
+
 def content_key(present: tuple[Route, ...], proposed: tuple[Route, ...]) -> str:
     """The same for the same wish, whichever tool asks and whatever else has changed since."""
     texts = sorted({route.model_dump_json() for route in added(present, proposed)})

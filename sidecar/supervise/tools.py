@@ -11,6 +11,8 @@ from dataclasses import dataclass
 from typing import Any, Literal
 
 from sidecar.contract import Policy, Route, RouteMatch, routes_hash
+from sidecar.dlp.finding import Location
+from sidecar.egress.scanner import Scanner
 from sidecar.egress.state import State
 from sidecar.supervise import answers, routes
 from sidecar.supervise.answers import Answer
@@ -85,9 +87,10 @@ TOOLS = (
 class Toolbox:
     """The tools at work for one bottle."""
 
-    def __init__(self, state: State, desk: Desk) -> None:
+    def __init__(self, state: State, desk: Desk, scanner: Scanner) -> None:
         self._state = state
         self._desk = desk
+        self._scanner = scanner
 
     @property
     def _policy(self) -> Policy:
@@ -141,17 +144,25 @@ class Toolbox:
         before = self._desk.last_of(key)
         if before is not None and _rejected_lately(before, time.time()):
             return answers.of_ticket(before)
-        ticket = self._desk.ask(
-            Question(
-                kind,
-                key,
-                time.time() + LASTS_SECONDS,
-                self._state.without_secrets(arguments.justification)[:2000],
-                proposed,
-                routes_hash(present),
-            )
-        )
+        why = self._state.without_secrets(arguments.justification)[:2000]
+        await self._without_secrets(why, *routes.texts(routes.added(present, proposed)))
+        expires = time.time() + LASTS_SECONDS
+        ticket = self._desk.ask(Question(kind, key, expires, why, proposed, routes_hash(present)))
         return await self._wait(ticket, self._policy.hold_seconds, progress)
+
+    async def _without_secrets(self, *texts: str) -> None:
+        """A proposal is kept, and a route with something else in a value's place would be another one. Raises
+        CallerFault where one of `texts` holds a known secret, in whatever dress."""
+        data = "\n".join(texts).encode()
+        where = Location("body", "proposal")
+        scan = await self._scanner.run(
+            len(data), lambda engines: engines.all.scan(data, where=where, detectors=frozenset({"known_secrets"}))
+        )
+        if not scan.clean:
+            raise CallerFault(
+                "a known secret is in it, which is never written down: propose a shorter prefix of the path, or a host "
+                "or rule without that value"
+            )
 
     def _proposed(self, present: tuple[Route, ...], arguments: AskArguments) -> tuple[Route, ...]:
         current = routes_hash(present)

@@ -1,7 +1,9 @@
 """The MCP server on a real sidecar's listener: both generations, every tool, every answer of the operator."""
 
 import asyncio
+import base64
 from collections.abc import AsyncIterator
+from typing import Any
 
 import pytest
 
@@ -212,6 +214,39 @@ async def test_the_callers_faults(box: Bottle, arguments: dict[str, object], say
     assert "Value error" not in answer.content[0].text, "that is Python's word"
     assert answer.structured_content["error"] == "invalid_call"
     assert proposals(box) == []
+
+
+CREDENTIAL = "Zk3v-correct-horse-battery-91-staple"
+OWN = "Qd7w-another-value-of-the-bottle-44"
+DISGUISED = base64.b64encode(b"x" + CREDENTIAL.encode()).decode().rstrip("=")
+
+
+async def test_a_known_secret_is_not_written_down_with_a_proposal() -> None:
+    wishes: list[dict[str, Any]] = [
+        {"host": "a.example", "paths": [f"/bot{CREDENTIAL}/send"]},
+        {"host": "a.example", "paths": [{"type": "exact", "value": "/" + CREDENTIAL.replace("-", "%2D")}]},
+        {"host": "a.example", "paths": [f"/{DISGUISED}"]},
+        {"host": "a.example", "paths": [f"/{OWN}"]},
+        {"host": f"{CREDENTIAL}.example.com"},
+        {"host": "a.example", "justification": f"with {DISGUISED}"},
+        {"routes": [{"host": "a.example", "matches": [{"headers": [{"name": "x-key", "value": CREDENTIAL}]}]}]},
+        {"routes": [{"host": "a.example", "matches": [{"headers": [{"name": CREDENTIAL, "value": "a"}]}]}]},
+    ]
+    async with bottle(*ROUTES, secrets={"KEY": CREDENTIAL}, sensitive={"OWN": OWN}) as box, talk(box) as agent:
+        await set_policy(box, *ROUTES, hold_seconds=0.05)
+        listed = (await agent.call("list-egress-routes")).structured_content
+        for wish in wishes:
+            if "routes" in wish:
+                wish |= {"routes": [*listed["routes"], *wish["routes"]], "base_hash": listed["base_hash"]}
+            answer = await agent.call("egress-allow", **{"justification": "x", **wish})
+            assert (answer.is_error, "known secret" in answer.content[0].text) == (True, True), (wish, answer)
+            assert CREDENTIAL not in str(answer)
+        # the operator reads the reason without it
+        answer = await agent.call("egress-allow", host="b.example", justification=f"because of {CREDENTIAL}")
+        assert answer.structured_content["state"] == "pending"
+        (asked,) = proposals(box)
+        assert (asked.routes or ())[-1].host == "b.example"
+        assert asked.justification == "because of [secret]"
 
 
 @pytest.mark.parametrize(
