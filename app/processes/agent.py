@@ -106,7 +106,7 @@ class Agent:
 
     def _reply(self, data: bytes) -> None:
         """The emulator's answer to a question of the program. Only this one answers, never a client's."""
-        self.relay.write(data)
+        self.relay.reply(data)
 
     def _output(self, data: bytes) -> None:
         self._recorder.output(data, time.time())

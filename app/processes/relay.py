@@ -23,6 +23,9 @@ STALLED_SECONDS = 5.0
 """A reader that took nothing for this long while the program waits for it is dropped."""
 INPUT_HIGH = 64 * 1024
 """Input waiting for the program at which its sender is not read any more."""
+REPLIES_HIGH = 16 * 1024
+"""Input waiting for the program at which its own questions go unanswered: one that asks and never reads would fill this
+process's memory, and keep the operator's keys out."""
 
 
 class Replay(Protocol):
@@ -91,6 +94,11 @@ class Relay:
         self._input += data
         if not waiting:
             self._flush_input()
+
+    def reply(self, data: bytes) -> None:
+        """An answer to a question of the program's."""
+        if len(self._input) < REPLIES_HIGH:
+            self.write(data)
 
     def resize(self, rows: int, cols: int) -> None:
         """The last one who says a size decides."""
