@@ -77,7 +77,7 @@ class _Packing:
                     raise Cancelled
                 try:
                     self._one(fd, found.name, f"{name}/{found.name}", depth + 1)
-                except (PermissionError, FileNotFoundError):
+                except (PermissionError, FileNotFoundError, BlockingIOError):  # the last one: a lease keeps it shut
                     self._done.left_out += 1
 
     def _one(self, parent: int, name: str, path: str, depth: int) -> None:

@@ -13,8 +13,8 @@ from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 
 from app.backends.local import mounts
-from app.backends.workspace import MAX_DEPTH
-from app.core.changed import Brought, Changed
+from app.backends.workspace import MAX_DEPTH, UNREADABLE
+from app.core.changed import Brought, Changed, Kind
 from app.core.schema import Mask
 from app.core.text import printable
 from app.errors import CarboyError
@@ -35,67 +35,97 @@ type Skip = Callable[[str], bool]
 
 def changes(project: Path, copy: Path, skip: Skip = lambda _: False) -> list[Changed]:
     """Everything that differs, by path. Raises OSError, or CarboyError where there is too much."""
-    found: list[Changed] = []
+    work = _Comparing(skip)
     with _root(project) as old, _root(copy) as new:
-        _compare(old, new, "", 0, found, skip)
-    return sorted(found, key=lambda change: change.path)
+        work.folders(old, new, "", 0)
+    return sorted(work.found, key=lambda change: change.path)
 
 
-def _compare(old: int | None, new: int, path: str, depth: int, found: list[Changed], skip: Skip) -> None:
-    if depth > MAX_DEPTH or len(found) > MAX_CHANGES:
-        raise CarboyError("There are too many changes to be shown", "Look into the copy itself", "workspace")
-    before = _listed(old) if old is not None else {}
-    after = _listed(new)
-    if not path:
-        before.pop(LEFT_OUT, None)
-        after.pop(LEFT_OUT, None)
-    for name, info in after.items():
-        here = f"{path}{name}"
-        former = before.pop(name, None)
+class _Comparing:
+    """What cannot be read, is too deep or has no name in Unicode is `other`: one such entry hides no other."""
+
+    def __init__(self, skip: Skip) -> None:
+        self.found: list[Changed] = []
+        self._skip = skip
+
+    def folders(self, old: int | None, new: int, path: str, depth: int) -> None:
+        before = set[str](() if old is None else os.listdir(old))
+        names = sorted(os.listdir(new))
+        if not path:
+            before.discard(LEFT_OUT)
+            names = [name for name in names if name != LEFT_OUT]
+        for name in names:
+            former = old if name in before else None
+            before.discard(name)
+            with self._entry(path + name):
+                self._one(former, new, name, path + name, depth)
+        if old is not None:
+            for name in sorted(before):
+                with self._entry(path + name):
+                    self._gone(old, name, path + name, depth)
+
+    @contextlib.contextmanager
+    def _entry(self, path: str) -> Iterator[None]:
+        try:
+            yield
+        except FileNotFoundError:  # it went while we looked
+            pass
+        except OSError as error:
+            if error.errno not in UNREADABLE:
+                raise
+            self._tell(path, "other")
+
+    def _tell(self, path: str, kind: Kind, size: int = 0) -> None:
+        name = os.fsencode(path).decode(errors="backslashreplace")
+        self.found.append(Changed(path=name, kind=kind if name == path else "other", size=size))
+        if len(self.found) > MAX_CHANGES:
+            raise CarboyError("There are too many changes to be shown", "Look into the copy itself", "workspace")
+
+    def _one(self, old: int | None, new: int, name: str, path: str, depth: int) -> None:
+        info, former = _status(new, name), None if old is None else _status(old, name)
         if stat.S_ISDIR(info.st_mode):
-            if skip(here):
-                continue
-            with _opened(new, name, _FOLDER) as below:
-                if former is not None and stat.S_ISDIR(former.st_mode) and old is not None:
-                    with _opened(old, name, _FOLDER) as below_old:
-                        _compare(below_old, below, here + "/", depth + 1, found, skip)
-                else:
-                    _compare(None, below, here + "/", depth + 1, found, skip)
+            self._folder(old if former is not None and stat.S_ISDIR(former.st_mode) else None, new, name, path, depth)
         elif stat.S_ISREG(info.st_mode):
-            if former is None or not stat.S_ISREG(former.st_mode):
-                found.append(Changed(path=here, kind="added", size=info.st_size))
-            elif old is not None and not _same(old, new, name, former, info):
-                found.append(Changed(path=here, kind="changed", size=info.st_size))
+            if old is None or former is None or not stat.S_ISREG(former.st_mode):
+                self._tell(path, "added", info.st_size)
+            elif not _same(old, new, name, former, info):
+                self._tell(path, "changed", info.st_size)
         elif stat.S_ISLNK(info.st_mode):
-            same = former is not None and stat.S_ISLNK(former.st_mode) and old is not None
+            same = former is not None and stat.S_ISLNK(former.st_mode)
             if not (same and os.readlink(name, dir_fd=old) == os.readlink(name, dir_fd=new)):
-                found.append(Changed(path=here, kind="link"))
+                self._tell(path, "link")
         else:
-            found.append(Changed(path=here, kind="other"))
-    if old is not None:
-        for name, info in before.items():
-            _gone(old, name, info, path, depth, found, skip)
+            self._tell(path, "other")
+
+    def _folder(self, old: int | None, new: int, name: str, path: str, depth: int) -> None:
+        if self._skip(path):
+            return
+        if depth >= MAX_DEPTH:
+            self._tell(path, "other")
+            return
+        with _opened(new, name, _FOLDER) as below:
+            if old is None:
+                self.folders(None, below, path + "/", depth + 1)
+            else:
+                with _opened(old, name, _FOLDER) as below_old:
+                    self.folders(below_old, below, path + "/", depth + 1)
+
+    def _gone(self, parent: int, name: str, path: str, depth: int) -> None:
+        info = _status(parent, name)
+        if not stat.S_ISDIR(info.st_mode):
+            self._tell(path, "removed", info.st_size)
+        elif not self._skip(path):
+            if depth >= MAX_DEPTH:
+                self._tell(path, "other")
+                return
+            with _opened(parent, name, _FOLDER) as below:
+                for inner in sorted(os.listdir(below)):
+                    with self._entry(f"{path}/{inner}"):
+                        self._gone(below, inner, f"{path}/{inner}", depth + 1)
 
 
-def _gone(
-    parent: int, name: str, info: os.stat_result, path: str, depth: int, found: list[Changed], skip: Skip
-) -> None:
-    if not stat.S_ISDIR(info.st_mode):
-        found.append(Changed(path=f"{path}{name}", kind="removed", size=info.st_size))
-        return
-    if depth > MAX_DEPTH or skip(f"{path}{name}"):
-        return
-    with _opened(parent, name, _FOLDER) as below:
-        for inner, more in _listed(below).items():
-            _gone(below, inner, more, f"{path}{name}/", depth + 1, found, skip)
-
-
-def _listed(folder: int) -> dict[str, os.stat_result]:
-    found: dict[str, os.stat_result] = {}
-    for name in sorted(os.listdir(folder)):
-        with contextlib.suppress(FileNotFoundError):
-            found[name] = os.stat(name, dir_fd=folder, follow_symlinks=False)
-    return found
+def _status(folder: int, name: str) -> os.stat_result:
+    return os.stat(name, dir_fd=folder, follow_symlinks=False)
 
 
 def _same(old: int, new: int, name: str, before: os.stat_result, after: os.stat_result) -> bool:
@@ -171,7 +201,7 @@ def pull(
             if covered(path, masks):
                 left.append(f"{path}: masked in the bottle")
             elif change.kind in ("link", "other"):
-                left.append(f"{path}: {'a link' if change.kind == 'link' else 'no file'}")
+                left.append(f"{path}: {'a link' if change.kind == 'link' else 'no file that can be read'}")
             elif change.kind == "removed" and not delete:
                 left.append(f"{path}: removed in the bottle (--delete)")
             else:

@@ -102,7 +102,7 @@ class _Copying:
                 try:
                     self._entry(old, new, entry.name, path + entry.name, depth)
                 except OSError as error:
-                    if error.errno not in _UNREADABLE:
+                    if error.errno not in UNREADABLE:
                         raise
                     self.done.left_out += 1
         self._finish(os.fstat(old), new)
@@ -174,8 +174,8 @@ class _Copying:
         os.utime(new, ns=(info.st_atime_ns, info.st_mtime_ns))
 
 
-_UNREADABLE = frozenset({errno.EACCES, errno.EPERM, errno.ENOENT, errno.ELOOP, errno.ENXIO, errno.ENOTDIR})
-"""Of one entry: not ours to read, or gone or changed while we looked."""
+UNREADABLE = frozenset({errno.EACCES, errno.EPERM, errno.ENOENT, errno.ELOOP, errno.ENXIO, errno.ENOTDIR, errno.EAGAIN})
+"""Of one entry: not ours to read, gone or changed while we looked, or kept shut by a lease (fcntl(2), F_SETLEASE)."""
 
 
 @contextmanager

@@ -15,7 +15,7 @@ MARKS: dict[str, str] = {"added": "A", "changed": "M", "removed": "D", "link": "
 
 
 class Changed(Snapshot):
-    """`link` and `other` (sockets, devices) are shown and never brought back."""
+    """`link` and `other` (sockets, devices, what cannot be read or named) are shown and never brought back."""
 
     path: str
     kind: Kind

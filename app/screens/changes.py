@@ -30,7 +30,10 @@ TONES = {"added": "ok", "changed": "changed", "removed": "refused", "link": "fai
 SHOWN_LINES = 4000
 """Of one difference: more is for an editor."""
 _SIGNS = {"+": "ok", "-": "refused", "@": "changed"}
-_WHY = {"link": "a link: it is shown, and never brought back", "other": "no file: it is never brought back"}
+_WHY = {
+    "link": "a link: it is shown, and never brought back",
+    "other": "no file, or it cannot be read: it is never brought back",
+}
 
 
 class ChangesScreen(Room):

@@ -1,12 +1,18 @@
 """A copy of the project compared with it, and brought back: content counts, no link is followed, masks stay."""
 
+import contextlib
+import fcntl
 import os
+import signal
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
+from app.backends import changes as compared
 from app.backends import masks
 from app.backends.changes import changes, pull, text_diff
+from app.core.changed import Changes
 from app.errors import CarboyError
 
 
@@ -95,3 +101,60 @@ def test_a_path_at_which_nothing_differs_is_said_and_nothing_is_changed(trees: t
     assert (project / "src/code.py").read_text() == "one\n"
     with pytest.raises(CarboyError, match="Nothing differs at same"):
         pull(project, project, ("same",), masks.complete(), delete=False)
+
+
+@contextlib.contextmanager
+def ignored(number: signal.Signals) -> Iterator[None]:
+    before = signal.signal(number, signal.SIG_IGN)
+    yield
+    signal.signal(number, before)
+
+
+def deep_folder(root: Path, levels: int) -> None:
+    """Deeper than a path can say."""
+    fd = os.open(root, os.O_RDONLY)
+    for _ in range(levels):
+        os.mkdir("d", dir_fd=fd)
+        below = os.open("d", os.O_RDONLY, dir_fd=fd)
+        os.close(fd)
+        fd = below
+    os.close(fd)
+
+
+@pytest.mark.usefixtures("permissions_hold")
+def test_one_entry_that_cannot_be_compared_hides_nothing_beside_it(trees: tuple[Path, Path]) -> None:
+    project, copy = trees
+    (copy / "same").chmod(0)
+    (copy / "shut").mkdir(mode=0)
+    os.mkfifo(copy / "pipe")
+    (project / "leased").write_text("a")
+    (copy / "leased").write_text("b")
+    os.close(os.open(os.fsencode(copy) + b"/\xff", os.O_CREAT))
+    deep_folder(copy, 300)
+    lease = os.open(copy / "leased", os.O_RDWR)
+    fcntl.fcntl(lease, fcntl.F_SETLEASE, fcntl.F_WRLCK)
+    with ignored(signal.SIGIO):  # it comes when somebody opens the file
+        found = {change.path: change.kind for change in changes(*trees)}
+        done = pull(project, copy, ("src", "leased", "pipe", "\\xff"), (), delete=False)
+    os.close(lease)
+    (copy / "shut").chmod(0o700)
+    others = {path for path, kind in found.items() if kind == "other"}
+    assert others - {path for path in others if path.endswith("/d")} == {"same", "shut", "pipe", "leased", "\\xff"}
+    assert found["src/code.py"] == "changed"
+    assert Changes(workspace="copy", changes=tuple(changes(*trees))).model_dump_json()
+    assert done.written == ("src/code.py",)
+    assert len(done.left) == 3
+
+
+def test_a_crowd_of_new_files_ends_the_comparison_early(
+    trees: tuple[Path, Path], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(compared, "MAX_CHANGES", 50)
+    for number in range(500):
+        (trees[1] / str(number)).touch()
+    looked: list[str] = []
+    real = os.stat
+    monkeypatch.setattr(os, "stat", lambda name, **more: (looked.append(name), real(name, **more))[1])
+    with pytest.raises(CarboyError, match="too many"):
+        changes(*trees)
+    assert len(looked) < 100
