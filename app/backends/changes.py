@@ -17,7 +17,7 @@ from app.backends.workspace import MAX_DEPTH, UNREADABLE
 from app.core.changed import Brought, Changed, Kind
 from app.core.schema import Mask
 from app.core.text import printable
-from app.errors import CarboyError
+from app.errors import CarboyError, NotFound
 
 LEFT_OUT = ".git"
 MAX_CHANGES = 20_000
@@ -144,7 +144,11 @@ def _same(old: int, new: int, name: str, before: os.stat_result, after: os.stat_
 
 
 def text_diff(project: Path, copy: Path, path: str) -> str:
-    """One file's changes as unified diff, printable; in words where it is no text or too large."""
+    """One file's changes as unified diff, printable; in words where it is no text or too large. Raises NotFound where
+    neither tree has anything at `path`."""
+    if not (_there(project, path) or _there(copy, path)):
+        text = f"There is no {printable(path, 200)}, neither before nor after"
+        raise NotFound(text, "Write it relative to the project", "no_such_file")
     before, after = _content(project, path), _content(copy, path)
     if before is None or after is None:
         return f"{printable(path, 400)}: too large to be shown\n"
@@ -157,6 +161,18 @@ def text_diff(project: Path, copy: Path, path: str) -> str:
     return "".join(printable(line, 2000) + "\n" for line in shown)
 
 
+def _there(root: Path, path: str) -> bool:
+    """Whether there is anything at `path`, be it a link or what cannot be opened."""
+    with _root(root) as folder:
+        try:
+            os.close(mounts.open_beneath(folder, _checked(path), os.O_PATH | os.O_NOFOLLOW))
+        except (FileNotFoundError, NotADirectoryError):
+            return False
+        except OSError:
+            return True
+    return True
+
+
 def _content(root: Path, path: str) -> bytes | None:
     """Empty where there is no such file; None where it is too large."""
     with _root(root) as folder:
@@ -164,9 +180,10 @@ def _content(root: Path, path: str) -> bytes | None:
             fd = mounts.open_beneath(folder, _checked(path), _FILE)
         except OSError:
             return b""
+        if not stat.S_ISREG(os.fstat(fd).st_mode):  # nor can a folder be opened below
+            os.close(fd)
+            return b""
         with open(fd, "rb") as file:
-            if not stat.S_ISREG(os.fstat(fd).st_mode):
-                return b""
             data = file.read(MAX_TEXT + 1)
     return data if len(data) <= MAX_TEXT else None
 

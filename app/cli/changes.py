@@ -1,5 +1,6 @@
 """Commands on what a bottle changed in its workspace: diff, pull, put-back."""
 
+import posixpath
 from typing import TYPE_CHECKING
 
 import click
@@ -7,6 +8,7 @@ import click
 from app.cli.output import json_option, line, note, print_json, with_client
 from app.core.changed import MARKS, NOTHING, Brought, Changed, Changes
 from app.core.text import printable
+from app.errors import CarboyError
 
 if TYPE_CHECKING:
     from app.client import Client
@@ -22,12 +24,14 @@ def diff(slug: str, paths: tuple[str, ...], names: bool, as_json: bool) -> None:
 
     async def work(client: "Client") -> Changes:
         found = await client.changes(slug)
-        own = tuple(one for one in found.changes if not paths or _below(one.path, paths))
+        wanted = [posixpath.normpath(path) for path in paths]
+        for path in wanted if found.workspace not in NOTHING else ():
+            if path != "." and not any(_at(one.path, path) for one in found.changes):
+                await client.difference(slug, path)  # which raises where there is no such path at all
+        own = tuple(one for one in found.changes if not wanted or any(_at(one.path, path) for path in wanted))
         if not (names or as_json):
             for one in own:
-                _name(one)
-                if one.kind in ("added", "changed", "removed"):
-                    print(await client.difference(slug, one.path), end="")
+                await _show(client, slug, one)
         return found.model_copy(update={"changes": own})
 
     found = with_client(work)
@@ -46,8 +50,19 @@ def _name(one: Changed) -> None:
     line(f"{MARKS[one.kind]} {printable(one.path, 400)}")
 
 
-def _below(path: str, wanted: tuple[str, ...]) -> bool:
-    return any(path == one.rstrip("/") or path.startswith(one.rstrip("/") + "/") for one in wanted)
+async def _show(client: "Client", slug: str, one: Changed) -> None:
+    _name(one)
+    if one.kind in ("added", "changed", "removed"):
+        try:
+            print(await client.difference(slug, one.path), end="")
+        except CarboyError as error:  # the bottle runs on: it may be gone since it was listed
+            if error.code != "no_such_file":
+                raise
+            note(f"{printable(one.path, 400)} is gone meanwhile")
+
+
+def _at(path: str, wanted: str) -> bool:
+    return wanted == "." or path == wanted or path.startswith(wanted + "/")
 
 
 @click.command()

@@ -13,7 +13,7 @@ from app.backends import changes as compared
 from app.backends import masks
 from app.backends.changes import changes, pull, text_diff
 from app.core.changed import Changes
-from app.errors import CarboyError
+from app.errors import CarboyError, NotFound
 
 
 @pytest.fixture
@@ -57,6 +57,16 @@ def test_one_file_as_text(trees: tuple[Path, Path]) -> None:
     assert "root" not in text_diff(project, copy, "src/code.py")
     with pytest.raises(CarboyError):
         text_diff(project, copy, "../copy/same")
+
+
+def test_a_path_that_neither_tree_has_is_no_empty_difference(trees: tuple[Path, Path]) -> None:
+    project, copy = trees
+    for path in ("nosuch", "same/below", "src/nosuch.py"):
+        with pytest.raises(NotFound, match=f"There is no {path}, neither before nor after") as failed:
+            text_diff(project, copy, path)
+        assert failed.value.code == "no_such_file"
+    for path in ("same", "src", "link", "gone", "link/below", ".git"):
+        text_diff(project, copy, path)
 
 
 def test_bringing_back(trees: tuple[Path, Path]) -> None:

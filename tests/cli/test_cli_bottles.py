@@ -130,6 +130,22 @@ def test_detach_freeze_thaw_stop(run: Run) -> None:
     assert run("stop", "one").returncode == 1
 
 
+def test_the_difference_of_a_path_tells_no_change_from_no_such_path(run: Run, project: Path) -> None:
+    (project / "same.txt").write_text("same")
+    script = "echo new > new.txt; touch done; sleep 600"
+    assert run("start", "--detach", "--label", "one", "-b", "plain", "--", "sh", "-c", script).returncode == 0
+    until(lambda: (project / "done").exists(), "its change")
+    assert "+new" in run("diff", "one", "./new.txt").stdout
+    assert "+new" in run("diff", "one", ".").stdout
+    same = run("diff", "one", "same.txt")
+    assert (same.returncode, same.stdout, same.stderr) == (0, "no changes\n", "")
+    for path in ("nosuchpath", "/etc/passwd"):
+        wrong = run("diff", "one", "new.txt", path, "--names")
+        assert (wrong.returncode, wrong.stdout) == (1, ""), path
+        assert path in wrong.stderr
+        assert "relative to the project" in wrong.stderr
+
+
 def test_a_command_that_is_not_there_fails_and_leaves_nothing(run: Run, paths: Paths) -> None:
     ended = run("start", "--headless", "--label", "one", "-b", "plain", "--", "/no/such/program")
     assert ended.returncode != 0
