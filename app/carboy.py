@@ -3,9 +3,10 @@ it holds nothing that matters, so closing it, or killing it, stops no bottle. He
 
 from __future__ import annotations
 
+import contextlib
 import gc
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar
 
@@ -82,6 +83,7 @@ class CarboyApp(Working, App[None], inherit_bindings=False):
         self._greeted = False
         self.notices: tuple[Notice, ...] = ()
         self._told: frozenset[str] | None = None
+        self._ends_here: set[str] = set()
         self._rang = float("-inf")
         self.settings: tuple[Provenance, ...] = ()
         self.leader = textual_key("ctrl+]")
@@ -177,7 +179,10 @@ class CarboyApp(Working, App[None], inherit_bindings=False):
     def noticed(self, notice: Notice) -> None:
         """Something worth hearing of has just happened. A card rings by itself (`_ring`)."""
         self.notices_read((notice, *self.notices)[:NOTICES])
-        if notice.about != "approval":
+        known = notice.about == "done" and notice.slug in self._ends_here and not notice.text
+        if notice.about == "done":
+            self._ends_here.discard(notice.slug)
+        if notice.about != "approval" and not known:
             severity, bell = _TONES[notice.level]
             self.notify(notice.text or notice.title, title=notice.title if notice.text else "", severity=severity)
             if bell:
@@ -186,6 +191,16 @@ class CarboyApp(Working, App[None], inherit_bindings=False):
             from app.desktop import tell
 
             self.run_worker(tell(self, notice.title, notice.text), group="desktop", exit_on_error=False)
+
+    @contextlib.contextmanager
+    def ending(self, slug: str) -> Iterator[None]:
+        """This window ends a bottle, and says so itself: the notice of it is no toast, unless it says more."""
+        self._ends_here.add(slug)
+        try:
+            yield
+        except BaseException:
+            self._ends_here.discard(slug)
+            raise
 
     @property
     def unread(self) -> int:

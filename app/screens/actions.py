@@ -3,6 +3,7 @@ client in a worker, and asks the operator first where something would be lost.""
 
 from __future__ import annotations
 
+import contextlib
 from typing import TYPE_CHECKING
 
 from app.core import bottles
@@ -127,7 +128,8 @@ class BottleActions(Working):
             "cutoff": lambda name: client.cutoff(name, _order()),
             "restore_egress": lambda name: client.restore_egress(name, _order()),
         }
-        changed = await calls[verb](slug)
+        with self.carboy.ending(slug) if verb in ("stop", "kill") else contextlib.nullcontext():
+            changed = await calls[verb](slug)
         self.carboy.board.bottle(changed)
         self.carboy.board_changed(bottles=True)
         past = {

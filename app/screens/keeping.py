@@ -76,7 +76,8 @@ class KeepingActions(Working):
         self.carboy.push_screen(question, run)
 
     async def _archive(self, view: BottleView) -> None:
-        await self.client.archive(view.slug)
+        with self.carboy.ending(view.slug):
+            await self.client.archive(view.slug)
         self.carboy.board.gone(view.slug)
         self.carboy.board_changed(bottles=True)
         self.carboy.notify(f"{bottles.name(view)} is in the archive: A shows it")
@@ -105,7 +106,8 @@ class KeepingActions(Working):
         self.carboy.push_screen(question, run)
 
     async def _put_by(self, view: BottleView) -> None:
-        self._changed(await self.client.put_by(view.slug))
+        with self.carboy.ending(view.slug):
+            self._changed(await self.client.put_by(view.slug))
         self.carboy.notify(f"{bottles.name(view)} is saved and stopped: p goes on with it")
 
     def action_purge(self) -> None:

@@ -42,6 +42,27 @@ async def test_a_notice_is_a_toast_a_badge_and_a_row(size: tuple[int, int]) -> N
         await until(pilot, lambda: "Nothing has happened" in text_of(pilot), "cleared")
 
 
+async def test_what_this_window_ends_is_said_once_and_what_others_end_as_well(size: tuple[int, int]) -> None:
+    def ended(number: int, slug: str, text: str = "") -> Notice:
+        title = f"{slug} was stopped"
+        return notice(number, about="done", level="info", slug=slug, title=title, text=text)
+
+    client = ScriptedClient()
+    async with app(client).run_test(size=size, notifications=True) as pilot:
+        await ready(pilot)
+        slug = pilot.app.screen.slug  # type: ignore[attr-defined]
+        await pilot.press("K", "y")
+        await until(pilot, lambda: ("kill", slug) in client.calls, "killed")
+        client.tell(ended(1, slug))
+        client.tell(ended(2, "other"))
+        await until(pilot, lambda: "other was stopped" in text_of(pilot), "what others ended")
+        assert f"{slug}: killed" in text_of(pilot)
+        assert f"{slug} was stopped" not in text_of(pilot)
+        client.tell(ended(3, slug, "again"))
+        await until(pilot, lambda: f"{slug} was stopped" in text_of(pilot), "the next end of it")
+        assert [item.id for item in pilot.app.notices] == [3, 2, 1]  # type: ignore[attr-defined]
+
+
 async def test_enter_goes_to_the_card_or_the_bottle(size: tuple[int, int]) -> None:
     client = ScriptedClient()
     client.proposals_now = [asked()]
