@@ -10,7 +10,7 @@ from app.core import bottles
 from app.core.text import printable
 from app.core.units import date_and_time, elapsed, time_of_day
 from app.screens.page import Page, fact, heading
-from app.widgets.ink import ink
+from app.widgets.ink import Row, ink
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -39,7 +39,7 @@ class BottleScreen(Page):
         else:
             self.carboy.notify("Its sidecar lacks no secret")
 
-    async def rows(self) -> list[Content]:
+    async def rows(self) -> list[Row]:
         view = await self.client.bottle(self.slug)
         self._view = view
         rows = _posture(view, self.carboy.clock())
@@ -57,7 +57,7 @@ class BottleScreen(Page):
         return rows
 
 
-def _posture(view: BottleView, now: float) -> list[Content]:
+def _posture(view: BottleView, now: float) -> list[Row]:
     mark, health = bottles.mark(view), bottles.sidecar(view, now)
     facts: list[tuple[str, Content | str]] = [
         ("state", ink((f"{mark.glyph} {mark.word}", mark.tone), (f"  {bottles.running_time(view, now)}", "soft"))),
@@ -70,7 +70,7 @@ def _posture(view: BottleView, now: float) -> list[Content]:
         ("started", date_and_time(view.started_at or view.created_at)),
         ("name", printable(f"{view.slug} ({view.session_id})", 120)),
     ]
-    rows = [fact(name, value) for name, value in facts if value]
+    rows: list[Row] = [fact(name, value) for name, value in facts if value]
     rows += [fact("", ink((f"✗ {printable(view.error, 400)}", "refused")))] if view.error else []
     if missing := bottles.missing(view):
         rows.append(fact("", ink((f"▲ {missing} (", "asks"), ("s", "bold accent"), (")", "asks"))))
@@ -84,7 +84,7 @@ def temporary_line(item: TemporaryRoute, now: float) -> Content:
     return ink(("◷ ", "asks"), (printable(item.title, 100), "bold ink"), (f"  {end}{left}", "soft"))
 
 
-def route_lines(route: Mapping[str, Any]) -> list[Content]:
+def route_lines(route: Mapping[str, Any]) -> list[Row]:
     """One route of an allowlist: host and ports, then what its requests must match."""
     ports = ", ".join(str(port) for port in route.get("ports") or ())
     head = ink(("✓ ", "ok"), (printable(str(route.get("host", "")), 100), "bold ink"), (f"  {ports}", "faint"))
@@ -92,7 +92,7 @@ def route_lines(route: Mapping[str, Any]) -> list[Content]:
         head = head + ink((f"  (from {printable(str(route['source']), 60)})", "faint"))
     if route.get("auth"):
         head = head + ink(("  with a credential that the bottle never sees", "changed"))
-    rows = [head]
+    rows: list[Row] = [head]
     for match in cast("list[Mapping[str, Any]]", route.get("matches") or ()):
         methods = " ".join(str(item) for item in match.get("methods") or ()) or "any method"
         paths = ", ".join(str(item.get("value", "")) for item in match.get("paths") or ()) or "any path"

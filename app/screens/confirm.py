@@ -6,16 +6,16 @@ from typing import TYPE_CHECKING, ClassVar
 
 from textual.binding import Binding, BindingType
 from textual.containers import Vertical
-from textual.widgets import Static
 
 from app.screens.room import CLOSE, Box
-from app.widgets.ink import Pressable, ink, lines, pressable
+from app.widgets.ink import Hanging, Pressable, Row, ink, pressable
+from app.widgets.rows import Rows
 
 if TYPE_CHECKING:
     from textual.app import ComposeResult
 
 
-class Buttons(Pressable, Static):
+class Buttons(Pressable, Rows):
     """Text with parts that can be clicked."""
 
 
@@ -40,17 +40,17 @@ class Confirm(Box[bool]):
         self.question, self.verb, self.losses, self.kept = question, verb, losses, kept
 
     def compose(self) -> ComposeResult:
-        rows = [ink((self.question, "bold ink"))]
+        rows: list[Row] = [ink((self.question, "bold ink"))]
         if self.losses:
-            rows += [ink(), *(ink(("✗ lost  ", "refused"), (text, "soft")) for text in self.losses)]
+            rows += [ink(), *(Hanging(ink(("✗ lost  ", "refused")), ink((text, "soft"))) for text in self.losses)]
         if self.kept:
-            rows += [ink(), *(ink(("✓ kept  ", "ok"), (text, "soft")) for text in self.kept)]
+            rows += [ink(), *(Hanging(ink(("✓ kept  ", "ok")), ink((text, "soft"))) for text in self.kept)]
         yes = pressable("screen.yes", ("y", "bold accent"), (f" {self.verb}", "ink"))
         no = pressable("screen.close", ("esc", "bold accent"), (" leave it", "ink"))
         rows += [ink(), yes + ink("     ") + no]
         with Vertical() as box:
             box.border_title = ink((self.verb, "bold"))
-            yield Buttons(lines(rows))
+            yield Buttons(rows)
 
     def action_yes(self) -> None:
         self.dismiss(True)

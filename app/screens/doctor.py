@@ -6,11 +6,9 @@ from typing import TYPE_CHECKING
 
 from app.core.text import printable
 from app.screens.page import Page, fact, heading
-from app.widgets.ink import ink
+from app.widgets.ink import Hanging, Row, ink
 
 if TYPE_CHECKING:
-    from textual.content import Content
-
     from app.core.model import BackendReport, DoctorCheck
 
 
@@ -18,7 +16,7 @@ class DoctorScreen(Page):
     heading = "Doctor"
     note = "every answer is found by really trying; that takes a moment"
 
-    async def rows(self) -> list[Content]:
+    async def rows(self) -> list[Row]:
         found = await self.client.doctor()
         rows = [ink(("This machine", "bold accent"))]
         for check in found.checks:
@@ -33,18 +31,19 @@ def _mark(ok: bool) -> tuple[str, str]:
     return ("✓ ", "bold ok") if ok else ("✗ ", "bold refused")
 
 
-def _check(check: DoctorCheck) -> list[Content]:
-    head = ink(_mark(check.ok), (f"{printable(check.name, 24):<24} ", "ink"), (printable(check.text, 400), "soft"))
+def _check(check: DoctorCheck) -> list[Row]:
+    name = ink(_mark(check.ok), (f"{printable(check.name, 24):<24} ", "ink"))
+    head = Hanging(name, ink((printable(check.text, 400), "soft")))
     return [
         head,
         *([fact("", ink(("→ " + printable(check.fix, 400), "asks")), 25)] if check.fix and not check.ok else []),
     ]
 
 
-def _backend(report: BackendReport) -> list[Content]:
+def _backend(report: BackendReport) -> list[Row]:
     name = f"{report.name} ({report.engine})" if report.engine else report.name
     state = f"works · {report.isolation} isolation" if report.works else "does not work here"
-    rows = [
+    rows: list[Row] = [
         ink(
             _mark(report.works),
             (f"{printable(name, 40):<24} ", "ink"),

@@ -2,17 +2,12 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, ClassVar
-
-from textual.widgets import Static
+from typing import ClassVar
 
 from app.commands import COMMANDS, key_label
-from app.screens.page import MAX_WIDTH, Page, PageBody, heading
-from app.widgets.ink import hanging, ink, lines
+from app.screens.page import Page, heading
+from app.widgets.ink import Hanging, Row, ink
 from app.widgets.key_bar import Key
-
-if TYPE_CHECKING:
-    from textual.content import Content
 
 LISTS = (
     ("↑ ↓  j k", "move"),
@@ -28,27 +23,9 @@ class Help(Page):
     heading = "Keys"
     keys: ClassVar[tuple[Key, ...]] = (Key("esc", "close", "screen.close"),)
 
-    def __init__(self) -> None:
-        super().__init__()
-        self._drawn = 0
-
-    def on_resize(self) -> None:
-        if self._drawn and self._drawn != self.width:
-            self.query_one("#page-text", Static).update(lines(self._rows()))
-
-    @property
-    def width(self) -> int:
-        """Cells in a line of the text, beside the scroll bar."""
-        body = self.query_one(PageBody)
-        return min(MAX_WIDTH, self.size.width - body.gutter.width - body.styles.scrollbar_size_vertical)
-
-    async def rows(self) -> list[Content]:
-        return self._rows()
-
-    def _rows(self) -> list[Content]:
-        self._drawn = self.width
+    async def rows(self) -> list[Row]:
         leader = key_label(self.carboy.leader)
-        rows = [
+        rows: list[Row] = [
             ink(
                 (leader, "bold accent"), ("  leaves the agent's terminal; until then every key is the agent's.", "ink")
             ),
@@ -58,16 +35,13 @@ class Help(Page):
         for group in groups:
             rows += heading(group)
             rows += [
-                hanging(
+                Hanging(
                     ink((f"{key_label(item.key):>8}  ", "bold accent"), (f"{item.title:<30}", "ink")),
                     ink((item.help, "faint")),
-                    self.width,
                 )
                 for item in COMMANDS
                 if item.group == group
             ]
         rows += heading("Lists and panels")
-        rows += [
-            hanging(ink((f"{keys:>16}  ", "bold accent")), ink((text, "soft")), self.width) for keys, text in LISTS
-        ]
+        rows += [Hanging(ink((f"{keys:>16}  ", "bold accent")), ink((text, "soft"))) for keys, text in LISTS]
         return rows

@@ -3,6 +3,7 @@ and again with `r`; while that takes, and where it fails, it says so."""
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import TYPE_CHECKING, ClassVar
 
 from textual.binding import Binding, BindingType
@@ -11,8 +12,9 @@ from textual.content import Content
 from textual.widgets import Static
 
 from app.screens.room import Room, explain
-from app.widgets.ink import ink, lines
+from app.widgets.ink import Hanging, Row, ink
 from app.widgets.key_bar import Key, KeyBar
+from app.widgets.rows import Rows
 
 if TYPE_CHECKING:
     from textual.app import ComposeResult
@@ -46,7 +48,7 @@ class Page(Room):
     Page > #page-title {{ height: 1; padding: 0 1; background: $panel; dock: top; text-wrap: nowrap;
         text-overflow: ellipsis; }}
     Page > PageBody {{ padding: 1 2; background: $background; }}
-    Page > PageBody > Static {{ max-width: {MAX_WIDTH}; }}
+    Page > PageBody > Rows {{ max-width: {MAX_WIDTH}; }}
     """
     heading = ""
     note = ""
@@ -55,7 +57,7 @@ class Page(Room):
     def compose(self) -> ComposeResult:
         yield Static(id="page-title")
         with PageBody():
-            yield Static(id="page-text")
+            yield Rows(id="page-text")
         yield KeyBar(self.keys)
 
     def on_mount(self) -> None:
@@ -67,29 +69,27 @@ class Page(Room):
         self.query_one("#page-title", Static).update(title)
 
     def action_reload(self) -> None:
-        self.query_one("#page-text", Static).update(ink(("asking…", "faint")))
+        self.query_one(Rows).show([ink(("asking…", "faint"))])
         self.work(f"show {self.heading.lower()}", self._fill(), group="page", alone=True)
 
     async def _fill(self) -> None:
-        self.query_one("#page-text", Static).update(lines(await self.rows()))
+        self.query_one(Rows).show(await self.rows())
         self._draw_title()
 
     def failed(self, what: str, error: Exception) -> None:
-        self.query_one("#page-text", Static).update(
-            ink((f"✗ Could not {what}\n", "bold refused"), (explain(error), "soft"))
-        )
+        self.query_one(Rows).show([ink((f"✗ Could not {what}", "bold refused")), ink((explain(error), "soft"))])
 
-    async def rows(self) -> list[Content]:
+    async def rows(self) -> Sequence[Row]:
         """The page's lines."""
         raise NotImplementedError
 
 
-def heading(text: str) -> list[Content]:
+def heading(text: str) -> list[Row]:
     """A section's title, with a line before it."""
     return [ink(), ink((text, "bold accent"))]
 
 
-def fact(name: str, value: Content | str, width: int = 14) -> Content:
+def fact(name: str, value: Content | str, width: int = 14) -> Hanging:
     """A name and what there is to say of it."""
     text = value if isinstance(value, Content) else ink((value, "soft"))
-    return ink((f"{name:<{width}} ", "faint")) + text
+    return Hanging(ink((f"{name:<{width}} ", "faint")), text)

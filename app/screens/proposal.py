@@ -25,12 +25,11 @@ from app.screens.answer import Answer, diff_lines, who
 from app.screens.page import Page, fact, heading
 from app.screens.room import Box, explain
 from app.widgets.approval_card import head, warnings
-from app.widgets.ink import ink
+from app.widgets.ink import Row, ink, marked
 from app.widgets.key_bar import Key, KeyBar
 
 if TYPE_CHECKING:
     from textual.app import App, ComposeResult
-    from textual.content import Content
 
     from app.core.approvals import ProposalView
     from app.messages import BoardChanged
@@ -65,7 +64,7 @@ class ProposalScreen(Page):
         self.view = view
         self._edit = edit
 
-    async def rows(self) -> list[Content]:
+    async def rows(self) -> list[Row]:
         self.view = await self.client.proposal(self.view.id)
         self.query_one(KeyBar).show([key for key in self.keys if self.view.editable or key.action not in EDITS])
         if self._edit:
@@ -227,9 +226,13 @@ class RoutesEditor(Box[str]):
         self.dismiss(self.query_one(TextArea).text)
 
 
-def story(view: ProposalView) -> list[Content]:
+def story(view: ProposalView) -> list[Row]:
     """Everything that is known of a proposal."""
-    rows = [head(view) + ink((f"   {view.state}", "bold ink")), ink((printable(view.title, 300), "ink")), ink()]
+    rows: list[Row] = [
+        head(view) + ink((f"   {view.state}", "bold ink")),
+        ink((printable(view.title, 300), "ink")),
+        ink(),
+    ]
     if view.justification:
         rows += [ink((printable_lines(view.justification, 2000), "soft")), ink()]
     rows += [
@@ -242,7 +245,7 @@ def story(view: ProposalView) -> list[Content]:
         for name, value in (view.report or {}).items()
         if value
     ]
-    found = warnings(view, 20)
+    found = [marked(row) for row in warnings(view, 20)]
     rows += [*heading("What to know"), *found] if found else []
     if view.diff:
         rows += [*heading("What it changes"), *diff_lines(view.diff, 3000 if view.report else 200)]

@@ -7,11 +7,9 @@ from typing import TYPE_CHECKING
 from app.core.text import printable
 from app.core.units import ago, date_and_time
 from app.screens.page import Page, fact, heading
-from app.widgets.ink import ink
+from app.widgets.ink import Row, ink
 
 if TYPE_CHECKING:
-    from textual.content import Content
-
     from app.core.report import Report
 
 TONES = {"done": ("✓", "ok"), "running": ("▶", "soft"), "frozen": ("❄", "asks"), "stalled": ("▲", "asks")}
@@ -25,7 +23,7 @@ class ReportScreen(Page):
         self.slug = slug
         self.note = printable(slug, 63)
 
-    async def rows(self) -> list[Content]:
+    async def rows(self) -> list[Row]:
         found = await self.client.report(self.slug)
         return full(found, self.carboy.clock())
 
@@ -33,7 +31,7 @@ class ReportScreen(Page):
 class AwayScreen(Page):
     heading = "Since you left"
 
-    async def rows(self) -> list[Content]:
+    async def rows(self) -> list[Row]:
         found = await self.client.away()
         now = self.carboy.clock()
         if not found.since:
@@ -41,13 +39,13 @@ class AwayScreen(Page):
         self.note = f"{ago(now - found.since)} ago"
         if not found.reports:
             return [ink(("No bottle did anything meanwhile.", "faint"))]
-        rows: list[Content] = []
+        rows: list[Row] = []
         for item in found.reports:
             rows += [*full(item, now, limit=5), ink()]
         return rows
 
 
-def full(report: Report, now: float, limit: int = 40) -> list[Content]:
+def full(report: Report, now: float, limit: int = 40) -> list[Row]:
     """One bottle's report, at most `limit` lines of each kind."""
     from app.core.report import summary
 

@@ -14,7 +14,7 @@ from app.core.text import printable, printable_lines
 from app.core.units import ago, date_and_time
 from app.screens.list_page import ListPage
 from app.screens.page import Page, fact
-from app.widgets.ink import ink, lines
+from app.widgets.ink import Row, ink, lines
 from app.widgets.key_bar import Key, KeyBar
 from app.widgets.option_list import Options
 
@@ -139,10 +139,10 @@ class PassageScreen(Page):
         self._hit = hit
         self.note = printable(hit.label, 63)
 
-    async def rows(self) -> list[Content]:
+    async def rows(self) -> list[Row]:
         found = await self.client.around(self._hit.id)
         hit = found.hit
-        rows = [
+        rows: list[Row] = [
             fact("session", f"{printable(hit.slug, 63)}  {hit.session_id}"),
             fact("agent", printable(" ".join(filter(None, (hit.agent, hit.provider))), 80)),
         ]

@@ -2,29 +2,24 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
-
 from app.core.text import printable
 from app.screens.page import Page
-from app.widgets.ink import ink
-
-if TYPE_CHECKING:
-    from textual.content import Content
+from app.widgets.ink import Hanging, Row, ink
 
 
 class SettingsScreen(Page):
     heading = "Settings"
     note = "change them in settings.yml: carboy edit settings"
 
-    async def rows(self) -> list[Content]:
+    async def rows(self) -> list[Row]:
         settings = await self.client.settings()
         width = max((len(item.path) for item in settings), default=10) + 2
-        rows: list[Content] = []
+        rows: list[Row] = []
         for item in settings:
             default = item.source == "default"
             name = ink((f"{printable(item.path, 80):<{width}}", "soft" if default else "bold ink"))
             value = ink((f"{printable(shown(item.value), 200):<28} ", "soft" if default else "ok"))
-            rows.append(name + value + ink((f"({printable(item.source, 80)})", "faint")))
+            rows.append(Hanging(name, value + ink((f"({printable(item.source, 80)})", "faint"))))
         return rows
 
 

@@ -7,17 +7,16 @@ from typing import TYPE_CHECKING, Any, ClassVar
 
 from textual.binding import Binding, BindingType
 from textual.containers import VerticalScroll
-from textual.widgets import Static
 
 from app.core.text import printable, printable_lines
 from app.core.units import date_and_time, size, took
 from app.screens.page import fact
 from app.screens.room import CLOSE, Box
-from app.widgets.ink import ink, lines
+from app.widgets.ink import Row, ink
+from app.widgets.rows import Rows
 
 if TYPE_CHECKING:
     from textual.app import ComposeResult
-    from textual.content import Content
 
     from app.core.journal import Entry
 
@@ -60,10 +59,10 @@ class Story(Box[None]):
         with VerticalScroll() as box:
             box.border_title = ink(("The request's story" if self.entry.kind == "egress" else "Notice", "bold"))
             box.border_subtitle = ink(("esc closes", "faint"))
-            yield Static(lines(story(self.entry)))
+            yield Rows(story(self.entry))
 
 
-def story(entry: Entry) -> list[Content]:
+def story(entry: Entry) -> list[Row]:
     """The lines of a story."""
     glyph, word, tone = entry.verdict
     when = fact("when", f"{date_and_time(entry.at)}   event {entry.seq}")
@@ -76,7 +75,7 @@ def story(entry: Entry) -> list[Content]:
         ]
     data = entry.data
     scheme = printable(str(data.get("scheme") or "https"), 16)
-    rows = [
+    rows: list[Row] = [
         ink(
             (f"{glyph} {word}", f"bold {tone}"), (f"  {printable(entry.reason, 500)}", tone if entry.reason else "soft")
         ),

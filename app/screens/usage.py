@@ -11,7 +11,7 @@ from app.core.units import DAY, count, plural, took
 from app.core.usage import BUCKET
 from app.screens.live import LiveRoom
 from app.screens.page import Page, fact, heading
-from app.widgets.ink import ink, spread
+from app.widgets.ink import Row, ink, spread
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -40,7 +40,7 @@ class UsageScreen(Page, LiveRoom):
     def ask_again(self) -> None:
         self.work("show usage", self._fill(), group="page", alone=True)  # what is shown stays until there is more
 
-    async def rows(self) -> list[Content]:
+    async def rows(self) -> list[Row]:
         found = await self.client.usage(self.slug or None)
         rows = [
             fact(
@@ -70,8 +70,8 @@ def _sum(found: Sum) -> Content:
     )
 
 
-def _windows(found: UsageReport) -> list[Content]:
-    rows: list[Content] = []
+def _windows(found: UsageReport) -> list[Row]:
+    rows: list[Row] = []
     for item in found.windows:
         if item.used is None:
             continue
@@ -86,8 +86,8 @@ def _windows(found: UsageReport) -> list[Content]:
     return [*heading("Windows of the providers"), *rows] if rows else []
 
 
-def _history(found: UsageReport) -> list[Content]:
-    rows: list[Content] = []
+def _history(found: UsageReport) -> list[Row]:
+    rows: list[Row] = []
     if any(found.minutes):
         rows.append(fact("last hour", ink((trail.sparkline(found.minutes, 60), "accent"))))
     if found.quarters:
@@ -114,7 +114,7 @@ def _daily(found: UsageReport, of: Callable[[Sum], float]) -> list[float]:
     return trail.steady({item.start: of(item.sum) for item in found.days}, DAY, first + since * DAY, min(60, 1 + since))
 
 
-def _table(title: str, rows: list[tuple[str, str, Sum]]) -> list[Content]:
+def _table(title: str, rows: list[tuple[str, str, Sum]]) -> list[Row]:
     if not rows:
         return []
     made = [
@@ -134,15 +134,15 @@ def _table(title: str, rows: list[tuple[str, str, Sum]]) -> list[Content]:
     return [*heading(title), *made, *more]
 
 
-def _models(found: UsageReport) -> list[Content]:
+def _models(found: UsageReport) -> list[Row]:
     return _table("By model", [(item.model or "unknown", item.provider, item.sum) for item in found.models])
 
 
-def _bottles(found: UsageReport) -> list[Content]:
+def _bottles(found: UsageReport) -> list[Row]:
     return _table("By bottle", [(item.scope, item.provider, item.sum) for item in found.bottles])
 
 
-def _last(found: UsageReport) -> list[Content]:
+def _last(found: UsageReport) -> list[Row]:
     rows = [_line(item) for item in reversed(found.last[-15:])]
     return [*heading("Latest answers"), *rows] if rows else []
 
@@ -159,7 +159,7 @@ def _line(item: Line) -> Content:
     )  # fmt: skip
 
 
-def _sessions(found: UsageReport) -> list[Content]:
+def _sessions(found: UsageReport) -> list[Row]:
     rows = [_session(item) for item in found.sessions[:15]]
     return [*heading("Sessions"), *rows] if rows else []
 

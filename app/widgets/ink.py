@@ -3,6 +3,8 @@ Styles are the theme's names (`soft`, `ok`, `bold asks`); a name may be followed
 
 from __future__ import annotations
 
+from collections.abc import Iterable
+from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from textual.content import Content
@@ -16,6 +18,9 @@ _WORDS = frozenset({"bold", "dim", "italic", "underline", "reverse", "strike", "
 
 PRESS = "press"
 """Key of the action in a style's meta data."""
+
+LEAST = 16
+"""Cells that a hanging text has at least."""
 
 Part = str | tuple[str, str] | Content
 
@@ -60,8 +65,41 @@ def refresh(widget: Widget, old: Content, new: Content) -> None:
 
 def hanging(head: Content, text: Content, width: int) -> Content:
     """`text` after `head`, wrapped within `width` cells so that it stays in its own column."""
-    first, *more = text.wrap(max(1, width - head.cell_length))
+    first, *more = text.wrap(max(1, width - head.cell_length)) or [text]
     return lines([head + first, *(line.pad_left(head.cell_length) for line in more)])
+
+
+@dataclass(frozen=True)
+class Hanging:
+    """A row whose `text` stays in its own column, however wide the window is (`hanging`)."""
+
+    head: Content
+    text: Content
+
+    @property
+    def plain(self) -> str:
+        return self.head.plain + self.text.plain
+
+
+type Row = Content | Hanging
+
+
+def marked(text: Content, cells: int = 2) -> Hanging:
+    """A row that begins with a mark of so many cells, its space with it, and hangs behind that."""
+    return Hanging(text[:cells], text[cells:])
+
+
+def laid(rows: Iterable[Row], width: int) -> Content:
+    """Rows as they stand in `width` cells. One whose text would have too little room stands below its head."""
+    return lines([_row(row, width) for row in rows])
+
+
+def _row(row: Row, width: int) -> Content:
+    if not isinstance(row, Hanging):
+        return row
+    if row.head.cell_length + LEAST > width > LEAST:
+        return lines([row.head.rstrip(), hanging(Content("  "), row.text, width)])
+    return hanging(row.head, row.text, width)
 
 
 def spread(left: Content, right: Content, width: int) -> Content:

@@ -296,7 +296,7 @@ CATALOGUE = Catalogue(
     warnings=(".carboy/bottles/ is ignored: bottles come from your home only",),
 )
 
-SETTINGS = (
+SETTINGS: tuple[Provenance, ...] = (
     Provenance(path="leader_key", value="ctrl+]", source="default"),
     Provenance(path="theme", value="carboy", source="default"),
     Provenance(path="stall_minutes", value=20, source="settings.yml"),

@@ -10,11 +10,11 @@ from textual.keys import Keys
 from app import themes
 from app.commands import COMMANDS, footer, key_label, scoped, textual_key
 from app.core.approvals import TemporaryRoute
-from app.core.model import SidecarHealth
+from app.core.model import Provenance, SidecarHealth
 from app.core.schema import Settings
 from app.errors import CarboyError
 from app.widgets.egress_panel import EgressPanel
-from tests.tui.scripted import NOW, SCREEN, ScriptedClient, app
+from tests.tui.scripted import NOW, SCREEN, ScriptedClient, app, asked
 from tests.tui.waiting import ready, text_of, until
 
 SIZES = [(80, 24), (160, 48)]
@@ -225,3 +225,25 @@ async def test_missing_secrets_are_told_and_given_again(size: tuple[int, int], m
         assert "s3cret" not in text_of(pilot)
         await until(pilot, lambda: pilot.app.screen.__class__.__name__ == "BottleScreen", "closed")
         await until(pilot, lambda: "without FROM_HERE" not in text_of(pilot), "asked again")
+
+
+async def test_long_rows_of_pages_go_on_below_their_own_text_at_any_width() -> None:
+    client, words = ScriptedClient(), "many words " * 12
+    client.settings_now = (Provenance(path="egress.extra_ca", value=words, source="settings.yml"),)
+    client.proposals_now = [asked(notes=(words,))]
+    async with app(client).run_test(size=(80, 24)) as pilot:
+        await ready(pilot)
+
+        def columns(first: str) -> list[int]:
+            """Where this row's text begins, and where it goes on."""
+            rows = text_of(pilot).splitlines()
+            start = next((at for at, row in enumerate(rows) if first in row), 0)
+            return [rows[start].find("many"), len(rows[start + 1]) - len(rows[start + 1].lstrip())]
+
+        await pilot.press("comma")
+        await until(pilot, lambda: columns("egress.extra_ca") == [19, 19], "the value in its column")
+        await pilot.resize_terminal(120, 24)
+        await until(pilot, lambda: "many words " * 8 in text_of(pilot), "wider")
+        assert columns("egress.extra_ca") == [19, 19]
+        await pilot.press("escape", "a", "enter")
+        await until(pilot, lambda: columns("✂") == [4, 4], "the note behind its mark")

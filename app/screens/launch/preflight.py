@@ -16,6 +16,7 @@ from app.screens.launch.step import Step
 from app.widgets.ink import Pressable, ink, lines, pressable
 from app.widgets.key_bar import Key, KeyBar
 from app.widgets.masked import Masked
+from app.widgets.rows import Rows
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -59,7 +60,7 @@ class PreflightStep(Step):
     def body(self) -> Iterable[Widget]:
         yield Vertical(id="asked")
         yield Confirmation()
-        yield VerticalScroll(Static(ink(("looking…", "faint")), id="report"))
+        yield VerticalScroll(Rows([ink(("looking…", "faint"))], id="report"))
 
     def on_mount(self) -> None:
         self.action_again()
@@ -78,7 +79,7 @@ class PreflightStep(Step):
         self._show(found)
 
     def _show(self, found: Preflight) -> None:
-        self.query_one("#report", Static).update(lines(lines_of(found)))
+        self.query_one("#report", Rows).show(lines_of(found))
         asked = self.query_one(Confirmation)
         pending = [text for key, text in found.confirm.items() if key not in self.flow.draft.confirmed]
         asked.set_class(bool(pending), "-shown")

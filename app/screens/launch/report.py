@@ -9,11 +9,9 @@ from app.core.text import printable
 from app.screens.bottle import route_lines
 from app.screens.page import fact, heading
 from app.screens.settings import shown
-from app.widgets.ink import ink
+from app.widgets.ink import Hanging, Row, ink, marked
 
 if TYPE_CHECKING:
-    from textual.content import Content
-
     from app.core.model import Preflight
 
 SOURCES = {
@@ -24,10 +22,10 @@ SOURCES = {
 }
 
 
-def lines_of(found: Preflight) -> list[Content]:
+def lines_of(found: Preflight) -> list[Row]:
     """The whole report; problems first, since nothing else matters while there are any."""
-    rows = [ink((f"✗ {printable(text, 800)}", "refused")) for text in found.problems]
-    rows += [ink((f"▲ {printable(text, 800)}", "asks")) for text in found.warnings]
+    rows: list[Row] = [marked(ink((f"✗ {printable(text, 800)}", "refused"))) for text in found.problems]
+    rows += [marked(ink((f"▲ {printable(text, 800)}", "asks"))) for text in found.warnings]
     rows += [ink()] if rows else []
     rows += _what(found)
     if found.secrets:
@@ -48,14 +46,14 @@ def lines_of(found: Preflight) -> list[Content]:
     rows += routes or [ink(("nothing: the allowlist is empty", "soft"))]
     if found.creates:
         rows += heading("Will be made")
-        rows += [ink(("+ ", "ok"), (printable(text, 400), "soft")) for text in found.creates]
+        rows += [marked(ink(("+ ", "ok"), (printable(text, 400), "soft"))) for text in found.creates]
     if found.masks:
         rows += heading("Hidden from the agent")
         rows.append(ink((printable(", ".join(found.masks), 1000), "soft")))
     return rows + _tried(found) + _resolved(found)
 
 
-def _what(found: Preflight) -> list[Content]:
+def _what(found: Preflight) -> list[Row]:
     engine = f" ({found.engine})" if found.engine else ""
     order = found.lineage.replace(" -> ", " → ") or " + ".join(found.bottles)
     facts = (
@@ -70,36 +68,27 @@ def _what(found: Preflight) -> list[Content]:
     return [fact(name, printable(value, 400), 9) for name, value in facts]
 
 
-def _tried(found: Preflight) -> list[Content]:
+def _tried(found: Preflight) -> list[Row]:
     passed = [report for report in found.tried if not report.works]
     if not passed:
         return []
     rows = heading("Backends passed over")
     for report in passed:
-        rows.append(
-            ink(
-                ("✗ ", "refused"),
-                (f"{printable(report.name, 30):<12} ", "ink"),
-                (printable(report.reason, 400), "soft"),
-            )
-        )
+        name = ink(("✗ ", "refused"), (f"{printable(report.name, 30):<12} ", "ink"))
+        rows.append(Hanging(name, ink((printable(report.reason, 400), "soft"))))
         if report.fix:
-            rows.append(ink((f"  → {printable(report.fix, 400)}", "asks")))
+            rows.append(marked(ink((f"  → {printable(report.fix, 400)}", "asks")), 4))
     return rows
 
 
-def _resolved(found: Preflight) -> list[Content]:
+def _resolved(found: Preflight) -> list[Row]:
     if not found.resolved:
         return []
     width = min(44, max(len(item.path) for item in found.resolved) + 1)
     rows = heading("Resolved manifest")
     for item in found.resolved:
-        name = (f"{printable(item.path, 100):<{width}}", "soft")
-        rows.append(
-            ink(
-                name,
-                (f"{printable(shown(item.value), 400)} ", "ink"),
-                (f"(from {printable(item.source, 100)})", "faint"),
-            )
+        value = ink(
+            (f"{printable(shown(item.value), 400)} ", "ink"), (f"(from {printable(item.source, 100)})", "faint")
         )
+        rows.append(Hanging(ink((f"{printable(item.path, 100):<{width}}", "soft")), value))
     return rows

@@ -1,0 +1,42 @@
+"""Lines of text at whatever width the widget has: a row that hangs goes on below its own text, also after the window
+became wider or narrower."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from textual.widget import Widget
+
+from app.widgets.ink import Row, ink, laid
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from textual.content import Content
+    from textual.geometry import Size
+
+
+class Rows(Widget):
+    DEFAULT_CSS = "Rows { height: auto; }"
+
+    def __init__(self, rows: Sequence[Row] = (), *, id: str | None = None) -> None:
+        super().__init__(id=id)
+        self._rows = tuple(rows)
+        self._drawn: tuple[int, Content] | None = None
+
+    def show(self, rows: Sequence[Row]) -> None:
+        self._rows, self._drawn = tuple(rows), None
+        self.refresh(layout=True)
+
+    def get_content_height(self, container: Size, viewport: Size, width: int) -> int:
+        return self._at(width).get_height({}, width)
+
+    def render(self) -> Content:
+        return self._at(self.content_size.width)
+
+    def _at(self, width: int) -> Content:
+        if not width:
+            return ink()
+        if self._drawn is None or self._drawn[0] != width:
+            self._drawn = width, laid(self._rows, width)
+        return self._drawn[1]
