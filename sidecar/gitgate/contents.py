@@ -39,14 +39,18 @@ class Piece:
 async def new_objects(quarantine: Quarantine, tips: list[str]) -> dict[str, str]:
     """Object → a path of it. This also proves that nothing is missing, as git's own receiver does. Raises TooMuch, or
     GitFailed."""
-    output = await quarantine.run("rev-list", "--objects", *tips, "--not", "--all", limit=limits.MAX_OBJECTS * 300)
+    args = ("rev-list", "--objects", *tips, "--not", "--all")
     paths: dict[str, str] = {}
-    for line in output.decode(errors="replace").split("\n"):
-        oid, _, path = line.partition(" ")
-        if oid:
+    size = 0
+    async with quarantine.git.start(*args, cwd=quarantine.mirror.path, env=quarantine.env) as running:
+        source = _Source(running)
+        while (line := await source.line()) is not None:
+            oid, _, path = line.decode(errors="replace").partition(" ")
+            size += len(path)
+            if len(paths) >= limits.MAX_OBJECTS or size > limits.MAX_PATHS:
+                raise TooMuch("its new objects, or their paths, are more than are scanned at once: push in parts")
             paths.setdefault(oid, path)
-    if len(paths) > limits.MAX_OBJECTS:
-        raise TooMuch(f"{len(paths)} new objects are more than are scanned at once: push in parts")
+        await _ended(running, "rev-list")
     return paths
 
 
@@ -95,8 +99,13 @@ async def _batches(running: Running) -> AsyncIterator[list[Piece]]:
         await source.exactly(1)
     if batch:
         yield batch
+    await _ended(running, "cat-file")
+
+
+async def _ended(running: Running, what: str) -> None:
+    """Raises GitFailed where it did not end well."""
     if (code := await finished(running)) != 0:
-        raise GitFailed("git cat-file failed", bytes(running.stderr).decode(errors="replace"), code)
+        raise GitFailed(f"git {what} failed", bytes(running.stderr).decode(errors="replace"), code)
 
 
 def _header(line: bytes) -> tuple[str, str, int]:
@@ -135,7 +144,7 @@ class _Source:
         while (end := self._data.find(b"\n", self._at)) < 0:
             if not await self._more():
                 if self._at < len(self._data):
-                    raise GitFailed("cat-file: its answer broke off")
+                    raise GitFailed("an answer of git broke off")
                 return None
         found, self._at = self._data[self._at : end], end + 1
         return found
@@ -155,7 +164,7 @@ class _Source:
             size -= len(parts[-1])
             self._at = len(self._data)
             if not await self._more():
-                raise GitFailed("cat-file: its answer broke off")
+                raise GitFailed("an answer of git broke off")
         parts.append(self._data[self._at : self._at + size])
         self._at += size
         return b"".join(parts) if len(parts) > 1 else parts[0]

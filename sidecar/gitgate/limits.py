@@ -19,6 +19,8 @@ MAX_REQUEST = 8 * 1024 * 1024
 """What a fetch may ask: some hundred thousand wants and haves."""
 MAX_OBJECTS = 500_000
 """New objects of one push that are scanned; a larger one is refused and may come in parts."""
+MAX_PATHS = 128 * 1024 * 1024
+"""Characters of their paths in all, which are kept while they are scanned."""
 MAX_UNPACKED = 2 * 1024 * 1024 * 1024
 """Their content in all: a small pack may unpack to anything."""
 WINDOW = 8 * 1024 * 1024

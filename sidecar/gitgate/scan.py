@@ -6,7 +6,7 @@ inline suppression is marked as such; what to do about it is the caller's. Memor
 
 import asyncio
 import re
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field, replace
 
 from sidecar.dlp.engine import Engine
@@ -253,16 +253,25 @@ def _scan_tree(engine: Engine, each: Piece, paths: dict[str, str]) -> list[Probl
 
 def _scan_names(engine: Engine, paths: dict[str, str]) -> list[Problem]:
     """Whole paths: a value may be spread over folders."""
-    text = "\n".join(dict.fromkeys(path for path in paths.values() if path)).encode()
     found: list[Problem] = []
-    for start in range(0, max(1, len(text)), limits.WINDOW):
-        piece = text[max(0, start - limits.OVERLAP) : start + limits.WINDOW]
+    for piece in _name_pieces(paths.values()):
         for finding in findings(engine, piece):
             low = piece.rfind(b"\n", 0, finding.start) + 1
             high = piece.find(b"\n", finding.start)
             name = piece[low : high if high >= 0 else len(piece)].decode(errors="replace")
             found.append(Problem(finding.kind, finding.title, finding.snippet, "file name", path=name))
     return found
+
+
+def _name_pieces(paths: Iterable[str]) -> Iterator[bytes]:
+    """Each once, one a line, in pieces that overlap."""
+    text = bytearray()
+    for path in dict.fromkeys(paths):
+        text += path.encode() + b"\n"
+        if len(text) >= limits.WINDOW:
+            yield bytes(text)
+            del text[: -limits.OVERLAP]
+    yield bytes(text)
 
 
 _WHAT = {"blob": "file", "commit": "commit message", "tag": "tag", "tree": "file name"}
