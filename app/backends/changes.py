@@ -200,10 +200,11 @@ def covered(path: str, masks: Iterable[Mask]) -> bool:
 
 def pull(
     project: Path, copy: Path, wanted: Iterable[str], masks: Iterable[Mask], *, delete: bool,
-    skip: Skip = lambda _: False,
+    skip: Skip = lambda _: False, trusted: bool = False,
 ) -> Brought:  # fmt: skip
-    """Bring changes back: all, or those at or below the `wanted` paths. What a mask covers stays as it is. Raises
-    CarboyError, and has changed nothing, where nothing differs at one of the paths."""
+    """Bring changes back: all, or those at or below the `wanted` paths. What a mask covers stays as it is; so do nested
+    repositories' own data, unless `copy` is `trusted`. Raises CarboyError, and has changed nothing, where nothing
+    differs at one of the paths."""
     names, masks = [_checked(path) for path in wanted], tuple(masks)
     written, removed, left = list[str](), list[str](), list[str]()
     found = changes(project, copy, skip)
@@ -217,6 +218,8 @@ def pull(
                 continue
             if covered(path, masks):
                 left.append(f"{path}: masked in the bottle")
+            elif not trusted and LEFT_OUT in path.casefold().split("/"):
+                left.append(f"{path}: a repository's own data, which can name programs that git runs")
             elif change.kind in ("link", "other"):
                 left.append(f"{path}: {'a link' if change.kind == 'link' else 'no file that can be read'}")
             elif change.kind == "removed" and not delete:

@@ -91,6 +91,21 @@ def test_masked_files_stay(trees: tuple[Path, Path]) -> None:
     assert len([reason for reason in done.left if "masked" in reason]) == 2
 
 
+def test_a_repository_further_down_is_not_brought_back(trees: tuple[Path, Path]) -> None:
+    """Editors run git in each that they find: its config would name what runs. What is trusted may be put back."""
+    project, copy = trees
+    for name in ("vendor/x/.git", "vendor/y/.GIT"):
+        (copy / name).mkdir(parents=True)
+        (copy / name / "config").write_text("[core]\n\tfsmonitor = ./evil\n")
+    (copy / "vendor/x/code.py").write_text("x")
+    (copy / "vendor/z").mkdir()
+    (copy / "vendor/z/.git").write_text("gitdir: ../evil\n")
+    done = pull(project, copy, ("vendor",), masks.complete(), delete=False)
+    assert done.written == ("vendor/x/code.py",)
+    assert len(done.left) == 3
+    assert len(pull(project, copy, ("vendor",), (), delete=False, trusted=True).written) == 3
+
+
 def test_a_link_in_the_project_is_not_written_through(trees: tuple[Path, Path], tmp_path: Path) -> None:
     project, copy = trees
     outside = tmp_path / "outside"
