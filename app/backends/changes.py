@@ -5,13 +5,13 @@ whole, since what is planted there runs at the operator's next command. Times pr
 """
 
 import contextlib
-import difflib
 import os
 import secrets
 import stat
 from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 
+from app.backends.differences import unified
 from app.backends.local import mounts
 from app.backends.workspace import MAX_DEPTH, UNREADABLE
 from app.core.changed import Brought, Changed, Kind
@@ -157,8 +157,7 @@ def text_diff(project: Path, copy: Path, path: str) -> str:
     old, new = (data.decode(errors="replace").splitlines() for data in (before, after))
     if max(len(old), len(new)) > MAX_LINES:
         return f"{printable(path, 400)}: too long to be shown\n"
-    shown = difflib.unified_diff(old, new, f"a/{path}", f"b/{path}", lineterm="")
-    return "".join(printable(line, 2000) + "\n" for line in shown)
+    return "".join(printable(line, 2000) + "\n" for line in unified(old, new, path))
 
 
 def _there(root: Path, path: str) -> bool:
