@@ -3,38 +3,75 @@
 What is preserved is decided by the caller; nothing here looks at a session's state.
 """
 
+import contextlib
 import os
 import re
-import shutil
-from collections.abc import Callable
+import secrets
+import stat
 from pathlib import Path
 
 from app.backends import restore, workspace
+from app.backends.workspace import MAX_DEPTH
 from app.controller import egress_log
 from app.controller.record import FILE
 
+_FOLDER = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
 _SESSION_ID = re.compile(r"[0-9a-f]{12}")
 
 
 def remove_tree(path: Path) -> None:
-    """Remove a folder that may hold an agent's files: symlinks are not followed, locked folders are opened first."""
-
-    def unlock(function: Callable[..., object], name: str, error: BaseException) -> None:
-        del function
-        if isinstance(error, FileNotFoundError):
-            return
-        parent = Path(name).parent
-        for folder in (parent, Path(name)):
-            if folder.is_dir() and not folder.is_symlink():
-                folder.chmod(0o700)
-        if Path(name).is_dir() and not Path(name).is_symlink():
-            shutil.rmtree(name)
-        else:
-            Path(name).unlink(missing_ok=True)
-
+    """Remove a folder that may hold an agent's files: symlinks are not followed, locked folders are opened first, and
+    however deep it is, only some descriptors are held. Idempotent."""
     if path.is_symlink():
         raise OSError(f"{path} is a symbolic link")
-    shutil.rmtree(path, onexc=unlock)
+    with contextlib.suppress(FileNotFoundError):
+        fd = _opened(path, None)
+        try:
+            _Emptying(fd).run()
+        finally:
+            os.close(fd)
+        path.rmdir()
+
+
+class _Emptying:
+    """One folder. What lies too deep is moved up into it, and comes last."""
+
+    def __init__(self, top: int) -> None:
+        self._top = top
+
+    def run(self) -> None:
+        while names := os.listdir(self._top):
+            for name in names:
+                self._remove(self._top, name, 0)
+
+    def _remove(self, parent: int, name: str, depth: int) -> None:
+        with contextlib.suppress(FileNotFoundError):
+            if not stat.S_ISDIR(os.stat(name, dir_fd=parent, follow_symlinks=False).st_mode):
+                os.unlink(name, dir_fd=parent)
+                return
+            fd = _opened(name, parent)
+            try:
+                if depth > MAX_DEPTH:
+                    os.rename(name, f".carboy-{secrets.token_hex(8)}", src_dir_fd=parent, dst_dir_fd=self._top)
+                    return
+                for inner in os.listdir(fd):
+                    self._remove(fd, inner, depth + 1)
+            finally:
+                os.close(fd)
+            os.rmdir(name, dir_fd=parent)
+
+
+def _opened(name: Path | str, parent: int | None) -> int:
+    """A folder that can be listed and emptied from here on, where it is ours. Nobody of its bottle lives any more."""
+    try:
+        fd = os.open(name, _FOLDER, dir_fd=parent)
+    except PermissionError:
+        os.chmod(name, 0o700, dir_fd=parent)
+        fd = os.open(name, _FOLDER, dir_fd=parent)
+    if os.fstat(fd).st_mode & 0o700 != 0o700:
+        with contextlib.suppress(PermissionError):
+            os.fchmod(fd, 0o700)
+    return fd
 
 
 FORMER = ("transcript-", "egress-")

@@ -401,11 +401,14 @@ class Sessions:
         session.box = None
         session.ca_key = session.canary = None
         session.typed = session.environment = session.git_keys = {}
-        await asyncio.to_thread(leftovers.remove_tree, session.run_folder)
         happening = Happening.VANISHED if ended is None else Happening.EXITED
         code = None if ended is None else ended.code
-        if code == 0:
-            await asyncio.to_thread(leftovers.strip, session.state_folder)
+        try:  # whatever an agent left in them: it has ended
+            await asyncio.to_thread(leftovers.remove_tree, session.run_folder)
+            if code == 0:
+                await asyncio.to_thread(leftovers.strip, session.state_folder)
+        except OSError as failed:
+            log.error("what %s left cannot be removed: %s", session.slug, failed)
         at = time.time() if ended is None else ended.at
         error = session.why or reason or ("" if ended is not None else "its session holder was killed")
         session.happened(happening, code, ended_at=at, error=error, kept="preserved" if badly else "")

@@ -1,5 +1,6 @@
 """Launches on a machine that fails them: a full disk, a sidecar that will not start, walls that do not hold."""
 
+import asyncio
 import os
 import subprocess
 from collections.abc import AsyncIterator, Iterator
@@ -9,6 +10,7 @@ import pytest
 
 from app.backends.base import Check
 from app.backends.held import HeldBox
+from app.controller import leftovers
 from app.errors import CarboyError
 from app.paths import Paths
 from tests.conftest import until
@@ -107,6 +109,16 @@ async def test_a_sidecar_that_cannot_start_says_why(real: Rig, monkeypatch: pyte
         await real.launch("sleep 60")
     assert caught.value.code == "sidecar"
     await gone(real)
+
+
+async def test_what_cannot_be_removed_keeps_no_bottle_alive(real: Rig, monkeypatch: pytest.MonkeyPatch) -> None:
+    def full_of_holes(folder: Path) -> None:
+        raise PermissionError(13, "not yours", str(folder))
+
+    monkeypatch.setattr(leftovers, "strip", full_of_holes)
+    await real.launch("exit 0")
+    ended = await asyncio.wait_for(real.sessions.wait("one"), 60)
+    assert (ended.state, ended.exit_code) == ("ended", 0)
 
 
 async def test_memory_stays_within_its_limit(real: Rig) -> None:
