@@ -361,6 +361,34 @@ def _(facts):
     return any(int(fields[field], 16) for field in ("CapInh", "CapPrm", "CapEff", "CapBnd", "CapAmb"))
 
 
+@probe("files.set_uid_bit")
+def _(facts):
+    # outside, the project's files have its owner: whoever starts such a program there runs as that one
+    path = os.path.join(facts["project"], "set-uid")
+    os.close(os.open(path, os.O_CREAT | os.O_WRONLY, 0o4755))
+    try:
+        with open(path, "wb") as stream:
+            stream.write(b"#!/bin/sh\n")
+        with contextlib.suppress(OSError):
+            os.chmod(path, 0o4755)
+        return bool(os.stat(path).st_mode & stat.S_ISUID)
+    finally:
+        os.unlink(path)
+
+
+@probe("files.lease")
+def _(facts):
+    # whoever opens the file outside would wait
+    path = os.path.join(facts["project"], "leased")
+    file = os.open(path, os.O_CREAT | os.O_RDWR, 0o600)
+    try:
+        fcntl.fcntl(file, 1024, fcntl.F_WRLCK)
+        return True
+    finally:
+        os.close(file)
+        os.unlink(path)
+
+
 @probe("files.seccomp_on")
 def _(facts):
     with open("/proc/self/status") as stream:

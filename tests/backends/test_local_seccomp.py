@@ -15,7 +15,8 @@ REFUSED = (
     "mount", "umount2", "pivot_root", "chroot", "unshare", "setns", "bpf", "io_uring_setup", "keyctl", "add_key",
     "userfaultfd", "perf_event_open", "open_by_handle_at", "ptrace", "process_vm_readv", "process_vm_writev",
     "pidfd_getfd", "kexec_load", "kexec_file_load", "init_module", "finit_module", "delete_module", "move_mount",
-    "fsopen", "open_tree", "mount_setattr", "reboot", "swapon", "syslog", "quotactl", "settimeofday", "clock_settime",
+    "fsopen", "open_tree", "open_tree_attr", "mount_setattr",
+    "reboot", "swapon", "syslog", "quotactl", "settimeofday", "clock_settime",
 )  # fmt: skip
 
 
@@ -48,6 +49,11 @@ def test_by_argument(machine: str) -> None:
     for family in (16, 17, 38, 40, 44):
         assert verdict("socket", family, 3, 9) == refuse(errno.EAFNOSUPPORT)
     assert verdict("socket", 2, 1, 262) == refuse(errno.EPROTONOSUPPORT)
+    for name, arg in (("chmod", 1), ("fchmod", 1), ("fchmodat", 2), ("fchmodat2", 2)):
+        if name in table:
+            modes = [verdict(name, *[0] * arg, mode) for mode in (0o4755, 0o6755, 0o755, 0o2755, 0o1777)]
+            assert modes == [refuse(), refuse(), ALLOW, ALLOW, ALLOW]
+    assert [verdict("fcntl", 3, command) for command in (1024, 1, 6, 1025)] == [refuse(), ALLOW, ALLOW, ALLOW]
     assert verdict("personality", 0xFFFFFFFF) == ALLOW
     assert verdict("personality", 0x0040000) == refuse()
 

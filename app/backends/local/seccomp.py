@@ -14,7 +14,7 @@ from sidecar.kernel.syscalls import UnknownMachine
 
 _MOUNTS = (
     "mount", "umount2", "pivot_root", "chroot", "open_tree", "move_mount", "fsopen", "fsconfig", "fsmount", "fspick",
-    "mount_setattr",
+    "mount_setattr", "open_tree_attr",
 )  # fmt: skip
 _NAMESPACES = ("unshare", "setns")
 _HOLES = (
@@ -35,6 +35,10 @@ _DEBUGGING = ("ptrace", "process_vm_readv", "process_vm_writev")
 
 _NEW_NAMESPACES = 0x7E020080  # CLONE_NEW* of linux/sched.h, NEWTIME included
 _UNIX, _INET, _INET6, _NETLINK, _ROUTE, _MPTCP = 1, 2, 10, 16, 0, 262
+_SET_UID = 0o4000
+_MODES = (("chmod", 1), ("fchmod", 1), ("fchmodat", 2), ("fchmodat2", 2))
+"""Calls that change a file's mode, and which argument says it."""
+_SET_LEASE = 1024  # F_SETLEASE (linux/fcntl.h)
 _TERMINAL_TRICKS = (0x5412, 0x541C, 0x5423)  # TIOCSTI, TIOCLINUX, TIOCSETD (asm-generic/ioctls.h)
 _PERSONALITIES = (0, 0xFFFFFFFF, 0x8, 0x20000, 0x20008)  # ask, none, PER_LINUX32, UNAME26: as Docker's profile allows
 
@@ -50,6 +54,11 @@ def policy(*, ptrace: bool = False) -> Filter:
             Rule("clone", (((Argument(0, mask=_NEW_NAMESPACES),), refuse()),)),
             Rule("ioctl", (((Argument(1, values=_TERMINAL_TRICKS),), refuse()),)),
             Rule("personality", (((Argument(0, values=_PERSONALITIES),), ALLOW),), otherwise=refuse()),
+            # a program in the project that runs as its owner, whoever on the host starts it. A mode given at creation
+            # is no way to one: writing to a file takes the bit off
+            *(Rule(name, (((Argument(arg, mask=_SET_UID),), refuse()),)) for name, arg in _MODES),
+            # whoever opens a leased file, the operator's editor as well, waits for the agent for 45 seconds
+            Rule("fcntl", (((Argument(1, values=(_SET_LEASE,)),), refuse()),)),
             _SOCKET,
             Rule("socketpair", (((Argument(0, values=(_UNIX,)),), ALLOW),), otherwise=refuse(errno.EAFNOSUPPORT)),
         ),
