@@ -8,7 +8,6 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 
-_PAGE = os.sysconf("SC_PAGE_SIZE")
 _TICK = os.sysconf("SC_CLK_TCK")
 _ROUNDS = 50
 """A fork bomb is outrun when no new process was found in a round; it cannot go on once all are stopped."""
@@ -57,17 +56,33 @@ def in_namespace(first: int) -> set[int]:
 
 
 def measure(pids: Iterable[int]) -> Stats:
-    """Memory is what the processes do not share with files: private and shared-memory pages would count twice."""
+    """Memory is what is on no disk: private pages, swapped ones, and shared memory, to which each process that maps it
+    counts its part. Not seen is shared memory that no process maps, and what the kernel itself holds for them."""
     memory, count, ticks = 0, 0, 0
     for pid in pids:
         with contextlib.suppress(OSError, ValueError, IndexError):
-            pages = Path(f"/proc/{pid}/statm").read_bytes().split()
+            sizes = _kilobytes(f"/proc/{pid}/status")
             fields = Path(f"/proc/{pid}/stat").read_bytes().rsplit(b")", 1)[1].split()
-            memory += max(0, int(pages[1]) - int(pages[2])) * _PAGE
+            own = sizes.get("RssAnon:", 0) + sizes.get("VmSwap:", 0)  # one that has ended has no sizes
+            memory += (own + _shared(pid, sizes.get("RssShmem:", 0))) * 1024
             # utime, stime and those of children that were waited for: fields 14 to 17 of proc_pid_stat(5)
             ticks += sum(int(value) for value in fields[11:15])
             count += 1
     return Stats(memory, count, ticks / _TICK)
+
+
+def _shared(pid: int, most: int) -> int:
+    """This process's part of the shared memory that it maps; all of it where that may not be looked at."""
+    if most:
+        with contextlib.suppress(OSError, KeyError):
+            return _kilobytes(f"/proc/{pid}/smaps_rollup")["Pss_Shmem:"]
+    return most
+
+
+def _kilobytes(path: str) -> dict[str, int]:
+    """The sizes in a file of /proc, in which a process's name stands as well: whatever that is, it hides none."""
+    lines = [line.split() for line in Path(path).read_text(errors="replace").split("\n")]
+    return {words[0]: int(words[1]) for words in lines if words[2:] == ["kB"] and words[1].isdecimal()}
 
 
 def stop_all(roots: Iterable[int], spare: int) -> None:
