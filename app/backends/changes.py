@@ -13,7 +13,7 @@ from pathlib import Path
 
 from app.backends.differences import unified
 from app.backends.local import mounts
-from app.backends.workspace import MAX_DEPTH, UNREADABLE
+from app.backends.workspace import MAX_DEPTH, UNREADABLE, copy_content
 from app.core.changed import Brought, Changed, Kind
 from app.core.schema import Mask
 from app.core.text import printable
@@ -252,16 +252,15 @@ def _bring(source: int, target: int, change: Changed) -> None:
             os.unlink(name, dir_fd=folder)
             return
         fd = mounts.open_beneath(source, change.path, _FILE)
-        with open(fd, "rb") as old:
+        with open(fd, "rb"):
             info = os.fstat(fd)
             if not stat.S_ISREG(info.st_mode):
                 raise OSError(0, "no file")
             temporary = f".{secrets.token_hex(8)}.carboy"
             new = mounts.open_beneath(folder, temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
             try:
-                with open(new, "wb") as file:
-                    while data := old.read(_CHUNK):
-                        file.write(data)
+                with open(new, "wb"):
+                    copy_content(fd, new, info.st_size)
                     os.fchmod(new, 0o755 if info.st_mode & 0o100 else 0o644)
                     if os.geteuid() == 0:  # as its new folder's owner
                         owner = os.fstat(folder)

@@ -22,7 +22,7 @@ FOLDER = "workspace"
 MAX_DEPTH = 200
 """Levels of folders: paths that people make have a dozen; one descriptor and one call frame is held for each."""
 _FICLONE = 0x40049409  # linux/fs.h: share the blocks (btrfs, xfs, bcachefs), copied when one side is written
-_CHUNK = 64 * 1024 * 1024
+_CHUNK, _PIECE = 64 * 1024 * 1024, 1024 * 1024
 _FOLDER = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
 _FILE = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
 _NEW = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
@@ -90,7 +90,6 @@ class _Copying:
         self._most = most
         self._root = os.geteuid() == 0
         self._clones = True
-        self._in_kernel = hasattr(os, "copy_file_range")
 
     def folder(self, old: int, new: int, path: str, depth: int) -> None:
         if depth > MAX_DEPTH:
@@ -135,26 +134,10 @@ class _Copying:
         if self.done.files >= files or self.done.size + info.st_size > size:
             raise TooLarge("The project is too large for that", "", "workspace")
         if not (self._clones and self._clone(old, new)):
-            while self._piece(old, new):
-                if self._stop.is_set():
-                    raise Cancelled
+            copy_content(old, new, info.st_size, self._stop)
         self.done.files += 1
         self.done.size += info.st_size
         self._finish(info, new)
-
-    def _piece(self, old: int, new: int) -> int:
-        if self._in_kernel:
-            try:
-                return os.copy_file_range(old, new, _CHUNK)
-            except OSError as error:
-                if error.errno not in (errno.EXDEV, errno.EINVAL, errno.EOPNOTSUPP, errno.ENOSYS):
-                    raise
-                self._in_kernel = False
-        data = os.read(old, 1024 * 1024)
-        rest = memoryview(data)
-        while rest:
-            rest = rest[os.write(new, rest) :]
-        return len(data)
 
     def _clone(self, old: int, new: int) -> bool:
         try:
@@ -172,6 +155,46 @@ class _Copying:
             os.fchown(new, info.st_uid, info.st_gid)
         os.fchmod(new, stat.S_IMODE(info.st_mode) & 0o777)
         os.utime(new, ns=(info.st_atime_ns, info.st_mtime_ns))
+
+
+def copy_content(old: int, new: int, size: int, stop: threading.Event | None = None) -> None:
+    """Copy `size` bytes, or what there is of them: the file may grow for ever meanwhile. Holes stay holes: a file of
+    terabytes may have none on disk. Raises OSError, Cancelled."""
+    in_kernel = hasattr(os, "copy_file_range")
+    for start, end in _data(old, size):
+        at = start
+        while at < end:
+            if stop is not None and stop.is_set():
+                raise Cancelled
+            if in_kernel:
+                try:
+                    done = os.copy_file_range(old, new, min(end - at, _CHUNK), at, at)
+                except OSError as error:
+                    if error.errno not in (errno.EXDEV, errno.EINVAL, errno.EOPNOTSUPP, errno.ENOSYS):
+                        raise
+                    in_kernel = False
+                    continue
+            else:
+                done = os.pwrite(new, os.pread(old, min(end - at, _PIECE), at), at)
+            if not done:
+                break
+            at += done
+    os.ftruncate(new, size)
+
+
+def _data(fd: int, size: int) -> Iterator[tuple[int, int]]:
+    """Where the file has content on disk: from, to."""
+    at = 0
+    while at < size:
+        try:
+            at = os.lseek(fd, at, os.SEEK_DATA)
+            end = os.lseek(fd, at, os.SEEK_HOLE)
+        except OSError as error:
+            if error.errno == errno.ENXIO:  # nothing but a hole from here
+                return
+            end = size  # a file system that knows no holes
+        yield at, min(end, size)
+        at = end
 
 
 UNREADABLE = frozenset({errno.EACCES, errno.EPERM, errno.ENOENT, errno.ELOOP, errno.ENXIO, errno.ENOTDIR, errno.EAGAIN})

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from app.backends import workspace
+from app.backends import changes, workspace
 from app.errors import CarboyError
 
 
@@ -116,3 +116,44 @@ def test_without_help_of_the_kernel(tmp_path: Path, monkeypatch: pytest.MonkeyPa
     (source / "x").write_bytes(os.urandom(2_500_000))
     taken(source, tmp_path / "copy")
     assert (tmp_path / "copy" / "x").read_bytes() == (source / "x").read_bytes()
+
+
+@pytest.mark.parametrize("in_kernel", [True, False])
+def test_holes_stay_holes(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, in_kernel: bool) -> None:
+    """Terabytes that take no room in a bottle must take none here."""
+    if not in_kernel:
+        monkeypatch.delattr(os, "copy_file_range")
+    source, project = tmp_path / "project", tmp_path / "back"
+    for folder in (source, project):
+        folder.mkdir()
+    with open(source / "big", "wb") as file:
+        for at in (5 << 20, 1 << 40):
+            file.seek(at)
+            file.write(b"something")
+        file.truncate(2 << 40)
+    if (source / "big").stat().st_blocks * 512 > 1 << 30:
+        pytest.skip("a file system without holes")
+    taken(source, tmp_path / "copy")
+    assert changes.pull(project, tmp_path / "copy", (), (), delete=False).written == ("big",)
+    for copied in (tmp_path / "copy/big", project / "big"):
+        assert (copied.stat().st_size, copied.stat().st_blocks * 512 < 1 << 20) == (2 << 40, True)
+        with open(copied, "rb") as file:
+            file.seek(1 << 40)
+            assert file.read(12) == b"something\0\0\0"
+
+
+def test_a_file_that_grows_for_ever_is_copied_as_it_was(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    source = tmp_path / "project"
+    source.mkdir()
+    (source / "log").write_bytes(b"x" * 3_000_000)
+    real = os.pread
+
+    def grows(fd: int, count: int, at: int) -> bytes:
+        with open(source / "log", "ab") as file:
+            file.write(b"y" * 2_000_000)
+        return real(fd, count, at)
+
+    monkeypatch.delattr(os, "copy_file_range")
+    monkeypatch.setattr(os, "pread", grows)
+    taken(source, tmp_path / "copy")
+    assert (tmp_path / "copy/log").read_bytes() == b"x" * 3_000_000
