@@ -305,6 +305,12 @@ class MainScreen(BottleActions, KeepingActions, ApprovalActions, Screen[None]):
 
     def on_resize(self, event: events.Resize) -> None:
         self._arrange()
+        self.call_after_refresh(self._keep_in_sight)
+
+    def _keep_in_sight(self) -> None:
+        """What has the focus, where its column is lower now than its panels."""
+        if self.focused is not None and self._has_focus("side"):
+            self.focused.scroll_visible(animate=False)
 
     def _arrange(self) -> None:
         width, height = self.app.size

@@ -7,7 +7,7 @@ import pytest
 
 from app.widgets.bottle_list import BottleList
 from app.widgets.egress_panel import EgressPanel
-from app.widgets.side_panels import RefusalsPanel
+from app.widgets.side_panels import RefusalsPanel, TotalsPanel
 from tests.tui import scripted
 from tests.tui.scripted import NOW, ScriptedClient, app, asked, egress, view
 from tests.tui.waiting import ready, text_of, until
@@ -418,6 +418,18 @@ async def test_the_header_counts_one_request_as_one() -> None:
     async with app(ScriptedClient((view("docs", allowed=1, refused=0),))).run_test(size=(160, 48)) as pilot:
         await ready(pilot)
         await until(pilot, lambda: "1 request " in text_of(pilot).splitlines()[0], "the header")
+
+
+async def test_a_focused_side_panel_stays_in_sight_in_a_window_that_became_lower() -> None:
+    client = ScriptedClient()
+    client.proposals_now = [asked(f"p-{number}", justification="many words " * 12) for number in range(3)]
+    async with app(client).run_test(size=(160, 60)) as pilot:
+        await ready(pilot)
+        side, panel = pilot.app.screen.query_one("#side"), pilot.app.screen.query_one(TotalsPanel)
+        panel.focus()
+        await pilot.resize_terminal(160, 24)
+        await until(pilot, lambda: side.max_scroll_y > 0, "a column that scrolls")
+        await until(pilot, lambda: side.region.contains_region(panel.region), "the panel", 10)
 
 
 async def test_the_terminal_keeps_its_width_when_the_side_panels_take_the_lists_place() -> None:
