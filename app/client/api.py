@@ -1,5 +1,6 @@
 """The client's methods, one for each route of docs/architecture.md."""
 
+import asyncio
 import contextlib
 import time
 from collections.abc import AsyncIterator, Callable, Sequence
@@ -34,6 +35,7 @@ from app.core.spending import AnswerOrder, BudgetOrder, BudgetsReport, CutoffOrd
 from app.core.trace import Trace
 from app.errors import CarboyError, from_dict
 from app.paths import Paths
+from app.tasks import cancel_and_wait, spawn
 from sidecar.secret import REVEAL, Secret
 
 MAX_LINE = 4 * 1024 * 1024
@@ -56,6 +58,7 @@ class Client(OperatorCalls):
     def __init__(self, paths: Paths, *, start: bool = True) -> None:
         self._paths = paths
         self._start = start
+        self._starting: asyncio.Task[None] | None = None
         self.on_state: Callable[[Connection], None] = lambda _: None
         # a connection for each request: over a unix socket it costs nothing, and none can have gone stale
         connector = aiohttp.UnixConnector(str(paths.controller_socket), force_close=True, limit=0)
@@ -71,6 +74,7 @@ class Client(OperatorCalls):
         return cls(found, start=start)
 
     async def close(self) -> None:
+        await cancel_and_wait(self._starting)
         await self._http.close()
 
     async def __aenter__(self) -> Self:
@@ -415,8 +419,18 @@ class Client(OperatorCalls):
         try:
             return await attempt()
         except aiohttp.ClientConnectorError:
-            await ensure(self._paths, start=self._start if start is None else start)
+            await self._ensured(self._start if start is None else start)
             return await attempt()
+
+    async def _ensured(self, start: bool) -> None:
+        """A controller answers. One at a time is started, however many ask: two would be in each other's way. The start
+        goes on where who asked gives up: the next one asks for it again, and half of one is nobody's."""
+        if not start:
+            await ensure(self._paths, start=False)
+            return
+        if self._starting is None or self._starting.done():
+            self._starting = spawn(ensure(self._paths), name="controller", on_error=lambda _: None)  # it is awaited
+        await asyncio.shield(self._starting)
 
 
 _PASSING = frozenset({"connection_lost", "controller_silent"})

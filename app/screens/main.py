@@ -17,7 +17,7 @@ from app.core.units import count, plural
 from app.screens.actions import BottleActions
 from app.screens.approvals import ApprovalActions
 from app.screens.keeping import KeepingActions
-from app.screens.room import bindings
+from app.screens.room import bindings, reconnecting
 from app.widgets.approvals_panel import ApprovalsPanel
 from app.widgets.bottle_list import BottleList
 from app.widgets.budget_panel import BudgetPanel
@@ -209,9 +209,7 @@ class MainScreen(BottleActions, KeepingActions, ApprovalActions, Screen[None]):
     def on_link_changed(self, event: LinkChanged) -> None:
         banner = self.query_one("#banner", Static)
         banner.display = event.link == "lost"
-        banner.update(
-            ink(("▲ reconnecting", "bold asks"), (" · bottles run on · ", "asks"), (self.carboy.link_text, "soft"))
-        )
+        banner.update(reconnecting(self.carboy.link_text))
         self._draw_status()
         self._draw_welcome()
 

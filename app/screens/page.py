@@ -11,13 +11,15 @@ from textual.containers import VerticalScroll
 from textual.content import Content
 from textual.widgets import Static
 
-from app.screens.room import Room, explain
+from app.screens.room import Room, explain, reconnecting
 from app.widgets.ink import Hanging, Row, ink
 from app.widgets.key_bar import Key, KeyBar
 from app.widgets.rows import Rows
 
 if TYPE_CHECKING:
     from textual.app import ComposeResult
+
+    from app.messages import LinkChanged
 
 
 MAX_WIDTH = 120
@@ -52,6 +54,7 @@ class Page(Room):
     """
     heading = ""
     note = ""
+    _waits = False
     keys: ClassVar[tuple[Key, ...]] = (Key("esc", "close", "screen.close"), Key("r", "ask again", "screen.reload"))
 
     def compose(self) -> ComposeResult:
@@ -69,14 +72,27 @@ class Page(Room):
         self.query_one("#page-title", Static).update(title)
 
     def action_reload(self) -> None:
-        self.query_one(Rows).show([ink(("asking…", "faint"))])
+        self._waits = True
+        self._draw_waiting()
         self.work(f"show {self.heading.lower()}", self._fill(), group="page", alone=True)
 
+    def _draw_waiting(self) -> None:
+        """Another controller is started by itself, which takes a moment: why nothing comes is said meanwhile."""
+        away = [ink(), reconnecting(self.carboy.link_text)] if self.carboy.link == "lost" else []
+        self.query_one(Rows).show([ink(("asking…", "faint")), *away])
+
+    def on_link_changed(self, event: LinkChanged) -> None:
+        if self._waits:
+            self._draw_waiting()
+
     async def _fill(self) -> None:
-        self.query_one(Rows).show(await self.rows())
+        rows = await self.rows()
+        self._waits = False
+        self.query_one(Rows).show(rows)
         self._draw_title()
 
     def failed(self, what: str, error: Exception) -> None:
+        self._waits = False
         self.query_one(Rows).show([ink((f"✗ Could not {what}", "bold refused")), ink((explain(error), "soft"))])
 
     async def rows(self) -> Sequence[Row]:

@@ -14,8 +14,10 @@ from textual.screen import ModalScreen, Screen
 from app.commands import Command, scoped
 from app.core.text import printable_lines
 from app.errors import CarboyError
+from app.widgets.ink import ink
 
 if TYPE_CHECKING:
+    from textual.content import Content
     from textual.dom import DOMNode
 
     from app.carboy import CarboyApp
@@ -34,6 +36,11 @@ def bindings(*commands: Command) -> list[BindingType]:
 def app_of(node: DOMNode) -> CarboyApp:
     """The app, with its own type."""
     return cast("CarboyApp", node.app)
+
+
+def reconnecting(text: str) -> Content:
+    """That the controller is away, and why."""
+    return ink(("▲ reconnecting", "bold asks"), (" · bottles run on · ", "asks"), (text, "soft"))
 
 
 def explain(error: BaseException) -> str:

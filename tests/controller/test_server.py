@@ -14,7 +14,7 @@ from typing import Any
 import aiohttp
 import pytest
 
-from app.client import Client
+from app.client import Client, api
 from app.controller.api import Parts
 from app.controller.audit import Audit
 from app.controller.events import Bus
@@ -380,3 +380,27 @@ async def test_secrets_are_given_by_name_on_record_and_value_nowhere(room: Room)
     with pytest.raises(CarboyError) as caught:
         await room.client.give_secrets("one", {"TOKEN": Secret("")})
     assert caught.value.code == "bad_request"
+
+
+async def test_one_controller_is_started_however_many_ask_and_whoever_gives_up(
+    paths: Paths, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    began, go = list[bool](), asyncio.Event()
+
+    async def ensure(_: Paths, *, start: bool = True) -> None:
+        began.append(start)
+        await go.wait()
+
+    monkeypatch.setattr(api, "ensure", ensure)
+    async with Client(paths) as client:
+        first = spawn(client.status(), name="first")
+        await until(lambda: began)
+        others = [spawn(client.status(), name="other", on_error=lambda _: None) for _ in range(3)]
+        await cancel_and_wait(first)
+        go.set()
+        answers = await asyncio.gather(*others, return_exceptions=True)
+        assert [getattr(error, "code", "") for error in answers] == ["connection_lost"] * 3
+        assert began == [True]
+        with pytest.raises(CarboyError):
+            await client.status()
+        assert began == [True, True], "who comes later starts another"

@@ -1,5 +1,8 @@
 """The controller goes away and comes back; workers fail; notices pile up: the app stays."""
 
+import asyncio
+
+from app.core.model import Doctor
 from app.errors import CarboyError
 from app.widgets.bottle_list import BottleList
 from app.widgets.egress_panel import EgressPanel
@@ -81,6 +84,33 @@ async def test_a_broken_event_stream_is_no_crash() -> None:
         client.drop(ValueError("not an event"))
         await until(pilot, lambda: "lost" in links, "lost")
         await until(pilot, lambda: pilot.app.link == "connected", "back", seconds=20)
+
+
+async def test_a_page_that_waits_says_that_the_controller_is_away() -> None:
+    client, go = ScriptedClient(), asyncio.Event()
+    doctor = client.doctor
+
+    async def waits() -> Doctor:
+        await go.wait()
+        return await doctor()
+
+    async with app(client).run_test(size=(100, 30)) as pilot:
+        await ready(pilot)
+        await pilot.press("D")
+        await until(pilot, lambda: "no daemon answers" in text_of(pilot), "the page")
+        client.doctor = waits
+        await pilot.press("r")
+        await until(pilot, lambda: "asking…" in text_of(pilot), "that it asks")
+        pilot.app.link_changed("lost", "the controller was killed")
+        why = "reconnecting · bottles run on · the controller was killed"
+        await until(pilot, lambda: why in text_of(pilot), "why it takes so long")
+        pilot.app.link_changed("connected", "")
+        await until(pilot, lambda: why not in text_of(pilot) and "asking…" in text_of(pilot), "that it is back")
+        go.set()
+        await until(pilot, lambda: "no daemon answers" in text_of(pilot), "the answer")
+        pilot.app.link_changed("lost", "again")
+        await pilot.pause()
+        assert "no daemon answers" in text_of(pilot)
 
 
 async def test_notices_are_coalesced() -> None:
