@@ -102,6 +102,8 @@ class Searching:
                     await self.index.add(source, entries[start : start + AT_ONCE])
             except CarboyError as error:
                 log.error("what %s said cannot be searched: %s", source.slug, error)
+            except Exception as error:  # of values that no database takes; its text may repeat them
+                log.error("what %s said cannot be searched: %s", source.slug, type(error).__name__)
 
 
 def _words(entry: Entry) -> Words:

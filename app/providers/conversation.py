@@ -18,6 +18,8 @@ type Doing = Literal["idle", "working", "waiting"]
 MAX_TEXT = 16 * 1024
 """Characters of one message that are kept: what a search shows is a line of it."""
 MAX_NAME = 100
+LAST = 1e11
+"""Unix time: a later one is none."""
 
 
 @dataclass(frozen=True)
@@ -32,6 +34,17 @@ class Entry:
     conversation: str = ""
     key: str = ""
     """Of what may be written down more than once: the second time it tells nothing new."""
+
+    def __post_init__(self) -> None:
+        """JSON and names of files may hold half a character, which nothing that is written down or sent can."""
+        for name in ("text", "tool", "model", "conversation", "key"):
+            value: str = getattr(self, name)
+            if (whole := _whole(value)) != value:
+                object.__setattr__(self, name, whole)
+
+
+def _whole(value: str) -> str:
+    return value if value.isascii() else value.encode("utf-8", "replace").decode()
 
 
 _DOING: Mapping[Kind, Doing] = {"ends": "waiting", "asks": "waiting"}
@@ -108,9 +121,11 @@ def short(value: object) -> str:
 
 def moment(value: object) -> float:
     """Unix time of what is a time: ISO 8601, or a number of milliseconds. 0 for anything else."""
-    if isinstance(value, int | float) and not isinstance(value, bool):
-        return min(max(float(value) / 1000, 0.0), 1e11)
     try:
-        return datetime.fromisoformat(value).timestamp() if isinstance(value, str) else 0.0
+        if isinstance(value, int | float) and not isinstance(value, bool):
+            at = float(value) / 1000
+        else:
+            at = datetime.fromisoformat(value).timestamp() if isinstance(value, str) else 0.0
     except (ValueError, OverflowError):
         return 0.0
+    return min(at, LAST) if at > 0 else 0.0  # NaN is nothing

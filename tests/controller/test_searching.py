@@ -102,3 +102,14 @@ async def test_an_index_that_fails_disturbs_nobody(
     failing = False
     one.told(dev, [said("kept", 2.0)])
     await until(lambda: _found(one, "kept"))
+
+
+async def test_what_the_index_cannot_take_disturbs_nobody(room: tuple[Searching, TestDesk, Clock]) -> None:
+    """Of a provider's reader that lets anything through: the next bottle's words are found all the same."""
+    one, desk, _ = room
+    odd = said("odd")
+    for name, value in (("tool", "\ud800"), ("conversation", "\udcff"), ("at", float("nan"))):
+        object.__setattr__(odd, name, value)
+        one.told(desk.add(f"loud-{name}"), [odd])
+    one.told(desk.add("quiet"), [said("music")])
+    await until(lambda: _found(one, "music"))

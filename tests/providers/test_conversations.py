@@ -112,8 +112,24 @@ def test_no_value_in_any_place_makes_a_format_raise(name: str, data: st.DataObje
 def test_times() -> None:
     assert moment("2026-11-26T07:10:42.040Z") == pytest.approx(1795677042.04)
     assert moment(1795677042040) == pytest.approx(1795677042.04)
-    for nothing in (None, "yesterday", True, [], -5, "9" * 400):
+    for nothing in (None, "yesterday", True, [], -5, "9" * 400, 10**400, float("nan"), "0001-01-01T00:00:00Z"):
         assert moment(nothing) == 0.0
+
+
+def test_all_of_it_can_be_written_down(tmp_path: Path) -> None:
+    """JSON may hold half a character, and so may a name: one that went on would break every answer it is in."""
+    half, name = "\ud800", b"1_\xff\xfe.jsonl"
+    folder = tmp_path / ".pi/agent/sessions/x"
+    folder.mkdir(parents=True)
+    message = {"role": "toolResult", "toolName": half, "content": [{"text": f"a {half}"}]}
+    record = json.dumps({"type": "message", "timestamp": float("nan"), "message": message})
+    (folder / os.fsdecode(name)).write_text(f"{record}\n")
+    following = reader(tmp_path, "pi")
+    (entry,) = following.read()
+    for text in (entry.text, entry.tool, entry.conversation, following.standing.conversation):
+        assert text.encode() != b""
+    assert entry.at == following.standing.at == 0
+    assert Entry("call", tool=half, model=half, conversation=half, key=half) == Entry("call", "", 0.0, *"????")
 
 
 def test_all_but_shell_and_plugins_keep_a_record(tmp_path: Path) -> None:
