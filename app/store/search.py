@@ -133,20 +133,26 @@ class SearchIndex:
                     self._path.with_name(name).unlink(missing_ok=True)
 
     def _add(self, db: sqlite3.Connection, source: Source, entries: Sequence[Words]) -> int:
-        with _transaction(db):
-            row = (source.session_id, source.slug, source.label, source.agent, source.provider)
-            db.execute(
-                "INSERT INTO sessions (session_id, slug, label, agent, provider) VALUES (?, ?, ?, ?, ?)"
-                " ON CONFLICT (session_id) DO UPDATE SET label = excluded.label",
-                row,
-            )
-            number = db.execute("SELECT number FROM sessions WHERE session_id = ?", row[:1]).fetchone()[0]
-            before = self._bytes
-            new = sum(self._insert(db, number, source.slug, one) for one in entries)
-            if new:
-                self._make_room(db, number)
-            if not new:
-                self._bytes = before
+        before = self._bytes
+        try:
+            with _transaction(db):
+                new = self._add_all(db, source, entries)
+        except BaseException:
+            self._bytes = before
+            raise
+        return new
+
+    def _add_all(self, db: sqlite3.Connection, source: Source, entries: Sequence[Words]) -> int:
+        row = (source.session_id, source.slug, source.label, source.agent, source.provider)
+        db.execute(
+            "INSERT INTO sessions (session_id, slug, label, agent, provider) VALUES (?, ?, ?, ?, ?)"
+            " ON CONFLICT (session_id) DO UPDATE SET label = excluded.label",
+            row,
+        )
+        number = db.execute("SELECT number FROM sessions WHERE session_id = ?", row[:1]).fetchone()[0]
+        new = sum(self._insert(db, number, source.slug, one) for one in entries)
+        if new:
+            self._make_room(db, number)
         return new
 
     def _insert(self, db: sqlite3.Connection, session: int, slug: str, one: Words) -> bool:

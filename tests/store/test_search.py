@@ -128,6 +128,16 @@ async def test_a_session_has_a_bound_and_so_have_all(index: SearchIndex, monkeyp
     assert (await index.find("word300")).hits
 
 
+async def test_what_could_not_be_added_takes_no_room(index: SearchIndex, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(search, "MAX_BYTES", 5_000)
+    await index.add(OPS, [said("word of the quiet one", talk="c2")])
+    for number in range(10):
+        with pytest.raises(CarboyError, match="failed"):
+            await index.add(DEV, [said(f"word{number} " + "x" * 1000, number), said("no time", float("nan"))])
+    await index.add(DEV, [said("word", 1000)])
+    assert len((await index.find("word")).hits) == 2
+
+
 async def test_a_purged_bottle_is_forgotten(index: SearchIndex) -> None:
     await index.add(DEV, [said("word")])
     await index.add(Source("s7", "dev", "dev", "", "claude"), [said("word again", 2)])
