@@ -17,6 +17,7 @@ import h2.errors
 import h2.events
 from h2.exceptions import ProtocolError
 from h2.frame_buffer import FrameBuffer
+from h11._receivebuffer import ReceiveBuffer
 from hyperframe.frame import Frame, HeadersFrame
 from mitmproxy.net.http import http1
 from mitmproxy.proxy import commands, context, events
@@ -71,8 +72,13 @@ def error_response(status: int, message: str = "") -> bytes:
     return http1.assemble_response(response)
 
 
-def _head_too_large(data: bytes) -> bool:
-    return len(data) > MAX_HEAD and data.find(b"\r\n\r\n", 0, MAX_HEAD) < 0
+def _head_too_large(buffer: ReceiveBuffer) -> bool:
+    return len(buffer) > MAX_HEAD and bytes(buffer).find(b"\r\n\r\n", 0, MAX_HEAD) < 0
+
+
+def _first(buffer: ReceiveBuffer) -> bytes:
+    """How it begins. All of it would be copied whenever some comes."""
+    return bytes(buffer._data[:12])
 
 
 class Front1(_http1.Http1Server):
@@ -84,10 +90,10 @@ class Front1(_http1.Http1Server):
     def read_headers(self, event: events.ConnectionEvent) -> Commands:
         if isinstance(event, events.DataReceived):
             # an empty line before a request means nothing (RFC 9112 2.2), but would hold up what follows it
-            if empty := _EMPTY_LINES.match(bytes(self.buf)):
+            if _EMPTY_LINES.match(_first(self.buf)) and (empty := _EMPTY_LINES.match(bytes(self.buf))):
                 # all at once: each by itself would copy what is behind it
                 self.buf.maybe_extract_at_most(empty.end())
-            if _head_too_large(bytes(self.buf)):
+            if _head_too_large(self.buf):
                 yield commands.SendData(self.conn, error_response(431, f"a head larger than {MAX_HEAD} bytes"))
                 yield commands.CloseConnection(self.conn)
                 self.state = self.done
@@ -202,19 +208,30 @@ class Front2(_Frames, _http2.Http2Server):
 class Back1(_http1.Http1Client):
     """HTTP/1 towards the upstream. Interim answers (100, 103 …) end here: mitmproxy takes them for the final one."""
 
+    _interim = 0
+    """Bytes of interim answers to the present request."""
+
     def read_headers(self, event: events.ConnectionEvent) -> Commands:
-        if isinstance(event, events.DataReceived) and self.request is not None:
-            while _INTERIM.match(bytes(self.buf)[:12]) and self.buf.maybe_extract_lines():
-                continue
-            if _EMPTY_LINES.match(bytes(self.buf)[:2]):
-                # tolerated before a request alone (RFC 9112 2.2); mitmproxy would wait for a head that is here
-                yield from self._broken("the server's answer begins with an empty line")
-                return
-        large = isinstance(event, events.DataReceived) and len(self.buf) > MAX_HEAD and self.stream_id is not None
-        if large and _head_too_large(bytes(self.buf)):
-            yield from self._broken("the server sent too large headers")
+        waits = isinstance(event, events.DataReceived) and self.request is not None
+        if waits and (problem := self._skip_interim()):
+            yield from self._broken(problem)
             return
         yield from super().read_headers(event)
+        if self.request is None or self.response is not None:
+            self._interim = 0
+
+    def _skip_interim(self) -> str:
+        """Take interim answers off; returns what is wrong with the head behind them, as far as it is here."""
+        before = len(self.buf)
+        while _INTERIM.match(_first(self.buf)) and self.buf.maybe_extract_lines():
+            continue
+        self._interim += before - len(self.buf)
+        if self._interim > MAX_HEAD:
+            return "the server sent too many interim answers"
+        if _EMPTY_LINES.match(_first(self.buf)):
+            # tolerated before a request alone (RFC 9112 2.2); mitmproxy would wait for a head that is here
+            return "the server's answer begins with an empty line"
+        return "the server sent too large headers" if _head_too_large(self.buf) else ""
 
     def read_body(self, event: events.Event) -> Commands:
         try:
