@@ -55,10 +55,15 @@ def _folded(text: str) -> str:
     return unicodedata.normalize("NFKC", text.translate(_BEST_FIT))
 
 
+def _folded_each(text: str) -> str:
+    """As `_folded`, character by character: a whole is put in order first, in quadratic time where marks stand upon
+    one letter."""
+    return text.translate({ord(char): _folded(char) for char in set(text) if not char.isascii()})
+
+
 def _folds(plain: str) -> bool:
     """True if a character of another form (a fullwidth slash) stands for one that tells the parts of a path apart."""
-    # each by itself: the whole is put in order first, in quadratic time where marks stand upon one letter
-    folded = plain.translate({ord(char): _folded(char) for char in set(plain) if not char.isascii()})
+    folded = _folded_each(plain)
     if any(folded.count(mark) > plain.count(mark) for mark in _SEPARATORS):
         return True
     return any(segment in (".", "..") for segment in folded.split("/"))
@@ -101,9 +106,11 @@ def _resolved(segments: list[str]) -> str:
 
 
 def loosely(text: str) -> str:
-    """`text` in lower case with every layer of percent-encoding undone and all separators alike."""
+    """`text` in plain letters and lower case, with every layer of percent-encoding undone and all separators alike."""
+    if not text.isascii():  # bytes as they were sent
+        text = text.encode("latin-1", "replace").decode("utf-8", "replace")
     for _ in range(8):
-        decoded = unquote(text, errors="replace")
+        decoded = _folded_each(unquote(text, errors="replace"))
         if decoded == text:
             break
         text = decoded

@@ -165,6 +165,11 @@ PUSHES = [
     ("/me/r.git/Git-Receive-Pack", ()),
     ("/me/r.git/git-receive-pack;x=1", ()),
     ("/me/r.git/git-receive-pack/", ()),
+    ("/me/r.git%EF%BC%8Fgit-receive-pack", ()),
+    ("/me/r.git\xef\xbc\x8fgit-receive-pack", ()),
+    ("/me/r.git/%EF%BD%87it-receive-pack", ()),
+    ("/me/r.git%25EF%25BC%258Fgit-receive-pack", ()),
+    ("/me/r.git/info/refs?service=git-receive%EF%BC%8Dpack", ()),
     ("/anything", (("content-type", "application/x-git-receive-pack-request"),)),
 ]
 
