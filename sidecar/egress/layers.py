@@ -41,6 +41,7 @@ DIAL = "dial:"
 """Marks an error text as `dial:<code>:<reason>` from our own dialler; any other comes from TLS."""
 _METHOD = re.compile(rb"[!#$%&'*+.^_`|~0-9A-Za-z-]{1,32} ")
 _TOKEN = re.compile(rb"[!#$%&'*+.^_`|~0-9A-Za-z-]*")
+_CONTINUE = "100-continue"
 _TOO_LARGE = "a body larger than {} bytes cannot be inspected"
 _WITH_BODY = frozenset({"POST", "PUT", "PATCH"})
 """They announce an empty body too (RFC 9110 8.6)."""
@@ -84,6 +85,8 @@ class Stream(engine.HttpStream):
         yield from super()._handle_event(event)
 
     def state_wait_for_request_headers(self, event: engine.RequestHeaders) -> Commands:
+        if event.request.http_version == "HTTP/1.0" and event.request.headers.get("expect", "").lower() == _CONTINUE:
+            del event.request.headers["expect"]  # such a client takes a 100 for its answer (RFC 9110 10.1.1)
         self._waits_for_100 = "expect" in event.request.headers and not event.end_stream
         yield from super().state_wait_for_request_headers(event)
         if self._waits_for_100 and self.client_state == self.state_consume_request_body and self.flow.response:

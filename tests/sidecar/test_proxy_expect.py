@@ -94,6 +94,15 @@ async def test_what_is_allowed_is_told_to_go_on(box: Bottle, up: Tap, framing: s
     assert b"expect" not in up.data.lower()
 
 
+async def test_a_client_of_http10_waits_for_nothing(box: Bottle, up: Tap):
+    reader, writer = await tunnel(box, f"{HOST}:443", HOST)
+    writer.write(head("/ok").replace(b"HTTP/1.1", b"HTTP/1.0") + BODY)
+    assert (await read_some(reader)).startswith(b"HTTP/1.1 200")
+    writer.close()
+    assert up.data.count(BODY) == 1
+    assert b"expect" not in up.data.lower()
+
+
 async def test_over_http2_the_stream_ends_and_no_other(box: Bottle, up: Tap):
     client = await H2.open(box, HOST)
     for path, code in (("/no", "path_not_allowed"), ("/ok", "200")):
