@@ -18,6 +18,8 @@ import h2.events
 from h2.exceptions import ProtocolError
 from h2.frame_buffer import FrameBuffer
 from h11._receivebuffer import ReceiveBuffer
+from hpack import Encoder
+from hpack.table import HeaderTable
 from hyperframe.frame import Frame, HeadersFrame
 from mitmproxy.net.http import http1
 from mitmproxy.proxy import commands, context, events
@@ -146,12 +148,26 @@ class Frames(FrameBuffer):
         return found
 
 
+class BoundedEncoder(Encoder):
+    """hpack's, with a table no larger than the usual one, whatever the peer allows (RFC 7541 4.2): it is searched from
+    end to end for every field that is sent."""
+
+    @property
+    def header_table_size(self) -> int:
+        return self.header_table.maxsize
+
+    @header_table_size.setter
+    def header_table_size(self, value: int) -> None:
+        cast(Any, Encoder.header_table_size).fset(self, min(value, HeaderTable.DEFAULT_SIZE))
+
+
 class _Frames(_http2.Http2Connection):
     """What both sides of HTTP/2 have in common: frames that are free to send are not free to send without end."""
 
     def __init__(self, ctx: context.Context, *args: Any) -> None:
         super().__init__(ctx, *args)
         self.h2_conn.incoming_buffer = Frames(server=not self.h2_conf.client_side)
+        self.h2_conn.encoder = BoundedEncoder()
         limits = edge_of(ctx).limits
         self._control = Bucket(limits.control_burst, limits.control_rate)
 

@@ -3,6 +3,7 @@ on others are served. Limits are shortened so that reaching them takes a second.
 
 import asyncio
 import contextlib
+import os
 import time
 from collections.abc import AsyncIterator, Callable, Coroutine
 from typing import Any
@@ -176,6 +177,30 @@ async def test_floods_of_control_frames_end_the_connection(kind: str):
         await pour(client.writer, one * 4000, 8 << 20)
         assert await seconds_until_closed(client.reader) < 55
         assert process.memory_info().rss - before < 8 << 20
+        client.close()
+
+
+async def test_a_client_that_allows_a_huge_table_of_headers_holds_up_nobody():
+    """What is in it is searched for each field of each answer."""
+
+    async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        while True:
+            await reader.readuntil(b"\r\n\r\n")
+            more = b"".join(b"x-%s: %s\r\n" % (os.urandom(6).hex().encode(), b"a" * 16) for _ in range(900))
+            writer.write(b"HTTP/1.1 200 OK\r\nContent-Length: 0\r\n" + more + b"\r\n")
+
+    ca = authority()
+    async with (
+        server(serve, ca, HOST) as port,
+        bottle(Route(host=HOST), extra_ca=(pem(ca),), connect_to={f"{HOST}:443": f"127.0.0.1:{port}"}) as box,
+    ):
+        process = psutil.Process(box.process.pid)
+        client = await H2.open(box, HOST)
+        client.writer.write(b"\x00\x00\x06\x04\x00\x00\x00\x00\x00\x00\x01" + (1 << 30).to_bytes(4, "big"))
+        cpu = sum(process.cpu_times()[:2])
+        for _ in range(20):
+            assert await client.answer(client.request(fields(HOST)), 60) == "200"
+        assert sum(process.cpu_times()[:2]) - cpu < 5
         client.close()
 
 
