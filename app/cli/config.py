@@ -1,10 +1,6 @@
 """Commands on the operator's own files: init, edit, settings. They need no controller."""
 
 import getpass
-import os
-import shlex
-import shutil
-import subprocess
 import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -136,15 +132,10 @@ def edit(name: str) -> None:
 
 def open_editor(target: Path) -> None:
     """Let the operator edit a file. Raises CarboyError where the editor cannot be started or fails."""
-    given = os.environ.get("VISUAL") or os.environ.get("EDITOR")
-    editor = shlex.split(given) if given else [next(filter(shutil.which, ("nano", "vim", "vi")), "vi")]
-    try:
-        code = subprocess.call([*editor, str(target)])
-    except OSError as error:
-        hint = "Set EDITOR to an editor that is installed"
-        raise CarboyError(f"{editor[0]} cannot be started: {error.strerror}", hint, "editor") from None
-    if code != 0:
-        raise CarboyError(f"{editor[0]} ended with code {code}", "", "editor")
+    from app import editor
+
+    with editor.keys_are_its_own():
+        editor.run(editor.command(), target)
 
 
 @click.command()

@@ -4,10 +4,7 @@ edited, in place or in the operator's own editor, and answered."""
 from __future__ import annotations
 
 import asyncio
-import os
 import re
-import shlex
-import subprocess
 import tempfile
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar
@@ -17,6 +14,7 @@ from textual.binding import Binding, BindingType
 from textual.containers import Vertical
 from textual.widgets import Static, TextArea
 
+from app import editor
 from app.core.text import printable, printable_lines
 from app.core.units import date_and_time
 from app.errors import CarboyError
@@ -136,22 +134,17 @@ class ProposalScreen(Page):
 
 async def edit_outside(screen: Page, text: str) -> str:
     """What the operator's own editor makes of `text`, with the app out of the way."""
-    editor = shlex.split(os.environ.get("VISUAL") or os.environ.get("EDITOR") or "vi")
+    command = editor.command()
     with tempfile.TemporaryDirectory(prefix="carboy-") as folder:
         file = Path(folder) / "routes.yml"
         file.touch(0o600)
         file.write_text(text, encoding="utf-8")
         try:
-            with screen.app.suspend():
+            with screen.app.suspend(), editor.keys_are_its_own():
                 _say_nothing(screen.app)
-                code = await asyncio.to_thread(subprocess.call, [*editor, str(file)])
+                await asyncio.to_thread(editor.run, command, file)
         except SuspendNotSupported:
             raise CarboyError("This terminal cannot be lent to an editor", "Press e to edit here", "editor") from None
-        except OSError as error:
-            hint = "Set EDITOR to an editor that is installed"
-            raise CarboyError(f"{editor[0]} cannot be started: {error.strerror}", hint, "editor") from None
-        if code != 0:
-            raise CarboyError(f"{editor[0]} ended with code {code}", "Nothing was taken over", "editor")
         return _read_back(file)
 
 

@@ -9,11 +9,18 @@ from pathlib import Path
 
 import pytest
 
+ENDS = 'printf "EDITOR-ENDS"\nprintf after > "$1"\n'
+
 
 @pytest.mark.skipif(sys.platform == "win32", reason="needs a pseudo-terminal")
-def test_the_app_is_back_after_an_editor_that_was_open_for_a_while(tmp_path: Path) -> None:
+@pytest.mark.parametrize(
+    "script",
+    ['printf "EDITOR-HERE"\nsleep 2\n', "trap '' INT QUIT\nprintf EDITOR-HERE\nkill -INT 0\nkill -QUIT 0\nsleep 0.5\n"],
+    ids=["for-a-while", "through-ctrl-c"],
+)
+def test_the_app_is_back_after_an_editor(tmp_path: Path, script: str) -> None:
     editor = tmp_path / "editor"
-    editor.write_text('#!/bin/sh\nprintf "EDITOR-HERE"\nsleep 2\nprintf "EDITOR-ENDS"\nprintf after > "$1"\n')
+    editor.write_text(f"#!/bin/sh\n{script}{ENDS}")
     editor.chmod(0o755)
     ours, theirs = pty.openpty()
     env = {**os.environ, "TERM": "xterm-256color", "VISUAL": str(editor)}
