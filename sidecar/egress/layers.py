@@ -336,7 +336,7 @@ def upstream_of(layers: Http) -> list[Connection]:
     return [connection for connection in layers.connections if connection is not layers.context.client]
 
 
-# mitmproxy makes these by their module's names; there is no other seam (12.2: mitmproxy/proxy/layers/http/__init__.py)
+# mitmproxy makes these by their module's names; there is no other seam (12.3: mitmproxy/proxy/layers/http/__init__.py)
 _seams: Any = engine
 _seams.HttpStream = Stream
 _seams.Http1Server = Front1

@@ -13,7 +13,7 @@ import pytest
 import websockets
 
 from sidecar.contract import Route
-from tests.sidecar.attack_kit import H2, LooseH2, ask, code_of, fields, server, tap
+from tests.sidecar.attack_kit import H2, LooseH2, ask, code_of, fields, read_some, server, tap, tunnel
 from tests.sidecar.proxy_kit import Bottle, Seen, Upstream, answer, authority, bottle, pem
 from tests.sidecar.test_proxy_upstreams import connect_proxy, raw_server
 
@@ -229,11 +229,12 @@ async def test_the_body_that_is_waited_for_is_looked_through_before_anything_lea
         bottle(route(KEY), extra_ca=(pem(ca),), connect_to=to(up.port), **KNOWN) as box,
     ):
         head = f"POST /x HTTP/1.1\r\nHost: {HOST}\r\nExpect: 100-continue\r\nContent-Length: {len(MINE)}\r\n\r\n"
-        got = await ask(box, head.encode() + MINE.encode(), f"{HOST}:443", HOST)
-        interim, _, final = got.partition(b"\r\n\r\n")
-        assert interim == b"HTTP/1.1 100 Continue"
-        assert code_of(final) == "placeholder_misplaced"
+        reader, writer = await tunnel(box, f"{HOST}:443", HOST)
+        writer.write(head.encode() + MINE.encode())
+        assert await reader.readuntil(b"\r\n\r\n") == b"HTTP/1.1 100 Continue\r\n\r\n"
+        assert code_of(await read_some(reader)) == "placeholder_misplaced"
         assert up.data == b""
+        writer.close()
 
 
 # --- the host's own proxy -------------------------------------------------------------------------------------------
