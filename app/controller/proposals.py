@@ -297,8 +297,9 @@ class Proposals:
         ]
         done = [await self._end_grants(session, gone) for session, gone in over if gone]
         try:
-            for row in [row for row in self._pending.values() if (row.expires_at or now + 1) <= now]:
-                await self._close_one(row, "expire", _LATE)
+            for row in tuple(self._pending.values()):
+                if row.expires_at is not None and row.expires_at <= now:
+                    await self._close_one(row, "expire", _LATE)
         except CarboyError as error:
             log.error("a proposal that has expired cannot be closed yet: %s", error)
             done.append(False)

@@ -400,6 +400,13 @@ async def test_expiry_and_restart(room: Room) -> None:
     assert "proposal-expired" in await room.rows()
 
 
+async def test_a_time_before_all_times_is_over(room: Room) -> None:
+    """What is kept would ring at once, for ever."""
+    session = room.desk.add("dev", API)
+    await room.queue.opened(session.id, finding(expires_at=0.0))
+    await told(session, "expired", "t-000001")
+
+
 async def test_a_question_that_waits_longer_is_no_new_card(room: Room) -> None:
     session, cards = room.desk.add("dev", API), []
     room.queue.on_card = cards.append
