@@ -16,11 +16,19 @@ from dataclasses import dataclass, field
 from sidecar.contract import SCOPE_SECONDS, Report
 from sidecar.dlp.finding import Finding, Match
 from sidecar.secret import Secret
-from sidecar.supervise.desk import Desk, NotRecorded, Outcome, Question, Settled, Ticket, TooLarge, TooMany
+from sidecar.supervise.desk import (
+    GRACE_SECONDS,
+    Desk,
+    NotRecorded,
+    Outcome,
+    Question,
+    Settled,
+    Ticket,
+    TooLarge,
+    TooMany,
+)
 from sidecar.tasks import spawn
 
-GRACE_SECONDS = 15.0
-"""From the last client that left to the withdrawal: pip repeats a request after 15 s, others within a few."""
 MAX_APPROVED = 512
 
 type Where = tuple[str, str, str]

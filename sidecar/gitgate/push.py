@@ -287,7 +287,7 @@ async def _hold(session: Session, kind: Literal["gitleaks-allow", "git-push"], r
         raise PushRefused("git_not_approved", "not approved", str(error)) from None
     finally:
         if not settled and session.stream.gone and not ticket.waiters:
-            session.desk.withdraw(ticket, "the client went away")
+            session.desk.leave(ticket, "the client went away")
     if outcome is not None and outcome.state == "approved":
         await session.tell("carboy: approved")
         return

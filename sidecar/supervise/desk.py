@@ -20,6 +20,9 @@ MAX_WAITERS = 64
 """Calls and requests that wait on those, of one bottle."""
 MAX_DECIDED = 256
 """Answers kept for those who ask again."""
+GRACE_SECONDS = 15.0
+"""From the last who left to the withdrawal: pip repeats a request after 15 s, others within a few. It also bounds how
+many cards one makes who asks and goes away again."""
 LEAST_SECONDS, MORE_SECONDS = 1.0, 5.0
 """By what the time of a question is made longer at least, and how far beyond the wait that needs it: repeats come in
 bursts, and a flood of them is few lines."""
@@ -64,12 +67,14 @@ class Question:
 
 @dataclass
 class Ticket:
-    """One question on the desk. `outcome` is None while it waits; `waiters` are those who wait for it now."""
+    """One question on the desk. `outcome` is None while it waits; `waiters` are those who wait for it now, `leaves` how
+    often the last of them left."""
 
     id: str
     question: Question
     opened: float
     waiters: int = 0
+    leaves: int = 0
     outcome: Outcome | None = None
     settled: asyncio.Event = field(default_factory=asyncio.Event)
 
@@ -140,6 +145,15 @@ class Desk:
             return ticket.outcome.state == body.state
         self._settle(ticket, Outcome(body.state, body.reason, body.scope, body.decided_at or time.time()))
         return True
+
+    def leave(self, ticket: Ticket, reason: str) -> None:
+        """The last who waited has gone away: withdrawn in a moment, if nobody asks the same until then."""
+        ticket.leaves += 1
+        asyncio.get_running_loop().call_later(GRACE_SECONDS, self._left, ticket, ticket.leaves, reason)
+
+    def _left(self, ticket: Ticket, leaves: int, reason: str) -> None:
+        if not ticket.waiters and ticket.leaves == leaves:
+            self.withdraw(ticket, reason)
 
     def withdraw(self, ticket: Ticket, reason: str = "") -> None:
         """Whoever asked is gone for good: take the question off the operator's desk."""

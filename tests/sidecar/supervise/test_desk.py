@@ -95,6 +95,31 @@ async def test_withdrawn_is_told_to_the_controller(
     assert not desk.decide(said(ticket.id))
 
 
+async def test_who_left_may_come_back(
+    spool: SpoolWriter, written: Callable[[], list[ProposalEvent]], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A question without anybody stays a moment: else one who comes and goes makes cards as fast as that."""
+    later: list[Callable[[], None]] = []
+    monkeypatch.setattr(
+        asyncio.get_running_loop(), "call_later", lambda _, work, *given: later.append(lambda: work(*given))
+    )
+    desk = Desk(spool)
+    ticket = desk.ask(question())
+    desk.leave(ticket, "gone")
+    assert desk.ask(question()) is ticket, "it is on the desk still"
+    desk.leave(ticket, "gone again")
+    assert [event.action for event in written()] == ["open"]
+    later[0]()
+    assert ticket.outcome is None, "there was somebody since"
+    ticket.waiters = 1
+    later[1]()
+    assert ticket.outcome is None, "there is somebody now"
+    ticket.waiters = 0
+    later[1]()
+    assert [event.action for event in written()] == ["open", "withdrawn"]
+    assert ticket.outcome is not None
+
+
 async def test_an_expired_question_makes_room_and_a_late_yes_is_none(spool: SpoolWriter) -> None:
     desk = Desk(spool)
     late, unseen = desk.ask(question("late", seconds=0.05)), desk.ask(question("unseen", seconds=0.05))
