@@ -28,7 +28,7 @@ from app.core.model import BackendReport, LaunchRequest, Preflight, SecretNeed, 
 from app.core.overnight import Profile, alone, hold_seconds, profile
 from app.core.repositories import Repository, made, needed_secrets, repositories
 from app.core.schema import Amount, Manifest, Mask, Settings
-from app.errors import CarboyError
+from app.errors import CarboyError, NotFound
 from app.manifests.starters import library
 from app.paths import Paths
 from app.providers.base import Credential, Found, HostLogin, Picked, Provider, pick, with_auth
@@ -93,7 +93,8 @@ async def make_plan(
     reading = await asyncio.to_thread(_read, request, paths, request.confirm if launching else None)
     backend, tried, refusal = await select(request.backend, reading.manifest)
     if refusal is not None:
-        reading.problems.append(refusal)
+        unknown = refusal.code == "no_backend" and request.backend is None
+        reading.problems.append(_said_by(reading.manifest, "backend", refusal) if unknown else refusal)
     await asyncio.to_thread(_find, reading, request, backend)
     reading.problems.sort(key=lambda one: not one.code.startswith("provider_"))  # what installs the agent comes first
     slug, label, refusal = (slug, request.label or slug, None) if slug else name(request, reading.manifest, taken)
@@ -207,7 +208,10 @@ def _read(request: LaunchRequest, paths: Paths, confirmed: tuple[str, ...] | Non
     reading.problems += problems
     reading.problems += key_problems(reading.repos)
     with _collect(reading):
-        reading.provider = provider_named(_template(reading.manifest))
+        try:
+            reading.provider = provider_named(_template(reading.manifest))
+        except NotFound as error:
+            raise _said_by(reading.manifest, "agent_provider.template", error) from None
         _read_provider(reading, request)
         _read_budget(reading, request)
     _read_confirmations(reading, request, paths, cwd)
@@ -216,6 +220,13 @@ def _read(request: LaunchRequest, paths: Paths, confirmed: tuple[str, ...] | Non
             CarboyError("Headless needs a task", "Give --prompt TEXT, or a command after --", "headless_task")
         )
     return reading
+
+
+def _said_by(manifest: Manifest, key: str, error: CarboyError) -> CarboyError:
+    """`error` with the key that it is about, and the bottle file that says so."""
+    source = manifest.provenance.get(key)
+    text = f"{key} (from {source}): {error.message}" if source else error.message
+    return type(error)(text, error.hint, error.code)
 
 
 def _template(manifest: Manifest) -> str:

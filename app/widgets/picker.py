@@ -188,7 +188,7 @@ def _row(choice: Choice, hit: fuzzy.Match, width: int) -> Content:
         title = title.stylize(style("bold accent"), at, at + 1)
     mark = ink((f"{choice.mark} ", f"bold {choice.tone}")) if choice.mark else ink()
     rows = [spread(mark + title, ink((printable(choice.note, 60), choice.tone if choice.mark else "faint")), width)]
-    detail = choice.reason or choice.detail
+    detail = choice.detail or choice.reason
     if detail:
         indent = "  " if choice.mark else ""
         rows.append(

@@ -55,6 +55,16 @@ async def test_all_that_stands_in_the_way_is_shown_at_once(paths: Paths, project
     assert plan.shown.wants_prompt == {"C": "what?"}
 
 
+async def test_an_unknown_provider_or_backend_is_told_with_its_key_and_file(paths: Paths, project: Path) -> None:
+    bottle(paths, "agent_provider: {template: clade}\nbackend: dokcer")
+    plan = await plan_of(paths, ask(project))
+    told = [problem.message for problem in plan.problems]
+    assert "agent_provider.template (from b): no provider is called 'clade'" in told
+    assert "backend (from b): No backend works here" in told
+    plan = await plan_of(paths, ask(project, backend="dokcer"))
+    assert "No backend works here" in [problem.message for problem in plan.problems]
+
+
 async def test_sources_of_secrets(paths: Paths, project: Path) -> None:
     bottle(
         paths,

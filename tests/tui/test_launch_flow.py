@@ -7,7 +7,7 @@ import pytest
 from textual.pilot import Pilot
 from textual.widgets import Input
 
-from app.core.model import Catalogue, LaunchRequest, Preflight, StreamEvent
+from app.core.model import BottleEntry, Catalogue, LaunchRequest, Preflight, StreamEvent
 from app.errors import CarboyError
 from app.widgets.option_strip import OptionStrip
 from tests.tui.scripted import CATALOGUE, ScriptedClient, app, preflight
@@ -156,6 +156,30 @@ async def test_any_command() -> None:
         await until(pilot, lambda: client.requests, "asked")
         assert client.requests[-1].command == ("echo", "a b")
         assert client.requests[-1].bottles == ("base",)
+
+
+async def test_why_a_file_is_broken_has_room_in_a_small_window_however_long_its_folders_name() -> None:
+    client, folder = ScriptedClient(), "/home/operator/.config/carboy"
+    broken = f"{folder}/bottles/y.md:3: egres: unknown key"
+    client.catalogue_now = CATALOGUE.model_copy(
+        update={
+            "agents": tuple(
+                item.model_copy(update={"file": f"{folder}/{item.file}", "error": f"{folder}/{item.error}"})
+                if item.error
+                else item
+                for item in CATALOGUE.agents
+            ),
+            "bottles": (*CATALOGUE.bottles, BottleEntry(name="y", file=f"{folder}/bottles/y.md", error=broken)),
+        }
+    )
+    async with app(client).run_test(size=(80, 24)) as pilot:
+        await opened(pilot)
+        await until(pilot, lambda: "broken.md:3: skils: unknown key" in text_of(pilot), "why, of an agent")
+        await pilot.press("enter")
+        await at(pilot, "BottlesStep")
+        await until(pilot, lambda: " y.md:3: egres: unknown key" in text_of(pilot), "why, of a bottle")
+        await pilot.press("end", "space")
+        await until(pilot, lambda: broken in text_of(pilot), "all of it")
 
 
 async def test_a_broken_bottle_cannot_be_taken() -> None:

@@ -134,7 +134,7 @@ def _choice(item: AgentEntry) -> Choice:
         item.name,
         item.name,
         note=" · ".join(notes),
-        detail=item.description,
+        detail=Step.shorter(item.error, item.file) if item.error else item.description,
         mark=mark,
         tone=tone,
         reason=item.error or "",

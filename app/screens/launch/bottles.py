@@ -147,7 +147,8 @@ def _row(item: BottleEntry, chosen: tuple[str, ...], width: int) -> Content:
     box = ink((f"[{number}] ", "bold accent")) if number else ink(("[ ] ", "faint"))
     if item.error:
         head = box + ink(("✗ ", "bold refused"), (printable(item.name, 63), "faint"))
-        return lines([head, spread(ink((f"    {printable(item.error, 300)}", "refused")), ink(), width)])
+        why = printable(Step.shorter(item.error, item.file), 300)
+        return lines([head, spread(ink((f"    {why}", "refused")), ink(), width)])
     head = box + ink((printable(item.name, 63), "bold ink" if number else "ink"))
     lineage = printable(item.lineage.replace(" -> ", " → "), 120) if item.lineage != item.name else ""
     provider = ink((printable(item.provider, 30), "faint")) if item.provider else ink()

@@ -65,6 +65,11 @@ class Step(Working, Screen[None]):
         line.update(ink((f"✗ {text}", "refused")) if text else "")
         line.set_class(bool(text), "-shown")
 
+    @staticmethod
+    def shorter(error: str, file: str) -> str:
+        """What is wrong with a file, without its folder: a row of a list has no room for what all of them share."""
+        return error.replace(file, file.rpartition("/")[2], 1) if file else error
+
     def failed(self, what: str, error: Exception) -> None:
         self.complain(explain(error))
 
