@@ -84,7 +84,7 @@ class Feed:
         self.board.replace(await client.bottles())
         if not self.board.last_seq:
             self.board.last_seq = max(0, status.last_seq - BACKLOG)
-        self.listener.settings_read(tuple(await client.settings()))
+        await self._settings(client)
         await self._proposals(client)
         self.board.totals = await client.usage_totals()
         self.listener.notices_read(tuple(await client.notices()))
@@ -94,6 +94,15 @@ class Feed:
         for text in status.warnings:
             self.listener.warned(text)
         return client
+
+    async def _settings(self, client: Client) -> None:
+        """Those of settings.yml. A file with a mistake in it is no reason to show no bottles: the last ones stay."""
+        try:
+            self.listener.settings_read(tuple(await client.settings()))
+        except CarboyError as error:
+            if error.code != "config":
+                raise
+            self.listener.warned(error.render())
 
     def _state(self, state: str) -> None:
         """The client restores a lost stream by itself; the operator should see that it is at it."""
@@ -145,6 +154,7 @@ class Feed:
             self.listener.board_changed(bottles=True)
         elif event.kind == "catalogue":
             self.listener.board_changed(catalogue=True)
+            await self._settings(client)
         elif event.kind == "proposal":
             self._proposal(event.data)
         elif event.kind == "notification":

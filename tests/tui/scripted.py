@@ -535,6 +535,7 @@ class ScriptedClient:
         return self.by_slug[slug]
 
     async def settings(self) -> tuple[Provenance, ...]:
+        self._raise("settings")
         return self.settings_now
 
     async def proposals(self, *, slug: str | None = None, state: str | None = None) -> list[ProposalView]:

@@ -2,7 +2,7 @@
 
 import asyncio
 
-from app.core.model import Doctor
+from app.core.model import Doctor, StreamEvent
 from app.errors import CarboyError
 from app.widgets.bottle_list import BottleList
 from app.widgets.egress_panel import EgressPanel
@@ -84,6 +84,27 @@ async def test_a_broken_event_stream_is_no_crash() -> None:
         client.drop(ValueError("not an event"))
         await until(pilot, lambda: "lost" in links, "lost")
         await until(pilot, lambda: pilot.app.link == "connected", "back", seconds=20)
+
+
+async def test_a_mistake_in_the_settings_is_told_and_mended_while_bottles_are_shown() -> None:
+    client = ScriptedClient()
+    text = "/home/operator/.config/carboy/settings.yml:1: egres: unknown key 'egres'"
+    client.fail["settings"] = CarboyError(text, "Did you mean egress?", "config")
+    async with app(client).run_test(size=(80, 24), notifications=True) as pilot:
+        await ready(pilot)
+        await until(pilot, lambda: "Did you mean egress?" in text_of(pilot), "what to mend")
+        assert pilot.app.setting("stall_minutes") is None
+        del client.fail["settings"]
+        client.push(StreamEvent(seq=0, at=NOW, kind="catalogue", data={}))
+        await until(pilot, lambda: pilot.app.setting("stall_minutes") == 20, "the mended ones")
+
+
+async def test_why_the_controller_is_away_is_told_in_a_narrow_window() -> None:
+    client = ScriptedClient()
+    path = "/home/operator/.local/state/carboy/a/path/that/is/long/controller.log"
+    client.fail["status"] = CarboyError(f"The database {path} cannot be read", "Put back a backup", "store")
+    async with app(client).run_test(size=(80, 24)) as pilot:
+        await until(pilot, lambda: "Put back a backup" in text_of(pilot), "how to mend it")
 
 
 async def test_a_page_that_waits_says_that_the_controller_is_away() -> None:
