@@ -10,6 +10,7 @@ from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from pathlib import Path
 
 import pytest
+from hypothesis import HealthCheck, settings
 
 from app.paths import Paths
 from app.processes.spawner import Zygote
@@ -19,6 +20,10 @@ from tests.fork_server import ForkedZygote
 
 # compiling the rules of the outbound scan takes seconds: once for all tests
 os.environ.setdefault(prepared.VARIABLE, str(Path(tempfile.gettempdir()) / f"carboy-test-scans-{os.getuid()}"))
+
+# neither how long an example takes, nor the making of the first (a table of all characters), says that it is wrong
+settings.register_profile("carboy", deadline=None, suppress_health_check=[HealthCheck.too_slow])
+settings.load_profile("carboy")
 
 
 def pytest_configure(config: pytest.Config) -> None:
