@@ -244,7 +244,7 @@ def url(name: str) -> str:
 
 @contextlib.asynccontextmanager
 async def world(
-    *repos: GitRepo, max_push: int = 100 * 1024 * 1024, supervise: bool = True, hold: float = 20, **kwargs: Any
+    *repos: GitRepo, max_push: int = 100 * 1024 * 1024, supervise: bool = True, hold: float = 200, **kwargs: Any
 ) -> AsyncIterator[World]:
     """A sidecar that serves `repos`."""
     folder = Path(tempfile.mkdtemp(prefix="cb-git-"))

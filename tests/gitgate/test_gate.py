@@ -236,7 +236,7 @@ async def test_nobody_to_ask(one: World) -> None:
     try:
         code, said = await one.git("push", "origin", "HEAD:main", cwd=clone, check=False)
     finally:
-        await one.box.set_policy(policy.model_copy(update={"version": 4, "hold_seconds": 20}))
+        await one.box.set_policy(policy.model_copy(update={"version": 4, "hold_seconds": 200}))
     assert (code, "nobody supervises" in said) == (1, True)
 
 
