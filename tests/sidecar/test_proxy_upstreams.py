@@ -185,15 +185,16 @@ async def test_much_passes_with_flat_memory(http2: bool):
             await writer.drain()
 
     async with raw_server(big, ca) as port, to(port, ca) as box, box.client(http2=http2) as client:
-        process, peak, got = psutil.Process(box.process.pid), 0, 0
-        before = process.memory_info().rss
+        process, sizes, got = psutil.Process(box.process.pid), list[int](), 0
         async with client.stream("GET", f"https://{HOST}/") as response:
             async for chunk in response.aiter_raw():
                 got += len(chunk)
-                if got % (32 * 1024 * 1024) < len(chunk):
-                    peak = max(peak, process.memory_info().rss)
+                # from the first piece on: by then its engines are compiled, on a busy machine not before
+                if not sizes or got % (32 * 1024 * 1024) < len(chunk):
+                    sizes.append(process.memory_info().rss)
         assert got == size
-        assert peak - before < 24 * 1024 * 1024
+        # what is held for a client that is slow for a moment leaves at once: queued, framed, encrypted, being written
+        assert max(sizes) - sizes[0] < 5 * 8 * 1024 * 1024
         assert (await box.event(phase="closed")).bytes_down == size
 
 
