@@ -81,6 +81,7 @@ class Tally:
     """Problems of each sort, bounded: a sort that is full takes nothing else, and ends no other.
 
     Of those that a mark suppresses each value is one, with its first place: a crowd of places hides no other value.
+    The same push is told alike in whatever order its objects came.
     """
 
     def __init__(self) -> None:
@@ -94,7 +95,7 @@ class Tally:
             key = (problem.rule, value.reveal()) if value is not None and problem.suppressed else problem
             if key not in sort and len(sort) >= limits.MAX_KEPT:
                 continue
-            first = sort.setdefault(key, problem)
+            first = min(sort.setdefault(key, problem), problem, key=_place)
             if isinstance(key, tuple):
                 places = self._places.setdefault(key, set())
                 if len(places) < limits.MAX_KEPT:
@@ -109,7 +110,12 @@ class Tally:
 
     def problems(self) -> list[Problem]:
         """Those that refuse the push come first."""
-        return [problem for sort in sorted(self._sorts) for problem in self._sorts[sort].values()]
+        return [each for sort in sorted(self._sorts) for each in sorted(self._sorts[sort].values(), key=_place)]
+
+
+def _place(problem: Problem) -> tuple[str, int, str, str, str, str, int]:
+    where = problem.path, problem.line, problem.what, problem.commit
+    return *where, problem.rule, problem.snippet, problem.places
 
 
 @dataclass(frozen=True)

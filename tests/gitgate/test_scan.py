@@ -7,6 +7,7 @@ import pytest
 
 from sidecar import prepared
 from sidecar.dlp.engine import Engine, EngineConfig
+from sidecar.dlp.finding import Match
 from sidecar.dlp.needles import Known
 from sidecar.dlp.patterns.model import all_types
 from sidecar.gitgate import decide, scan
@@ -80,3 +81,23 @@ def test_a_path_pushes_nothing_out_of_its_line() -> None:
     assert line.endswith("a:3: aws-access-key-id, AWS key: AKIA***")
     short = decide.listing((scan.Problem("rule", "title", "***", "file", path="a\nb\u202ec", line=3),))[0]
     assert short == "a?b?c:3: rule, title: ***"
+
+
+def test_a_push_is_told_alike_in_whatever_order_it_is_read() -> None:
+    """Else what was approved would be asked about again."""
+    values = [Match(b"one"), Match(b"two"), None]
+    problems = [
+        scan.Problem("rule", "title", "***", "file", path=path, line=line, suppressed=marked, value=value)
+        for path in ("a.py", "b.py")
+        for line in (1, 2)
+        for marked in (True, False)
+        for value in values
+    ]
+    told = set[tuple[str, ...]]()
+    for turn in range(20):
+        random.Random(turn).shuffle(problems)
+        tally = scan.Tally()
+        tally.add(problems)
+        told.add(tuple(map(str, tally.problems())))
+    (lines,) = told
+    assert [line for line in lines if "places" in line] == ["a.py:1: rule, title: ***, in 4 places"] * 2
