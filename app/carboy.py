@@ -124,7 +124,8 @@ class CarboyApp(Working, App[None], inherit_bindings=False):
         ended = sum(report.ended_at is not None for report in found.reports)
         asked = sum(report.open for report in found.reports)
         if ended or asked:
-            parts = [f"{ended} ended" if ended else "", f"{asked} questions are open" if asked else ""]
+            open_ones = "1 question is open" if asked == 1 else f"{asked} questions are open"
+            parts = [f"{ended} ended" if ended else "", open_ones if asked else ""]
             self.notify(f"{', '.join(filter(None, parts))}. W shows what each did", title="Since you left")
 
     def board_replaced(self) -> None:

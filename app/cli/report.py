@@ -40,7 +40,7 @@ def _print(found: Report) -> None:
         reason = f": {item.reason}" if item.reason else ""
         line(f"  asked     {ago(item.at)} ago, {item.what}: {item.state}{by}{reason}")
     for one in found.refusals:
-        line(f"  refused   {one.times}x {one.host or '-'} {one.code}")
+        line(f"  {'failed' if one.failed else 'refused':<9} {one.times}x {one.host or '-'} {one.code}")
     for order in found.orders:
         line(f"  order     {ago(order.at)} ago, {order.action}{f' by {order.by}' if order.by else ''}")
     for name in found.changed.files:

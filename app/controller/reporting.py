@@ -72,7 +72,10 @@ class Reporting:
             allowed=view.allowed,
             refused=view.refused,
             spend=view.model_dump(mode="json").get("spend") or {},
-            refusals=tuple(Refused(host=host, code=code, times=times) for host, code, times in refusals),
+            refusals=tuple(
+                Refused(host=host, code=code, times=times, failed=decision == "error")
+                for host, decision, code, times in refusals
+            ),
             decisions=tuple(_decided(row) for row in rows[-100:]),
             orders=tuple(
                 Ordered(at=row.at, action=row.action, by=row.actor)

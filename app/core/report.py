@@ -10,9 +10,12 @@ from app.core.units import count, elapsed, size
 
 
 class Refused(Snapshot):
+    """What did not go through. `failed`: it was allowed, and the server or the way to it broke."""
+
     host: str
     code: str
     times: int
+    failed: bool = False
 
 
 class Decided(Snapshot):

@@ -62,10 +62,11 @@ def full(report: Report, now: float, limit: int = 40) -> list[Row]:
             rows.append(ink(mark, (f"{ago(now - item.at):>4}  ", "faint"), (printable(item.what, 80), "ink"),
                             (f"  {item.state}{said}{reason}", "soft")))  # fmt: skip
     if report.refusals:
-        rows += heading("Refused")
+        failed = [item.failed for item in report.refusals]
+        rows += heading("Failed" if all(failed) else "Refused, and failed" if any(failed) else "Refused")
         rows += [
-            ink(("✗ ", "refused"), (f"{item.times:>6}× ", "faint"), (printable(item.host, 80) or "-", "ink"),
-                (f"  {printable(item.code, 64)}", "soft"))
+            ink(("! ", "error") if item.failed else ("✗ ", "refused"), (f"{item.times:>6}× ", "faint"),
+                (printable(item.host, 80) or "-", "ink"), (f"  {printable(item.code, 64)}", "soft"))
             for item in report.refusals[:limit]
         ]  # fmt: skip
     if report.orders:

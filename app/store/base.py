@@ -158,8 +158,9 @@ class Store(MeterStore, ABC):
         """How many ended requests of this session there are, by decision."""
 
     @abstractmethod
-    async def refusals(self, session_id: str, since: float) -> list[tuple[str, str, int]]:
-        """What this session was refused since then: host, code and how often; the most frequent first, bounded."""
+    async def refusals(self, session_id: str, since: float) -> list[tuple[str, str, str, int]]:
+        """What this session was refused since then, and what failed: host, decision (deny or error), code and how
+        often; the most frequent first, bounded."""
 
     @abstractmethod
     async def orders(self, session_id: str, since: float) -> list[AuditRow]:

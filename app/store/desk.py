@@ -64,14 +64,15 @@ def clear_notices(db: sqlite3.Connection) -> None:
     db.execute("DELETE FROM notices")
 
 
-def refusals(db: sqlite3.Connection, session_id: str, since: float) -> list[tuple[str, str, int]]:
+def refusals(db: sqlite3.Connection, session_id: str, since: float) -> list[tuple[str, str, str, int]]:
     sql = (
-        "SELECT host, coalesce(json_extract(payload, '$.code'), ''),"
+        "SELECT host, decision, coalesce(json_extract(payload, '$.code'), ''),"
         " sum(1 + coalesce(json_extract(payload, '$.detail.count'), 0)) AS times"
         " FROM events WHERE session_id = ? AND at >= ? AND kind = 'egress' AND decision IN ('deny', 'error')"
-        " GROUP BY 1, 2 ORDER BY times DESC, host LIMIT 50"
+        " GROUP BY 1, 2, 3 ORDER BY times DESC, host LIMIT 50"
     )
-    return [(str(host), str(code), int(times)) for host, code, times in db.execute(sql, (session_id, since))]
+    rows = db.execute(sql, (session_id, since))
+    return [(str(host), str(decision), str(code), int(times)) for host, decision, code, times in rows]
 
 
 def orders(db: sqlite3.Connection, session_id: str, since: float) -> list[Any]:

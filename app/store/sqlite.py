@@ -151,7 +151,7 @@ class SqliteStore(SqliteUsage, Store):
         )
         return dict(await self._reading(lambda db: db.execute(sql, (session_id,)).fetchall()))
 
-    async def refusals(self, session_id: str, since: float) -> list[tuple[str, str, int]]:
+    async def refusals(self, session_id: str, since: float) -> list[tuple[str, str, str, int]]:
         return await self._reading(lambda db: desk.refusals(db, session_id, since))
 
     async def orders(self, session_id: str, since: float) -> list[AuditRow]:

@@ -65,6 +65,8 @@ async def test_one_sessions_own_story(room: Room, tmp_path: Path) -> None:
     )
     (tmp_path / "new.py").write_text("x")
     await room.store.add_events("dev", "s1", [deny(1, "a.example", now, 8), deny(2, "b.example", now)])
+    broken = {"code": "upstream_unreachable", "host": "c.example"}
+    await room.store.add_events("dev", "s1", [NewEvent("e9", now, "egress", broken, "error", "c.example")])
     await room.store.add_events("dev", "former", [deny(3, "c.example", now)])
     known: list[dict[str, Any]] = [{"host": "known.example"}, {"host": "a.example", "git": {"fetch": True}}]
     payload: dict[str, Any] = {"routes": [known[0], {"host": "a.example"}], "base": known}
@@ -80,7 +82,8 @@ async def test_one_sessions_own_story(room: Room, tmp_path: Path) -> None:
     await room.audit.record("freeze", slug="dev", session_id="former")
     found = await room.reporting.report(mine)
     assert found.outcome == "failed (exit code 2)"
-    assert [(item.host, item.times) for item in found.refusals] == [("a.example", 9), ("b.example", 1)]
+    told = [(item.host, item.times, item.failed) for item in found.refusals]
+    assert told == [("a.example", 9, False), ("b.example", 1, False), ("c.example", 1, True)]
     assert [(item.state, item.by, item.what) for item in found.decisions] == [
         ("approved", "ann", "a.example"),
         ("pending", "", "a.example"),

@@ -2,7 +2,7 @@
 
 import pytest
 
-from app.core.report import Away
+from app.core.report import Away, Decided, Refused
 from tests.tui.scripted import NOW, ScriptedClient, app, reported
 from tests.tui.waiting import ready, text_of, until
 
@@ -37,6 +37,21 @@ async def test_what_happened_meanwhile_is_said_at_once_and_shown(size: tuple[int
         assert "docs (developer)" in text_of(pilot)
         await pilot.press("G")
         await until(pilot, lambda: "failed (exit code 2): out of tokens" in text_of(pilot), "the other one")
+
+
+async def test_what_failed_is_not_told_as_refused_and_one_question_is_told_as_one() -> None:
+    client = ScriptedClient()
+    waits = Decided(at=NOW - 9000, what="index.crates.io", kind="egress-allow", state="pending")
+    broken = Refused(host="api.example.com", code="upstream_unreachable", times=2, failed=True)
+    told = reported("docs", decisions=(waits,), ended_at=None, refusals=(broken,))
+    client.away_now = Away(since=NOW - 30_000, until=NOW, reports=(told,))
+    async with app(client).run_test(size=(160, 48), notifications=True) as pilot:
+        await ready(pilot)
+        await until(pilot, lambda: "1 question is open. W shows" in text_of(pilot), "a word")
+        await pilot.press("W")
+        await until(pilot, lambda: "!      2× api.example.com" in text_of(pilot), "what failed")
+        assert "  Failed\n" in "".join(f"{row.rstrip()}\n" for row in text_of(pilot).splitlines())
+        assert "Refused" not in text_of(pilot)
 
 
 async def test_nobody_was_away() -> None:
