@@ -44,7 +44,7 @@ async def room(paths: Paths) -> AsyncIterator[Room]:
     await store.close()
 
 
-def deny(number: int, host: str, at: float, count: int = 0) -> NewEvent:
+def deny(number: int, host: str, at: float, count: Any = 0) -> NewEvent:
     payload = {"code": "host_not_allowed", "host": host, "detail": {"count": count} if count else {}}
     return NewEvent(f"e{number}", at, "egress", payload, "deny", host)
 
@@ -56,6 +56,16 @@ async def test_a_running_bottles_counts_are_those_of_now(room: Room) -> None:
     (stored,) = await room.store.sessions()
     found = await room.reporting.report(stored)
     assert (found.allowed, found.refused) == (7, 3)
+
+
+async def test_no_number_of_a_sidecar_ends_the_report(room: Room) -> None:
+    """Each says how often something was refused; one that lies must not keep the others' news from the operator."""
+    now = time.time()
+    counts: list[Any] = [2**63 - 2, 2**63 - 2, -(2**62), 1e308, 1e308, 0.5, "many", [1], True, None]
+    await room.store.add_events("dev", "s1", [deny(n, "a.example", now, count) for n, count in enumerate(counts)])
+    await room.store.add_events("dev", "s1", [deny(99, "b.example", now, 10**9 - 1)])
+    found = await room.reporting.report(view("dev", session_id="s1"))
+    assert [(item.host, item.times) for item in found.refusals] == [("b.example", 10**9), ("a.example", len(counts))]
 
 
 async def test_one_sessions_own_story(room: Room, tmp_path: Path) -> None:
