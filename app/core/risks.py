@@ -1,17 +1,20 @@
 """What the operator should see before saying yes: notes on how one list of routes goes beyond another. Pure."""
 
 import ipaddress
+import re
 from collections.abc import Callable
 from typing import Literal
 
 from app.core.lookalikes import in_letters, resembles
 from app.core.model import Snapshot
 from app.core.routes import Routes, changed_hosts, covering, of_host
-from sidecar.contract import INBOUND_DETECTORS, OUTBOUND_DETECTORS, Route, RouteDlp
+from sidecar.contract import INBOUND_DETECTORS, OUTBOUND_DETECTORS, PathMatch, Route, RouteDlp, RouteMatch
 
 READING = frozenset({"GET", "HEAD", "OPTIONS"})
 """Methods that carry no body to speak of (RFC 9110, 9.2.1): whatever else is allowed can carry data out."""
 
+_PLAIN = re.compile(r"(/(?!\.{1,2}(/|$))[\w.~-]+)+/?", re.ASCII)
+"""A path with plain segments alone: no dots that lead elsewhere, nothing encoded, no parameters."""
 _SEVERITY = {"block": 2, "supervise": 1, "redact": 1}
 
 
@@ -71,15 +74,39 @@ def _wider(old: Route, new: Route) -> bool:
         return True
     if not old.matches:
         return False
-    return not new.matches or any(match not in old.matches for match in new.matches)
+    return not new.matches or bool(_added(old, new))
+
+
+def _added(old: Route | None, new: Route) -> list[RouteMatch]:
+    """Rules of `new` that allow something which no single rule of `old` does, as far as it can be told."""
+    return [match for match in new.matches if old is None or not any(_within(match, held) for held in old.matches)]
+
+
+def _within(match: RouteMatch, held: RouteMatch) -> bool:
+    """Whether all that `match` allows is allowed by `held`; False where that is not plain to see."""
+    if match == held:
+        return True
+    methods = not held.methods or (bool(match.methods) and set(match.methods) <= set(held.methods))
+    paths = not held.paths or (bool(match.paths) and all(_below(path, held.paths) for path in match.paths))
+    return methods and paths and all(header in match.headers for header in held.headers)
+
+
+def _below(path: PathMatch, held: tuple[PathMatch, ...]) -> bool:
+    """Whether one of the `held` paths covers this one. A path that could be read in more ways is covered by its like
+    alone."""
+    if path in held:
+        return True
+    if path.type == "regex" or not _PLAIN.fullmatch(path.value):
+        return False
+    above = [one.value for one in held if one.type == "prefix"]
+    return any(path.value == one or path.value.startswith(f"{one.rstrip('/')}/") for one in above)
 
 
 def _writes(old: Route | None, new: Route) -> bool:
     """Whether what `new` adds lets data be sent."""
     if old is not None and not _wider(old, new):
         return False
-    added = [match for match in new.matches if old is None or match not in old.matches]
-    return not new.matches or any(not match.methods or set(match.methods) - READING for match in added)
+    return not new.matches or any(not match.methods or set(match.methods) - READING for match in _added(old, new))
 
 
 def leads_inside(host: str) -> bool:

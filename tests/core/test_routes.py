@@ -212,3 +212,57 @@ def test_risks() -> None:
         assert codes((held,), (route("a.example", "/one", **weaker),)) == {"weaker_dlp"}
     assert codes((held,), (held,)) == set()
     assert codes((held,), ()) == set()
+
+
+def rules(*matches: dict[str, Any]) -> tuple[Route, ...]:
+    return (Route.model_validate({"host": "a.example", "matches": list(matches), "auth": {"token_ref": "T"}}),)
+
+
+def test_what_an_edit_narrows_is_not_called_wider() -> None:
+    held = rules({"methods": ["GET", "POST"], "paths": [{"value": "/one"}]})
+    for narrower in (
+        {"methods": ["GET"], "paths": [{"value": "/one"}]},
+        {"methods": ["POST"], "paths": [{"value": "/one/two"}, {"type": "exact", "value": "/one"}]},
+        {"methods": ["GET"], "paths": [{"value": "/one"}], "headers": [{"name": "x", "value": "y"}]},
+    ):
+        assert codes(held, rules(narrower)) == set()
+    for wider in (
+        {"methods": ["GET"], "paths": [{"value": "/one"}, {"value": "/onetwo"}]},
+        {"methods": ["GET"], "paths": [{"value": "/"}]},
+        {"methods": ["GET"]},
+        {"methods": ["GET"], "paths": [{"type": "regex", "value": "/one/.*"}]},
+        {"methods": ["GET"], "paths": [{"value": "/one/../two"}]},
+        {"methods": ["GET"], "paths": [{"value": "/one/%2e%2e/two"}]},
+        {"methods": ["GET", "PUT"], "paths": [{"value": "/one"}]},
+    ):
+        assert "widening" in codes(held, rules(wider)), wider
+    limited = rules({"methods": ["GET"], "headers": [{"name": "x", "value": "y"}]})
+    assert "widening" in codes(limited, rules({"methods": ["GET"]}))
+    assert "post_capable" in codes(limited, rules({"paths": [{"value": "/one"}]}))
+
+
+paths = st.builds(
+    lambda kind, value: {"type": kind, "value": value},
+    st.sampled_from(["prefix", "exact"]), st.sampled_from(["/", "/one", "/one/", "/one/two", "/onetwo", "/one/../two"]),
+)  # fmt: skip
+matches = st.builds(
+    lambda where, methods: {"paths": where, "methods": methods},
+    st.lists(paths, max_size=2), st.lists(st.sampled_from(["GET", "POST"]), max_size=2, unique=True),
+)  # fmt: skip
+ASKED = [
+    RequestFacts("a.example", 443, method, path)
+    for path in ("/", "/one", "/one/", "/one/two", "/one/two/x", "/onetwo", "/two", "/one/../two")
+    for method in ("GET", "POST", "PUT")
+]
+
+
+@given(st.lists(matches, min_size=1, max_size=2), st.lists(matches, min_size=1, max_size=2))
+def test_what_is_not_called_wider_allows_nothing_more(
+    before: list[dict[str, Any]], after: list[dict[str, Any]]
+) -> None:
+    def reach(given_routes: tuple[Route, ...]) -> set[int]:
+        policy = CompiledPolicy.compile(Policy(routes=given_routes))
+        return {index for index, facts in enumerate(ASKED) if policy.decide(facts).allowed}
+
+    if "widening" not in codes(rules(*before), rules(*after)):
+        assert reach(rules(*after)) <= reach(rules(*before))
