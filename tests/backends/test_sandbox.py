@@ -386,6 +386,26 @@ def test_git_cannot_be_pointed_to_another_config(spec: BoxSpec, build: Build) ->
     assert not mark.exists()
 
 
+def test_worktrees_elsewhere_cannot_be_pointed_to_another_config(spec: BoxSpec, build: Build, tmp_path: Path) -> None:
+    project, worktree, planted = repository(spec), tmp_path / "elsewhere", tmp_path / "planted"
+
+    def git(*words: str, cwd: Path) -> None:
+        who = ("-c", "user.name=x", "-c", "user.email=x@y.z", "-c", "safe.directory=*")
+        subprocess.run(["git", *who, *words], cwd=cwd, check=True, capture_output=True)
+
+    git("commit", "-q", "--allow-empty", "-m", "x", cwd=project)
+    git("worktree", "add", "-q", str(worktree), cwd=project)
+    result = build(spec).run(
+        f"cp -r .git evil; rm evil/config; printf '[core]\\n\\tfsmonitor = touch {planted}; false\\n' > evil/config\n"
+        "cd .git/worktrees; mv elsewhere away && mv away elsewhere\n"
+        'rm -f elsewhere/commondir; echo "$PWD/../../evil" > elsewhere/commondir\n'
+        "echo ref: refs/heads/other > elsewhere/HEAD && echo committed"
+    )
+    assert result.output.endswith("committed\n")
+    git("status", cwd=worktree)
+    assert not planted.exists()
+
+
 def test_masks_do_not_follow_links(spec: BoxSpec, build: Build, tmp_path: Path) -> None:
     assert spec.project is not None
     secret = tmp_path / "secret"

@@ -19,6 +19,8 @@ from app.backends.masks import PRIVATE_COPIES, STAND_INS
 from app.core.schema import Mask
 
 GIT = ".git"
+WORKTREES = f"{GIT}/worktrees"
+MOST_WORKTREES = 100
 _LINKS = "/run/.links"
 MAX_COPY = 1024 * 1024
 _OPEN_LINK = os.O_PATH | os.O_NOFOLLOW
@@ -39,6 +41,7 @@ class Cover:
         self._root = os.open(self.project, os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC)
         self._begin()
         try:
+            masks = (*masks, *self._worktrees(masks))
             for mask in sorted(masks, key=lambda mask: mask.path):
                 if mask.mode != "allow":
                     for path in self._spellings(mask.path):
@@ -48,6 +51,28 @@ class Cover:
 
     def _begin(self) -> None:
         os.mkdir(_LINKS, 0o755)
+
+    def _worktrees(self, masks: tuple[Mask, ...]) -> list[Mask]:
+        """The repository may have worktrees elsewhere, in which the operator runs git: which config that reads is said
+        by a file here. So many that it cannot be theirs: all of them as a whole."""
+        if any(mask.mode == "allow" and f"{WORKTREES}/".startswith(f"{mask.path}/") for mask in masks):
+            return []
+        try:
+            with self._opened(WORKTREES, os.O_RDONLY | os.O_DIRECTORY) as folder:
+                names = os.listdir(folder)
+        except OSError:
+            return []
+        if len(names) > MOST_WORKTREES:
+            return [Mask(path=WORKTREES, mode="read-only")]
+        files = [f"{WORKTREES}/{name}/{file}" for name in names for file in ("commondir", "config.worktree")]
+        return [Mask(path=file, mode="read-only") for file in files if self._is_there(file)]
+
+    def _is_there(self, path: str) -> bool:
+        try:
+            with self._opened(path):
+                return True
+        except OSError:
+            return False
 
     def _spellings(self, path: str) -> list[str]:
         """The path, and the same in other letter cases where the project has such: on a shared disk the operator may
