@@ -96,7 +96,7 @@ def _report(works: Finding | None, passed_over: tuple[Finding, ...], reason: str
         engine=works.engine if works else "",
         works=works is not None,
         isolation="process",
-        version=platform.release(),
+        version=f"on Linux {platform.release()}",
         reason=reason,
         fix=fix,
         capabilities={
