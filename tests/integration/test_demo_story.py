@@ -1,11 +1,13 @@
 """The demo's checks can fail, and its manifests are ones that carboy reads."""
 
 import subprocess
+import sys
 from pathlib import Path
 
 import pytest
 
-from app.demo import story
+from app.core.model import LaunchStep
+from app.demo import story, tour
 from app.demo.home import KEY_NAME, PROJECT, demo_home
 
 
@@ -49,6 +51,17 @@ def test_each_line_can_fail(index: int, change: dict[str, object]) -> None:
 )
 def test_the_key(sent: list[str], inside: str, held: tuple[bool, bool]) -> None:
     assert tuple(finding.ok for finding in story.key(sent, "real", inside)) == held
+
+
+@pytest.mark.parametrize("terminal", [True, False])
+def test_the_step_that_takes_a_while_is_told_on_a_terminal(
+    terminal: bool, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(sys.stderr, "isatty", lambda: terminal)
+    for state, ms in (("running", None), ("done", 14_000.0)):
+        step = {"session_id": "s", "slug": "demo", "step": "sidecar", "state": state, "ms": ms}
+        tour._say_step(LaunchStep.model_validate(step))
+    assert capsys.readouterr().err == "  sidecar…\r" * terminal + "  sidecar 14000 ms\n"
 
 
 def test_the_home_is_private_and_gone_afterwards() -> None:
