@@ -245,6 +245,7 @@ async def test_stop_asks_then_kills(held: Held) -> None:
     await screen.read_until(b"deaf")
     await held.channel.call("stop", {"grace": 0.3}, timeout=10)
     assert (await held.exited())["code"] == 137
+    screen.close()
 
 
 async def test_freeze_and_thaw(held: Held) -> None:
@@ -263,6 +264,7 @@ async def test_freeze_and_thaw(held: Held) -> None:
     await screen.read_until(f"tick {seen + 3}".encode())
     await held.channel.call("kill")
     assert (await held.exited())["code"] == 137
+    screen.close()
 
 
 async def test_what_is_left_running_ends_with_the_agent(held: Held) -> None:
@@ -311,6 +313,7 @@ async def test_a_running_agent_outlives_the_controller(held: Held) -> None:
     await screen.read_until(b"alive")
     await screen.send(stream.INPUT, b"\r")
     assert (await held.exited())["code"] == 5
+    screen.close()
 
 
 async def test_the_sandbox_dies_with_its_holder(held: Held) -> None:
