@@ -56,6 +56,8 @@ class _Limit:
     last: float = 0.0
     kind: str = ""
     """Of the last one."""
+    stopped: bool = False
+    """That is what the profile wants at it: an agent that gives up first, by itself, is not started again either."""
 
 
 class Unattended:
@@ -140,6 +142,7 @@ class Unattended:
             return
         found.in_a_row = 0
         if wanted == "stop":
+            found.stopped = True
             spawn(self._stop(session, kind), name=f"stop {session.slug} at its limit")
             return
         until = wake(found.reset, found.waits, now)
@@ -184,6 +187,8 @@ class Unattended:
     def _ended(self, session: Session, view: BottleView, limit: _Limit) -> None:
         """Its agent ended badly, and nobody asked for that."""
         wanted, done, now = profile(session.record.manifest), session.record.overnight.resumes, time.time()
+        if limit.stopped:
+            return
         limited = bool(limit.last) and wanted.on_limit in ("retry", "wait_for_reset")
         if done >= most_resumes(wanted, limited=limited):
             if done:

@@ -1,6 +1,7 @@
 """Unattended bottles over a real queue and store: parked while nobody answers, let go by the answer or the operator,
 through limits and crashes, and through a controller that is killed meanwhile."""
 
+import asyncio
 import time
 from collections.abc import AsyncIterator, Callable
 from typing import Any
@@ -242,6 +243,17 @@ async def test_stops_at_a_limit_and_does_not_start_again(room: Room, kinds: list
     await room.unattended._due()
     assert room.runner.launched == []
     assert await room.actions() == ["limit-stop"]
+
+
+async def test_one_that_gives_up_at_a_limit_before_it_is_stopped_is_not_started_again(room: Room) -> None:
+    session = room.runner.bottle(on_limit="stop", on_exit={"resume": 3})
+    room.unattended.faults(session.id, ["quota"], [])
+    session.show(state="failed", exit_code=1)
+    await until(lambda: room.notices.listed())
+    await asyncio.sleep(0)
+    await room.unattended._due()
+    assert room.runner.launched == []
+    assert room.unattended._resuming == {}
 
 
 async def test_a_default_never_stops_an_agent(room: Room) -> None:
