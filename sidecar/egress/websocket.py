@@ -23,6 +23,7 @@ from wsproto.events import BytesMessage, CloseConnection, Message, Ping, Pong, T
 from wsproto.utilities import LocalProtocolError, RemoteProtocolError
 
 from sidecar.egress.exchange import exchange_of
+from sidecar.egress.limits import Bucket
 from sidecar.egress.messages import Collector, TooLarge, content
 from sidecar.egress.refusal import Refusal
 from sidecar.egress.wire import edge_of
@@ -54,6 +55,8 @@ class Relay(layer.Layer):
         self._over = False
         self._up = Collector()
         self._down = Collector()
+        limits = edge_of(ctx).limits
+        self._pings = {side: Bucket(limits.control_burst, limits.control_rate) for side in (True, False)}
 
     def _handle_event(self, event: events.Event) -> Commands:
         if isinstance(event, events.Start):
@@ -84,6 +87,8 @@ class Relay(layer.Layer):
                 if self._over:
                     return
             elif isinstance(item, Ping):
+                if not self._pings[from_client].take():
+                    raise RemoteProtocolError("too many pings")  # each is answered, whether that is read or not
                 # answered here and passed on empty: what a control frame carries nobody looks through
                 yield commands.SendData(source_conn, source.send(Pong(bytes(item.payload))))
                 yield commands.SendData(target_conn, target.send(Ping(b"")))

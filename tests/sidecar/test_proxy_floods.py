@@ -428,6 +428,16 @@ async def test_what_is_no_websocket_ends_it(data: bytes):
         await settles(box, live=0)
 
 
+async def test_pings_without_end_end_it():
+    async with websocket() as (box, _, reader, writer):
+        for _ in range(400):
+            writer.write(b"\x89\x85" + MASK + b"alive")
+        assert (await asyncio.wait_for(reader.readexactly(400 * 7), 20)).endswith(b"alive")
+        writer.write((b"\x89\x85" + MASK + b"alive") * 4000)
+        assert await seconds_until_closed(reader) < 55
+        await settles(box, live=0)
+
+
 async def test_frames_of_any_size_are_collected_in_bounded_memory():
     """Of a message that does not end: what is looked for in a whole one needs memory of its own, some time later."""
     async with websocket() as (box, _, _reader, writer):
