@@ -97,3 +97,10 @@ def test_many_strings_like_credentials_hide_no_known_secret() -> None:
     text = b"aws_secret_access_key ghp_ 4111 1111 1111 1112 " * 4000 + SECRET.encode()
     scan = engine.scan(text, where=Location("response"), detectors=frozenset({"known_secrets"}), every=True)
     assert [finding.detector for finding in scan.findings] == ["known_secrets"]
+
+
+def test_entities_with_more_digits_than_python_reads_mean_what_they_mean_to_a_browser() -> None:
+    zeros, nines = b"0" * 5000, b"9" * 5000
+    assert escapes.entities(b"a&#" + zeros + b"65;b") == b"aAb"
+    assert escapes.entities(b"&#" + zeros + b"65 &#x" + zeros + b"41;") == b"A A"
+    assert escapes.entities(b"&#" + nines + b";&#" + nines) == "\ufffd\ufffd".encode()
