@@ -13,6 +13,7 @@ import time
 from collections import deque
 from collections.abc import Coroutine
 from contextlib import contextmanager
+from functools import partial
 from typing import Any, cast
 
 from mitmproxy.connection import ConnectionState, Server
@@ -29,6 +30,7 @@ from sidecar.egress.exchange import Exchange, exchange_of, refuse
 from sidecar.egress.policy import CompiledPolicy
 from sidecar.egress.proxy_types import Engine, Origin
 from sidecar.egress.reach import READ_LIMIT, Destination, Unreachable
+from sidecar.egress.turns import PIECE
 from sidecar.egress.wire import Front2
 from sidecar.tasks import spawn
 
@@ -106,6 +108,7 @@ class Edge(LiveConnectionHandler):
         self.addresses: dict[str, str] = {}
         self._events: deque[events.Event] = deque()
         self._busy = False
+        self._piece = PIECE
         self._dead = False
         self._moved = asyncio.Event()
         self._tasks: set[asyncio.Task[None]] = set()
@@ -177,8 +180,21 @@ class Edge(LiveConnectionHandler):
         if closed and any(_waits(exchange_of(flow)) for flow in self.live.values()):
             # the layers would only look at this after the answer that is being waited for
             self.end("the client is gone")
-            return
-        self._take(event)
+        elif isinstance(event, events.DataReceived):
+            await self._take_in_turn(event)
+        else:
+            self._take(event)
+
+    async def _take_in_turn(self, event: events.DataReceived) -> None:
+        task, left = cast(asyncio.Task[None], asyncio.current_task()), event.data
+        try:
+            while left and not task.cancelling():  # it reads on for a while once its connection was closed
+                piece, left = left[: self._piece], left[self._piece :]
+                work = partial(self._take, events.DataReceived(event.connection, piece))
+                self._piece = READ_AT_ONCE if await self.engine.turns.take(work) else PIECE
+        except asyncio.CancelledError:
+            # told again at the next wait: mitmproxy closes a connection properly there, and knows of no wait here
+            task.cancel()
 
     def _take(self, event: events.Event) -> None:
         self._events.append(event)

@@ -46,6 +46,7 @@ from sidecar.egress.reach import READ_LIMIT, Reach
 from sidecar.egress.scanner import Scanner
 from sidecar.egress.state import State
 from sidecar.egress.tls import Leaves, Upstreams
+from sidecar.egress.turns import Turns
 from sidecar.gitgate.addon import GitGate
 from sidecar.gitgate.repositories import Repositories
 from sidecar.guard import HOOK_SECONDS, Guard
@@ -78,6 +79,7 @@ class Proxy:
         gate: Repositories | None = None,
     ) -> None:
         self.limits = limits
+        self.turns = Turns()
         self.options = EngineOptions()
         self.state = State(
             config.slug, CompiledPolicy.compile(config.policy), spool, dict(config.secrets), config.placeholders

@@ -10,6 +10,7 @@ from OpenSSL import SSL
 from sidecar.egress.limits import Limits
 from sidecar.egress.reach import Reach
 from sidecar.egress.tls import Upstreams
+from sidecar.egress.turns import Turns
 from sidecar.guard import Guard
 
 type Origin = tuple[str, int]
@@ -41,6 +42,7 @@ class Engine(Protocol):
     reach: Reach
     upstreams: Upstreams
     limits: Limits
+    turns: Turns
 
     def leaf(self, sni: str | None, target: str | None) -> SSL.Connection: ...
     def room_for(self, size: int) -> bool: ...
