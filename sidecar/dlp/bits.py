@@ -14,6 +14,7 @@ for _value, (_upper, _lower) in enumerate(zip(BASE32.encode(), BASE32.lower().en
 
 _ISLAND = 24
 _CLEAR = bytes(_ISLAND)
+_PIECE = 1 << 20
 
 
 def base32_offsets(run: bytes) -> Iterator[bytes]:
@@ -39,7 +40,11 @@ def base32_decoded(run: bytes) -> bytes:
 def _base32_bits(run: bytes) -> "np.ndarray[tuple[int], np.dtype[np.uint8]]":
     values = _VALUES[np.frombuffer(run, np.uint8)]
     values = values[values < 32]
-    return np.unpackbits(values.reshape(-1, 1), axis=1)[:, 3:].ravel()
+    bits = np.empty((len(values), 5), np.uint8)
+    for at in range(0, len(values), _PIECE):  # eight of each letter meanwhile
+        part = values[at : at + _PIECE]
+        bits[at : at + _PIECE] = np.unpackbits(part.reshape(-1, 1), axis=1)[:, 3:]
+    return bits.ravel()
 
 
 _GROUP = 32
@@ -80,13 +85,9 @@ def _islands(text: bytes) -> list[int]:
         if not islands:
             return []
     found = np.unpackbits(np.frombuffer(islands.to_bytes(len(text) // 8 + 1, "little"), np.uint8), bitorder="little")
-    ends: list[int] = []
-    places = np.flatnonzero(found)
-    for alignment in range(4):
-        own = places[places % 4 == alignment]
-        begins = np.flatnonzero(np.diff(own, prepend=-8) != 4)  # once for each island
-        ends += (own[begins] + 4 * _ISLAND).tolist()
-    return sorted(ends)
+    begins = found.copy()  # once for each island of the four alignments
+    begins[4:] &= found[:-4] ^ 1
+    return (np.flatnonzero(begins) + 4 * _ISLAND).tolist()
 
 
 _HEX_KINDS = np.zeros(256, np.uint8)

@@ -9,6 +9,7 @@ _PLANES = 0x20000
 """Characters below are looked up; of those above, a plane of sixteenth part size holds what may have a meaning."""
 _TAGS = 0xE0000
 _SIZE = _PLANES + 0x1000
+_PIECE = 1 << 20
 
 type _Array = np.ndarray[Any, Any]
 
@@ -27,7 +28,10 @@ class Translation:
         self._pool: _Array = _codes("\0" + "".join(plain))
 
     def apply(self, text: str) -> str:
-        """As `text.translate(table)`."""
+        """As `text.translate(table)`. In pieces: a character takes some fifty bytes meanwhile."""
+        return "".join([self._piece(text[at : at + _PIECE]) for at in range(0, len(text), _PIECE)])
+
+    def _piece(self, text: str) -> str:
         codes = _codes(text)
         entries = self._entry[_places(codes)]
         changed = np.flatnonzero(entries)

@@ -7,6 +7,8 @@ import html
 import random
 import re
 import string
+import tracemalloc
+from collections.abc import Callable
 from itertools import pairwise
 
 import pytest
@@ -234,6 +236,29 @@ def test_islands_of_text_in_base64_are_found_as_by_the_exact_look(seed: int, tex
         at = rng.randrange(len(noise))
         noise = noise[:at] + base64.b64encode(bytes(rng.randrange(32, 127) for _ in range(size))) + noise[at:]
     assert bits.ascii_islands(noise) == bits._islands(noise)
+    first = [chr(code) in string.ascii_uppercase + "abcdef" for code in noise]
+    held = [all(first[at : at + 93 : 4]) for at in range(len(noise) - 92)]
+    plain = [at + 96 for at in range(len(held)) if held[at] and not (at >= 4 and held[at - 4])]
+    assert bits._islands(noise) == plain
+
+
+@pytest.mark.parametrize(
+    ("work", "most"),
+    [
+        (lambda: fold.fold_text("é\ufeffa" * 1_000_000), 30),  # the text and its result are eight of them
+        (lambda: bits._islands(b"a" * 3_000_000), 10),
+        (lambda: list(bits.base32_offsets(b"a" * 3_000_000)), 14),
+    ],
+    ids=["folded", "islands", "base32"],
+)
+def test_a_large_text_takes_few_bytes_for_each_of_its_own(work: Callable[[], object], most: int) -> None:
+    work()
+    tracemalloc.start()
+    try:
+        work()
+        assert tracemalloc.get_traced_memory()[1] < most * 3_000_000
+    finally:
+        tracemalloc.stop()
 
 
 @pytest.mark.parametrize("planted", [0, 1, 9, 400])
