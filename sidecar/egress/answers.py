@@ -17,6 +17,8 @@ MAX_FIELDS = 1000
 """Header lines. Servers send some dozens; a CSP or a set of cookies has them in few lines."""
 _FOLD = re.compile(rb"\r?\n[ \t]+")
 _CONTROL = re.compile(rb"[\x00-\x08\x0a-\x1f\x7f]")
+_CODINGS = frozenset({"chunked", "identity"})
+"""Transfer codings of answers. With another one the body would go on in it, unread and without its name."""
 _STRIPPED = ("alt-svc", "alternate-protocol")
 """They offer a way past this proxy."""
 
@@ -33,6 +35,8 @@ def mend(request: Request, response: Response) -> str:
         response.headers.pop("sec-websocket-extensions", None)
     elif not 200 <= response.status_code <= 999:
         return "the server sent a status that does not belong there"
+    if response.headers.get("transfer-encoding", "chunked").strip().lower() not in _CODINGS:
+        return "the server sent a transfer coding that was not asked for"
     # a folded line is one line (RFC 9112 5.2)
     fields = tuple((name, _FOLD.sub(b" ", value)) for name, value in response.headers.fields)
     if any(_CONTROL.search(value) for _, value in fields):

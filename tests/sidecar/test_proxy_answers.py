@@ -29,10 +29,12 @@ class Says:
 
     def __init__(self, *answers: bytes) -> None:
         self.answers = list(answers)
+        self.heads: list[bytes] = []
+        """Of the requests, as they came."""
 
     async def __call__(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         while self.answers:
-            await reader.readuntil(b"\r\n\r\n")
+            self.heads.append(await reader.readuntil(b"\r\n\r\n"))
             writer.write(self.answers.pop(0))
             await writer.drain()
         await reader.read()
@@ -54,6 +56,7 @@ REFUSED = {
     "another protocol": b"HTTP/7.7.7 200 OK\r\n\r\n",
     "an empty line first": b"\r\n" + OK + b"\r\nok",
     "an empty line behind an interim answer": b"HTTP/1.1 103 Early Hints\r\n\r\n\n" + OK + b"\r\nok",
+    "a transfer coding": b"HTTP/1.1 200 OK\r\nTransfer-Encoding: gzip, chunked\r\n\r\n2\r\nok\r\n0\r\n\r\n",
     "too many headers": OK + b"a:\r\n" * 5000 + b"\r\nok",
 }
 
@@ -86,6 +89,15 @@ async def test_heads_are_brought_into_one_form():
         got = await ask(box, GET, f"{HOST}:443", HOST)
         assert got.startswith(b"HTTP/1.1 200")
         assert b"\x1b" not in got
+
+
+async def test_no_transfer_coding_is_asked_for():
+    says, ca = Says(*[OK + b"\r\nok"] * 2), authority()
+    async with to(says, ca) as box:
+        for te, passes in (("gzip, trailers", False), ("trailers", True)):
+            asked = GET.replace(b"\r\n\r\n", f"\r\nTE: {te}\r\n\r\n".encode())
+            assert (await ask(box, asked, f"{HOST}:443", HOST)).startswith(b"HTTP/1.1 200")
+            assert (b"te: " in says.heads[-1].lower()) is passes
 
 
 @pytest.mark.parametrize("http2", [False, True])

@@ -196,3 +196,5 @@ def _tidy(flow: HTTPFlow) -> None:
         if kept and not flow.request.is_http2:
             headers["connection"] = ", ".join(kept)
     headers.pop("sec-websocket-extensions", None)
+    if "te" in headers and headers["te"].strip().lower() != "trailers":
+        headers.pop("te")  # it asks for transfer codings, which answers may not have (`answers.mend`)
