@@ -66,7 +66,8 @@ async def test_it_goes_on_is_learned_from_and_told(run: Run, project: Path, path
     await until(ended, 90)
     found = report()
     assert "runs" in found["changed"]["files"]  # type: ignore[index]
-    assert found["refusals"] == [{"host": "refused.example", "code": "host_not_allowed", "times": 1}]
+    refused = {"host": "refused.example", "code": "host_not_allowed", "times": 1, "failed": False}
+    assert found["refusals"] == [refused]
     learned = run("learn", "one", "--save", "--name", "learned", "--json")
     assert learned.returncode == 0, learned.stderr
     assert "host: refused.example" in (paths.bottles / "learned.md").read_text()
