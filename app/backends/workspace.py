@@ -158,8 +158,8 @@ class _Copying:
 
 
 def copy_content(old: int, new: int, size: int, stop: threading.Event | None = None) -> None:
-    """Copy `size` bytes, or what there is of them: the file may grow for ever meanwhile. Holes stay holes: a file of
-    terabytes may have none on disk. Raises OSError, Cancelled."""
+    """Copy `size` bytes and no more: the file may grow for ever meanwhile; where it became shorter, the copy ends in a
+    hole. Holes stay holes: a file of terabytes may have none on disk. Raises OSError, Cancelled."""
     in_kernel = hasattr(os, "copy_file_range")
     for start, end in _data(old, size):
         at = start
