@@ -93,13 +93,12 @@ async def test_a_large_request_cannot_hide_what_it_is(spelt: str, before: str):
     rest = json.loads(create("large"))
     del rest["type"]
     hidden = "{" + before + spelt + ", " + json.dumps(rest | {"padding": "x" * 1_100_000})[1:]
-    async with codex(allowance(tokens(1000))) as box:
-        async with connect(box) as socket:
-            await socket.send(hidden)
-            await last(socket)
-            assert len(intents(box)) == len(usages(box)) == 1
-            await socket.send(hidden)
-            assert (await last(socket))["error"]["code"] == "budget_exhausted"
+    async with codex(allowance(tokens(1000))) as box, connect(box) as socket:
+        await socket.send(hidden)
+        await last(socket)
+        assert len(intents(box)) == len(usages(box)) == 1
+        await socket.send(hidden)
+        assert (await last(socket))["error"]["code"] == "budget_exhausted"
 
 
 async def test_what_is_no_json_is_taken_for_a_request():
