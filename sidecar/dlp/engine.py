@@ -103,7 +103,9 @@ class _Work:
         if self.every:
             key = b"%s %d" % (finding.view.encode(), finding.start)
         named = finding.kind, finding.code, key
-        if not self.full and named not in self.found:
+        # an alarm is not to be drowned by what else is found
+        kept = not self.full or (finding.detector == "canary" and len(self.found) < 2 * self.most)
+        if kept and named not in self.found:
             self.found[named] = replace(finding, location=str(self.where))
 
 
@@ -190,24 +192,32 @@ class Engine:
 
     def _examine(self, view: View, work: _Work, depth: int) -> None:
         work.examined += len(view.text)
+        large = len(view.text) >= PARALLEL
         needles: list[Beside[Hits]] = []
 
         def look() -> None:
             if "known_secrets" in work.detectors:
-                search = partial(self._known.search, project(view.text))
-                needles.append(Beside(search, here=len(view.text) < PARALLEL))
+                needles.append(Beside(lambda: self._known.search(project(view.text)), here=not large))
 
         wanted = not work.detectors.isdisjoint(self._shapes.detectors)
         hits, signs = self._shapes.search(view.text, look, rules=wanted)
         self._rules(view, hits, work)
-        for looked in needles:
-            found, work.pieces, overflow = self._known.find(view, looked.result(), work.pieces)
+        if not large:
+            self._needles(view, needles, work)
+        try:
+            if depth and signs and not work.limit:  # else it is refused in any case
+                self._deeper(view, signs, work, depth)
+        finally:
+            if large:  # they were looked for meanwhile
+                self._needles(view, needles, work)
+
+    def _needles(self, view: View, looked: Sequence[Beside[Hits]], work: _Work) -> None:
+        for each in looked:
+            found, work.pieces, overflow = self._known.find(view, each.result(), work.pieces)
             for finding in found:
                 work.add(finding, finding.value.reveal() if finding.value else b"")
             if overflow:
                 work.limit = "too many matches of known secrets"
-        if depth and signs and not work.limit:  # else it is refused in any case
-            self._deeper(view, signs, work, depth)
 
     def _deeper(self, view: View, signs: dict[int, list[int] | None], work: _Work, depth: int) -> None:
         """Examine what is hidden in a text. What was turned round is not turned again: the ways would multiply."""

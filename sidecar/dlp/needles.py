@@ -11,7 +11,9 @@ import html
 import zlib
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
-from typing import NamedTuple
+from typing import Any, NamedTuple
+
+import numpy as np
 
 from sidecar.dlp.fold import fold
 from sidecar.dlp.information import dull_prefix, informative
@@ -33,16 +35,26 @@ _ROT13 = bytes.maketrans(
 _URL = bytes.maketrans(b"-_", b"+/")
 
 
-_AT_ONCE = 64 * 1024
-"""Bytes between which other threads, the event loop's first, may have the interpreter: a megabyte takes 1.3 ms."""
+Array = np.ndarray[Any, Any]
+
+_LARGE = 64 * 1024
+"""From here on arrays are as fast, and they leave the interpreter to other threads, the event loop's first."""
+_AT_ONCE = 512 * 1024
+"""Bytes of a text of which arrays are made at a time: all of a large one would be several times itself."""
 
 
 def project(text: bytes) -> bytes:
     """The ASCII letters and digits of `text`, in order."""
-    if len(text) <= _AT_ONCE:
+    if len(text) < _LARGE:
         return text.translate(None, _NOT_ALNUM)
-    pieces = (text[at : at + _AT_ONCE] for at in range(0, len(text), _AT_ONCE))
-    return b"".join([piece.translate(None, _NOT_ALNUM) for piece in pieces])
+    codes = np.frombuffer(text, np.uint8)
+    parts = [codes[at : at + _AT_ONCE] for at in range(0, len(codes), _AT_ONCE)]
+    return b"".join([part.compress(_alnum(part)).tobytes() for part in parts])
+
+
+def _alnum(codes: Array) -> Array:
+    """Which of these bytes are letters or digits. Below zero they are large, and small letters have one bit more."""
+    return (((codes | 32) - 97) < 26) | ((codes - 48) < 10)
 
 
 class Known(NamedTuple):

@@ -26,7 +26,7 @@ from sidecar.dlp.steps import Decoder
 PARALLEL = 128 * 1024
 """Texts of this size are worth a second thread: handing over costs 50 µs."""
 
-_SHORT: dict[Backend, int] = {"hyperscan": 40 * 1024, "portable": 4 * 1024}
+_SHORT: dict[Backend, int] = {"hyperscan": 12 * 1024, "portable": 4 * 1024}
 """A shorter text is searched for everything at once: telling the places takes half a millisecond, however short."""
 
 _DISTINCT = 4
@@ -89,10 +89,9 @@ class Shapes:
         here = len(text) < PARALLEL
         whole = Beside(partial(searches.scan_text, text, most), here=here)
         split = self._splitter.split(text)
-        prose = Beside(partial(searches.scan_prose, split, few), here=here)
-        meanwhile()
         blobs = Beside(partial(self._in_blobs, split.blobs), here=here or not split.blobs.text)
-        parts = [searches.scan_places(split, few), prose.result()]
+        meanwhile()
+        parts = [searches.scan_prose(split, few), searches.scan_places(split, few)]
         first = whole.result()
         if not first.overflow and any(hits.overflow for hits in parts):
             hits, signs = self._search_apart(split, first, most, rules=rules)

@@ -6,6 +6,7 @@ import io
 import json
 import pickle
 import random
+import string
 import threading
 import time
 from collections.abc import Callable, Sequence
@@ -19,6 +20,7 @@ from sidecar.dlp.derived import Derived
 from sidecar.dlp.engine import DEFAULT, Engine, EngineConfig
 from sidecar.dlp.finding import Location
 from sidecar.dlp.needles import Known
+from sidecar.dlp.patterns.vendors.structure import base62_crc32
 from sidecar.dlp.redact import redacted
 from sidecar.dlp.session import Session
 from sidecar.dlp.view import View
@@ -117,6 +119,21 @@ def test_findings_show_nothing_of_what_was_matched(engine: Engine) -> None:
 def test_the_canary_is_found_first_and_never_approvable(engine: Engine) -> None:
     finding = scan(engine, f"x {SECRETS[1]} {CANARY}".encode()).findings[0]
     assert (finding.detector, finding.severity, finding.approvable) == ("canary", "block", False)
+
+
+@pytest.mark.parametrize("size", [1000, 300_000])  # a large text is searched for needles while the rest is decoded
+def test_no_number_of_other_findings_hides_the_canary(engine: Engine, size: int) -> None:
+    rng = random.Random(3)
+    bodies = ["".join(rng.choices(string.ascii_letters, k=30)) for _ in range(engine_module.MAX_FINDINGS + 50)]
+    tokens = "\n".join(f"ghp_{body}{base62_crc32(body.encode())}" for body in bodies)
+    found = scan(engine, f"{tokens}\n{'the parser reads ' * (size // 17)}\n{CANARY}".encode()).findings
+    assert found[0].detector == "canary"
+    assert "limits" in {finding.code for finding in found}
+
+
+def test_the_canary_counts_beside_what_is_too_much_to_decode(engine: Engine) -> None:
+    text = b"\x1f\x8b\x08" * 60_000 + CANARY.encode()
+    assert {"canary", "limits"} <= {finding.detector for finding in scan(engine, text).findings}
 
 
 def test_an_approved_value_passes_and_a_second_secret_does_not(engine: Engine) -> None:
