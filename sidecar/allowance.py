@@ -117,7 +117,7 @@ class Held(Wire):
 class Standing(Wire):
     """Answer to `allowance`, also to one without a body (which only asks), and part of `health`."""
 
-    version: int
+    version: Annotated[int, Field(ge=-1, le=1 << 53)]
     leases: tuple[Held, ...] = ()
     in_flight: int = 0
     waiting: int = 0

@@ -10,17 +10,16 @@ import contextlib
 import logging
 import time
 from collections.abc import Awaitable, Callable
-from dataclasses import dataclass, field
 from typing import Any
 
 from pydantic import ValidationError
 
 from app.controller import budget_faces, rates
 from app.controller.audit import Audit
-from app.controller.crossings import Crossings, Desk, keys_of, policy_of
+from app.controller.crossings import Crossings, Desk, policy_of
 from app.controller.events import Bus
 from app.controller.ingest import Counts
-from app.controller.leases import Account, Key, Share, Terms
+from app.controller.leases import Account, Ground, Key, Share, Terms, keys_of
 from app.controller.metering import Report, cost_of_lost
 from app.controller.session import Session
 from app.controller.windows import Windows
@@ -47,23 +46,6 @@ RETRY_SECONDS = 1.0
 
 type Read = Callable[[], Awaitable[Settings]]
 type Settle = Callable[[str], Awaitable[None]]
-
-
-@dataclass
-class Ground:
-    """What one round stands on. `out` grows as it hands out."""
-
-    now: float
-    spent: dict[Key, Spent]
-    out: dict[Key, int]
-    sharing: dict[Key, int]
-    waiting: set[Key] = field(default_factory=set[Key])
-    """Where requests wait: who asks ahead of need stands back."""
-    hungry: set[Key] = field(default_factory=set[Key])
-
-    def standing(self, held: Limit) -> Standing:
-        key = keys_of([held], self.now)[0]
-        return Standing(held, budget.used(self.spent.get(key, Spent()), held.unit), self.out.get(key, 0))
 
 
 class Budgets:
@@ -168,8 +150,12 @@ class Budgets:
 
     async def apply(self) -> None:
         """Look at everything now, and wait until the sidecars were told."""
+        await self._told()  # what is under way may not know yet what has changed
         async with self._order:
             await self._round()
+        await self._told()
+
+    async def _told(self) -> None:
         await asyncio.gather(*(asyncio.shield(task) for task in self._sending.values()), return_exceptions=True)
 
     async def used_of(self, held: Limit, now: float) -> int:
@@ -440,9 +426,13 @@ class Budgets:
 
     async def _send(self, session: Session, account: Account, allowance: Allowance) -> None:
         try:
-            assert session.supervisor is not None
-            answer = await session.supervisor.call("allowance", {"allowance": allowance.model_dump(mode="json")})
-            account.answered(Held.model_validate(answer))
+            answer = await self._sent(session, allowance)
+            if answer.version > allowance.version:
+                # a former controller's clock was ahead of ours, and an older version changes nothing
+                account.version = answer.version + 1
+                account.sent = allowance.model_copy(update={"version": account.version})
+                answer = await self._sent(session, account.sent)
+            account.answered(answer)
             account.known = True
         except (CarboyError, ValidationError) as error:
             # down: its successor asks; anything else: it keeps what it has until that runs out, and is told again
@@ -452,6 +442,12 @@ class Budgets:
         finally:
             self._sending.pop(session.id, None)
             self._news.set()
+
+    async def _sent(self, session: Session, allowance: Allowance) -> Held:
+        assert session.supervisor is not None
+        return Held.model_validate(
+            await session.supervisor.call("allowance", {"allowance": allowance.model_dump(mode="json")})
+        )
 
     # --- showing ----------------------------------------------------------------------------------------------------
 

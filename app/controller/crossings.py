@@ -15,7 +15,7 @@ from app.controller.leases import Key
 from app.controller.record import Crossing
 from app.controller.session import Session
 from app.core import budget
-from app.core.budget import Limit, Policy, Standing
+from app.core.budget import Policy, Standing
 from app.core.model import BottleView, StreamEvent
 from app.core.scopes import shown
 from app.errors import CarboyError
@@ -198,7 +198,3 @@ class Crossings:
 
 def saved_for(budget_name: str, slug: str) -> str:
     return f"{budget_name} is used up: saved and stopped; once there is more, carboy resume {slug}"
-
-
-def keys_of(limits: Iterable[Limit], at: float) -> list[Key]:
-    return [(held.scope, held.provider, budget.period_start(held.period, at)) for held in limits]

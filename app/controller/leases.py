@@ -13,12 +13,16 @@ from collections.abc import Iterable
 from dataclasses import dataclass, field
 
 from app.core import budget
-from app.core.budget import IDLE_SECONDS, LEASE_SECONDS, NANO, Limit, Unit
+from app.core.budget import IDLE_SECONDS, LEASE_SECONDS, NANO, Limit, Spent, Unit
 from app.core.scopes import shown
 from sidecar.allowance import Allowance, Cutoff, Lease, LeaseNote, Rate, Standing
 
 Key = tuple[str, str, float]
 """Scope, provider, and the start of its period."""
+
+
+def keys_of(limits: Iterable[Limit], at: float) -> list[Key]:
+    return [(held.scope, held.provider, budget.period_start(held.period, at)) for held in limits]
 
 
 def to_wire(value: int, unit: Unit) -> float:
@@ -63,6 +67,23 @@ class Share:
 
     def idle(self, now: float) -> bool:
         return now - self.touched >= IDLE_SECONDS
+
+
+@dataclass
+class Ground:
+    """What one round stands on. `out` grows as it hands out."""
+
+    now: float
+    spent: dict[Key, Spent]
+    out: dict[Key, int]
+    sharing: dict[Key, int]
+    waiting: set[Key] = field(default_factory=set[Key])
+    """Where requests wait: who asks ahead of need stands back."""
+    hungry: set[Key] = field(default_factory=set[Key])
+
+    def standing(self, held: Limit) -> budget.Standing:
+        key = keys_of([held], self.now)[0]
+        return budget.Standing(held, budget.used(self.spent.get(key, Spent()), held.unit), self.out.get(key, 0))
 
 
 @dataclass(frozen=True)

@@ -38,6 +38,8 @@ class Sidecar:
     began: float | None = 0.0
     down: bool = False
     grants: int = 0
+    slow: asyncio.Event | None = None
+    """It answers once this is set."""
     news: asyncio.Event = field(default_factory=asyncio.Event)
 
     async def call(self, op: str, body: dict[str, Any]) -> dict[str, Any]:
@@ -45,8 +47,9 @@ class Sidecar:
         await asyncio.sleep(0)
         if self.down:
             raise CarboyError("The sidecar of this bottle is not running", "", "sidecar_down")
-        assert self.ledger.grant(Allowance.model_validate(body["allowance"]))
-        self.grants += 1
+        if self.slow is not None:
+            await self.slow.wait()
+        self.grants += self.ledger.grant(Allowance.model_validate(body["allowance"]))
         self.news.set()
         return self.ledger.standing().model_dump(mode="json")
 

@@ -13,6 +13,7 @@ from app.errors import CarboyError
 from app.paths import Paths
 from app.store.base import EventQuery
 from app.store.metering import Metering
+from app.tasks import spawn
 from sidecar.meter.ledger import Need
 from tests.conftest import until
 from tests.controller.budget_kit import NEED, Kit, kit, sidecar
@@ -198,6 +199,40 @@ async def test_the_operators_cutoff_and_its_end(paths: Paths) -> None:
             await made.orders.restore("one", CutoffOrder())
         assert caught.value.code == "budget_used_up"
         assert await actions(made) == ["cutoff", "restore-egress", "budget-cutoff"]
+
+
+async def test_a_cutoff_is_in_force_when_it_returns_also_while_the_sidecar_is_told_of_something_else(
+    paths: Paths,
+) -> None:
+    async with kit(paths, budget={"claude": 1000}) as made:
+        one = made.desk.add("one")
+        await made.up(one)
+        sidecar(one).slow = slow = asyncio.Event()
+        asked = spawn(made.orders.set(BudgetOrder(scope="global", provider="claude", amount="5k")), name="set")
+        await until(lambda: made.budgets._sending)
+        cut = spawn(made.orders.cutoff("one", CutoffOrder(reason="enough", by="me")), name="cut")
+        await until(lambda: one.record.cutoff)
+        await asyncio.sleep(0.1)
+        slow.set()
+        await cut
+        assert code(made) == "budget_cutoff"
+        await asked
+
+
+async def test_a_controller_whose_clock_was_put_back_is_heard(paths: Paths) -> None:
+    async with kit(paths, budget={"claude": 10_000}) as made:
+        one = made.desk.add("one")
+        await made.up(one)
+        ledger = sidecar(one).ledger
+    assert ledger.allowance is not None
+    ledger.grant(ledger.allowance.model_copy(update={"version": ledger.allowance.version + 3_600_000}))
+    async with kit(paths, budget={"claude": 10_000}) as made:
+        one = made.desk.add("one")
+        sidecar(one).ledger, sidecar(one).began = ledger, None
+        made.budgets.sidecar_up(one.id)
+        await until(lambda: sidecar(one).grants > 0)
+        await made.orders.cutoff("one", CutoffOrder(reason="enough", by="me"))
+        assert code(made) == "budget_cutoff"
 
 
 async def test_a_budget_in_dollars_counts_prices_and_refuses_a_model_without_one(paths: Paths) -> None:
