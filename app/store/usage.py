@@ -96,7 +96,9 @@ def _taken_place(db: sqlite3.Connection, session_id: str, row: UsageRow) -> list
 
 
 def _better(old: UsageRow, new: UsageRow) -> bool:
-    return bool(old.response_id) and old.response_id == new.response_id and old.total >= new.total
+    """What the provider said goes before what was set aside, and more before less."""
+    same = bool(old.response_id) and old.response_id == new.response_id
+    return same and (not old.unmetered, old.total) >= (not new.unmetered, new.total)
 
 
 def _add_up(

@@ -5,7 +5,7 @@
 import asyncio
 import time
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any, Literal
 
 from sidecar.allowance import (
@@ -243,8 +243,8 @@ class Books:
         call.closed = True
         if call.timer is not None:
             call.timer.cancel()
-        parts = _parts(usages) or [Usage("", call.facts.model, billable=False)]
-        charged = self.ledger.settle(call.request_id, call.provider, [_spent(call, part) for part in parts])
+        parts = [_set_aside(call, part) for part in _parts(usages)] or [Usage("", call.facts.model, billable=False)]
+        charged = self.ledger.settle(call.request_id, call.provider, [_spent(part) for part in parts])
         if call.intended:
             for number, part in enumerate(parts):
                 event = self._usage(call, number, part)
@@ -316,7 +316,7 @@ class Books:
             cost_usd=float(usage.cost_usd) if usage.cost_usd is not None else None,
             service_tier=usage.service_tier,
             stop_reason=usage.stop_reason,
-            response_id=usage.response_id if _asked_again(call) else "",
+            response_id=usage.response_id if _asked_again(call, usage) else "",
             tool_calls=usage.tool_calls,
             billable=usage.billable,
             complete=usage.complete,
@@ -337,17 +337,21 @@ def _parts(usages: Iterable[Usage]) -> list[Usage]:
     return found[:MAX_PARTS]
 
 
-def _asked_again(call: Call) -> bool:
+def _asked_again(call: Call, usage: Usage) -> bool:
     """Only of background responses an answer may come twice. Other ids are no proof: some servers give all the same."""
-    return call.facts.background or call.method == "GET"
+    return usage.dialect == "responses" and (call.facts.background or call.method == "GET")
 
 
-def _spent(call: Call, usage: Usage) -> Spent:
+def _set_aside(call: Call, usage: Usage) -> Usage:
+    """Paid later, and nobody may tell how much: what was set aside for it counts."""
+    if not (usage.billable and usage.unmetered and "deferred" in usage.flags):
+        return usage
+    return replace(usage, model=usage.model or call.facts.model, input=call.input, output=call.output, cache_read=0)
+
+
+def _spent(usage: Usage) -> Spent:
     if not usage.billable:
         return Spent(usage.model)
-    if usage.unmetered and "deferred" in usage.flags:
-        # paid later, and nobody may tell how much: what was asked for counts
-        return Spent(usage.model or call.facts.model, call.input, call.output)
     return Spent(
         usage.model,
         usage.input,

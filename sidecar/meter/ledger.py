@@ -18,6 +18,8 @@ BUSY_SECONDS = 300.0
 LOW = 0.25
 """Of the last grant: below, more is asked for, so that it comes before anybody waits."""
 SMALLEST_GRANT = 1.0
+DEAREST = Rate(input=75, output=75, cache_read=75, cache_write_5m=75, cache_write_1h=75)
+"""Of an answer by another model than was asked for, whose price is not known: as the controller counts it."""
 
 _NOT_SEEN = (
     "it goes on with a thread or response that was not seen here, so what it will read is not known: send the whole "
@@ -247,8 +249,7 @@ class Ledger:
             return float(part.tokens)
         if part.cost_usd is not None:
             return part.cost_usd
-        rate = self._rate(lease.provider, part.model)
-        return priced(rate, part) if rate is not None else 0.0
+        return priced(self._rate(lease.provider, part.model) or DEAREST, part)
 
     def _rate(self, provider: str, model: str) -> Rate | None:
         rates = self.allowance.rates.get(provider, {}) if self.allowance is not None else {}

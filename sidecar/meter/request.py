@@ -75,6 +75,7 @@ def message_facts(message: Tree, raw: bytes) -> RequestFacts:
         method="WEBSOCKET",
         model=text_of(inner.get("model")),
         stream=True,
+        background=inner.get("background") is True,
         previous=_previous(inner),
         brought=brought(inner),
         input_units=json_units(raw),

@@ -256,6 +256,55 @@ async def test_dollars():
         assert other.status_code == 400
 
 
+async def test_dollars_of_an_answer_by_a_model_without_a_price():
+    lease = Lease(id="$", provider=PROVIDER, unit="usd", limit=0.1, when_spent="cutoff")
+    granted = allowance(lease, rates={PROVIDER: {"known": Rate(input=3, output=15)}})
+    async with metered_bottle(Vendor(), granted) as (box, _), box.client() as client:
+        answers = [await post(client, model="known") for _ in range(3)]
+        assert [answer.status_code for answer in answers] == [200, 200, 400]
+        assert [(row.model, row.charged) for row in usages(box)] == [("m", {"$": pytest.approx(COST * 75 / 1e6)})] * 2
+
+
+async def accepted(seen: Any, send: Any) -> None:
+    body = {"id": "r", "object": "response", "status": "queued", "model": "m", "background": True, "usage": None}
+    if "completions" in seen.path:
+        body = {"id": "r", "object": "chat.completion", "model": "m", "choices": [], "usage": {"prompt_tokens": 5}}
+    await send({"type": "http.response.start", "status": 200, "headers": [(b"content-type", b"application/json")]})
+    await send({"type": "http.response.body", "body": orjson.dumps(body)})
+
+
+LATER = [("/v1/messages/batches", {}), ("/v1/responses", {"background": True})]
+
+
+@pytest.mark.parametrize(("path", "more"), LATER, ids=["batch", "background"])
+async def test_what_is_worked_on_behind_its_answer_does_not_leave_under_a_budget(path: str, more: dict[str, Any]):
+    async with metered_bottle(accepted, allowance(tokens(100_000))) as (box, upstream), box.client() as client:
+        answer = await post(client, f"https://{HOST}{path}", **more)
+        assert (answer.status_code, answer.json()["code"]) == (400, "budget_unknown")
+        assert upstream.seen == intents(box) == []
+        assert (await grant(box)).in_flight == 0
+
+
+@pytest.mark.parametrize(("path", "more"), LATER, ids=["batch", "background"])
+async def test_what_is_worked_on_behind_its_answer_counts_as_what_was_set_aside(path: str, more: dict[str, Any]):
+    async with metered_bottle(accepted) as (box, _), box.client() as client:
+        assert (await post(client, f"https://{HOST}{path}", **more)).status_code == 200
+        await until(lambda: usages(box))
+        (row,), (intent,) = usages(box), intents(box)
+        assert (row.unmetered, row.flags) == (True, ("deferred",))
+        assert (row.input, row.output) == (intent.input_tokens, intent.output_tokens)
+        assert row.charged == {"free": row.total}
+        assert row.total > 1000
+
+
+async def test_an_id_that_comes_twice_means_the_same_answer_only_where_it_can_be_asked_for_again():
+    async with metered_bottle(accepted) as (box, _), box.client() as client:
+        await post(client, f"https://{HOST}/v1/chat/completions", background=True)
+        await post(client, f"https://{HOST}/v1/responses", background=True)
+        await until(lambda: len(usages(box)) == 2)
+        assert [row.response_id for row in usages(box)] == ["", "r"]
+
+
 async def test_large_bodies_are_read_beside_the_loop_and_counted_alike():
     async with metered_bottle(Vendor(), allowance(tokens(None))) as (box, _), box.client() as client:
         assert (

@@ -112,6 +112,14 @@ async def test_a_spent_budget_ends_the_connection_with_an_error_that_the_agent_c
         assert refused.value.response.status_code == 400
 
 
+async def test_what_is_worked_on_behind_its_answer_does_not_leave_under_a_budget():
+    async with codex(allowance(tokens(100_000))) as box:
+        async with connect(box) as socket:
+            error = await turn(socket, "one", background=True)
+        assert error["error"]["code"] == "budget_unknown"
+        assert intents(box) == []
+
+
 async def test_what_goes_on_with_an_answer_of_another_connection_needs_that_as_well():
     async with codex(allowance(tokens(1_000_000))) as box:
         async with connect(box) as socket:

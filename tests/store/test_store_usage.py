@@ -140,6 +140,15 @@ async def test_the_same_answer_polled_twice_is_one_usage(store: Store) -> None:
     assert (await whole(store)).requests == 3, "one bottle hides nothing of another's"
 
 
+async def test_a_polled_answer_takes_the_place_of_what_was_set_aside_for_it(store: Store) -> None:
+    first = row(1, response_id="resp", input=50_000, unmetered=True, estimated=True)
+    await store.ingest("dev", "s1", [], None, batch(first))
+    await store.ingest("dev", "s1", [], None, batch(row(2, response_id="resp")))
+    await store.ingest("dev", "s1", [], None, batch(replace(first, event_id="r3.0", request_id="r3")))
+    found = await whole(store)
+    assert (found.requests, found.total, found.unmetered) == (1, 1115, 0)
+
+
 async def test_sums_by_model_time_and_scope(store: Store) -> None:
     base = 400_000 * BUCKET
     rows = [row(n, at=float(base + n * BUCKET), model="opus" if n == 3 else "sonnet") for n in range(1, 5)]

@@ -82,6 +82,10 @@ class Budget:
             await waiting
 
     def _admit(self, flow: HTTPFlow, call: Call) -> Coroutine[Any, Any, None] | None:
+        later = self.later(call)
+        if later is not None:
+            refuse(flow, later.code, later.reason)
+            return None
         if self._books.check(call.need).code:
             return self._hold(flow, call)
         self._books.reserve(call)
@@ -114,6 +118,13 @@ class Budget:
                 await self._books.wait(call.need, left)
             verdict = self._books.check(call.need)
         return verdict
+
+    def later(self, call: Call) -> Verdict | None:
+        """Why a request that is worked on behind its answer does not leave under a budget: nothing that the agent has
+        to ask for would say what it used, and what was set aside for it is no bound."""
+        if not (call.purpose == "deferred" or call.facts.background) or not self._limited(call):
+            return None
+        return Verdict("budget_unknown", "what it uses later could not be counted: send it to be answered at once")
 
     def _limited(self, call: Call) -> bool:
         return any(held.limit is not None and held.provider == call.provider for held in self._books.standing().leases)
