@@ -54,14 +54,17 @@ class HandOver:
 type Answer = dict[str, Any] | tuple[dict[str, Any], Sequence[int]] | HandOver | None
 type Handler = Callable[[str, dict[str, Any], list[int]], Awaitable[Answer]]
 """`await handler(op, body, fds)`. The descriptors are the handler's own; those in its answer are closed when sent."""
+type Got = tuple[dict[str, Any], list[int]]
+"""A reply's body and descriptors."""
 type NoteHandler = Callable[[str, dict[str, Any]], None]
 
 
 class Channel:
     """One peer. Both sides may call, answer and send notes at any time; calls run side by side.
 
-    `sock` is a connected unix stream socket, which the channel owns from here on. Reading starts at once, so give the
-    handlers here unless nothing can come before `serve()`.
+    `sock` is a connected unix stream socket, which the channel owns from here on. Reading starts with the loop's next
+    turn, so give the handlers here or before that: a request that nobody answers breaks the protocol, as descriptors do
+    that nobody asked for. The peer may be a less trusted part.
     """
 
     def __init__(
@@ -82,9 +85,9 @@ class Channel:
         self._out: deque[tuple[memoryview, list[int]]] = deque()
         self._queued = 0
         self._seq = 0
-        self._waiting: dict[int, asyncio.Future[tuple[dict[str, Any], list[int]]]] = {}
+        self._waiting: dict[int, tuple[asyncio.Future[Got], int]] = {}
+        """What is waited for, and how many descriptors may come with it."""
         self._upgrade: int | None = None
-        self._early: deque[tuple[Request, list[int]]] = deque()
         self._serving = 0
         self._drained = asyncio.Event()
         self._drained.set()
@@ -101,10 +104,8 @@ class Channel:
         await self._closed.wait()
 
     def serve(self, handler: Handler) -> None:
-        """Answer the peer's requests with `handler` from now on, those that came early included."""
+        """Answer the peer's requests with `handler` from now on."""
         self._handler = handler
-        while self._early:
-            self._answer_soon(*self._early.popleft())
 
     async def call(
         self,
@@ -112,14 +113,14 @@ class Channel:
         body: dict[str, Any] | None = None,
         fds: Sequence[int] = (),
         *,
+        takes: int = 0,
         timeout: float | None = None,
-    ) -> tuple[dict[str, Any], list[int]]:
-        """Ask the peer; returns the reply's body and descriptors, which are the caller's to close.
+    ) -> Got:
+        """Ask the peer; returns the reply's body and descriptors, at most `takes`, which are the caller's to close.
 
         `fds` stay the caller's. Raises RemoteError, ChannelClosed or TimeoutError.
         """
-        future = self._request(op, body, fds)
-        return await self._reply(future, timeout)
+        return await self._reply(*self._request(op, body, fds, takes), timeout)
 
     async def upgrade(
         self, op: str, body: dict[str, Any] | None = None, *, timeout: float | None = None
@@ -128,10 +129,8 @@ class Channel:
 
         Returns the reply, the socket (non-blocking) and the stream's first bytes, if any came already.
         """
-        future = self._request(op, body, ())
-        self._upgrade = self._seq
-        answer, fds = await self._reply(future, timeout)
-        close_fds(fds)
+        self._upgrade, future = self._request(op, body, ())
+        answer, _ = await self._reply(self._upgrade, future, timeout)
         sock, rest = self._release()
         return answer, sock, rest
 
@@ -186,19 +185,20 @@ class Channel:
                 self._take_note(message)
 
     def _take_request(self, message: Request, fds: list[int]) -> None:
-        if self._serving + len(self._early) >= MAX_SERVING:
+        if self._handler is None or self._serving >= MAX_SERVING:
             close_fds(fds)
-            raise BadFrame("too many requests at once")
-        if self._handler is None:
-            self._early.append((message, fds))
-        else:
-            self._answer_soon(message, fds)
+            raise BadFrame("a request that nobody answers here" if self._handler is None else "too many at once")
+        self._answer_soon(message, fds)
 
     def _take_reply(self, message: Reply, fds: list[int]) -> bool:
         """True where the bytes after this reply are no frames."""
-        future = self._waiting.pop(message.re, None)
-        if future is None or future.done():
+        future, takes = self._waiting.pop(message.re, (None, len(fds)))
+        if future is None or future.done() or len(fds) > takes:
             close_fds(fds)
+            if len(fds) > takes:
+                if future is not None and not future.done():
+                    future.set_exception(ChannelClosed("the peer broke the protocol"))
+                raise BadFrame("descriptors that nobody asked for")
             return False
         if not message.ok:
             close_fds(fds)
@@ -266,22 +266,26 @@ class Channel:
     # --- writing ----------------------------------------------------------------------------------------------------
 
     def _request(
-        self, op: str, body: dict[str, Any] | None, fds: Sequence[int]
-    ) -> asyncio.Future[tuple[dict[str, Any], list[int]]]:
+        self, op: str, body: dict[str, Any] | None, fds: Sequence[int], takes: int = 0
+    ) -> tuple[int, asyncio.Future[Got]]:
         if self.closed:
             raise ChannelClosed("the channel is closed")
         self._seq += 1
         frame = pack(Request(seq=self._seq, op=op, body=body or {}, fds=len(fds)))
-        future: asyncio.Future[tuple[dict[str, Any], list[int]]] = self._loop.create_future()
-        self._waiting[self._seq] = future
+        future: asyncio.Future[Got] = self._loop.create_future()
+        self._waiting[self._seq] = future, takes
         self._send(frame, list(fds))
-        return future
+        return self._seq, future
 
-    async def _reply(
-        self, future: asyncio.Future[tuple[dict[str, Any], list[int]]], timeout: float | None
-    ) -> tuple[dict[str, Any], list[int]]:
-        async with asyncio.timeout(timeout):
-            return await future
+    async def _reply(self, asked: int, future: asyncio.Future[Got], timeout: float | None) -> Got:
+        try:
+            async with asyncio.timeout(timeout):
+                return await future
+        except BaseException:
+            self._waiting.pop(asked, None)
+            if future.done() and not future.cancelled() and future.exception() is None:
+                close_fds(future.result()[1])  # it came in the very moment in which its caller went
+            raise
 
     def _send(self, frame: bytes, fds: list[int]) -> None:
         if len(fds) > MAX_FDS:
@@ -331,13 +335,12 @@ class Channel:
         self._loop.remove_reader(self._sock.fileno())
         self._loop.remove_writer(self._sock.fileno())
         self._inbox.close()
-        for _, fds in [*self._out, *self._early]:
+        for _, fds in self._out:
             close_fds(fds)
         self._out.clear()
-        self._early.clear()
         self._drained.set()
         waiting, self._waiting = self._waiting, {}
-        for future in waiting.values():
+        for future, _ in waiting.values():
             if not future.done():
                 future.set_exception(ChannelClosed("the peer is gone"))
         if self.on_close is not None:

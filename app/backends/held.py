@@ -49,7 +49,9 @@ def dialler(session_id: str, run: Path, token: TokenOf) -> Dial:
 async def build(holder: Forked, spec: BoxSpec, **more: Any) -> dict[str, Any]:
     """Let a fresh holder build `spec`; it is killed where it cannot. `more` is what only some backends say."""
     try:
-        answer, fds = await call(holder.channel, "build", wire.spec_to_json(spec) | more, seconds=BUILD_SECONDS)
+        answer, fds = await call(
+            holder.channel, "build", wire.spec_to_json(spec) | more, takes=1, seconds=BUILD_SECONDS
+        )
         for fd in fds:
             os.close(fd)
     except BaseException:
@@ -73,11 +75,16 @@ async def find(dial: Dial) -> tuple[Channel, dict[str, Any]] | None:
 
 
 async def call(
-    channel: Channel, op: str, body: dict[str, Any] | None = None, *, seconds: float | None = CALL_SECONDS
+    channel: Channel,
+    op: str,
+    body: dict[str, Any] | None = None,
+    *,
+    takes: int = 0,
+    seconds: float | None = CALL_SECONDS,
 ) -> tuple[dict[str, Any], list[int]]:
     """Ask a holder. Raises the CarboyError that it answered with, or one that says that it is gone."""
     try:
-        return await channel.call(op, body, timeout=seconds)
+        return await channel.call(op, body, takes=takes, timeout=seconds)
     except RemoteError as error:
         raise from_dict(error.body) if error.body else CarboyError(str(error), "", "holder") from None
     except ChannelClosed:
@@ -107,9 +114,7 @@ class HeldBox(Box):
             self.notes(name, body)
 
     async def listener(self) -> socket.socket:
-        _, fds = await call(self._channel, "listener")
-        for fd in fds[1:]:
-            os.close(fd)
+        _, fds = await call(self._channel, "listener", takes=1)
         if not fds:
             raise CarboyError("The session holder gave no listening socket", "Kill the bottle", "holder")
         return socket.socket(fileno=fds[0])

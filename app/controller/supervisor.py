@@ -266,9 +266,24 @@ class Supervisor:
         self._watching = spawn(self._watch_on(process), name=self._name, on_error=self._broken)
 
     async def _watch_on(self, process: ProcessId) -> None:
-        await wait_end(process)
+        await self._over(process)
         code = self._zygote.exit_codes.get(process.pid)
         await self._restart(last_line(self._log) or ending(code))
+
+    async def _over(self, process: ProcessId) -> None:
+        """Wait for its end. One that can no longer be spoken to is ended: nobody could cut its bottle off, and what it
+        was told last may not be on record."""
+        assert self._channel is not None
+        end = spawn(wait_end(process), name=f"{self._name} end")
+        silent = spawn(self._channel.wait_closed(), name=f"{self._name} channel")
+        try:
+            await asyncio.wait((end, silent), return_when=asyncio.FIRST_COMPLETED)
+            done, _ = await asyncio.wait((end,), timeout=STOP_SECONDS)
+            if not done:
+                log.warning("the %s runs and cannot be spoken to: it is ended", self._name)
+                await kill_and_wait(process)
+        finally:
+            await cancel_and_wait(end, silent)
 
     async def _restart(self, error: str) -> None:
         """Until one runs again; then watch that one."""
@@ -282,7 +297,7 @@ class Supervisor:
                 error = str(failure)
                 continue
             self._healthy()
-            await wait_end(process)
+            await self._over(process)
             error = last_line(self._log) or ending(self._zygote.exit_codes.get(process.pid))
 
     async def _wait_turn(self, error: str) -> None:

@@ -46,7 +46,7 @@ class Held:
 
     async def build(self) -> dict[str, Any]:
         await self.channel.call("open", {"socket": str(self.socket), "token": TOKEN})
-        answer, fds = await self.channel.call("build", wire.spec_to_json(self.spec), timeout=20)
+        answer, fds = await self.channel.call("build", wire.spec_to_json(self.spec), takes=1, timeout=20)
         with socket.socket(fileno=fds[0]) as listener:
             assert listener.getsockname() == ("127.0.0.1", self.spec.listen_port)
         return answer
@@ -330,7 +330,7 @@ async def test_a_failing_build_is_told_and_nothing_stays(carboy_home: Path) -> N
     async with holding(carboy_home, engine="no-such-engine") as one:
         await one.channel.call("open", {"socket": str(one.socket), "token": TOKEN})
         with pytest.raises(RemoteError) as caught:
-            await one.channel.call("build", wire.spec_to_json(one.spec), timeout=10)
+            await one.channel.call("build", wire.spec_to_json(one.spec), takes=1, timeout=10)
         assert caught.value.body["code"] == "engine"
         one.channel.close()
         assert await asyncio.to_thread(one.process.wait, 10) == 0

@@ -54,12 +54,52 @@ async def test_both_sides_may_call_and_calls_overtake_each_other():
     left.close()
 
 
-async def test_requests_before_serve_wait_for_it():
-    left, right = pair()
-    call = asyncio.gather(left.call("early"))
-    await asyncio.sleep(0)
-    right.serve(echo)
-    assert (await call)[0][0]["op"] == "early"
+async def test_a_peer_that_asks_where_nobody_answers_is_cut_off_and_holds_nothing():
+    left, right = socket.socketpair()
+    channel = Channel(left)
+    read, write = os.pipe()
+    socket.send_fds(right, [pack(Request(seq=1, op="x", fds=1))], [write])
+    os.close(write)
+    await asyncio.wait_for(channel.wait_closed(), 5)
+    assert os.read(read, 1) == b""
+    os.close(read)
+    right.close()
+
+
+async def test_descriptors_that_nobody_asked_for_are_closed_and_end_the_channel():
+    held: list[int] = []
+
+    async def generous(op: str, body: dict[str, Any], fds: list[int]) -> Answer:
+        read, write = os.pipe()
+        held.append(read)
+        return {}, [write]
+
+    left, _right = pair(handler=generous)
+    with pytest.raises(ChannelClosed):
+        await left.call("any")
+    assert left.closed
+    assert await asyncio.to_thread(os.read, held[0], 1) == b""
+    os.close(held[0])
+
+
+async def test_descriptors_whose_caller_went_in_that_moment_are_closed():
+    left, _right = pair(handler=echo)
+    before = len(os.listdir("/dev/fd"))
+    read, write = os.pipe()
+    call = asyncio.ensure_future(left.call("pipe", {}, [read], takes=1))  # noqa: TID251
+    take = left._take_reply
+
+    def then_cancel(message: Any, fds: list[int]) -> bool:
+        done = take(message, fds)
+        call.cancel()
+        return done
+
+    left._take_reply = then_cancel
+    with pytest.raises(asyncio.CancelledError):
+        await call
+    os.close(read)
+    os.close(write)
+    assert len(os.listdir("/dev/fd")) == before
     left.close()
 
 
@@ -70,7 +110,7 @@ async def test_descriptors_travel_both_ways_and_stay_with_their_frames():
         read, write = os.pipe()
         os.write(write, str(number).encode())
         os.close(write)
-        body, fds = await left.call("pipe", {"number": number}, [read])
+        body, fds = await left.call("pipe", {"number": number}, [read], takes=1)
         os.close(read)
         assert body["number"] == number
         assert os.read(fds[0], 10) == str(number).encode()

@@ -1,0 +1,49 @@
+"""A sidecar that its controller cannot speak to any more does not go on by itself."""
+
+from types import SimpleNamespace
+from typing import Any, cast
+
+from app.controller import supervisor
+from app.controller.supervisor import Supervisor
+from app.core.model import SidecarHealth
+from app.errors import CarboyError
+from app.processes.identity import identify, same
+from sidecar.contract import Route
+from tests.conftest import until
+from tests.sidecar.proxy_kit import bottle
+
+
+class Zygote:
+    exit_codes: dict[int, int] = {}  # noqa: RUF012
+    forks = 0
+
+    async def fork(self, *_: Any) -> Any:
+        self.forks += 1
+        raise CarboyError("No other one is wanted here")
+
+
+async def test_one_whose_channel_broke_is_ended_and_another_is_started(monkeypatch: Any) -> None:
+    monkeypatch.setattr(supervisor, "STOP_SECONDS", 0.2)
+    async with bottle(Route(host="a.example")) as box:
+        process = identify(box.process.pid)
+        assert process is not None
+        health: list[SidecarHealth] = []
+        session = SimpleNamespace(
+            slug="dev", box=None, run_folder=box.folder / "run", state_folder=box.folder, sidecar_is=health.append,
+            record=SimpleNamespace(
+                sidecar=SimpleNamespace(identity=process), control_token=box.config.control_token.reveal()
+            ),
+        )  # fmt: skip
+        zygote, heard = Zygote(), list[str]()
+        one = Supervisor(
+            cast(Any, session), cast(Any, zygote), cast(Any, None), lambda note, _: heard.append(note), cast(Any, None)
+        )
+        await one.adopt()
+        assert health[-1].state == "healthy"
+        assert (await one.call("health", {}))["ok"] is True
+        assert one._channel is not None
+        one._channel._sock.send(b"\xff\xff\xff\xff")  # nothing that its peer could read
+        await until(lambda: not same(process))
+        await until(lambda: zygote.forks)
+        assert health[-1].state != "healthy"
+        one.let_go()
