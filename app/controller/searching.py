@@ -4,7 +4,7 @@ the next controller; the index knows what it has. What a bottle writes faster th
 import asyncio
 import logging
 import time
-from collections import deque
+from collections import Counter, deque
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
@@ -21,7 +21,8 @@ BURST = 32 * 1024 * 1024
 RATE = 64 * 1024
 """Characters a second beyond that. An agent at work writes about one."""
 MOST_WAITING = 64 * 1024 * 1024
-"""Characters of all sessions that wait to be written."""
+"""Characters of all sessions that wait to be written. No session has more of them than are still free, so that there is
+room for the others whatever it says: alone it has half, of two that fill it each has a third."""
 AT_ONCE = 500
 _SAID = frozenset({"user", "assistant", "reasoning", "call", "result", "asks"})
 
@@ -49,7 +50,8 @@ class Searching:
         self.index = index
         self._clock = clock
         self._waiting: deque[tuple[Source, list[Words], int]] = deque()
-        self._size = 0
+        self._sizes: Counter[str] = Counter()
+        """Of each session's, by its id."""
         self._allowed: dict[str, _Allowed] = {}
         self._news = asyncio.Event()
         self._task: asyncio.Task[None] | None = None
@@ -67,12 +69,12 @@ class Searching:
         """What came in a session's conversation."""
         allowed = self._allowed.setdefault(session.id, _Allowed(at=self._clock()))
         found: list[Words] = []
-        size = 0
+        size, most = 0, self._share(session.id)
         for entry in entries:
             length = len(entry.text) + 200
             if entry.kind not in _SAID or not (entry.text or entry.tool):
                 continue
-            if self._size + size + length > MOST_WAITING or not allowed.takes(length, self._clock()):
+            if size + length > most or not allowed.takes(length, self._clock()):
                 log.warning("%s writes faster than can be searched: some of it is left out", session.slug)
                 break
             size += length
@@ -81,8 +83,13 @@ class Searching:
             view = session.view
             source = Source(session.id, session.slug, view.label, view.agent or "", view.provider)
             self._waiting.append((source, found, size))
-            self._size += size
+            self._sizes[session.id] += size
             self._news.set()
+
+    def _share(self, session_id: str) -> int:
+        """How much more of this session may wait."""
+        free, own = MOST_WAITING - self._sizes.total(), self._sizes[session_id]
+        return (free - own) // 2
 
     def ended(self, session_id: str) -> None:
         self._allowed.pop(session_id, None)
@@ -96,7 +103,9 @@ class Searching:
     async def _write(self) -> None:
         while self._waiting:
             source, entries, size = self._waiting.popleft()
-            self._size -= size
+            self._sizes[source.session_id] -= size
+            if not self._sizes[source.session_id]:
+                del self._sizes[source.session_id]
             try:
                 for start in range(0, len(entries), AT_ONCE):
                     await self.index.add(source, entries[start : start + AT_ONCE])

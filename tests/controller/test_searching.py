@@ -84,6 +84,20 @@ async def test_what_waits_is_bounded_in_all(
     assert len((await one.index.find("word")).hits) < 5
 
 
+async def test_one_that_fills_what_waits_leaves_room_for_the_others(
+    room: tuple[Searching, TestDesk, Clock], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    one, desk, _ = room
+    monkeypatch.setattr(searching, "MOST_WAITING", 100_000)
+    loud, quiet = desk.add("loud"), desk.add("quiet")
+    for number in range(500):
+        one.told(loud, [said(f"noise {number} " + "x" * 300, number)])
+    one.told(quiet, [said(f"music {number}", number) for number in range(50)])
+    await until(lambda: _found(one, "music", 50))
+    assert 50 <= len((await one.index.find("noise", limit=200)).hits) <= 100
+    assert not one._sizes
+
+
 async def test_an_index_that_fails_disturbs_nobody(
     room: tuple[Searching, TestDesk, Clock], monkeypatch: pytest.MonkeyPatch
 ) -> None:
