@@ -16,6 +16,8 @@ from sidecar.egress import paths
 METHOD_HEADERS = frozenset({"x-http-method-override", "x-method-override", "x-http-method"})
 TARGET_HEADERS = frozenset({"x-original-url", "x-rewrite-url"})
 FIELD = "_method"
+IN_QUERIES = frozenset({FIELD, "_httpmethod"})
+"""`$httpMethod` is that of Google's APIs."""
 UNKNOWN = "?"
 """Stands for what nobody can read: no rule names it."""
 MAX_SAYINGS = 8
@@ -76,7 +78,7 @@ def _in_form(text: bytes) -> Iterator[str]:
     for found in _IN_FORM.finditer(text):
         name = unquote_plus(found[1][-MAX_NAME:].decode("latin-1")).partition("\0")[0].strip().lower()
         # PHP's way with names: what is no name's character becomes _, an array is its first part
-        if _NOT_IN_NAMES.sub("_", name) == FIELD or name.partition("[")[0] == FIELD:
+        if _NOT_IN_NAMES.sub("_", name) in IN_QUERIES or name.partition("[")[0] == FIELD:
             yield unquote_plus((found[2] or b"").decode("latin-1"))
 
 

@@ -13,7 +13,7 @@ from typing import Any
 
 from mitmproxy.http import HTTPFlow
 
-from sidecar.egress import paths
+from sidecar.egress import overrides, paths
 from sidecar.egress.books import Books, Call, Purpose
 from sidecar.egress.exchange import Exchange, exchange_of, refuse
 from sidecar.egress.state import State
@@ -26,10 +26,6 @@ from sidecar.meter.request import RequestFacts, request_facts
 
 BESIDE = 256 * 1024
 """Bytes of a body from which it is read beside the loop (5 to 10 ms for each MB)."""
-
-
-_OVERRIDES = ("x-http-method-override", "x-http-method", "x-method-override")
-"""Headers by which some servers take a request for one of another method."""
 
 
 class Budget:
@@ -131,7 +127,9 @@ class Budget:
 
     def _call(self, flow: HTTPFlow, exchange: Exchange, provider: str, target: str) -> Call:
         method, path = flow.request.data.method.decode("latin-1"), paths.canonical(paths.split(target)[0])
-        if any(name in flow.request.headers for name in _OVERRIDES):
+        fields = flow.request.headers.fields
+        headers = ((name.decode("latin-1").lower(), value.decode("latin-1")) for name, value in fields)
+        if overrides.methods(headers, (target,)):
             method = "POST"
         purpose: Purpose = choose.purpose(method, path) if path is not None else "unknown"
         return Call(
