@@ -21,6 +21,13 @@ from sidecar.meter.settle import settle
 from sidecar.meter.usage import Flag, Usage, Window
 from sidecar.meter.windows import windows_from_codex, windows_from_headers
 
+BYTES_A_TOKEN = 4
+"""Of an answer that cannot be read: what text has, so that frames around it make it more rather than less."""
+
+_STREAMS = ("event-stream", "eventstream", "grpc", "protobuf")
+"""Types of answers that may be a model's on any page of a metered host, though nothing in them could be read."""
+_NO_TEXT = ("audio/", "image/", "video/")
+
 
 class Meter:
     """One answer of a metered host. Make it by `for_response` when the headers are there."""
@@ -52,6 +59,9 @@ class Meter:
         self._result: Usage | None = None
         self._decoder: Decoder | None = None
         self._body: Tree = {}
+        self._size = 0
+        self._read = False
+        """Something of it was JSON."""
         try:
             self._decoder = Decoder(headers.get("content-encoding", ""))
         except Undecodable:
@@ -82,6 +92,7 @@ class Meter:
 
     def feed(self, chunk: bytes) -> None:
         """One raw chunk as it passes, still encoded."""
+        self._size += len(chunk)
         if self._decoder is None or self._result is not None:
             return
         try:
@@ -115,6 +126,7 @@ class Meter:
         if event.bad:
             self._flags.add("bad_event")
             return
+        self._read = self._read or not event.cut or bool(event.body)
         if event.cut and event.body:
             self._flags.add("broken_json")
         if self._status >= 300:
@@ -146,17 +158,29 @@ class Meter:
             return Usage("", self._facts.model, complete=complete, unmetered=True, flags=("deferred",))
         if tally is None:
             # an unknown page: telemetry without usage is no warning, a stream or what could not be read is one
-            unread = "bad_encoding" in flags or "event-stream" in self._type or "eventstream" in self._type
-            return Usage("", billable=unread, unmetered=unread, complete=complete, flags=tuple(sorted(flags)))
+            unread = "bad_encoding" in flags or any(kind in self._type for kind in _STREAMS)
+            made = self._unread if unread else 0
+            named = Usage("", self._facts.model, billable=unread, unmetered=unread, complete=complete)
+            return replace(named, output=made, estimated=made > 0, flags=tuple(sorted(flags)))
         if isinstance(tally, Responses) and self._facts.method == "GET" and not tally.background:
             return Usage(tally.name, tally.model, response_id=tally.response_id, billable=False, complete=complete)
         if tally.error is not None and tally.counts is None and not tally.text.characters:
             return Usage(tally.name, tally.model or self._facts.model, billable=False, complete=complete)
         found = settle(tally, self._facts, self._learned, flags, complete)
+        if self._unread and not tally.recognised:
+            return replace(found, output=max(found.output, self._unread), unmetered=True)
         if isinstance(tally, Responses) and tally.background and not tally.ended:
             # accepted, and worked on after this answer: who never asks for it again must not have it for nothing
             return replace(found, unmetered=True, flags=tuple(sorted({*found.flags, "deferred"})))
         return found
+
+    @property
+    def _unread(self) -> int:
+        """Tokens of an answer of which nothing could be read, by its size: in a form that was asked for to hide what it
+        says (Gemini's `alt=proto`), it is not for nothing."""
+        if self._read or any(kind in self._type for kind in _NO_TEXT):
+            return 0
+        return self._size // BYTES_A_TOKEN
 
     def _find_fault(self, complete: bool, usage: Usage) -> None:
         error = self._tally.error if self._tally else None

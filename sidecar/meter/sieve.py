@@ -75,7 +75,7 @@ class Sieve:
         self._in_string = False
         if self._in_key:
             self._in_key = False
-            self._key, self._kept = bytes(self._kept or b""), None
+            self._key, self._kept = _plain(bytes(self._kept or b"")), None
             return then + 1
         return self._keep(data, then, then + 1)
 
@@ -109,6 +109,8 @@ class Sieve:
     def _between(self, byte: int) -> None:
         if byte == COLON:
             self._kept = bytearray() if self._key in WANTED else None
+            if self._kept is not None and self._inside:
+                self._inside[-1].pop(self._key.decode(), None)  # the last of the same name counts, also a long one
             return
         self._end_member()
         self._key_next = True
@@ -147,3 +149,11 @@ class Sieve:
         value: Any = loads(kept)
         if value is not Unreadable:
             self._inside[-1][self._key.decode()] = value
+
+
+def _plain(key: bytes) -> bytes:
+    """A member's name without its escapes."""
+    if b"\\" not in key:
+        return key
+    name = loads(b'"' + key + b'"')
+    return name.encode("utf-8", "replace") if isinstance(name, str) else key

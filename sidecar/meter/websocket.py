@@ -129,11 +129,14 @@ class SocketMeter:
         return settle(tally, facts, self._learned, frozenset(flags), complete)
 
 
-def request_of(data: str | bytes) -> RequestFacts | None:
-    """What a message of the client's asks for; None where it asks the model for nothing."""
+def request_of(data: str | bytes, *, doubtful: bool = True) -> RequestFacts | None:
+    """What a message of the client's asks for; None where it asks the model for nothing. `doubtful`: one that does not
+    say clearly what it is is taken for a request, since another reader may understand it."""
     raw = _bytes(data)
     message, _ = _read(raw)
-    return message_facts(message, raw) if message.get("type") == "response.create" else None
+    kind = message.get("type")
+    asks = kind == "response.create" or (doubtful and not isinstance(kind, str))
+    return message_facts(message, raw) if asks else None
 
 
 def _bytes(data: str | bytes) -> bytes:

@@ -71,7 +71,7 @@ async def test_each_request_on_a_connection_is_a_row_with_the_provider_s_numbers
             done = await turn(socket, "one")
             await turn(socket, "two", previous_response_id=done["response"]["id"])
             assert len(usages(box)) == 2, "a usage is on disk before the agent has the last event"
-            await socket.send(create("three")[:10])  # no JSON: passes, and asks for nothing
+            await socket.send('{"type": "response.cancel"}')  # asks for nothing
         await until(lambda: [event for event in box.events() if event.phase == "closed"])
         rows = usages(box)
         assert [numbers(row) for row in rows] == [(1000, 50, 300, 0, 0, 20)] * 2
@@ -82,6 +82,32 @@ async def test_each_request_on_a_connection_is_a_row_with_the_provider_s_numbers
         event = await box.event(phase="closed")
         assert event.detail["tokens"] == 2700
         assert (await grant(box)).in_flight == 0
+
+
+SPELT = {"escaped": r'"\u0074ype": "response.create"', "spaced": '"type": ' + " " * 20_000 + '"response.create"'}
+
+
+@pytest.mark.parametrize("spelt", SPELT.values(), ids=SPELT)
+@pytest.mark.parametrize("before", ["", '"type": "response.cancel", '], ids=["once", "twice"])
+async def test_a_large_request_cannot_hide_what_it_is(spelt: str, before: str):
+    rest = json.loads(create("large"))
+    del rest["type"]
+    hidden = "{" + before + spelt + ", " + json.dumps(rest | {"padding": "x" * 1_100_000})[1:]
+    async with codex(allowance(tokens(1000))) as box, connect(box) as socket:
+        await socket.send(hidden)
+        await last(socket)
+        assert len(intents(box)) == len(usages(box)) == 1
+        await socket.send(hidden)
+        assert (await last(socket))["error"]["code"] == "budget_exhausted"
+
+
+async def test_what_is_no_json_is_taken_for_a_request():
+    async with codex(allowance(tokens(1000), in_flight=1)) as box:
+        async with connect(box) as socket:
+            await socket.send(create("three")[:10])
+            await until(lambda: intents(box))
+        await until(lambda: usages(box))
+        assert [(row.estimated, row.complete) for row in usages(box)] == [(True, False)]
 
 
 async def test_frames_of_one_message_wait_until_it_is_whole():

@@ -15,11 +15,13 @@ from tests.sidecar.metering_kit import (
     HOST,
     OTHER,
     Provider,
+    allowance,
     ask,
     ask_many,
     intents,
     metered_bottle,
     numbers,
+    tokens,
     usages,
 )
 
@@ -126,6 +128,36 @@ async def test_what_a_metered_host_does_not_charge_has_no_row_and_other_hosts_ar
         assert (intents(box), usages(box)) == ([], [])
         assert await ask(client, "a", answer) == answer.body
         assert len(usages(box)) == len(intents(box)) == 1
+
+
+@pytest.mark.parametrize(
+    ("path", "kind"),
+    [
+        ("/v1beta/models/gemini-x:streamGenerateContent?alt=proto", "application/x-protobuf"),
+        ("/v1beta/models/gemini-x:generateContent?callback=f", "text/javascript"),
+        ("/google.ai.generativelanguage.v1beta.GenerativeService/StreamGenerateContent", "application/grpc"),
+    ],
+)
+@pytest.mark.parametrize("whole", [True, False], ids=["whole", "broken off"])
+async def test_an_answer_in_a_form_that_cannot_be_read_is_not_for_nothing(path: str, kind: str, whole: bool):
+    said = b"\x0a\x81\x20" + b"a few words of an answer " * 4000
+
+    async def handler(seen, send):
+        await send({"type": "http.response.start", "status": 200, "headers": [(b"content-type", kind.encode())]})
+        await send({"type": "http.response.body", "body": said, "more_body": True})
+        if not whole:
+            raise RuntimeError("it breaks")
+        await send({"type": "http.response.body", "body": b""})
+
+    async with metered_bottle(handler, allowance(tokens(20_000))) as (box, _), box.client() as client:
+        with contextlib.suppress(httpx.HTTPError):
+            await client.post(f"https://{HOST}{path}", content=b"\x0a\x02hi")
+        await until(lambda: usages(box))
+        (row,) = usages(box)
+        assert (row.billable, row.estimated, row.unmetered) == (True, True, True)
+        assert 24_000 <= row.output <= 26_000
+        refused = await client.post(f"https://{HOST}{path}", content=b"\x0a\x02hi")
+        assert refused.headers["x-carboy-code"] == "budget_exhausted"
 
 
 async def test_paths_that_read_as_two_pages_are_not_taken_for_free_ones():

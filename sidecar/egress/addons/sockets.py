@@ -96,7 +96,7 @@ class Sockets:
         if not isinstance(talk, Conversation):
             return None
         closed = self._books.closed(talk.upgrade.provider)
-        facts = request_of(exchange.message)
+        facts = request_of(exchange.message, doubtful=not unreadable(talk.upgrade))
         if closed is not None:
             _refuse(exchange, closed)
         elif facts is not None:
