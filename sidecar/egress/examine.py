@@ -24,7 +24,7 @@ from sidecar.dlp.redact import MARK, redacted
 from sidecar.dlp.session import Session
 from sidecar.egress.message import Message
 from sidecar.egress.scanner import Engines
-from sidecar.egress.verdict import ALWAYS, DRIP, Inspection
+from sidecar.egress.verdict import ALWAYS, DRIP, EDGE, Inspection
 
 _br: Any = cast(Any, brotli_module)  # the binding has no types
 PLAIN_MARK = b"redacted"
@@ -134,9 +134,9 @@ def examine_message(engines: Engines, data: bytes, carry: bytes, look: Look) -> 
         over = look.scan(engines, carry + data[:CARRY], where).findings
         # what ends before the edge was decided on when it left
         found += tuple(
-            replace(finding, value=None, exact=False)
+            replace(finding, value=None, exact=False, location=EDGE)
             for finding in over
-            if finding.end > edge and finding.start < edge and finding.severity == "block"
+            if finding.severity == "block" and (finding.start < edge < finding.end or finding.detector == "limits")
         )
     return Examined(found, engines.all, scan.pieces, scan.examined)
 

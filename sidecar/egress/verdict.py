@@ -12,6 +12,10 @@ ALWAYS = frozenset({"known_secrets"})
 """Asked of the engine that knows the canary and the placeholders only, where a route turned known secrets off."""
 DRIP = "flow:many small requests"
 """The location of what stands in no single request."""
+EDGE = "websocket:two messages"
+"""The location of what begins in one message and ends in the next."""
+TOGETHER = frozenset({DRIP, EDGE})
+"""Nothing of this can be taken out of a message, or approved."""
 MAX_EVIDENCE = 10
 _RANK = {"canary": 0, "known_secrets": 1, "token_patterns": 2, "financial": 3}
 
@@ -71,7 +75,7 @@ def judge(findings: Sequence[Finding], inspection: Inspection, stand_ins: frozen
     if fake is not None:
         return Verdict("refuse", "placeholder_misplaced", f"a placeholder stands in {fake.location}")
     code = {"crlf": "crlf_injection", "host_labels": "host_label_data"}.get(worst.detector, "secret_found")
-    apart = any(finding.detector in ("host_labels", "crlf") or finding.location == DRIP for finding in blocking)
+    apart = any(finding.detector in ("host_labels", "crlf") or finding.location in TOGETHER for finding in blocking)
     if inspection.on_match == "block" or apart or not any(map(literal, blocking)):
         return Verdict("refuse", code, _say(worst))
     return Verdict("hold", ask=_values(blocking))

@@ -1,9 +1,12 @@
 """A secret in pieces of six to eight letters, each in a request of its own: of any size, to any host, in any place."""
 
+import asyncio
+import base64
+import contextlib
 import random
 import string
 from collections.abc import AsyncIterator, Iterator
-from typing import Any
+from typing import Any, Literal
 
 import httpx
 import pytest
@@ -121,6 +124,46 @@ async def test_a_message_of_a_websocket_counts_too(upstream: Upstream) -> None:
             await socket.send(f"{noise(4)} {THIRD}")
             with pytest.raises(websockets.ConnectionClosed):
                 await _until(socket, THIRD)
+
+
+@pytest.mark.parametrize("on_match", ["block", "redact"])
+@pytest.mark.parametrize("binary", [False, True], ids=["text", "binary"])
+async def test_a_token_over_the_edge_of_two_messages_does_not_leave(
+    upstream: Upstream, on_match: Literal["block", "redact"], *, binary: bool
+) -> None:
+    """Neither half is a finding, so nothing can be taken out of the second."""
+    halves = f"a {TOKEN[:20]}", f"{TOKEN[20:]} b"
+    route = Route(host=HOSTS[1], dlp=RouteDlp(outbound_on_match=on_match))
+    async with (
+        bottle(route, **options(upstream)) as box,
+        websockets.connect(f"wss://{HOSTS[1]}/ws", proxy=box.proxy, ssl=box.tls()) as socket,
+    ):
+        for half in halves:
+            await socket.send(half.encode() if binary else half)
+        assert "secret_found" in await _last(socket)
+
+
+async def test_an_edge_that_cannot_be_examined_to_its_end_does_not_leave(upstream: Upstream) -> None:
+    """Each message opens as many archives of nothing as it may; both together are more than that."""
+    starts = b"\x1f\x8b\x08\0\0\0\0\0\0\xff" * 60
+    hidden = base64.b64encode(f"here is {TOKEN} for you".encode())
+    async with (
+        bottle(Route(host=HOSTS[1], dlp=RouteDlp(outbound_on_match="block")), **options(upstream)) as box,
+        websockets.connect(f"wss://{HOSTS[1]}/ws", proxy=box.proxy, ssl=box.tls()) as socket,
+    ):
+        await socket.send(starts + hidden[:30])
+        await socket.send(hidden[30:] + starts)
+        assert "scan_limits" in await _last(socket)
+
+
+async def _last(socket: websockets.ClientConnection) -> str:
+    """What was said before the connection was closed. Raises TimeoutError where it is not."""
+    said = ""
+    async with asyncio.timeout(10):
+        with contextlib.suppress(websockets.ConnectionClosed):
+            while True:
+                said = str(await socket.recv())
+    return said
 
 
 async def _until(socket: websockets.ClientConnection, text: str) -> None:

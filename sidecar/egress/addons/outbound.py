@@ -40,7 +40,17 @@ from sidecar.egress.message import Message
 from sidecar.egress.refusal import Refusal
 from sidecar.egress.scanner import Scanner
 from sidecar.egress.state import State
-from sidecar.egress.verdict import DRIP, Inspection, Verdict, evidence, judge, literal, rank, refusal_reason, values_of
+from sidecar.egress.verdict import (
+    TOGETHER,
+    Inspection,
+    Verdict,
+    evidence,
+    judge,
+    literal,
+    rank,
+    refusal_reason,
+    values_of,
+)
 from sidecar.guard import patient
 from sidecar.tasks import spawn
 
@@ -127,7 +137,7 @@ class Outbound:
         self._note(exchange, findings, verdict)
         if verdict.action == "redact" and isinstance(message, str):
             after = await self._scanner.run(len(data), partial(clean_message, data=data, look=look))
-            if after is not None and not any(finding.location == DRIP for finding in findings):
+            if after is not None and not any(finding.location in TOGETHER for finding in findings):
                 exchange.message, data = after.decode("utf-8", "replace"), after
                 exchange.redacted = True
                 verdict = Verdict("pass")
@@ -182,7 +192,7 @@ class Outbound:
         self, flow: HTTPFlow, exchange: Exchange, message: Message, look: Look, findings: tuple[Finding, ...]
     ) -> None:
         after = await self._scanner.run(message.size, partial(clean, message=message, look=look))
-        together = any(finding.location in ("host", DRIP) for finding in findings)
+        together = any(finding.location in {"host", *TOGETHER} for finding in findings)
         if after is None or together or not self._covered(exchange, after):
             worst = next(finding for finding in findings if finding.severity == "block")
             refuse(flow, "redaction_failed", refusal_reason(worst, "it cannot be taken out of this request"))
