@@ -154,7 +154,14 @@ def _scan(engine: Engine, data: bytes, where: Location, detectors: frozenset[str
 # --- redaction ----------------------------------------------------------------------------------------------------
 
 
-def clean(engines: Engines, message: Message, look: Look) -> Message | None:
+class Cleaned(NamedTuple):
+    """What is left of a message, and what was seen in that."""
+
+    message: Message
+    examined: Examined
+
+
+def clean(engines: Engines, message: Message, look: Look) -> Cleaned | None:
     """The message without what is found in it; None where that fails. Raises Undecodable."""
     headers = _clean_headers(engines, message, look)
     target = _clean_target(engines, message.target, look)
@@ -166,9 +173,8 @@ def clean(engines: Engines, message: Message, look: Look) -> Message | None:
     if body != message.body:
         headers = tuple((name, value) for name, value in headers if name.lower() not in _DIGESTS)
     after = replace(message, headers=headers, target=target, body=body)
-    if examine(engines, after, replace(look, session=None)).blocked:
-        return None
-    return after
+    examined = examine(engines, after, replace(look, session=None))
+    return None if examined.blocked else Cleaned(after, examined)
 
 
 def _cleaner(engines: Engines, look: Look, where: Location) -> Callable[[bytes], Scan]:

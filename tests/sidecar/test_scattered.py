@@ -103,6 +103,23 @@ async def test_nobody_is_asked_about_pieces_and_none_is_taken_out(upstream: Upst
         assert (answer.status_code, answer.json()["code"]) == (403, "redaction_failed")
 
 
+async def test_what_is_left_of_a_redacted_request_counts_too(upstream: Upstream) -> None:
+    """Something to take out of each would else be a way round."""
+    routes = [Route(host=host, dlp=RouteDlp(outbound_on_match="redact")) for host in HOSTS[:2]]
+    url = f"https://{HOSTS[0]}/a"
+    async with bottle(*routes, **options(upstream)) as box, box.client() as client:
+        for piece in (FIRST, SECOND):
+            assert (await client.post(url, content=f"{TOKEN} {noise(1)} {piece}")).status_code == 200
+        assert [SECOND in seen.body.decode() and TOKEN not in seen.body.decode() for seen in upstream.seen] == [0, 1]
+        answer = await client.post(url, content=f"{TOKEN} {noise(1)} {THIRD}")
+        assert (answer.status_code, answer.json()["code"]) == (403, "redaction_failed")
+        event = await box.event(code="redaction_failed")
+        assert DRIP in {found["location"] for found in event.detail["findings"]}
+        async with websockets.connect(f"wss://{HOSTS[1]}/ws", proxy=box.proxy, ssl=box.tls()) as socket:
+            await socket.send(f"{TOKEN} {noise(4)} {THIRD}")
+            assert "secret_found" in await _last(socket)
+
+
 async def test_an_approved_request_counts_too(upstream: Upstream) -> None:
     """A yes to one value is none to the piece of another beside it."""
     async with bottle(*(Route(host=host) for host in HOSTS), **options(upstream)) as box, box.client() as client:

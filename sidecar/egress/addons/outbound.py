@@ -135,9 +135,10 @@ class Outbound:
             findings += await self._in_many(examined, exchange.host, data, look)
         verdict = judge(findings, look.inspection, self._scanner.stand_ins)
         self._note(exchange, findings, verdict)
-        if verdict.action == "redact" and isinstance(message, str):
-            after = await self._scanner.run(len(data), partial(clean_message, data=data, look=look))
-            if after is not None and not any(finding.location in TOGETHER for finding in findings):
+        apart = not any(finding.location in TOGETHER for finding in findings)
+        if verdict.action == "redact" and isinstance(message, str) and apart:
+            after = await self._left_of(data, exchange, look)
+            if after is not None:
                 exchange.message, data = after.decode("utf-8", "replace"), after
                 exchange.redacted = True
                 verdict = Verdict("pass")
@@ -146,6 +147,16 @@ class Outbound:
             code = verdict.code if verdict.action == "refuse" else "secret_found"
             exchange.refusal = Refusal(code, verdict.reason or refusal_reason(worst), exchange.host)
         exchange.carry = (exchange.carry + data)[-CARRY:]
+
+    async def _left_of(self, data: bytes, exchange: Exchange, look: Look) -> bytes | None:
+        """A message without what is found in it; None where that is not all."""
+        after = await self._scanner.run(len(data), partial(clean_message, data=data, look=look))
+        if after is None:
+            return None
+        work = partial(examine_message, data=after, carry=exchange.carry, look=look)
+        examined = await self._scanner.run(len(after) + len(exchange.carry), work)
+        found = examined.blocked or await self._in_many(examined, exchange.host, after, look)
+        return None if found else after
 
     # --- how ----------------------------------------------------------------------------------------------------------
 
@@ -191,12 +202,17 @@ class Outbound:
     async def _redact(
         self, flow: HTTPFlow, exchange: Exchange, message: Message, look: Look, findings: tuple[Finding, ...]
     ) -> None:
-        after = await self._scanner.run(message.size, partial(clean, message=message, look=look))
-        together = any(finding.location in {"host", *TOGETHER} for finding in findings)
-        if after is None or together or not self._covered(exchange, after):
+        cleaned = await self._scanner.run(message.size, partial(clean, message=message, look=look))
+        apart = not any(finding.location in {"host", *TOGETHER} for finding in findings)
+        if cleaned is not None and apart:  # the rest of it leaves, so it counts like any other
+            findings += await self._in_many(cleaned.examined, message.host, cleaned.message.changing(), look)
+            exchange.detail["findings"] = evidence(findings)
+            apart = not any(finding.location in TOGETHER for finding in findings)
+        if cleaned is None or not apart or not self._covered(exchange, cleaned.message):
             worst = next(finding for finding in findings if finding.severity == "block")
             refuse(flow, "redaction_failed", refusal_reason(worst, "it cannot be taken out of this request"))
             return
+        after = cleaned.message
         request = flow.request
         request.data.path = after.target
         request.headers = Headers(after.headers)
