@@ -68,6 +68,7 @@ class Supervisor:
         """When this controller last started one; None for one that it found."""
         self._channel: Channel | None = None
         self._restarts = Restarts()
+        self._giving = asyncio.Lock()
         self._now = asyncio.Event()
         self._watching: asyncio.Task[None] | None = None
         self._pids: list[ProcessId] = []
@@ -128,6 +129,10 @@ class Supervisor:
 
     async def give(self, given: Mapping[str, secrets.Secret]) -> None:
         """Values for secrets that it lacks, or new ones. Kept in memory for its next restart as well."""
+        async with self._giving:  # what was read first must not arrive last
+            await self._give(given)
+
+    async def _give(self, given: Mapping[str, secrets.Secret]) -> None:
         before, session = self._session.typed, self._session
         session.typed = {**before, **given}
         values, missing = await self._secrets()
@@ -184,7 +189,9 @@ class Supervisor:
         try:
             # on record before it knows anything: an unconfigured one ends with its channel
             session.update(sidecar=Process.of(child.process))
-            await self._configure(child.channel, box)
+            async with self._giving:
+                await self._configure(child.channel, box)
+                self._channel = child.channel
         except BaseException as error:
             child.kill()
             child.close()
@@ -193,7 +200,6 @@ class Supervisor:
                     f"The sidecar did not start: {last_line(self._log) or _said(error)}", f"See {self._log}", "sidecar"
                 ) from None
             raise
-        self._channel = child.channel
         child.channel.notes = self._notes
         os.close(child.pidfd)
         return child.process

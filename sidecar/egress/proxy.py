@@ -170,11 +170,12 @@ class Proxy:
     async def set_secrets(self, secrets: dict[str, Secret]) -> None:
         """None is used before it is looked for."""
         try:
-            await self.scanner.compile(secrets)
+            known = await self.scanner.compile(secrets)
         except Exception as error:
             self._not_compiled(error)
             raise
-        self.state.secrets = dict(secrets)
+        if known:
+            self.state.secrets = dict(secrets)
 
     def _not_compiled(self, error: BaseException) -> None:
         log.error("the scan cannot be prepared: %s", type(error).__name__)  # its text may hold a secret

@@ -72,8 +72,9 @@ class Scanner:
     def ready(self) -> bool:
         return self._engines is not None
 
-    async def compile(self, secrets: dict[str, Secret]) -> None:
-        """Know these secrets from now on; the engines before serve meanwhile. Of two at once the later counts."""
+    async def compile(self, secrets: dict[str, Secret]) -> bool:
+        """Know these secrets from now on; the engines before serve meanwhile. Of two at once the later counts; false
+        for the other one, whose secrets are not known then."""
         self._asked += 1
         turn = self._asked
         before = (*self._replaced, *self._real)
@@ -84,10 +85,12 @@ class Scanner:
         known = real + self._sensitive + self._always
         loop = asyncio.get_running_loop()
         engines = await loop.run_in_executor(self._compiler, _compiled, known, self._always, real)
-        if turn == self._asked:
-            self._engines = engines
-            self._sessions.clear()
-            self._there.set()
+        if turn != self._asked:
+            return False
+        self._engines = engines
+        self._sessions.clear()
+        self._there.set()
+        return True
 
     async def run[T](self, size: int, work: Callable[[Engines], T]) -> T:
         """What `work` gives, or raises. `size` is what it looks at."""

@@ -1,5 +1,7 @@
 """A sidecar that its controller cannot speak to any more does not go on by itself."""
 
+import asyncio
+import threading
 from types import SimpleNamespace
 from typing import Any, cast
 
@@ -8,7 +10,9 @@ from app.controller.supervisor import Supervisor
 from app.core.model import SidecarHealth
 from app.errors import CarboyError
 from app.processes.identity import identify, same
+from app.tasks import spawn
 from sidecar.contract import Route
+from sidecar.secret import Secret
 from tests.conftest import until
 from tests.sidecar.proxy_kit import bottle
 
@@ -20,6 +24,36 @@ class Zygote:
     async def fork(self, *_: Any) -> Any:
         self.forks += 1
         raise CarboyError("No other one is wanted here")
+
+
+async def test_secrets_that_were_read_first_do_not_arrive_last(monkeypatch: Any) -> None:
+    first, told = threading.Event(), list[dict[str, str]]()
+
+    def locate(_: Any, *, typed: dict[str, Secret], environment: Any) -> dict[str, Any]:
+        if len(typed) == 1:
+            first.wait(10)  # a keyring that is slow to open
+        names = ("ONE", "TWO")
+        return {name: SimpleNamespace(value=typed.get(name)) for name in names}
+
+    async def call(_: str, body: dict[str, Any]) -> dict[str, Any]:
+        told.append(body["secrets"])
+        return {}
+
+    monkeypatch.setattr(supervisor.secrets, "locate", locate)
+    session = SimpleNamespace(
+        slug="dev", typed={}, environment={}, record=SimpleNamespace(secrets={}),
+        view=SimpleNamespace(missing_secrets=("ONE", "TWO")), show=lambda **_: None,
+    )  # fmt: skip
+    one = Supervisor(cast(Any, session), cast(Any, None), cast(Any, None), lambda *_: None, cast(Any, None))
+    one._channel = cast(Any, SimpleNamespace(closed=False))
+    monkeypatch.setattr(one, "call", call)
+    slow = spawn(one.give({"ONE": Secret("first")}), name="slow")
+    await asyncio.sleep(0.05)
+    fast = spawn(one.give({"TWO": Secret("second")}), name="fast")
+    await asyncio.sleep(0.1)
+    first.set()
+    await asyncio.gather(slow, fast)
+    assert told[-1] == {"ONE": "first", "TWO": "second"}
 
 
 async def test_one_whose_channel_broke_is_ended_and_another_is_started(monkeypatch: Any) -> None:
