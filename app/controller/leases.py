@@ -34,6 +34,10 @@ def from_wire(amount: float, unit: Unit) -> int:
     return math.ceil(amount if unit == "tokens" else round(amount * NANO, 3))
 
 
+MOST = 1e15
+"""What a lease may say on the wire. No bottle uses so much; a sidecar that says so must not stop others' budgets."""
+
+
 @dataclass
 class Share:
     """One lease. Amounts are in the budget's unit, counted from the lease's own beginning."""
@@ -55,7 +59,8 @@ class Share:
         return max(0, self.ceiling - self.charged)
 
     def give(self, amount: int) -> None:
-        self.granted = max(self.granted, self.ceiling, self.charged) + amount
+        unit = self.limit.unit
+        self.granted = min(max(self.granted, self.ceiling, self.charged) + amount, from_wire(MOST, unit))
         self.ceiling = max(self.ceiling, self.granted)
         self.wants, self.waiting = 0, False
 

@@ -5,6 +5,7 @@ from pathlib import Path
 
 import pytest
 
+from app.controller.metering import Report
 from app.core.model import BottleView
 from app.core.schema import Amount
 from app.core.spending import AnswerOrder, BudgetOrder, CutoffOrder
@@ -14,6 +15,7 @@ from app.paths import Paths
 from app.store.base import EventQuery
 from app.store.metering import Metering
 from app.tasks import spawn
+from sidecar.allowance import LeaseNote
 from sidecar.meter.ledger import Need
 from tests.conftest import until
 from tests.controller.budget_kit import NEED, Kit, kit, sidecar
@@ -263,6 +265,20 @@ async def test_a_new_controller_finds_what_was_used_and_told(paths: Paths) -> No
         await until(lambda: code(made) == "budget_exhausted")
         notices = [item.data["text"] for item in await made.store.events(EventQuery()) if item.kind == "notice"]
         assert sum("80 %" in text for text in notices) == 1
+
+
+async def test_a_sidecar_that_says_it_used_more_than_there_is_stops_no_other_bottle(paths: Paths) -> None:
+    async with kit(paths, budget={"claude": 1_000_000}) as made:
+        one, two = made.desk.add("one"), made.desk.add("two")
+        await made.up(one)
+        await made.up(two)
+        (held,) = sidecar(one).ledger.standing().leases
+        for _ in range(3):
+            made.budgets.used(one.id, Report(charged={held.lease: 1e15}), ())
+        note = LeaseNote(**held.model_dump(), want=1000, waiting=1)
+        made.budgets.lease(one.id, note.model_dump(mode="json"))
+        await made.orders.cutoff("two", CutoffOrder(reason="enough", by="me"))
+        assert code(made, "two") == "budget_cutoff"
 
 
 async def test_an_idle_lease_goes_back(paths: Paths, monkeypatch: pytest.MonkeyPatch) -> None:
