@@ -231,13 +231,13 @@ class Spool:
         if write is not None:
             await asyncio.to_thread(write, parsed.events, parsed.contents)
         done = await self._bus.ingest(self._slug, self._session_id, parsed.events, position, metering)
+        self._position = position  # whatever becomes of who is told: what was charged must not be told twice
         kept = done.events
         self._tally = self._tally.plus(kept)
         self._told.counted(self._session_id, self._tally)
         self._told.kept(self._session_id, kept)
         if parsed.report:
             self._told.used(self._session_id, parsed.report, done.counted)
-        self._position = position
         try:
             await self.ack(position)
         except Exception as error:

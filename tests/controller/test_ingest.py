@@ -13,6 +13,7 @@ from hypothesis import strategies as st
 
 from app.controller.events import Bus
 from app.controller.ingest import Ingest, parse
+from app.controller.metering import Report
 from app.store.base import EventQuery, Position
 from app.store.sqlite import SqliteStore
 from sidecar.allowance import UsageEvent
@@ -141,6 +142,26 @@ async def test_no_number_of_a_usage_stops_what_follows(bus: Bus, folder: Path, v
     assert "e1" in await stored(bus)
     found = await bus.store.usage_rows()
     assert all(row.total <= 1 << 43 for _, row in found)
+    await ingest.close()
+
+
+async def test_what_was_charged_is_told_once_also_where_its_listener_fails(
+    bus: Bus, folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("app.controller.ingest.RETRY_SECONDS", 0.01)
+    used = UsageEvent(id="u.0", at=1.0, request_id="u", provider="claude", charged={"L": 5.0})
+    (folder / "00000001.jsonl").write_bytes(orjson.dumps(used.model_dump(mode="json")) + b"\n")
+    charged: list[float] = []
+
+    def told(_: str, report: Report, __: object) -> None:
+        charged.extend(report.charged.values())
+        raise RuntimeError("it fails")
+
+    ingest = Ingest(bus)
+    ingest.told.used = told
+    ingest.watch("dev", "s1", folder, Acks())
+    await ingest.settle("s1", 2)
+    assert charged == [5.0]
     await ingest.close()
 
 
