@@ -185,8 +185,7 @@ class Budgets:
     async def allow(self, session: Session) -> Allowance:
         """What a new sidecar may let through from its first moment. What the one before it used is counted first."""
         await self._settle(session.id)
-        supervisor = session.supervisor
-        await self._lost(session, supervisor.began if supervisor is not None else None)
+        await self._lost(session)
         self._starting.add(session.id)
         # what is still being tried was for the sidecar that is gone
         await cancel_and_wait(self._sending.pop(session.id, None))
@@ -217,14 +216,14 @@ class Budgets:
 
     async def ended(self, session: Session) -> None:
         """A session is over and all that its sidecar wrote is in the store."""
-        await self._lost(session, None)
+        await self._lost(session)
         self._accounts.pop(session.id, None)
         session.show(save=False, spend=await self._spend(session.id), cut="", asks=())
         self._news.set()
 
-    async def _lost(self, session: Session, before: float | None) -> None:
-        """What was announced and can never be reported any more becomes estimated rows."""
-        lost = [item for item in await self._store.intents(session.id) if before is None or item.at < before]
+    async def _lost(self, session: Session) -> None:
+        """Its sidecar is gone: what was announced and can never be reported any more becomes estimated rows."""
+        lost = await self._store.intents(session.id)
         if not lost:
             return
         prices = await asyncio.to_thread(lambda: [cost_of_lost(item) for item in lost])

@@ -64,8 +64,6 @@ class Supervisor:
         self._upstream = upstream
         self._notes = notes
         self._allow = allow
-        self.began: float | None = None
-        """When this controller last started one; None for one that it found."""
         self._channel: Channel | None = None
         self._restarts = Restarts()
         self._giving = asyncio.Lock()
@@ -184,7 +182,6 @@ class Supervisor:
 
     async def _launch(self, box: Box | None) -> ProcessId:
         session = self._session
-        self.began = time.time()
         child = await self._zygote.fork("sidecar", f"carboy-s {session.slug}", self._log)
         try:
             # on record before it knows anything: an unconfigured one ends with its channel

@@ -35,7 +35,6 @@ class Sidecar:
     """`grants` counts; `news` is set with each allowance, as waiting requests look again then."""
 
     ledger: Ledger = field(default_factory=Ledger)
-    began: float | None = 0.0
     down: bool = False
     grants: int = 0
     slow: asyncio.Event | None = None

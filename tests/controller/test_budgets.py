@@ -1,6 +1,7 @@
 """Budgets as they are kept: shared, never passed by more than what is in flight, told of once, raised live, fired."""
 
 import asyncio
+import time
 from pathlib import Path
 
 import pytest
@@ -16,7 +17,7 @@ from app.store.base import EventQuery
 from app.store.metering import Metering
 from app.tasks import spawn
 from sidecar.allowance import LeaseNote
-from sidecar.meter.ledger import Need
+from sidecar.meter.ledger import Ledger, Need
 from tests.conftest import until
 from tests.controller.budget_kit import NEED, Kit, kit, sidecar
 
@@ -230,7 +231,7 @@ async def test_a_controller_whose_clock_was_put_back_is_heard(paths: Paths) -> N
     ledger.grant(ledger.allowance.model_copy(update={"version": ledger.allowance.version + 3_600_000}))
     async with kit(paths, budget={"claude": 10_000}) as made:
         one = made.desk.add("one")
-        sidecar(one).ledger, sidecar(one).began = ledger, None
+        sidecar(one).ledger = ledger
         made.budgets.sidecar_up(one.id)
         await until(lambda: sidecar(one).grants > 0)
         await made.orders.cutoff("one", CutoffOrder(reason="enough", by="me"))
@@ -257,7 +258,7 @@ async def test_a_new_controller_finds_what_was_used_and_told(paths: Paths) -> No
         ledger = sidecar(one).ledger
     async with kit(paths, budget={"claude": 10_000}) as made:
         one, made.number = made.desk.add("one"), 100  # ids of answers do not come twice
-        sidecar(one).ledger, sidecar(one).began = ledger, None
+        sidecar(one).ledger = ledger
         made.budgets.sidecar_up(one.id)
         await until(lambda: sidecar(one).grants > 0)
         await until(lambda: bool(shown(made).budgets) and shown(made).budgets[0].used == 9000)
@@ -348,3 +349,16 @@ async def test_an_answer_that_was_lost_with_its_sidecar_is_traced_as_an_estimate
         await made.store.ingest("one", one.id, [], None, Metering(intents=(lost,)))
         await made.budgets.ended(one)
         assert [(row.request_id, row.total, row.estimated, row.complete) for row in told] == [("r1", 600, True, False)]
+
+
+async def test_what_a_sidecar_lost_counts_before_the_next_one_asks_whatever_the_clock_says(paths: Paths) -> None:
+    async with kit(paths, budget={"claude": 1000}) as made:
+        one = made.desk.add("one")
+        await made.up(one)
+        ahead = time.time() + 3600  # put back since
+        lost = Intent("r1", ahead, "claude", model="claude-sonnet-4-5", input=900, output=200)
+        scopes = made.budgets.counts(one.id).scopes
+        await made.store.ingest("one", one.id, [], None, Metering(scopes, intents=(lost,)))
+        sidecar(one).ledger = Ledger()
+        await made.up(one)
+        assert code(made) == "budget_exhausted"
