@@ -14,7 +14,7 @@ from tests.fork_server import CHANNEL_FD, fork
 
 async def connected(paths: Paths) -> Client:
     """As `Client.connect`, with this process's environment."""
-    with patch.object(start, "_spawn", _forked):
+    with patch.object(start, "_spawn", spawned):
         return await Client.connect(paths)
 
 
@@ -48,7 +48,8 @@ async def _gone(paths: Paths) -> bool:
     return not await start.answers(paths)
 
 
-def _forked(paths: Paths, ready: int) -> None:
+def spawned(paths: Paths, ready: int) -> None:
+    """In place of `start._spawn`."""
     log = os.open(paths.log, os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_CLOEXEC, 0o600)
     environ = start.small_environment(dict(os.environ))
     try:

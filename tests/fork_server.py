@@ -1,13 +1,15 @@
-"""Sidecars, zygotes and controllers for tests, forked from a process that has everything imported, as the product's
-zygote does it.
+"""Sidecars, zygotes, controllers and commands for tests, forked from a process that has everything imported, as the
+product's zygote does it.
 
-A fresh interpreter spends 1.6 s of CPU on a sidecar's imports, 1 on a controller's and 2.6 on a zygote's; a fork of
-this one a few hundredths. Each child runs a program's `__main__` as `python -m` would. One server for each process of
-tests, and those that it starts in its own namespaces; it ends with it. Linux only.
+A fresh interpreter spends 1.6 s of CPU on a sidecar's imports, 1 on a controller's, 2.6 on a zygote's and half a
+second on a command's; a fork of this one a few hundredths. Each child runs a program's `__main__` as `python -m`
+would. One server for each process of tests, and those that it starts in its own namespaces; it ends with it. Linux
+only.
 """
 
 import asyncio
 import contextlib
+import fcntl
 import functools
 import gc
 import importlib
@@ -20,7 +22,10 @@ import signal
 import socket
 import subprocess
 import sys
+import tempfile
 import threading
+import time
+import warnings
 from pathlib import Path
 from typing import Any, NoReturn
 
@@ -126,10 +131,38 @@ def fork_sidecar(channel: socket.socket, log: int, environ: dict[str, str], prog
 
 def fork(program: str, arguments: list[str], channel: int, log: int, environ: dict[str, str]) -> Forked:
     """Run `python -m PROGRAM ARGUMENTS` with `channel` as its descriptor 3 and what it prints in `log`."""
+    with open(os.devnull) as null:
+        return _fork(program, arguments, [null.fileno(), log, log, channel], environ, ROOT)
+
+
+def carboy(
+    *arguments: str, cwd: Path, environ: dict[str, str], stdin: str = "", timeout: float = 60
+) -> subprocess.CompletedProcess[str]:
+    """One command, and what came of it: as `subprocess.run` has it. Raises subprocess.TimeoutExpired."""
+    if sys.platform != "linux":
+        command, environ = [sys.executable, "-P", "-m", "app", *arguments], environ | {"PYTHONPATH": str(ROOT)}
+        return subprocess.run(
+            command, cwd=cwd, env=environ, input=stdin, capture_output=True, text=True, timeout=timeout, check=False
+        )
+    with contextlib.ExitStack() as stack:
+        files = [stack.enter_context(tempfile.TemporaryFile("w+", encoding="utf-8")) for _ in range(3)]
+        files[0].write(stdin)
+        files[0].seek(0)
+        forked = _fork("app", list(arguments), [file.fileno() for file in files], environ, cwd)
+        stack.callback(forked.close)
+        stack.callback(forked.kill)
+        code = forked.wait(timeout)
+        for file in files[1:]:
+            file.seek(0)
+        return subprocess.CompletedProcess(arguments, code, files[1].read(), files[2].read())
+
+
+def _fork(program: str, arguments: list[str], fds: list[int], environ: dict[str, str], cwd: Path) -> Forked:
+    """With `fds` as its descriptors from 0 on, and no other."""
     _server()  # whose name is in the environment then
     given = {name: value for name, value in os.environ.items() if name == _SERVER}
-    order = {"program": program, "arguments": arguments, "environ": environ | given}
-    pid, fds = _ask(order, [channel, log])
+    order = {"program": program, "arguments": arguments, "environ": environ | given, "cwd": str(cwd)}
+    pid, fds = _ask(order, fds)
     return Forked(int(pid), fds[0])
 
 
@@ -193,7 +226,7 @@ def _serve(listener: socket.socket) -> None:
 def _one(client: socket.socket, ended: dict[int, int]) -> bool:
     try:
         _reap(ended)
-        message, fds, _, _ = socket.recv_fds(client, _ORDER_BYTES, 2)
+        message, fds, _, _ = socket.recv_fds(client, _ORDER_BYTES, CHANNEL_FD + 1)
         if not message:
             return False
         order = json.loads(message)
@@ -202,7 +235,7 @@ def _one(client: socket.socket, ended: dict[int, int]) -> bool:
             return True
         pid = os.fork()
         if pid == 0:
-            _become(order, *fds)
+            _become(order, fds)
         pidfd = os.pidfd_open(pid)
         for fd in fds:
             os.close(fd)
@@ -222,17 +255,19 @@ def _reap(ended: dict[int, int]) -> None:
             ended[found[0]] = os.waitstatus_to_exitcode(found[1])
 
 
-def _become(order: dict[str, Any], channel: int, log: int) -> NoReturn:
+def _become(order: dict[str, Any], fds: list[int]) -> NoReturn:
     code = 1
     try:
         os.setsid()
-        null = os.open(os.devnull, os.O_RDWR)
-        sources = [os.dup(fd) for fd in (null, log, log, channel)]
-        for target, source in enumerate(sources):
+        os.chdir(order["cwd"])
+        for target, source in enumerate([fcntl.fcntl(fd, fcntl.F_DUPFD, CHANNEL_FD + 1) for fd in fds]):
             os.dup2(source, target, inheritable=True)
-        os.closerange(CHANNEL_FD + 1, os.sysconf("SC_OPEN_MAX"))
+        os.closerange(len(fds), os.sysconf("SC_OPEN_MAX"))
         os.environ.clear()
         os.environ.update(order["environ"])
+        time.tzset()
+        if shown := os.environ.get("PYTHONWARNINGS"):
+            warnings.simplefilter(shown)  # pyright: ignore[reportArgumentType]
         program = str(order["program"])
         sys.argv = [program, *order["arguments"]]
         runpy.run_module(program, run_name="__main__", alter_sys=True)
@@ -243,6 +278,7 @@ def _become(order: dict[str, Any], channel: int, log: int) -> NoReturn:
         sys.excepthook(type(error), error, error.__traceback__)
     finally:
         with contextlib.suppress(Exception):
+            sys.stdout.flush()
             sys.stderr.flush()
         os._exit(code)
 
@@ -251,14 +287,19 @@ def main() -> None:
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     listener = socket.socket(fileno=int(sys.argv[1]))
     listener.set_inheritable(False)
+    from app.cli import COMMANDS
+    from app.client import start
     from sidecar import lean, prepared
+    from tests.controllers import spawned
 
     lean.leave_out()
     prepared.prepare()
-    for name in ("sidecar.__main__", "app.processes.holder", "app.cli.system", "app.controller.wiring"):
+    commands = {where.partition(":")[0] for where, _ in COMMANDS.values()}
+    for name in ("sidecar.__main__", "app.processes.holder", "app.controller.wiring", *sorted(commands)):
         importlib.import_module(name)
     sys.modules["sidecar.__main__"].preload()
     Zygote._execute = ForkedZygote._execute  # of controllers that are forked
+    start._spawn = spawned  # of commands that are
     prepared.prepare = lambda: None  # done, for all children
     gc.collect()
     gc.freeze()

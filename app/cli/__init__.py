@@ -13,7 +13,7 @@ import click
 from app import __version__
 from app.errors import CarboyError
 
-_COMMANDS: dict[str, tuple[str, str]] = {
+COMMANDS: dict[str, tuple[str, str]] = {
     "init": ("app.cli.config:init", "Create the config folder from the starter library."),
     "start": ("app.cli.start:start", "Start an agent, or any command, in a bottle."),
     "models": ("app.cli.models:models", "List the models that an agent can be started with."),
@@ -82,17 +82,17 @@ class _Lazy(click.Group):
             raise _ReaderGone from error
 
     def list_commands(self, ctx: click.Context) -> list[str]:
-        return list(_COMMANDS)
+        return list(COMMANDS)
 
     def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
-        if cmd_name not in _COMMANDS:
+        if cmd_name not in COMMANDS:
             return None
-        module, name = _COMMANDS[cmd_name][0].split(":")
+        module, name = COMMANDS[cmd_name][0].split(":")
         return getattr(importlib.import_module(module), name)
 
     def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
         with formatter.section("Commands"):
-            formatter.write_dl([(name, text) for name, (_, text) in _COMMANDS.items()])
+            formatter.write_dl([(name, text) for name, (_, text) in COMMANDS.items()])
 
 
 @click.group(

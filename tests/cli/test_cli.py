@@ -11,6 +11,7 @@ import pytest
 
 from app.paths import Paths
 from tests.controllers import stopped
+from tests.fork_server import carboy
 
 ROOT = Path(__file__).parents[2]
 
@@ -20,14 +21,25 @@ type Run = Callable[..., Ended]
 
 @pytest.fixture
 def run(paths: Paths, tmp_path: Path) -> Iterator[Run]:
-    def carboy(*arguments: str, stdin: str = "", **environ: str) -> Ended:
+    def forked(*arguments: str, stdin: str = "", **environ: str) -> Ended:
+        return carboy(*arguments, cwd=tmp_path, environ={**os.environ, **environ}, stdin=stdin)
+
+    yield forked
+    stopped(paths)
+
+
+@pytest.fixture
+def fresh(paths: Paths, tmp_path: Path) -> Iterator[Run]:
+    """Each command is an interpreter of its own, as is the controller that it starts."""
+
+    def executed(*arguments: str, stdin: str = "", **environ: str) -> Ended:
         env = {**os.environ, "PYTHONPATH": os.pathsep.join((str(ROOT), *sys.path)), **environ}
         command = [sys.executable, "-P", "-m", "app", *arguments]
         return subprocess.run(
             command, cwd=tmp_path, env=env, input=stdin, capture_output=True, text=True, timeout=60, check=False
         )
 
-    yield carboy
+    yield executed
     stopped(paths)
 
 
@@ -36,13 +48,13 @@ def ok(ended: Ended) -> str:
     return ended.stdout
 
 
-def test_help_names_every_command_and_needs_no_controller(run: Run, carboy_home: Path) -> None:
-    text = ok(run("--help"))
+def test_help_names_every_command_and_needs_no_controller(fresh: Run, carboy_home: Path) -> None:
+    text = ok(fresh("--help"))
     for name in ("init", "start", "attach", "list", "info", "edit", "settings", "logs", "routes", "stop", "kill"):
         assert name in text
-    assert ok(run("--version")).startswith("carboy, version ")
+    assert ok(fresh("--version")).startswith("carboy, version ")
     for name in ("start", "list", "logs", "serve", "doctor", "demo"):
-        assert "Usage: carboy " + name in ok(run(name, "--help"))
+        assert "Usage: carboy " + name in ok(fresh(name, "--help"))
     assert not (carboy_home / "state").exists()
 
 
@@ -91,15 +103,15 @@ def test_what_is_not_there_is_one_line_on_stderr(run: Run, command: str) -> None
     assert ended.stderr.count("\n") == 1
 
 
-def test_init_list_info_settings(run: Run, paths: Paths) -> None:
-    made = json.loads(ok(run("init", "--json")))
+def test_init_list_info_settings(fresh: Run, run: Run, paths: Paths) -> None:
+    made = json.loads(ok(fresh("init", "--json")))
     assert len(made["written"]) > 5
-    assert json.loads(ok(run("init", "--json")))["written"] == []
+    assert json.loads(ok(fresh("init", "--json")))["written"] == []
     agents = json.loads(ok(run("list", "agents", "--json")))
     assert {"developer", "reviewer"} <= {agent["name"] for agent in agents}
-    bottles = json.loads(ok(run("list", "bottles", "--json")))
+    bottles = json.loads(ok(fresh("list", "bottles", "--json")))
     assert any(bottle["lineage"] == "base -> claude" for bottle in bottles)
-    assert "developer" in ok(run("list", "agents"))
+    assert "developer" in ok(fresh("list", "agents"))
     info = json.loads(ok(run("info", "claude", "--json")))
     assert info["manifest"]["bottle_names"] == ["claude"]
     assert "(from base)" in ok(run("info", "claude"))
@@ -235,8 +247,8 @@ def test_a_changed_audit_trail_is_found(run: Run, paths: Paths) -> None:
     assert "does not hold" in ended.stderr
 
 
-def test_a_reader_that_goes_away_is_no_error(run: Run, carboy_home: Path) -> None:
-    ok(run("init"))
+def test_a_reader_that_goes_away_is_no_error(fresh: Run, carboy_home: Path) -> None:
+    ok(fresh("init"))
     env = {**os.environ, "PYTHONPATH": os.pathsep.join((str(ROOT), *sys.path))}
     for arguments in (["list", "bottles", "--json"], ["list", "bottles"], ["--help"]):
         read, write = os.pipe()

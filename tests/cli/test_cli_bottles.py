@@ -22,6 +22,7 @@ import pytest
 
 from app.paths import Paths, private_folder
 from tests.controllers import started, stopped
+from tests.fork_server import carboy
 
 pytestmark = [pytest.mark.sandbox, pytest.mark.skipif(sys.platform != "linux", reason="local bottles need Linux")]
 ROOT = Path(__file__).parents[2]
@@ -58,17 +59,15 @@ def environment() -> dict[str, str]:
 def run(project: Path, paths: Paths) -> Iterator[Run]:
     started(paths)
 
-    def carboy(*arguments: str) -> Ended:
-        return subprocess.run(
-            command(*arguments), cwd=project, env=environment(), capture_output=True, text=True, timeout=90, check=False
-        )
+    def forked(*arguments: str) -> Ended:
+        return carboy(*arguments, cwd=project, environ=environment(), timeout=90)
 
-    doctor = json.loads(carboy("doctor", "--json").stdout)
+    doctor = json.loads(forked("doctor", "--json").stdout)
     if not any(report["works"] for report in doctor["backends"]):
         pytest.skip(f"no backend works here: {doctor['backends']}")
-    yield carboy
-    for view in json.loads(carboy("list", "--json").stdout):
-        carboy("kill", view["slug"])
+    yield forked
+    for view in json.loads(forked("list", "--json").stdout):
+        forked("kill", view["slug"])
     stopped(paths)
 
 

@@ -13,6 +13,7 @@ import pytest
 
 from app.paths import Paths
 from tests.controllers import stopped
+from tests.fork_server import carboy
 
 ROOT = Path(__file__).parents[2]
 VALUE = "sk-test-3f9a1c77d2e84b0c9d5e6f70"
@@ -38,13 +39,15 @@ type Run = Callable[..., subprocess.CompletedProcess[str]]
 
 @pytest.fixture
 def run(env: dict[str, str], paths: Paths) -> Iterator[Run]:
-    def carboy(*arguments: str, stdin: str = "", **more: Any) -> subprocess.CompletedProcess[str]:
+    def either(*arguments: str, stdin: str = "", **more: Any) -> subprocess.CompletedProcess[str]:
+        if not more:
+            return carboy(*arguments, cwd=Path.cwd(), environ=env, stdin=stdin)
         return subprocess.run(
             [sys.executable, "-P", "-m", "app", *arguments],
             env=env, input=stdin, capture_output=True, text=True, timeout=60, check=False, **more,
         )  # fmt: skip
 
-    yield carboy
+    yield either
     stopped(paths)
 
 

@@ -14,6 +14,7 @@ from app.demo.pretend import anthropic
 from app.demo.pretend.server import PretendServer
 from app.paths import Paths
 from tests.controllers import stopped
+from tests.fork_server import carboy
 
 ROOT = Path(__file__).resolve().parents[2]
 REAL_KEY = "sk-ant-api03-REALREALREAL-3f9a1c77d2e84b0c9d5e6f708192a3b4"
@@ -76,10 +77,13 @@ class World:
 
     def run(self, *arguments: str, env: dict[str, str] | None = None) -> subprocess.CompletedProcess[str]:
         """`carboy ARGUMENTS` as a process of its own."""
+        environ = {**self.env, **(env or {})}
+        if not self.prefix:
+            return carboy(*arguments, cwd=ROOT, environ=environ, timeout=400)
         return subprocess.run(
             [*self.prefix, sys.executable, "-m", "app", *arguments],
             cwd=ROOT,
-            env={**self.env, **(env or {})},
+            env=environ,
             stdin=subprocess.DEVNULL,
             capture_output=True,
             text=True,
