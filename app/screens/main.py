@@ -357,6 +357,7 @@ class MainScreen(BottleActions, KeepingActions, ApprovalActions, Screen[None]):
 
     def on_descendant_focus(self, event: events.DescendantFocus) -> None:
         self._draw_keys()
+        self.call_after_refresh(self._draw_keys)  # whether its column scrolls is known by then
 
     def on_descendant_blur(self, event: events.DescendantBlur) -> None:
         self._draw_keys()

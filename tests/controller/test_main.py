@@ -1,11 +1,13 @@
 """The controller as a process: started by the first client, one at a time, gone cleanly, back after kill -9."""
 
 import asyncio
+import contextlib
 import os
 import signal
 import socket
 import subprocess
 import sys
+import time
 from collections.abc import AsyncIterator, Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -141,11 +143,16 @@ async def test_changes_of_a_shown_projects_agents_are_told(home: Paths, tmp_path
                     told.set()
 
         listening = spawn(listen(), name="listener")
+
+        async def changed() -> bool:
+            """Again, where it came before they listened; no sooner than changes that are seen together."""
+            (agents / "helper.md").write_text(f"---\nbottle: plain\n---\nHelp at {time.time()}.\n")
+            with contextlib.suppress(TimeoutError):
+                await asyncio.wait_for(told.wait(), 3)
+            return told.is_set()
+
         try:
-            await until(lambda: client.status())
-            (agents / "helper.md").write_text("---\nbottle: plain\n---\nHelp.\n")
-            async with asyncio.timeout(20):
-                await told.wait()
+            await until(changed)
         finally:
             await cancel_and_wait(listening)
         assert [entry.name for entry in (await client.catalogue(str(tmp_path))).agents] == ["helper"]

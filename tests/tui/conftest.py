@@ -4,6 +4,10 @@ import time
 from collections.abc import Iterator
 
 import pytest
+import textual.app
+import textual.pilot
+
+from tests.tui.idle import idle
 
 
 @pytest.fixture(autouse=True)
@@ -14,3 +18,9 @@ def utc(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     yield
     monkeypatch.undo()
     time.tzset()
+
+
+@pytest.fixture(autouse=True)
+def waiting_for_work_alone(monkeypatch: pytest.MonkeyPatch) -> None:
+    for module in (textual.app, textual.pilot):
+        monkeypatch.setattr(module, "wait_for_idle", idle)

@@ -13,6 +13,7 @@ from app.core.approvals import TemporaryRoute
 from app.core.model import Provenance, SidecarHealth
 from app.core.schema import Settings
 from app.errors import CarboyError
+from app.widgets.approvals_panel import ApprovalsPanel
 from app.widgets.egress_panel import EgressPanel
 from tests.tui.scripted import NOW, SCREEN, ScriptedClient, app, asked
 from tests.tui.waiting import ready, text_of, until
@@ -245,5 +246,8 @@ async def test_long_rows_of_pages_go_on_below_their_own_text_at_any_width() -> N
         await pilot.resize_terminal(120, 24)
         await until(pilot, lambda: "many words " * 8 in text_of(pilot), "wider")
         assert columns("egress.extra_ca") == [19, 19]
-        await pilot.press("escape", "a", "enter")
+        await pilot.press("escape", "a")
+        panel = pilot.app.screen.query_one(ApprovalsPanel)
+        await until(pilot, lambda: panel.first is not None and panel.armed(panel.first), "a card that is ready")
+        await pilot.press("enter")
         await until(pilot, lambda: columns("✂") == [4, 4], "the note behind its mark")

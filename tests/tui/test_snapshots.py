@@ -8,12 +8,29 @@ import pytest
 from textual.pilot import Pilot
 from textual.widgets import Input, TextArea
 
+from app.core.bottles import live
+from app.screens.main import MainScreen
+from app.screens.session import Session
 from app.widgets.approvals_panel import ApprovalsPanel
 from tests.tui.scripted import ScriptedClient, app, asked, found
 from tests.tui.waiting import ready, text_of, until
 
 pytestmark = pytest.mark.xdist_group("snapshots")
 SMALL, MEDIUM, LARGE = (80, 24), (120, 40), (160, 48)
+
+
+def terminal_drawn(pilot: Pilot[Any]) -> bool:
+    """The bottle's under the cursor, where one is in sight."""
+    main = pilot.app.screen
+    if not isinstance(main, MainScreen) or main.view is None or not live(main.view):
+        return True
+    sessions = main.query(Session)
+    if not main.query_one("#terminal").region:
+        return True
+    if len(sessions) != 1:
+        return False
+    session = sessions.first()
+    return session.view.slug == main.view.slug and session.pane is not None and "Thinking" in text_of(pilot)
 
 
 def keys(*pressed: str, shows: str = "") -> Callable[[Pilot[Any]], Awaitable[None]]:
@@ -27,6 +44,7 @@ def keys(*pressed: str, shows: str = "") -> Callable[[Pilot[Any]], Awaitable[Non
             await pilot.pause()
         if shows:
             await until(pilot, lambda: shows in text_of(pilot), shows)
+        await until(pilot, lambda: terminal_drawn(pilot), "the terminal of the bottle that was gone to")
         for field in (*pilot.app.screen.query(Input), *pilot.app.screen.query(TextArea)):
             field.cursor_blink = False
             field._cursor_visible = True
