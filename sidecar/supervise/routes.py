@@ -6,7 +6,8 @@ where a name may lead stays as it is: those fields are the operator's alone. The
 
 import hashlib
 
-from sidecar.contract import DEFAULT_MAX_BODY, INTERNAL_HOST, Route, RouteGit, RouteMatch
+from sidecar.contract import DEFAULT_MAX_BODY, INTERNAL_HOST, PathMatch, Route, RouteGit, RouteMatch
+from sidecar.egress.paths import below
 
 OPERATORS = ("auth", "dlp", "allow_private", "ports", "shared", "max_body")
 """Fields of a route that an agent's proposal may not set."""
@@ -44,7 +45,20 @@ def with_access(
 
 def _holds(route: Route, match: RouteMatch, git_fetch: bool) -> bool:
     """`route` allows this, as far as that can be read off it."""
-    return (not route.matches or match in route.matches) and (route.git.fetch or not git_fetch)
+    held = not route.matches or any(_within(match, one) for one in route.matches)
+    return held and (route.git.fetch or not git_fetch)
+
+
+def _within(match: RouteMatch, wider: RouteMatch) -> bool:
+    """Whatever `match` lets through, `wider` does. Where that cannot be read off them: no."""
+    methods = not wider.methods or (bool(match.methods) and set(match.methods) <= set(wider.methods))
+    paths = not wider.paths or (bool(match.paths) and all(_path_within(path, wider) for path in match.paths))
+    return methods and paths and all(header in match.headers for header in wider.headers)
+
+
+def _path_within(path: PathMatch, wider: RouteMatch) -> bool:
+    plain = path.type != "regex"
+    return any(path == one or (plain and one.type == "prefix" and below(one.value, path.value)) for one in wider.paths)
 
 
 def _covering(present: tuple[Route, ...], host: str) -> list[Route]:

@@ -52,6 +52,28 @@ def test_a_known_host_is_widened_and_keeps_what_is_the_operators() -> None:
     routes.check(PRESENT, wanted)
 
 
+READS = (route(host="r.example", matches=[{"methods": ["GET", "HEAD"]}]),)
+BELOW = (route(host="r.example", matches=[{"methods": ["GET"], "paths": [{"value": "/a"}]}]),)
+
+
+@pytest.mark.parametrize(
+    ("present", "match", "held"),
+    [
+        (READS, RouteMatch(methods=("GET",), paths=(PathMatch(value="/simple/"),)), True),
+        (READS, RouteMatch(methods=("GET", "POST")), False),
+        (READS, RouteMatch(paths=(PathMatch(value="/simple/"),)), False),
+        (BELOW, RouteMatch(methods=("GET",), paths=(PathMatch(value="/a/b"),)), True),
+        (BELOW, RouteMatch(methods=("GET",), paths=(PathMatch(value="/ab"),)), False),
+        (BELOW, RouteMatch(methods=("GET",), paths=(PathMatch(type="exact", value="/a/b"),)), True),
+        (BELOW, RouteMatch(methods=("GET",), paths=(PathMatch(type="regex", value="/a/.*"),)), False),
+        (BELOW, RouteMatch(methods=("GET",)), False),
+    ],
+)
+def test_what_a_wider_rule_holds_is_not_asked_again(present: tuple[Route, ...], match: RouteMatch, held: bool) -> None:
+    assert (routes.with_access(present, "r.example", match) == present) is held
+    assert routes.with_access(present, "r.example", match, git_fetch=True) != present
+
+
 def test_git_is_added_to_a_route_that_allows_all() -> None:
     wanted = routes.with_access(PRESENT, "a.example", RouteMatch(paths=(PathMatch(value="/r"),)), git_fetch=True)
     assert wanted[0] == route(host="a.example", git={"fetch": True})
