@@ -26,6 +26,7 @@ VARIABLE = "CARBOY_SCANS"
 """Names the folder. Without it the rules are compiled anew."""
 MAX_BYTES = 64 * 1024 * 1024
 COMPILE_SECONDS = 120.0
+COMPILING = "compiling the rules of the scan, which takes some 15 s, once for each version"
 KEPT = 8
 """Files of other versions that stay: a development tree and an installed one share the folder."""
 _MAGIC = b"carboy-rules-1\n"
@@ -44,6 +45,11 @@ def prepare() -> None:
     injection.shapes(None)
     gc.collect()
     lean.give_back()
+
+
+def known(folder: Path) -> bool:
+    """Whether the rules lie there: if not, they are compiled first, which takes many seconds."""
+    return _path(folder).exists()
 
 
 def make_once(folder: Path) -> dict[str, bytes]:

@@ -152,12 +152,18 @@ def _print_plan(plan: Preflight) -> None:
 async def _launch(client: "Client", request: LaunchRequest, *, quiet: bool) -> BottleView:
     """Launch and show the steps; a ctrl+c undoes it."""
     session_id = ""
+    watched = sys.stderr.isatty()
     try:
         async for item in client.launch(request):
             if isinstance(item, BottleView):
                 return item
             session_id = item.session_id
-            if not quiet and item.state != "running":
+            if quiet:
+                continue
+            if item.state == "running":
+                if watched and item.detail:  # of a step that takes long, who waits at a terminal hears what it does
+                    note(f"  {item.step}: {item.detail}")
+            else:
                 took = f" {item.ms:.0f} ms" if item.ms is not None else ""
                 note(f"  {item.step}: {item.state}{took} {item.detail}".rstrip())
     except asyncio.CancelledError:

@@ -122,7 +122,9 @@ def _bounded(source: BinaryIO) -> bytes:
 def _findings(parts: list[tuple[str, bytes]], secrets: dict[str, "Located"], *, entropy: bool) -> list[dict[str, Any]]:
     from sidecar import prepared
 
-    os.environ.setdefault(prepared.VARIABLE, str(Paths.resolve().state / "scans"))
+    folder = os.environ.setdefault(prepared.VARIABLE, str(Paths.resolve().state / "scans"))
+    if sys.stderr.isatty() and not prepared.known(Path(folder)):
+        note(prepared.COMPILING)
     prepared.prepare()
     from sidecar.dlp import injection
     from sidecar.dlp.engine import DEFAULT, Engine, EngineConfig

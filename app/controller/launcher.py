@@ -228,6 +228,8 @@ class Launch:
 
     async def _make_sidecar(self) -> None:
         async with self._transaction.step("sidecar"):
+            if slow := self._supervisor.slow:
+                self._report("sidecar", "running", None, slow)
             self._transaction.undoing("sidecar", self._supervisor.stop)
             await self._supervisor.start()
 

@@ -173,6 +173,11 @@ class Supervisor:
     # --- starting ---------------------------------------------------------------------------------------------------
 
     @property
+    def slow(self) -> str:
+        """Why the next start takes seconds; empty where it does not."""
+        return self._zygote.slow
+
+    @property
     def _name(self) -> str:
         return f"sidecar {self._session.slug}"
 

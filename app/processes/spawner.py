@@ -20,7 +20,7 @@ from app.errors import CarboyError
 from app.processes.identity import ProcessId, identify
 from app.tasks import spawn
 from sidecar.control import Channel
-from sidecar.prepared import VARIABLE
+from sidecar.prepared import COMPILING, VARIABLE, known
 
 READY_SECONDS = 60.0
 """Imports take half a second; a cold disk on a loaded machine is given much longer."""
@@ -90,6 +90,14 @@ class Zygote:
     def pid(self) -> int | None:
         """Of the process, where it runs."""
         return None if self._running is None or self._running.gone else self._running.process.pid
+
+    @property
+    def slow(self) -> str:
+        """Why the next child takes seconds, in words; empty where it does not."""
+        running = self._running
+        if running is not None and not running.gone and running.ready.done():
+            return ""
+        return "" if known(Path(environment(self._log_folder)[VARIABLE])) else COMPILING
 
     async def start(self) -> None:
         """Have it running and imported. Starting it early hides its half second behind the client's first screens."""

@@ -1,14 +1,16 @@
 """What `carboy start` asks of the controller between its flags and the launch."""
 
-from typing import cast
+import sys
+from collections.abc import AsyncIterator
+from typing import Literal, cast
 
 import pytest
 
 from app.cli import launching
 from app.client import Client
-from app.core.model import LaunchRequest, Preflight, SecretNeed
+from app.core.model import BottleView, LaunchRequest, LaunchStep, Preflight, SecretNeed
 from sidecar.secret import Secret
-from tests.tui.scripted import preflight
+from tests.tui.scripted import preflight, view
 
 
 class Preflights:
@@ -30,3 +32,25 @@ async def test_a_bottle_keeps_the_name_of_its_first_preflight(monkeypatch: pytes
     assert [asked.name for asked in client.asked] == [None, "dev-0001"]
     assert request.name == plan.slug == "dev-0001"
     assert request.env == {"KEY": Secret("value")}
+
+
+class Launches:
+    """A launch with a step that takes long, and says why."""
+
+    async def launch(self, request: LaunchRequest) -> AsyncIterator[LaunchStep | BottleView]:
+        said: tuple[tuple[Literal["running", "done"], str], ...] = (("running", ""), ("running", "why"), ("done", ""))
+        for state, detail in said:
+            yield LaunchStep(session_id="1", slug="dev", step="sidecar", state=state, detail=detail)
+        yield view("dev")
+
+
+@pytest.mark.parametrize(
+    ("terminal", "told"), [(True, "  sidecar: why\n  sidecar: done\n"), (False, "  sidecar: done\n")]
+)
+async def test_who_waits_at_a_terminal_is_told_what_takes_long(
+    terminal: bool, told: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(sys.stderr, "isatty", lambda: terminal)
+    client = cast("Client", Launches())
+    await launching._launch(client, LaunchRequest(agent="dev", cwd="/w"), quiet=False)
+    assert capsys.readouterr().err == told

@@ -12,6 +12,7 @@ from app.errors import CarboyError
 from app.processes import spawner
 from app.processes.identity import ProcessId, identify, kill_and_wait, same
 from app.processes.spawner import Child, Zygote
+from sidecar.prepared import VARIABLE
 from tests.conftest import until
 
 
@@ -202,3 +203,10 @@ async def test_killing_what_is_gone_is_no_error(zygote: Zygote) -> None:
     assert await kill_and_wait(child.process)
     child.kill()
     child.close()
+
+
+async def test_it_says_why_its_first_child_takes_seconds(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    ready = Zygote(tmp_path)
+    assert not ready.slow, "the tests' rules are compiled already"
+    monkeypatch.setenv(VARIABLE, str(tmp_path / "none"))
+    assert "compiling the rules" in Zygote(tmp_path).slow
