@@ -27,6 +27,7 @@ from app.core.notices import ABOUT, About
 from sidecar.contract import Route
 
 NAME_PATTERN = r"^[a-z][a-z0-9-]*$"
+LEAST_MEMORY = 16 * 2**20
 ENV_PATTERN = r"^[A-Za-z_][A-Za-z0-9_]*$"
 
 
@@ -52,6 +53,12 @@ def _whole(value: Any) -> Any:
 
 def _size(value: Any) -> Any:
     return amounts.size(value) if isinstance(value, str) else value
+
+
+def _for_a_program(value: int) -> int:
+    if value < LEAST_MEMORY:
+        raise ValueError("too little memory for any program to start: 16MiB at least, and agents need 1GiB or more")
+    return value
 
 
 def _seconds(value: Any) -> Any:
@@ -95,6 +102,7 @@ Positive = Annotated[int, Field(gt=0, le=amounts.LARGEST)]
 Line = Annotated[str, AfterValidator(_one_line), Field(max_length=1024)]
 RepoName = Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9_-]{0,99}$")]
 Size = Annotated[Positive, BeforeValidator(_size)]
+Memory = Annotated[Size, AfterValidator(_for_a_program)]
 Seconds = Annotated[Positive, BeforeValidator(_seconds)]
 EnvPattern = Annotated[str, Field(pattern=r"^[A-Za-z_][A-Za-z0-9_]*\*?$", max_length=128)]
 
@@ -191,7 +199,7 @@ class Unattended(Strict):
 class Limits(Strict):
     """`memory` and `disk` in bytes (files may write 4GiB), `cpus` may be a fraction, `wall_clock` in seconds (90m)."""
 
-    memory: Size | None = None
+    memory: Memory | None = None
     pids: Positive | None = None
     cpus: Annotated[float, Field(gt=0, le=4096)] | None = None
     disk: Size | None = None

@@ -34,7 +34,7 @@ def resolve(
         if confirmed is not None:
             _check_confirmed(paths, file, confirmed)
         check_skills(paths, file)
-    picked = tuple(bottles or ()) or _own_bottle(file)
+    picked = tuple(bottles or ()) or _own_bottle(paths, file)
     return join(file, picked, _trace(paths, picked, file, explicit=bool(bottles)), settings)
 
 
@@ -56,12 +56,13 @@ def _check_confirmed(paths: Paths, file: AgentFile, accepted: Collection[str]) -
     raise Refused(f"not confirmed yet: {describe(file)}", hint, "agent_not_confirmed")
 
 
-def _own_bottle(file: AgentFile | None) -> tuple[str, ...]:
+def _own_bottle(paths: Paths, file: AgentFile | None) -> tuple[str, ...]:
     if file is not None and file.agent.bottle is not None:
         return (file.agent.bottle,)
     who = f"agent {file.name}" if file is not None else "a command"
     where = f"`bottle: NAME` in {file.file}" if file is not None else "an agent whose file has `bottle: NAME`"
-    raise CarboyError(f"no bottle for {who}", f"Pick one with --bottle NAME, or use {where}", "no_bottle")
+    pick = "Pick" if list_home(paths.bottles).names else "Run `carboy init` for the starter bottles, then pick"
+    raise CarboyError(f"no bottle for {who}", f"{pick} one with --bottle NAME, or use {where}", "no_bottle")
 
 
 def _trace(paths: Paths, picked: Sequence[str], file: AgentFile | None, *, explicit: bool) -> Lineage:

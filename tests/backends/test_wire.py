@@ -19,7 +19,7 @@ SPEC = BoxSpec(
     mounts=(Mount(Path("/a"), "/b"),),
     files=(FileIn("/etc/x", bytes(range(256)), 0o600),),
     env={"A": "1"},
-    limits=Limits(memory=5, cpus=0.5),
+    limits=Limits(memory=2**25, cpus=0.5),
     masks=(Mask(path="x", mode="read-only"),),
     engine="nsbox",
 )

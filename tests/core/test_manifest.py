@@ -71,6 +71,12 @@ masks: [secrets/, {path: ./a//b, mode: allow}]
     assert [(mask.path, mask.mode) for mask in found.masks] == [("secrets", "hide"), ("a/b", "allow")]
 
 
+def test_memory_in_which_nothing_starts_is_a_fault() -> None:
+    found = fault("---\nlimits: {memory: 1KiB}\n---\n")
+    assert (found.key, found.line) == ("limits.memory", 2)
+    assert "16MiB at least" in found.message
+
+
 def test_unset_differs_from_default() -> None:
     assert "supervise" not in bottle("workspace: mount").model_fields_set
     assert "workspace" in bottle("workspace: mount").model_fields_set

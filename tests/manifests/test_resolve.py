@@ -48,8 +48,11 @@ def test_no_bottle_says_both_ways_to_mend_it(paths: Paths) -> None:
         resolve(paths, "dev")
     assert "--bottle NAME" in caught.value.hint
     assert f"`bottle: NAME` in {file}" in caught.value.hint
-    with pytest.raises(CarboyError, match="no bottle for a command"):
+    assert "carboy init" in caught.value.hint, "there is none that could be picked"
+    put(paths.bottles, "box", "---\n---\n")
+    with pytest.raises(CarboyError, match="no bottle for a command") as caught:
         resolve(paths)
+    assert "carboy init" not in caught.value.hint
 
 
 def test_what_is_missing_is_named(paths: Paths) -> None:
