@@ -229,7 +229,7 @@ class MainScreen(BottleActions, KeepingActions, ApprovalActions, Screen[None]):
     def _draw_selected(self) -> None:
         view, board, now = self.view, self.carboy.board, self.carboy.clock()
         tally = board.tally(self.slug)
-        self.query_one(TotalsPanel).show(view, tally, now)
+        self.query_one(TotalsPanel).draw(view, tally, now)
         self.query_one(BudgetPanel).show(view, board.minutes(self.slug, now))
         self.query_one(RefusalsPanel).show(tuple(reversed(tally.refusals.values())))
         self.query_one(ApprovalsPanel).show(self.carboy.waiting, now)

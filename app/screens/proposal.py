@@ -20,6 +20,7 @@ from app.core.units import date_and_time
 from app.errors import CarboyError
 from app.files import read_bounded
 from app.screens.answer import Answer, diff_lines, who
+from app.screens.confirm import Confirm
 from app.screens.page import Page, fact, heading
 from app.screens.room import Box, explain
 from app.widgets.approval_card import head, warnings
@@ -124,7 +125,8 @@ class ProposalScreen(Page):
         try:
             shown = await self.client.approve(self.view.id, body)
         except CarboyError as error:
-            self.carboy.push_screen(RoutesEditor(text, wrong=explain(error)), self._edited)
+            editor = RoutesEditor(text, wrong=explain(error), before=self.view.routes)
+            self.carboy.push_screen(editor, self._edited)
             return
         self.carboy.push_screen(Answer((shown,), "allow", edited=text), self._answered)
 
@@ -180,8 +182,8 @@ _LINE = re.compile(r":(\d{1,6}): ")
 
 
 class RoutesEditor(Box[str]):
-    """A routes file, edited in place. Dismissed with the text, or with nothing. `wrong` is what its last try
-    came to; the cursor is on the line that it names."""
+    """A routes file, edited in place. Dismissed with the text, or with nothing; what was typed goes only after a yes.
+    `wrong` is what its last try came to; the cursor is on the line that it names. `before`: the routes unedited."""
 
     BINDINGS: ClassVar[list[BindingType]] = [
         Binding("ctrl+s", "done", "Look at the change", show=False, priority=True),
@@ -198,9 +200,10 @@ class RoutesEditor(Box[str]):
     RoutesEditor Static { height: auto; max-height: 6; color: $refused; }
     """
 
-    def __init__(self, text: str, *, wrong: str = "") -> None:
+    def __init__(self, text: str, *, wrong: str = "", before: str | None = None) -> None:
         super().__init__()
         self.text, self.wrong = text, wrong
+        self.before = text if before is None else before
 
     def compose(self) -> ComposeResult:
         with Vertical() as box:
@@ -217,6 +220,18 @@ class RoutesEditor(Box[str]):
 
     def action_done(self) -> None:
         self.dismiss(self.query_one(TextArea).text)
+
+    def action_close(self) -> None:
+        if self.query_one(TextArea).text == self.before:
+            self.dismiss(None)
+            return
+        kept = ("the proposal: it waits on as it was asked",)
+        question = Confirm("Drop what you typed?", "drop it", losses=("your changes to these routes",), kept=kept)
+        self.carboy.push_screen(question, self._dropped)
+
+    def _dropped(self, yes: bool | None) -> None:
+        if yes:
+            self.dismiss(None)
 
 
 def story(view: ProposalView) -> list[Row]:

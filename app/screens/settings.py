@@ -14,11 +14,12 @@ class SettingsScreen(Page):
     async def rows(self) -> list[Row]:
         settings = await self.client.settings()
         width = max((len(item.path) for item in settings), default=10) + 2
+        room = min(16, max((len(shown(item.value)) for item in settings), default=0))
         rows: list[Row] = []
         for item in settings:
             default = item.source == "default"
             name = ink((f"{printable(item.path, 80):<{width}}", "soft" if default else "bold ink"))
-            value = ink((f"{printable(shown(item.value), 200):<28} ", "soft" if default else "ok"))
+            value = ink((f"{printable(shown(item.value), 200):<{room}}  ", "soft" if default else "ok"))
             rows.append(Hanging(name, value + ink((f"({printable(item.source, 80)})", "faint"))))
         return rows
 

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 from textual.widget import Widget
 
-from app.widgets.ink import Row, ink, laid
+from app.widgets.ink import Row, ink, laid, refresh
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -19,14 +19,17 @@ if TYPE_CHECKING:
 class Rows(Widget):
     DEFAULT_CSS = "Rows { height: auto; }"
 
-    def __init__(self, rows: Sequence[Row] = (), *, id: str | None = None) -> None:
-        super().__init__(id=id)
+    def __init__(self, rows: Sequence[Row] = (), *, id: str | None = None, classes: str | None = None) -> None:
+        super().__init__(id=id, classes=classes)
         self._rows = tuple(rows)
         self._drawn: tuple[int, Content] | None = None
 
     def show(self, rows: Sequence[Row]) -> None:
+        width = self.content_size.width
+        old = self._at(width)
         self._rows, self._drawn = tuple(rows), None
-        self.refresh(layout=True)
+        if not width or not self._at(width).is_same(old):
+            refresh(self, old, self._at(width))
 
     def get_content_height(self, container: Size, viewport: Size, width: int) -> int:
         return self._at(width).get_height({}, width)

@@ -8,14 +8,14 @@ from typing import TYPE_CHECKING
 
 from textual.content import Content
 from textual.message import Message
-from textual.widget import Widget
 from textual.widgets.option_list import Option
 
 from app.core import bottles
 from app.core.text import printable
 from app.core.units import count, size
-from app.widgets.ink import Pressable, ink, lines, pressable, refresh, spread
+from app.widgets.ink import Hanging, Pressable, Row, ink, lines, marked, pressable, spread
 from app.widgets.option_list import Options
+from app.widgets.rows import Rows
 
 if TYPE_CHECKING:
     from textual.events import Resize
@@ -90,7 +90,7 @@ class RefusalsPanel(Options):
             self.post_message(self.Opened(self._refusals[event.option_index].last))
 
 
-class TotalsPanel(Pressable, Widget, can_focus=True):
+class TotalsPanel(Pressable, Rows, can_focus=True):
     """Numbers, sidecar and posture of the selected bottle. It takes the focus for one thing: where the column is too
     low for all of it, the column's own keys then scroll."""
 
@@ -99,23 +99,16 @@ class TotalsPanel(Pressable, Widget, can_focus=True):
     """
 
     def __init__(self, id: str | None = None, classes: str | None = None) -> None:
-        super().__init__(id=id, classes=classes)
+        super().__init__([_NO_BOTTLE], id=id, classes=classes)
         self.border_title = ink(("Bottle", "bold"))
-        self._content: Content = ink(("No bottle is selected", "faint"))
 
-    def show(self, view: BottleView | None, tally: Tally, now: float) -> None:
-        """Draw one bottle's totals."""
-        content = ink(("No bottle is selected", "faint")) if view is None else self._totals(view, tally, now)
-        if not content.is_same(self._content):
-            refresh(self, self._content, content)
-            self._content = content
+    def draw(self, view: BottleView | None, tally: Tally, now: float) -> None:
+        """One bottle's totals."""
+        self.show([_NO_BOTTLE] if view is None else self._totals(view, tally, now))
 
-    def render(self) -> Content:
-        return self._content
-
-    def _totals(self, view: BottleView, tally: Tally, now: float) -> Content:
+    def _totals(self, view: BottleView, tally: Tally, now: float) -> list[Row]:
         health = bottles.sidecar(view, now)
-        rows = [
+        rows: list[Row] = [
             _fact(
                 "requests",
                 ink(
@@ -130,17 +123,20 @@ class TotalsPanel(Pressable, Widget, can_focus=True):
         if bottles.live(view):
             rows.append(_fact("", pressable("screen.restart_sidecar", ("R", "bold accent"), (" restart it", "faint"))))
         if view.sidecar.last_error and view.sidecar.state in ("restarting", "failed"):
-            rows.append(ink((printable(view.sidecar.last_error, 200), "refused")))
+            rows.append(_fact("", ink((printable(view.sidecar.last_error, 200), "refused"))))
         if missing := bottles.missing(view):
-            rows.append(ink((f"▲ {missing}", "asks")))
+            rows.append(marked(ink((f"▲ {missing}", "asks"))))
             rows.append(_fact("", pressable("screen.info", ("i", "bold accent"), (" then s gives it", "faint"))))
         rows.append(_fact("runs in", ink((bottles.where(view), "soft"))))
         rows.append(_fact("sees", ink((f"{view.workspace} {printable(view.cwd, 200)}", "soft"))))
         if view.error:
-            rows.append(ink((f"✗ {printable(view.error, 300)}", "refused")))
-        rows += [ink((f"▲ {printable(text, 300)}", "asks")) for text in view.notes]
-        return lines(rows)
+            rows.append(marked(ink((f"✗ {printable(view.error, 300)}", "refused"))))
+        rows += [marked(ink((f"▲ {printable(text, 300)}", "asks"))) for text in view.notes]
+        return rows
 
 
-def _fact(name: str, value: Content) -> Content:
-    return ink((f"{name:<9}", "faint")) + value
+_NO_BOTTLE = ink(("No bottle is selected", "faint"))
+
+
+def _fact(name: str, value: Content) -> Hanging:
+    return Hanging(ink((f"{name:<9}", "faint")), value)

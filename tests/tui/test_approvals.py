@@ -12,6 +12,7 @@ from app.core.approvals import ProposalView
 from app.core.risks import Risk
 from app.errors import CarboyError
 from app.screens.answer import Answer
+from app.screens.confirm import Confirm
 from app.screens.proposal import ProposalScreen, RoutesEditor
 from app.widgets import approvals_panel
 from app.widgets.answer_field import AnswerField
@@ -327,6 +328,27 @@ async def test_edited_at_once_from_the_card(size: tuple[int, int]) -> None:
         await pilot.press("escape")
         assert len(pilot.app.screen_stack) == 1
         assert not client.answers, "leaving answers nothing"
+
+
+async def test_leaving_the_editor_asks_before_what_was_typed_is_gone(size: tuple[int, int]) -> None:
+    client = client_with(asked())
+    async with app(client).run_test(size=size) as pilot:
+        await ready(pilot)
+        await armed(pilot)
+        await pilot.press("a", "e")
+        editor = await on_screen(pilot, RoutesEditor)
+        await pilot.press("#", "escape")
+        await on_screen(pilot, Confirm)
+        await pilot.press("escape")
+        assert pilot.app.screen is editor
+        assert editor.query_one(TextArea).text.startswith("#")
+        client.fail["approve"] = CarboyError("routes:3: unknown key", "Write host", "config")
+        await pilot.press("ctrl+s")
+        await until(pilot, lambda: "Not usable yet" in text_of(pilot), "the second try")
+        await pilot.press("escape")
+        await on_screen(pilot, Confirm)
+        await pilot.press("y")
+        await on_screen(pilot, ProposalScreen)
 
 
 @pytest.mark.parametrize(("key", "verb"), [("y", "approve"), ("a", "approve"), ("r", "reject")])

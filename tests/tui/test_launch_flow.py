@@ -301,6 +301,23 @@ async def test_variables_the_bottle_wants_come_from_this_environment(monkeypatch
         assert client.requests[-1].env["BUILD_TOKEN"].reveal() == "from-here"
 
 
+@pytest.mark.parametrize(("said", "asked"), [("local", "local"), ("auto", None), ("", None)])
+async def test_the_backend_of_the_environment_is_chosen_already(
+    said: str, asked: str | None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("CARBOY_BACKEND", said)
+    client = ScriptedClient()
+    async with app(client).run_test(size=(100, 40)) as pilot:
+        await opened(pilot)
+        await pilot.press("enter")
+        await at(pilot, "BottlesStep")
+        await pilot.press("enter")
+        await at(pilot, "TaskStep")
+        await pilot.press("ctrl+s")
+        await at(pilot, "PreflightStep")
+        assert client.requests[-1].backend == asked
+
+
 async def test_agents_are_read_again_when_a_file_changes() -> None:
     client = ScriptedClient()
     async with app(client).run_test(size=(100, 30)) as pilot:

@@ -420,6 +420,18 @@ async def test_the_header_counts_one_request_as_one() -> None:
         await until(pilot, lambda: "1 request " in text_of(pilot).splitlines()[0], "the header")
 
 
+async def test_the_facts_of_a_bottle_go_on_below_their_own_text() -> None:
+    note = "A note of so many words that they need more than a line of the panel beside the terminal"
+    docs = view("docs", cwd="/home/me/" + "long/" * 12, notes=(note,))
+    async with app(ScriptedClient((docs,))).run_test(size=(160, 48)) as pilot:
+        await ready(pilot)
+        panel = pilot.app.screen.query_one(TotalsPanel)
+        await until(pilot, lambda: "A note" in panel.render().plain, "the note")
+        rows = panel.render().plain.splitlines()
+        begin = {row.split(" ")[0] for row in rows if not row.startswith(" ")}
+        assert begin == {"requests", "bodies", "sidecar", "runs", "sees", "▲"}
+
+
 async def test_a_focused_side_panel_stays_in_sight_in_a_window_that_became_lower() -> None:
     client = ScriptedClient()
     client.proposals_now = [asked(f"p-{number}", justification="many words " * 12) for number in range(3)]

@@ -15,7 +15,7 @@ from app.core.schema import Settings
 from app.errors import CarboyError
 from app.widgets.approvals_panel import ApprovalsPanel
 from app.widgets.egress_panel import EgressPanel
-from tests.tui.scripted import NOW, SCREEN, ScriptedClient, app, asked
+from tests.tui.scripted import NOW, SCREEN, ScriptedClient, app, asked, view
 from tests.tui.waiting import ready, text_of, until
 
 SIZES = [(80, 24), (160, 48)]
@@ -91,6 +91,24 @@ async def test_settings_say_where_they_came_from() -> None:
         await pilot.press("comma")
         await until(pilot, lambda: "(settings.yml)" in text_of(pilot), "provenance")
         assert "(default)" in text_of(pilot)
+
+
+async def test_settings_take_a_line_each_in_a_narrow_window() -> None:
+    async with app().run_test(size=(60, 30)) as pilot:
+        await ready(pilot)
+        await pilot.press("comma")
+        await until(pilot, lambda: "(default)" in text_of(pilot), "provenance")
+        rows = [row for row in text_of(pilot).splitlines() if "(default)" in row]
+        assert all(not row.strip().startswith("(") for row in rows)
+
+
+async def test_a_bottles_page_says_which_error_its_model_had() -> None:
+    async with app(ScriptedClient((view("docs", fault="anthropic: 529 Overloaded"),))).run_test(
+        size=(100, 40)
+    ) as pilot:
+        await ready(pilot)
+        await pilot.press("i")
+        await until(pilot, lambda: "anthropic: 529 Overloaded" in text_of(pilot), "the error")
 
 
 async def test_a_page_that_fails_says_so_and_can_ask_again() -> None:

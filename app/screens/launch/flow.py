@@ -22,7 +22,7 @@ class Flow:
 
     def __init__(self, app: CarboyApp) -> None:
         self.app = app
-        self.draft = Draft(cwd=str(Path.cwd()))
+        self.draft = Draft(cwd=str(Path.cwd()), backend=os.environ.get("CARBOY_BACKEND", "").removeprefix("auto"))
         self.catalogue: Catalogue | None = None
         self.backends: tuple[BackendReport, ...] = ()
         """What the doctor found of each backend; empty until it has answered."""

@@ -33,14 +33,8 @@ def lines_of(found: Preflight) -> list[Row]:
         for need in found.secrets:
             glyph, tone, text = SOURCES[need.source]
             name = (f"{printable(need.name, 80):<28} ", "ink")
-            rows.append(
-                ink(
-                    (f"{glyph} ", f"bold {tone}"),
-                    name,
-                    (text, "soft"),
-                    (f", used by {printable(need.used_by, 80)}", "faint"),
-                )
-            )
+            source = ink((text, "soft"), (f", used by {printable(need.used_by, 80)}", "faint"))
+            rows.append(Hanging(ink((f"{glyph} ", f"bold {tone}"), name), source))
     rows += heading("May reach")
     routes = [line for route in found.routes for line in route_lines(route)]
     rows += routes or [ink(("nothing: the allowlist is empty", "soft"))]
