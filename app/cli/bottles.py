@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from app.cli.output import ago, json_option, line, note, print_json, table, with_client
+from app.core.bottles import lost
 from app.core.model import LIVE, BottleView, Catalogue, Provenance
 from app.errors import CarboyError, NotFound
 
@@ -56,7 +57,7 @@ def _print_views(views: list[BottleView]) -> None:
             str(view.allowed),
             str(view.refused),
             ago(view.created_at),
-            (view.fault if view.state in ("running", "failed") else "") or view.title or view.error,
+            lost(view) or (view.fault if view.state in ("running", "failed") else "") or view.title or view.error,
         )
         for view in views
     ]
@@ -64,6 +65,8 @@ def _print_views(views: list[BottleView]) -> None:
 
 
 def _state(view: BottleView) -> str:
+    if view.engine_gone and view.state in LIVE:
+        return "lost"
     if view.missing_secrets and view.state in LIVE:
         return f"{view.state}, lacks {' '.join(view.missing_secrets)}"
     if view.stalled:

@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any
 from app.backends.base import Box
 from app.controller.record import SessionRecord
 from app.core import health, lifecycle
+from app.core.bottles import start_engine
 from app.core.lifecycle import Happening
 from app.core.model import LIVE, BottleView, SidecarHealth
 from app.errors import CarboyError
@@ -27,6 +28,11 @@ if TYPE_CHECKING:
     from app.store.base import Position
 
 log = logging.getLogger(__name__)
+
+OVER_SECONDS = 60.0
+"""From the end of an agent to everything released, on a slow disk with a large home."""
+LOST_SECONDS = 5.0
+"""The same where its container engine is away: it cannot say that it has ended."""
 
 type OnChange = Callable[[BottleView], None]
 
@@ -151,6 +157,22 @@ class Session:
         if self.box is not None and self.view.state == "running":
             with contextlib.suppress(CarboyError):
                 await self.box.unpause()
+
+    async def until_over(self) -> BottleView:
+        """The last view of one that was told to end. Raises CarboyError where its end stays out."""
+        try:
+            async with asyncio.timeout(LOST_SECONDS if self.view.engine_gone else OVER_SECONDS):
+                await self.over.wait()
+        except TimeoutError:
+            raise self._not_over() from None
+        return self.view
+
+    def _not_over(self) -> CarboyError:
+        if self.view.engine_gone:
+            said, hint = "which shows once its container engine answers again", start_engine(self.view)
+        else:
+            said, hint = f"and has not within {OVER_SECONDS:.0f} s", f"`carboy kill {self.slug}` ends it at once"
+        return CarboyError(f"{self.slug} was told to end, {said}", hint, "not_over")
 
     def sidecar_is(self, state: SidecarHealth) -> None:
         self.show(save=False, sidecar=state)

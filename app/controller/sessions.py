@@ -47,8 +47,6 @@ log = logging.getLogger(__name__)
 
 ENDS_SECONDS = 5.0
 """A holder without an agent ends when its controller does; killing the sandbox takes it some milliseconds."""
-OVER_SECONDS = 60.0
-"""From the end of an agent to everything released, on a slow disk with a large home."""
 
 
 class Sessions:
@@ -343,9 +341,7 @@ class Sessions:
             except CarboyError:
                 if not session.finishing:  # it ended by itself in this very moment
                     raise
-        async with asyncio.timeout(OVER_SECONDS):
-            await session.over.wait()
-        return session.view
+        return await session.until_over()
 
     def _follow(self, session: Session) -> None:
         """Watch over a running session until it ends."""

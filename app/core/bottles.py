@@ -33,11 +33,24 @@ def live(view: BottleView) -> bool:
     return view.state in LIVE
 
 
+def lost(view: BottleView) -> str:
+    """Why nothing is known of it now, in a sentence; empty where it is."""
+    if not view.engine_gone or not live(view):
+        return ""
+    return f"its container engine does not answer: what it does is unknown until that is back. {start_engine(view)}"
+
+
+def start_engine(view: BottleView) -> str:
+    """How its container engine comes back, where systemd has it."""
+    unit = "podman.socket" if view.engine == "podman" else "docker"
+    return f"Start it: `systemctl start {unit}`, or as you do it"
+
+
 def mark(view: BottleView) -> Verdict:
     """What the operator must know first: a missing sidecar before a working agent."""
+    if lost(view):
+        return Verdict("?", "lost", "refused")
     if view.state in ("running", "frozen"):
-        if view.engine_gone:
-            return Verdict("?", "lost", "refused")
         if view.sidecar.state == "restarting":
             return Verdict("▲", "no network", "asks")
         if view.sidecar.state == "failed":

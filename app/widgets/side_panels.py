@@ -124,6 +124,8 @@ class TotalsPanel(Pressable, Rows, can_focus=True):
             rows.append(_fact("", pressable("screen.restart_sidecar", ("R", "bold accent"), (" restart it", "faint"))))
         if view.sidecar.last_error and view.sidecar.state in ("restarting", "failed"):
             rows.append(_fact("", ink((printable(view.sidecar.last_error, 200), "refused"))))
+        if gone := bottles.lost(view):
+            rows.append(marked(ink((f"✗ {gone}", "refused"))))
         if missing := bottles.missing(view):
             rows.append(marked(ink((f"▲ {missing}", "asks"))))
             rows.append(_fact("", pressable("screen.info", ("i", "bold accent"), (" then s gives it", "faint"))))

@@ -11,7 +11,8 @@ from typing import Any
 import pytest
 
 from app.backends.docker import facts, watch
-from app.controller import holding
+from app.controller import holding, session
+from app.errors import CarboyError
 from app.paths import Paths
 from tests.conftest import until
 from tests.e2e.docker_engine import BASE, again, engine, import_base, running
@@ -101,6 +102,25 @@ async def test_an_engine_that_is_killed_is_lost_and_found(
         return True
 
     await until(answered, 60)
+
+
+async def test_one_that_is_stopped_while_its_engine_is_away_is_over_once_that_is_back(
+    bottles: Rig, url: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(watch.Watch.__init__, "__defaults__", (0.2,))
+    monkeypatch.setattr(session, "LOST_SECONDS", 1.0)
+    await bottles.launch("echo up; sleep 1000", backend="docker")
+    await see(bottles, b"up")
+    process = running(Path(url.removeprefix("unix://")).parent)
+    process.kill()
+    process.wait()
+    await until(lambda: only(bottles).engine_gone)
+    with pytest.raises(CarboyError, match="shows once its container engine answers again") as caught:
+        await bottles.sessions.stop("one", 0.5)
+    assert caught.value.code == "not_over"
+    again(url, "docker")
+    view = await bottles.sessions.wait("one")
+    assert view.state == "stopped"
 
 
 LISTENS = "echo up; while read line; do echo got $line; done"

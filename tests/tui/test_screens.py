@@ -15,6 +15,7 @@ from app.core.schema import Settings
 from app.errors import CarboyError
 from app.widgets.approvals_panel import ApprovalsPanel
 from app.widgets.egress_panel import EgressPanel
+from app.widgets.side_panels import TotalsPanel
 from tests.tui.scripted import NOW, SCREEN, ScriptedClient, app, asked, view
 from tests.tui.waiting import ready, text_of, until
 
@@ -109,6 +110,17 @@ async def test_a_bottles_page_says_which_error_its_model_had() -> None:
         await ready(pilot)
         await pilot.press("i")
         await until(pilot, lambda: "anthropic: 529 Overloaded" in text_of(pilot), "the error")
+
+
+async def test_a_bottle_whose_engine_is_away_says_what_to_do() -> None:
+    docs = view("docs", backend="docker", engine="docker", engine_gone=True, state="stopping")
+    async with app(ScriptedClient((docs,))).run_test(size=(160, 48)) as pilot:
+        await ready(pilot)
+        await until(pilot, lambda: "? docs" in text_of(pilot), "lost")
+        panel = pilot.app.screen.query_one(TotalsPanel).render().plain
+        assert "container engine does not answer" in " ".join(panel.split())
+        await pilot.press("i")
+        await until(pilot, lambda: "systemctl start docker" in " ".join(text_of(pilot).split()), "how to mend it")
 
 
 async def test_a_page_that_fails_says_so_and_can_ask_again() -> None:

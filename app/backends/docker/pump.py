@@ -205,12 +205,20 @@ class Pump:
             try:
                 sock = hijack.attach(self._target.engine, self._target.id, since=False)
             except EngineGone:
-                code = self._ended()
-                if code is not None:
-                    os._exit(code)
-                continue
-            self._resize()
-            return sock
+                sock = None
+            # one that ended meanwhile can be attached to as well, and its stream never ends
+            if (sock is None or not self._runs()) and (code := self._ended()) is not None:
+                os._exit(code)
+            if sock is not None:
+                self._resize()
+                return sock
+
+    def _runs(self) -> bool:
+        try:
+            _, found = hijack.ask(self._target.engine, "GET", hijack.container(self._target.id, "json"))
+        except EngineGone:
+            return False
+        return bool((found.get("State") or {}).get("Running"))
 
     def _tell(self, reason: str) -> None:
         with contextlib.suppress(OSError):
