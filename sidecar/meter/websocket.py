@@ -124,7 +124,7 @@ class SocketMeter:
 
     def _settle(self, key: str, complete: bool) -> Usage:
         tally, facts, flags = self._open.pop(key)
-        if key:
+        if key and complete:  # what an error seemed to end may go on: it may have been about another message
             self._ended.append(key)
         return settle(tally, facts, self._learned, frozenset(flags), complete)
 

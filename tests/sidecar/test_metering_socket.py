@@ -246,6 +246,32 @@ async def test_a_connection_that_the_provider_refuses_has_a_row_for_its_fault(
             assert row.fault.retry_after == pytest.approx(600, abs=1)
 
 
+async def test_an_error_about_another_message_does_not_end_the_count() -> None:
+    async def goes_on(request: web.Request, seen: Seen) -> web.StreamResponse:
+        socket = web.WebSocketResponse()
+        await socket.prepare(request)
+        about = {"id": "resp_1", "model": "gpt-x"}
+        await socket.receive()
+        await socket.send_json({"type": "response.created", "response": about})
+        await socket.receive()
+        await socket.send_json({"type": "error", "status": 400, "error": {"message": "one at a time"}})
+        done = about | {"status": "completed", "usage": {"input_tokens": 1000, "output_tokens": 50_000}}
+        await socket.send_json({"type": "response.output_text.delta", "delta": "the rest of it"})
+        await socket.send_json({"type": "response.completed", "response": done})
+        await socket.receive()
+        return socket
+
+    async with codex(refusal=goes_on) as box:
+        async with connect(box) as socket:
+            await socket.send(create("one"))
+            await socket.recv()
+            await socket.send('{"type": "nonsense"}')
+            assert (await last(socket))["type"] == "error"
+            assert (await last(socket))["type"] == "response.completed"
+        await until(lambda: [event for event in box.events() if event.phase == "closed"])
+        assert (1000, 50_000) in [numbers(row)[:2] for row in usages(box)]
+
+
 async def test_one_that_is_not_there_has_none() -> None:
     """426 sends it to plain requests: that is no fault of an answer."""
 
