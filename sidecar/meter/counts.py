@@ -107,7 +107,7 @@ def openai(usage: Tree) -> Counts:
     cached = first(read_from, "cached_tokens") or first(usage, "prompt_cache_hit_tokens") or 0
     written = first(read_from, "cache_write_tokens", "cache_creation_tokens") or 0
     reasoning = first(made, "reasoning_tokens") or 0
-    counts = Counts(whole, output, reasoning=reasoning, cost=_money(usage.get("cost")))
+    counts = Counts(whole, output, reasoning=reasoning, cost=_charged(usage))
     if whole is not None:
         counts.cache_read = min(cached, whole)
         counts.cache_write = min(written, whole - counts.cache_read)
@@ -137,6 +137,15 @@ def gemini(usage: Tree) -> Counts:
 def ollama(event: Tree) -> Counts:
     """The counts are members of the last object itself; a prompt that was cached is not counted at all."""
     return Counts(first(event, "prompt_eval_count"), first(event, "eval_count"))
+
+
+def _charged(usage: Tree) -> Decimal | None:
+    """With a key of the user's own behind OpenRouter (`is_byok`), its cost is a fee: the vendor's own comes beside."""
+    cost = _money(usage.get("cost"))
+    if cost is None or usage.get("is_byok") is not True:
+        return cost
+    own = _money(tree(usage.get("cost_details")).get("upstream_inference_cost"))
+    return cost + own if own is not None else None
 
 
 def _money(value: object) -> Decimal | None:

@@ -6,6 +6,7 @@ from decimal import Decimal
 
 import pytest
 
+from sidecar.meter.counts import openai
 from sidecar.meter.prices import price
 from sidecar.meter.usage import Usage
 
@@ -36,6 +37,20 @@ def test_what_is_not_known_has_no_price_and_never_zero() -> None:
 def test_what_the_provider_says_it_charged_goes_first() -> None:
     usage = Usage("chat", "nobody/knows", input=5, cost_usd=Decimal("0.00123"))
     assert price(usage, "openrouter.ai") == Decimal("0.00123")
+
+
+@pytest.mark.parametrize(
+    ("usage", "dollars"),
+    [
+        ({"cost": 0.5, "is_byok": False, "cost_details": {"upstream_inference_cost": 9}}, "0.5"),
+        ({"cost": 0, "is_byok": True, "cost_details": {"upstream_inference_cost": 1.25}}, "1.25"),
+        ({"cost": 0.0625, "is_byok": True, "cost_details": {"upstream_inference_cost": 1.25}}, "1.3125"),
+        ({"cost": 0, "is_byok": True, "cost_details": {"upstream_inference_cost": None}}, None),
+        ({"cost": 0, "is_byok": True}, None),
+    ],
+)
+def test_a_key_of_the_users_own_behind_a_reseller_is_paid_too(usage: dict[str, object], dollars: str | None) -> None:
+    assert openai({"prompt_tokens": 5, **usage}).cost == (None if dollars is None else Decimal(dollars))
 
 
 def test_tiers_subscriptions_and_errors() -> None:
