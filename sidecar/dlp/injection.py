@@ -28,6 +28,8 @@ _SLICE = 128 * 1024
 _REACH = 600
 _HITS = 4096
 _SHOWN = 72
+_SAMPLE = 512
+_CONTROLS = bytes(code for code in (*range(32), 127) if code not in b"\t\n\f\r")
 _TAG = re.compile(rb"<(?![|!])[^<>]{0,300}>")
 _LONG = re.compile(r"\S{25,}|[0-9]{5,}")
 _NAMED = re.compile(rb"&[a-z]{2,6};")
@@ -105,6 +107,23 @@ class InjectionWatch:
         return tuple(found)
 
 
+def readable(data: bytes) -> bool:
+    """Whether some of `data` is text, whatever it is called: told from samples of it. Programs and compressed data are
+    full of bytes that no text has."""
+    middle = len(data) // 2
+    return any(map(_is_text, (data[:_SAMPLE], data[middle : middle + _SAMPLE], data[-_SAMPLE:])))
+
+
+def _controls(text: bytes) -> int:
+    return len(text) - len(text.translate(None, _CONTROLS))
+
+
+def _is_text(sample: bytes) -> bool:
+    return 16 * _controls(sample) <= len(sample) and 8 * len(sample.decode("utf-8", "ignore").encode()) >= 7 * len(
+        sample
+    )
+
+
 def find(data: bytes, *, where: str = "response", name: Backend | None = None) -> tuple[Finding, ...]:
     """The findings of a whole text."""
     return InjectionWatch(where, name).feed(data, last=True)
@@ -148,11 +167,14 @@ def _disguised(text: bytes) -> bool:
         or (b"\\" in text and (b"\\u" in text or b"\\x" in text))
         or (b"&" in text and (b"&#" in text or _NAMED.search(text) is not None))
         or (not text.isascii() and _CHARACTER.search(text) is not None)
+        or _controls(text) > 0
     )
 
 
 def seen(text: bytes) -> bytes:
-    """A text as it is read: escapes, entities and markup taken off; look-alikes are still in it."""
+    """A text as it is read: escapes, entities, markup and control characters taken off, among them half of UTF-16;
+    look-alikes are still in it."""
+    text = text.translate(None, _CONTROLS)
     for _ in range(2):
         if b"\\u" in text or b"\\x" in text:
             text = unescape(text)

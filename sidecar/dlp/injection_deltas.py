@@ -11,7 +11,7 @@ from collections.abc import Iterator
 
 from sidecar.dlp.echo_trails import Place, read
 from sidecar.dlp.finding import Finding
-from sidecar.dlp.injection import InjectionWatch
+from sidecar.dlp.injection import InjectionWatch, readable
 from sidecar.dlp.matcher import Backend
 
 MOST_EVENT = 4 * 1024 * 1024
@@ -23,18 +23,24 @@ type _Key = tuple[object, ...]
 
 
 class AnswerWatch:
-    """One answer, or one direction of a WebSocket. Each code is told once."""
+    """One answer, or one direction of a WebSocket. Each code is told once. An answer that is not `text` by what is said
+    of it is read all the same where it looks like some."""
 
-    def __init__(self, where: str = "response", *, events: bool = False, name: Backend | None = None) -> None:
+    def __init__(
+        self, where: str = "response", *, events: bool = False, text: bool = True, name: Backend | None = None
+    ) -> None:
         self._where = where
         self._name: Backend | None = name
         self._whole = InjectionWatch(where, name)
         self._lines = Lines() if events else None
         self._places: OrderedDict[_Key, InjectionWatch] = OrderedDict()
         self._told: set[str] = set()
+        self._text = text
 
     def feed(self, data: bytes) -> tuple[Finding, ...]:
         """More of an answer's decoded bytes."""
+        if not self._text and not readable(data):
+            return ()
         found = [*self._whole.feed(data)]
         for payload in self._lines.feed(data) if self._lines is not None else ():
             found += self._event(payload)

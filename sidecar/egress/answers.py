@@ -56,11 +56,13 @@ def bodiless(request: Request, response: Response) -> bool:
 
 def unreadable(request: Request, response: Response) -> str:
     """What is wrong with its body's encoding where that has to be looked through, or nothing. Parts of a body (206)
-    were asked for as they are, and are looked through so."""
-    if bodiless(request, response) or response.status_code == 206:
+    were asked for as they are, since a part of an encoded one tells nothing."""
+    encoding = response.headers.get("content-encoding", "")
+    if bodiless(request, response):
         return ""
-    known = readable(response.headers.get("content-encoding", ""))
-    return "" if known else "the server sent a content encoding that cannot be looked through here"
+    if response.status_code == 206 and encoding.strip().lower() not in ("", "identity"):
+        return "the server sent a part of an encoded body, which cannot be looked through here"
+    return "" if readable(encoding) else "the server sent a content encoding that cannot be looked through here"
 
 
 def trailers(fields: Headers) -> Headers:

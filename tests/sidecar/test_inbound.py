@@ -2,6 +2,7 @@
 
 import asyncio
 import base64
+import contextlib
 import gzip
 import json
 import secrets
@@ -147,6 +148,28 @@ async def test_an_answer_with_orders_is_ended_with_words_that_can_be_read(
     off = Route(host=HOST, dlp=RouteDlp(inbound_detectors=False))
     async with bottle(off, **options(upstream)) as box, box.client(http2=http2) as client:
         assert "previous instructions" in (await client.get(f"https://{HOST}/page")).text
+
+
+CALLED: dict[str, tuple[str, bytes]] = {
+    "a picture by name": ("image/png", ORDER.encode()),
+    "anything, behind a beginning that is none": ("application/octet-stream", bytes(300) + f"{ORDER} ".encode() * 9),
+    "UTF-16": ("text/plain; charset=utf-16", ORDER.encode("utf-16")),
+    "control characters": ("text/plain", "\x01".join(ORDER).encode()),
+}
+
+
+@pytest.mark.parametrize("name", CALLED)
+async def test_orders_are_seen_whatever_an_answer_is_called(upstream: Upstream, name: str) -> None:
+    kind, body = CALLED[name]
+
+    async def orders(seen: Seen, send: Send) -> None:
+        await answer(send, 200, body, [(b"content-type", kind.encode())])
+
+    upstream.handler = orders
+    async with bottle(Route(host=HOST), **options(upstream)) as box, box.client() as client:
+        got = await client.get(f"https://{HOST}/page")
+        assert b"carboy refused" in got.content or b"injection_found" in got.content
+        assert (await box.event(code="injection_found")).decision == "deny"
 
 
 async def test_an_order_split_over_events_ends_the_stream(upstream: Upstream) -> None:
@@ -324,8 +347,10 @@ async def test_what_a_websocket_says_last_is_judged_when_it_closes(upstream: Ups
 async def test_a_fault_in_the_checks_of_an_answer_ends_it(upstream: Upstream) -> None:
     for fault in ("sidecar.dlp.echo:EchoRedactor.feed", "sidecar.egress.answer:AnswerFilter.feed"):
         async with bottle(OWNED, fault=f"{fault}:raise", **options(upstream)) as box, box.client() as client:
-            with pytest.raises(httpx.HTTPError):
-                await client.get(f"https://{HOST}/raw/")
+            with contextlib.suppress(httpx.HTTPError):  # what has begun is broken off
+                got = await client.get(f"https://{HOST}/raw/")
+                assert (got.status_code >= 500, SECRET in got.text) == (True, False), got.text
+            assert (await box.event(phase="closed")).decision == "error"
 
 
 @pytest.mark.parametrize("http2", [False, True], ids=["h1", "h2"])
@@ -350,6 +375,30 @@ async def test_an_encoding_that_cannot_be_read_is_told(upstream: Upstream, http2
         assert (await client.head(f"https://{HOST}/odd")).status_code == 200
         assert (await client.get(f"https://{HOST}/plain")).text == "fine"
         assert box.notices() == []
+
+
+@pytest.mark.parametrize("coding", ["", "gzip"])
+async def test_a_part_of_an_encoded_body_ends_here(coding: str) -> None:
+    """Clients take the encoding off whatever they asked for, while from its middle nothing could be looked through."""
+
+    async def handler(seen: Seen, send: Send) -> None:
+        assert seen.header("accept-encoding") == ["identity"]
+        body = ENCODERS[coding](b"a part of a text")
+        headers = [(b"content-type", b"text/plain"), (b"content-range", b"bytes 0-15/99")]
+        headers += [(b"content-encoding", coding.encode())] if coding else []
+        await answer(send, 206, body, headers)
+
+    async with (
+        Upstream((HOST,), authority(), handler=handler).run() as upstream,
+        bottle(OWNED, **options(upstream)) as box,
+        box.client() as client,
+    ):
+        got = await client.get(f"https://{HOST}/x", headers={"range": "bytes=0-15"})
+        if coding:
+            assert (got.status_code, got.json()["code"]) == (502, "upstream_failed")
+            assert "a part of an encoded body" in got.json()["reason"]
+        else:
+            assert (got.status_code, got.text) == (206, "a part of a text")
 
 
 async def test_a_credential_that_was_replaced_meanwhile_is_masked_too(upstream: Upstream) -> None:

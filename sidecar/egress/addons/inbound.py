@@ -80,23 +80,24 @@ class Inbound:
 
     def _filter(self, flow: HTTPFlow, exchange: Exchange, route: Route, response: Response) -> AnswerFilter:
         kind = response.headers.get("content-type", "").lower()
-        watched = route.dlp.inbound_detectors is not False and (not kind or any(word in kind for word in _TEXT))
+        events = any(word in kind for word in _WAIT_FOR_EVENTS)
+        text = not kind or any(word in kind for word in _TEXT)
+        watched = route.dlp.inbound_detectors is not False
         encoding = response.headers.get("content-encoding", "")
-        partial = response.status_code == 206
         decoder = None
-        if encoding and not partial:
+        if encoding:
             decoder = Decoder(encoding)  # one that cannot be read was told as that (`answers.unreadable`)
             del response.headers["content-encoding"]
         expected: int | None = None
         length = response.headers.get("content-length", "")
-        if decoder is None and not any(word in kind for word in _WAIT_FOR_EVENTS) and length.isdigit():
+        if decoder is None and not events and length.isdigit():
             expected = int(length)
         else:
             _without_length(flow, response)
         return AnswerFilter(
             decoder=decoder,
             echo=self.echo(kind),
-            watch=AnswerWatch(events=any(word in kind for word in _WAIT_FOR_EVENTS)) if watched else None,
+            watch=AnswerWatch(events=events, text=text) if watched else None,
             found=lambda findings: self.found(exchange, findings),
             events="text/event-stream" in kind,
             expected=expected,
