@@ -61,7 +61,7 @@ class Orders:
         if order.action == "policy":
             await self._record("budget-policy", session, order.by, order.reason, policy=order.policy)
             session.update(shutdown=order.policy)
-            await self._budgets.apply()
+            await self._budgets.apply(session.id)
             return session.view
         provider = self._spent_provider(session, order.provider)
         if order.action == "raise":
@@ -69,7 +69,7 @@ class Orders:
         else:
             await self._record(f"budget-{order.action}", session, order.by, order.reason, provider=provider)
             await self._budgets.crossings.answer_no(session, provider)
-            await self._budgets.apply()
+            await self._budgets.apply(session.id)
             if order.action == "freeze":
                 view = await self._desk.freeze(slug)
                 self._budgets.crossings.save_and_stop(session)
@@ -92,7 +92,7 @@ class Orders:
             end_streams=order.end_streams,
         )
         session.update(cutoff=cut)
-        await self._budgets.apply()
+        await self._budgets.apply(session.id)
         return session.view
 
     async def restore(self, slug: str, order: CutoffOrder) -> BottleView:
@@ -108,7 +108,7 @@ class Orders:
             raise CarboyError(f"{slug} is not cut off", "", "wrong_state")
         await self._record("restore-egress", session, order.by, order.reason)
         session.update(cutoff=None)
-        await self._budgets.apply()
+        await self._budgets.apply(session.id)
         return session.view
 
     # --- inside -----------------------------------------------------------------------------------------------------

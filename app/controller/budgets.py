@@ -148,15 +148,16 @@ class Budgets:
         self.settings = await self._read()
         self._news.set()
 
-    async def apply(self) -> None:
-        """Look at everything now, and wait until the sidecars were told."""
-        await self._told()  # what is under way may not know yet what has changed
+    async def apply(self, session_id: str | None = None) -> None:
+        """Look at everything now, and wait until the sidecars (that one's, if it is named) were told."""
+        await self._told(session_id)  # what is under way may not know yet what has changed
         async with self._order:
             await self._round()
-        await self._told()
+        await self._told(session_id)
 
-    async def _told(self) -> None:
-        await asyncio.gather(*(asyncio.shield(task) for task in self._sending.values()), return_exceptions=True)
+    async def _told(self, session_id: str | None) -> None:
+        tasks = [task for identity, task in self._sending.items() if session_id in (None, identity)]
+        await asyncio.gather(*map(asyncio.shield, tasks), return_exceptions=True)
 
     async def used_of(self, held: Limit, now: float) -> int:
         """What counts against a budget now."""

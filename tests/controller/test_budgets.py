@@ -222,6 +222,21 @@ async def test_a_cutoff_is_in_force_when_it_returns_also_while_the_sidecar_is_to
         await asked
 
 
+async def test_a_cutoff_does_not_wait_for_the_sidecars_of_others(paths: Paths) -> None:
+    async with kit(paths, budget={"claude": 1000}) as made:
+        one, two = made.desk.add("one"), made.desk.add("two")
+        await made.up(one)
+        await made.up(two)
+        sidecar(two).slow = slow = asyncio.Event()
+        asked = spawn(made.orders.set(BudgetOrder(scope="global", provider="claude", amount="5k")), name="set")
+        await until(lambda: two.id in made.budgets._sending)
+        await asyncio.wait_for(made.orders.cutoff("one", CutoffOrder(reason="enough", by="me")), 20)
+        assert code(made) == "budget_cutoff"
+        assert not asked.done()
+        slow.set()
+        await asked
+
+
 async def test_a_controller_whose_clock_was_put_back_is_heard(paths: Paths) -> None:
     async with kit(paths, budget={"claude": 10_000}) as made:
         one = made.desk.add("one")
