@@ -125,7 +125,7 @@ class Proxy:
         self._upstreams = 0
         self._most_upstreams = _affordable(limits)
         self._server: asyncio.Server | None = None
-        self._compiling: asyncio.Task[None] | None = None
+        self._compiling: asyncio.Task[bool] | None = None
 
     # --- what the control channel does ------------------------------------------------------------------------------
 

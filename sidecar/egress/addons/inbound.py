@@ -16,6 +16,7 @@ from sidecar.dlp.echo import EchoRedactor, FrameRedactor
 from sidecar.dlp.echo_seek import Seeker, masked
 from sidecar.dlp.engine import Engine
 from sidecar.dlp.finding import Finding
+from sidecar.dlp.injection import find
 from sidecar.dlp.injection_deltas import AnswerWatch
 from sidecar.egress.addons.journal import Journal
 from sidecar.egress.addons.metering import accept_readable
@@ -58,7 +59,7 @@ class Inbound:
             return
         if not self._looks(exchange.route):
             return
-        self._clean_head(response)
+        self._clean_head(exchange, exchange.route, response)
         if response.status_code == 101:
             exchange.frames = FrameFilter(self, exchange)
         elif bodiless(flow.request, response):
@@ -68,12 +69,10 @@ class Inbound:
 
     def response(self, flow: HTTPFlow) -> None:
         """Trailers (HTTP/2 alone has them here): its body has gone on, they have not."""
-        response = flow.response
-        if not exchange_of(flow).sent or response is None or not response.trailers:
+        exchange, response = exchange_of(flow), flow.response
+        if not exchange.sent or response is None or not response.trailers or exchange.route is None:
             return
-        real = self._real()
-        if real is not None:
-            response.trailers = _cleaned(Seeker(real), response.trailers)
+        response.trailers = self._cleaned(exchange, exchange.route, response.trailers)
 
     def _looks(self, route: Route) -> bool:
         return bool(self._state.secrets) or route.dlp.inbound_detectors is not False
@@ -124,14 +123,28 @@ class Inbound:
         self._journal.notice("warning", "injection_found", text)
         return exchange.refusal
 
-    def _clean_head(self, response: Response) -> None:
-        real = self._real()
-        if real is None:
-            return
-        seeker = Seeker(real)
-        response.headers = _cleaned(seeker, response.headers)
-        if seeker.spans(response.data.reason):
+    def _clean_head(self, exchange: Exchange, route: Route, response: Response) -> None:
+        response.headers = self._cleaned(exchange, route, response.headers)
+        reason = Headers([(b"reason", response.data.reason)])
+        if self._cleaned(exchange, route, reason).fields != reason.fields:
             response.data.reason = b""
+
+    def _cleaned(self, exchange: Exchange, route: Route, headers: Headers) -> Headers:
+        """These fields without credentials and without orders."""
+        real = self._real()
+        if real is not None:
+            headers = _masked(Seeker(real), headers)
+        if route.dlp.inbound_detectors is False or route.host in self._state.policy.policy.provider_hosts:
+            return headers
+        if not any(finding.severity == "block" for finding in find(b"\n".join(value for _, value in headers.fields))):
+            return headers
+        kept: list[tuple[bytes, bytes]] = []
+        told = exchange.detail.setdefault("inbound", [])
+        for name, value in headers.fields:
+            found = [each for each in find(value, where="header") if each.severity == "block"]
+            told += evidence(found)[: _MOST_TOLD - len(told)]
+            kept += [] if found else [(name, value)]
+        return Headers(kept)
 
     def _real(self) -> Engine | None:
         """What knows the credentials; None where there are none."""
@@ -143,7 +156,7 @@ class Inbound:
         return engines.real
 
 
-def _cleaned(seeker: Seeker, headers: Headers) -> Headers:
+def _masked(seeker: Seeker, headers: Headers) -> Headers:
     """These fields with what they give away masked; a name has no room for a mask, so its field is left out."""
     fields: list[tuple[bytes, bytes]] = []
     for name, value in headers.fields:
