@@ -1,6 +1,7 @@
 """What the operator orders about budgets: set, raised, cut off, given back, answered. Each is on record before it is
 done, in force when it returns, and never undoes what counts."""
 
+import logging
 import time
 from typing import Any
 
@@ -21,6 +22,8 @@ from app.core.text import printable
 from app.errors import CarboyError
 from app.store.base import Store
 from app.store.metering import Override
+
+log = logging.getLogger(__name__)
 
 
 class Orders:
@@ -93,6 +96,11 @@ class Orders:
         )
         session.update(cutoff=cut)
         await self._budgets.apply(session.id)
+        healthy = session.view.sidecar.state == "healthy"
+        if session.supervisor is not None and healthy and not self._budgets.heard(session.id):
+            # it does not listen; its successor has the cutoff from its first moment
+            log.warning("the sidecar of %s is restarted: it does not take a cutoff", slug)
+            await session.supervisor.restart()
         return session.view
 
     async def restore(self, slug: str, order: CutoffOrder) -> BottleView:

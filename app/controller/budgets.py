@@ -159,6 +159,10 @@ class Budgets:
         tasks = [task for identity, task in self._sending.items() if session_id in (None, identity)]
         await asyncio.gather(*map(asyncio.shield, tasks), return_exceptions=True)
 
+    def heard(self, session_id: str) -> bool:
+        """Whether its sidecar took what it was told last."""
+        return session_id not in self._accounts or not self._accounts[session_id].deaf
+
     async def used_of(self, held: Limit, now: float) -> int:
         """What counts against a budget now."""
         return budget.used(await self._spent(keys_of([held], now)[0]), held.unit)
@@ -433,11 +437,11 @@ class Budgets:
                 account.sent = allowance.model_copy(update={"version": account.version})
                 answer = await self._sent(session, account.sent)
             account.answered(answer)
-            account.known = True
+            account.known, account.deaf = True, False
         except (CarboyError, ValidationError) as error:
             # down: its successor asks; anything else: it keeps what it has until that runs out, and is told again
             log.warning("the sidecar of %s could not be told its allowance: %s", session.slug, error)
-            account.sent = None
+            account.sent, account.deaf = None, True
             await asyncio.sleep(RETRY_SECONDS)
         finally:
             self._sending.pop(session.id, None)

@@ -116,6 +116,8 @@ class Account:
     def __init__(self, *, known: bool = False) -> None:
         self.known = known
         """Whether the sidecar holds nothing but what is here: a new one, or one that has answered."""
+        self.deaf = False
+        """It did not take what it was told last."""
         self.generation = secrets.token_hex(4)
         # never behind what an adopted sidecar was told by a former controller
         self.version = time.time_ns() // 1_000_000

@@ -37,9 +37,13 @@ class Sidecar:
     ledger: Ledger = field(default_factory=Ledger)
     down: bool = False
     grants: int = 0
+    restarts: int = 0
     slow: asyncio.Event | None = None
     """It answers once this is set."""
     news: asyncio.Event = field(default_factory=asyncio.Event)
+
+    async def restart(self) -> None:
+        self.restarts += 1
 
     async def call(self, op: str, body: dict[str, Any]) -> dict[str, Any]:
         assert op == "allowance"

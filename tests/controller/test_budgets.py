@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from app.controller.metering import Report
-from app.core.model import BottleView
+from app.core.model import BottleView, SidecarHealth
 from app.core.schema import Amount
 from app.core.spending import AnswerOrder, BudgetOrder, CutoffOrder
 from app.core.usage import Intent, UsageRow
@@ -235,6 +235,21 @@ async def test_a_cutoff_does_not_wait_for_the_sidecars_of_others(paths: Paths) -
         assert not asked.done()
         slow.set()
         await asked
+
+
+async def test_a_sidecar_that_does_not_take_a_cutoff_is_restarted(paths: Paths) -> None:
+    async with kit(paths, budget={"claude": 1000}) as made:
+        one = made.desk.add("one")
+        await made.up(one)
+        one.sidecar_is(SidecarHealth(state="healthy"))
+        await made.orders.cutoff("one", CutoffOrder(by="me"))
+        await made.orders.restore("one", CutoffOrder(by="me"))
+        assert (code(made), sidecar(one).restarts) == ("", 0)
+        sidecar(one).down = True  # it runs, and answers nothing
+        await made.orders.cutoff("one", CutoffOrder(by="me"))
+        assert sidecar(one).restarts == 1
+        await made.up(one)
+        assert code(made) == "budget_cutoff"
 
 
 async def test_a_controller_whose_clock_was_put_back_is_heard(paths: Paths) -> None:
