@@ -31,6 +31,8 @@ from sidecar.meter.decode import Decoder
 
 _TEXT = ("text/", "json", "xml", "javascript", "yaml", "markdown", "x-www-form-urlencoded")
 _WAIT_FOR_EVENTS = ("text/event-stream", "ndjson", "jsonl", "json-seq")
+_LEAST = 16
+"""Bytes of the shortest order: a usual reason is none."""
 _MOST_TOLD = 20
 """Findings of one answer that are written down."""
 
@@ -136,7 +138,8 @@ class Inbound:
             headers = _masked(Seeker(real), headers)
         if route.dlp.inbound_detectors is False or route.host in self._state.policy.policy.provider_hosts:
             return headers
-        if not any(finding.severity == "block" for finding in find(b"\n".join(value for _, value in headers.fields))):
+        text = b"\n".join(value for _, value in headers.fields)
+        if len(text) < _LEAST or not any(finding.severity == "block" for finding in find(text)):
             return headers
         kept: list[tuple[bytes, bytes]] = []
         told = exchange.detail.setdefault("inbound", [])
