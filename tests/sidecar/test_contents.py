@@ -2,10 +2,13 @@
 
 import base64
 import json
+import re
 import secrets
 from collections.abc import Awaitable, Callable
+from pathlib import Path
 from typing import Any
 
+import brotli
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -90,6 +93,27 @@ async def test_a_route_that_scans_nothing_does_not_write_secrets_down() -> None:
         assert request.length == len(sent)
         everything = json.dumps(box.lines("content"))
         assert TOKEN[:15] not in everything
+
+
+async def test_of_an_encoded_body_no_more_is_decoded_than_is_written_down() -> None:
+    """On a route that scans nothing, nothing else would bound what a few kilobytes become."""
+    unscanned = Route.model_validate({"host": HOST, "max_body": 1 << 20, "dlp": {"outbound_detectors": False}})
+    bomb = brotli.compress(b"hello " + bytes(200 << 20), quality=4)
+    async with (
+        Upstream((HOST,), authority()).run() as upstream,
+        bottle(unscanned, **options(upstream)) as box,
+        box.client() as client,
+    ):
+        pid = box.process.pid
+        for encoding, said in (("br", "hello"), ("rot13", "")):
+            headers = {"content-encoding": encoding}
+            assert (await client.post(f"https://{HOST}/x", content=bomb, headers=headers)).status_code == 200
+            await box.event(code="ok")
+            request = [each for each in contents(box) if each.part == "request"][-1]
+            assert (request.body[:5], request.length) == (said, len(bomb))
+        peak = re.search(r"VmHWM:\s+(\d+) kB", Path(f"/proc/{pid}/status").read_text())
+        assert peak is not None
+        assert int(peak[1]) < 180_000
 
 
 async def test_a_fault_while_it_is_written_lets_nothing_out() -> None:

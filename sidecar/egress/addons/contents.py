@@ -6,6 +6,7 @@ after. What cannot be cleaned is not written down.
 # mitmproxy's headers are typed in part only
 # pyright: reportUnknownMemberType=false, reportUnknownArgumentType=false, reportUnknownVariableType=false
 
+import contextlib
 import time
 from collections.abc import Coroutine
 from functools import partial
@@ -20,6 +21,7 @@ from sidecar.dlp.redact import redacted
 from sidecar.egress.exchange import Exchange, exchange_of, new_id
 from sidecar.egress.scanner import Engines, Scanner
 from sidecar.egress.state import State
+from sidecar.meter.decode import Decoder, Undecodable
 
 LEVEL = 2
 KEPT = 6 * 1024
@@ -48,8 +50,9 @@ class Contents:
         if self._state.policy.policy.log < LEVEL or exchange.local or exchange.route is None:
             return None
         exchange.told = bytearray()
-        body = flow.request.content or b""
-        return self._write(exchange, "request", flow.request.headers, body[: KEPT + MARGIN], len(body))
+        raw = flow.request.raw_content or b""
+        body = _beginning(raw, flow.request.headers.get("content-encoding", ""))
+        return self._write(exchange, "request", flow.request.headers, body, len(raw))
 
     def response(self, flow: HTTPFlow) -> Coroutine[Any, Any, None] | None:
         exchange = exchange_of(flow)
@@ -77,6 +80,19 @@ class Contents:
             }
         )
         self._state.spool.write(event.model_dump(mode="json"))
+
+
+def _beginning(raw: bytes, encoding: str) -> bytes:
+    """As much of a body as is looked at, without its content encoding; nothing where that cannot be taken off."""
+    out = bytearray()
+    with contextlib.suppress(Undecodable):
+        decoder = Decoder(encoding)
+        for at in range(0, len(raw), MARGIN):
+            for piece in decoder.feed(raw[at : at + MARGIN]):
+                out += piece
+                if len(out) >= TOLD_BYTES:
+                    return bytes(out[:TOLD_BYTES])
+    return bytes(out)
 
 
 def _cleaned(engines: Engines, *, fields: list[tuple[str, str]], body: bytes) -> tuple[list[tuple[str, str]], str]:
