@@ -1,0 +1,13 @@
+"""Rates for budgets in dollars: every model that has a price has one, of every vendor at once."""
+
+from app.controller import rates
+from app.providers.vendors import VENDORS
+from sidecar.allowance import Allowance, Metered
+
+
+def test_every_price_of_every_vendor_reaches_the_sidecar() -> None:
+    metered = [Metered(provider=vendor.name, host=vendor.host) for vendor in VENDORS.values()]
+    found = {entry.provider: rates.of(entry.provider, metered) for entry in metered}
+    assert Allowance(rates=found).rates == found
+    for entry in metered:
+        assert len(found[entry.provider]) == len(rates._at_host(entry.host)) > 0
