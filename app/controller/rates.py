@@ -10,7 +10,7 @@ from functools import cache
 from typing import Any
 
 from sidecar.allowance import Metered, Rate
-from sidecar.meter.prices import SAME_PRICES
+from sidecar.meter.prices import priced_as
 
 MOST = 2500
 """Rates of one provider (OpenRouter's models have 1,100 names); a sidecar takes 5,000 in all."""
@@ -34,7 +34,7 @@ def of(provider: str, metered: Iterable[Metered]) -> dict[str, Rate]:
 def _at_host(host: str) -> dict[str, Rate]:
     from genai_prices.data_snapshot import get_snapshot
 
-    url = f"https://{SAME_PRICES.get(host, host)}/"
+    url = f"https://{priced_as(host)}/"
     try:
         vendor = get_snapshot().find_provider(None, None, url)
     except LookupError:

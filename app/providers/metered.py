@@ -13,7 +13,10 @@ SUBSCRIPTIONS = {"chatgpt.com": "openai"}
 def metered(provider: Provider, manifest: Manifest) -> tuple[Metered, ...]:
     """What is metered in a bottle of this provider: its hosts whole, since what costs nothing there says so itself."""
     hosts = {entry.host: provider.name for entry in provider.metered(manifest)}
-    known = {vendor.host: vendor.name for vendor in VENDORS.values()} | SUBSCRIPTIONS
+    vendors = {vendor.host: vendor.name for vendor in VENDORS.values()}
+    # a vendor's regions: eu.api.openai.com, eu-west-1.api.x.ai
+    known = {f"*.{host}": name for host, name in vendors.items()} | vendors | SUBSCRIPTIONS
     if provider.name == "codex":
         known |= dict.fromkeys(SUBSCRIPTIONS, provider.name)
+    hosts = {f"*.{host}": name for host, name in hosts.items() if host in vendors} | hosts
     return tuple(Metered(provider=name, host=host) for host, name in {**known, **hosts}.items())

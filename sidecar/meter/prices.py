@@ -6,6 +6,7 @@ table takes a third of a second: it is loaded by the first question, which the c
 
 from datetime import datetime
 from decimal import Decimal
+from functools import lru_cache
 from typing import Any
 
 from sidecar.meter.usage import Usage
@@ -31,15 +32,31 @@ def price(usage: Usage, host: str, at: datetime | None = None) -> Decimal | None
     return _from_table(usage, host.lower(), at)
 
 
+@lru_cache(256)
+def priced_as(host: str) -> str:
+    """The host by which the table knows who charges: for a region (`eu.api.openai.com`) that of all of them."""
+    from genai_prices.data_snapshot import get_snapshot
+
+    same = SAME_PRICES.get(host, host)
+    for candidate in (same, same.partition(".")[2]):
+        try:
+            get_snapshot().find_provider(None, None, f"https://{candidate}/")
+        except LookupError:
+            continue
+        return candidate
+    return same
+
+
 def _from_table(usage: Usage, host: str, at: datetime | None) -> Decimal | None:
     from genai_prices import calc_price
 
+    host = priced_as(host)
     tier = {"service_tier": usage.service_tier} if usage.service_tier in _TIERS else None
     try:
         found = calc_price(
             _tokens(usage),
             usage.model,
-            provider_api_url=f"https://{SAME_PRICES.get(host, host)}/",
+            provider_api_url=f"https://{host}/",
             genai_request_timestamp=at,
             price_context=tier,
         )

@@ -57,6 +57,7 @@ def test_tiers_subscriptions_and_errors() -> None:
     usage = Usage("responses", "gpt-5", input=MILLION, output=MILLION)
     base = price(usage, "api.openai.com", AT)
     assert base == Decimal("11.25")
+    assert price(usage, "eu.api.openai.com", AT) == base, "a region"
     assert price(replace(usage, service_tier="flex"), "api.openai.com", AT) == base / 2
     assert price(replace(usage, service_tier="surprise"), "api.openai.com", AT) == base
     assert price(usage, "chatgpt.com", AT) == base

@@ -1,0 +1,25 @@
+"""Whose tokens the hosts of LLM vendors cost."""
+
+import pytest
+
+from app.core.schema import Manifest
+from app.providers.metered import metered
+from app.providers.registry import provider
+from sidecar.egress.metered import MeteredHosts
+
+
+@pytest.mark.parametrize(
+    ("name", "host", "whose"),
+    [
+        ("codex", "api.openai.com", "codex"),
+        ("codex", "eu.api.openai.com", "codex"),
+        ("claude", "us.api.openai.com", "openai"),
+        ("claude", "eu-west-1.api.x.ai", "xai"),
+        ("claude", "api.anthropic.com", "claude"),
+        ("claude", "openai.com", None),
+        ("claude", "notapi.openai.com", None),
+    ],
+)
+def test_a_vendor_s_regions_are_metered_as_it_is(name: str, host: str, whose: str | None) -> None:
+    hosts = MeteredHosts.compile(metered(provider(name), Manifest()))
+    assert hosts.provider_of(host, "/v1/responses") == whose
