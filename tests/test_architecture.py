@@ -42,6 +42,7 @@ def loaded_by(statement: str) -> set[str]:
     ("statement", "forbidden"),
     [
         ("import app.cli", {"textual", "mitmproxy", "docker", "keyring", "watchfiles", "aiohttp"}),
+        ("import app.client, app.cli.bottles", {"textual", "mitmproxy", "docker", "keyring", "watchfiles", "numpy"}),
         ("import app.carboy", {"mitmproxy", "docker", "keyring", "watchfiles", "aiohttp", "pydantic"}),
         ("import app.controller.main, app.controller.server", {"textual", "mitmproxy", "docker"}),
         ("import sidecar.__main__", {"app", "textual", "docker", "keyring"}),

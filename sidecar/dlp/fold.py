@@ -9,9 +9,10 @@ import re
 import unicodedata
 from collections.abc import Callable
 from functools import cache
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from sidecar.dlp.translation import Translation
+if TYPE_CHECKING:
+    from sidecar.dlp.translation import Translation
 
 _RUN = re.compile(r"([^\x00-\x7f]+)")
 _PUNCTUATION = frozenset("-_+/=.:@~#%&;\\")
@@ -110,7 +111,9 @@ def foldable() -> frozenset[int]:
 
 
 @cache
-def _translation() -> Translation:
+def _translation() -> "Translation":
+    from sidecar.dlp.translation import Translation  # numpy, of which a command that folds a name has no need
+
     return Translation(_table())
 
 
