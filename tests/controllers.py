@@ -3,6 +3,7 @@ a command. How they are started for real, `tests/controller/test_main.py` and th
 
 import asyncio
 import os
+from contextlib import AbstractContextManager
 from unittest.mock import patch
 
 from app.client import Client, start
@@ -14,8 +15,13 @@ from tests.fork_server import CHANNEL_FD, fork
 
 async def connected(paths: Paths) -> Client:
     """As `Client.connect`, with this process's environment."""
-    with patch.object(start, "_spawn", spawned):
+    with forked():
         return await Client.connect(paths)
+
+
+def forked() -> AbstractContextManager[object]:
+    """Clients of this process start such ones meanwhile."""
+    return patch.object(start, "_spawn", spawned)
 
 
 def started(paths: Paths) -> None:

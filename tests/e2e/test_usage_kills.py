@@ -25,6 +25,7 @@ from app.core.model import Sum
 from app.errors import CarboyError
 from app.paths import Paths
 from tests.conftest import until
+from tests.controllers import forked
 from tests.integration.spending import EACH, PROVIDER, Spenders, spenders
 
 pytestmark = [pytest.mark.e2e, pytest.mark.sandbox, pytest.mark.timeout(900)]
@@ -69,7 +70,8 @@ async def kill_controller(rig: Killable) -> None:
     pid = (await rig.client.status()).pid
     os.kill(pid, signal.SIGKILL)
     await until(lambda: not psutil.pid_exists(pid) or psutil.Process(pid).status() == "zombie")
-    await rig.client.status()  # starts the next one
+    with forked():
+        await rig.client.status()  # starts the next one
 
 
 async def kill_tui(rig: Spenders, seconds: float) -> None:

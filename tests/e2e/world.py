@@ -78,7 +78,7 @@ class World:
     def run(self, *arguments: str, env: dict[str, str] | None = None) -> subprocess.CompletedProcess[str]:
         """`carboy ARGUMENTS` as a process of its own."""
         environ = {**self.env, **(env or {})}
-        if not self.prefix:
+        if not self.prefix and "PYTHONPATH" not in environ:  # which is read when an interpreter starts
             return carboy(*arguments, cwd=ROOT, environ=environ, timeout=400)
         return subprocess.run(
             [*self.prefix, sys.executable, "-m", "app", *arguments],
