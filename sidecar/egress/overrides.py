@@ -49,6 +49,14 @@ def targets(headers: Iterable[tuple[str, str]]) -> tuple[str, ...]:
 
 def in_body(body: bytes, content_types: Iterable[str]) -> tuple[str, ...]:
     """Methods that a body names: of a form, in either encoding, or of a JSON object."""
+    if b"\0" in body:  # characters of two or four bytes, which some servers tell by themselves (RFC 4627 3)
+        narrow = body.removeprefix(b"\xff\xfe").removeprefix(b"\xfe\xff").replace(b"\0", b"")
+        content_types = list(content_types)
+        return tuple(dict.fromkeys((*_in_text(body, content_types), *_in_text(narrow, content_types))))
+    return _in_text(body, content_types)
+
+
+def _in_text(body: bytes, content_types: Iterable[str]) -> tuple[str, ...]:
     kinds = {value.partition(";")[0].strip().lower() for value in content_types}
     kind = kinds.pop() if len(kinds) == 1 else ""
     if kind == "application/x-www-form-urlencoded":

@@ -114,6 +114,9 @@ def part(head: str, value: str) -> bytes:
         (b'--b\r\nContent-Disposition: form-data; name="_method"\r\n', MULTIPART, (UNKNOWN,)),
         (b'{"_method": "delete", "a": 1}', "application/json", ("DELETE",)),
         (b'{"\\u005fmethod": "DELETE"}', "application/json; charset=utf-8", ("DELETE",)),
+        ('{"_method": "DELETE"}'.encode("utf-16"), "application/json", ("DELETE",)),
+        ('{"_method": "DELETE"}'.encode("utf-16-be"), "application/json", ("DELETE",)),
+        ('{"_method": "DELETE"}'.encode("utf-32"), "application/json", ("DELETE",)),
         (b'{"_method": "DELETE", "_method": "GET"}', "application/json", ("DELETE", "GET")),
         (b'{"_method": {"a": 1}}', "application/vnd.api+json", (UNKNOWN,)),
         (b'{"text": "curl -d a&_method=DELETE", "a": {"_method": "DELETE"}}', "application/json", ()),
@@ -170,6 +173,8 @@ async def test_through_the_proxy(box: Bottle, upstream: Upstream):
             (b"", {"x_original_url": "/admin"}),
             (b"a=b&_method=DELETE", {"content_type": FORM}),
             (zipped, {"content_type": "application/json", "content_encoding": "gzip"}),
+            ('{"_method": "DELETE"}'.encode("utf-7"), {"content_type": "application/json; charset=utf-7"}),
+            (b'{"+AF8-method": "DELETE"}', {"content_type": "application/json; charset=UTF-7"}),
         ):
             status, _ = await sent(content, **headers)
             assert status == 403, headers

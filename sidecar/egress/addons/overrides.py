@@ -50,4 +50,9 @@ class Overrides:
 
 
 def _said(message: Message) -> tuple[str, ...]:
-    return in_body(message.decoded, message.values(b"content-type"))
+    """Of the body as it is, and in the character set that it names."""
+    kinds = message.values(b"content-type")
+    texts = [message.decoded]
+    if any("charset" in kind.lower() for kind in kinds):
+        texts += [part.data for part in message.parts() if part.name == "charset"]
+    return tuple(dict.fromkeys(method for text in texts for method in in_body(text, kinds)))
