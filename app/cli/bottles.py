@@ -57,11 +57,18 @@ def _print_views(views: list[BottleView]) -> None:
             str(view.allowed),
             str(view.refused),
             ago(view.created_at),
-            lost(view) or (view.fault if view.state in ("running", "failed") else "") or view.title or view.error,
+            lost(view) or _wrong(view) or view.title or view.error,
         )
         for view in views
     ]
     print(table(rows, header) if rows else "no bottles")
+
+
+def _wrong(view: BottleView) -> str:
+    """Why it failed, or what its model's provider answers."""
+    if view.state == "failed":
+        return view.error or view.fault
+    return view.fault if view.state == "running" else ""
 
 
 def _state(view: BottleView) -> str:

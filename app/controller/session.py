@@ -150,7 +150,9 @@ class Session:
         elif note == "activity":
             self.show(save=False, last_activity=time.time())
         elif note == "engine":
-            self.show(save=False, engine_gone=body.get("answers") is False)
+            gone = body.get("answers") is False
+            if gone != self.view.engine_gone:
+                self.show(save=False, engine_gone=gone)
 
     async def awake(self) -> None:
         """It runs, but may have been paused for a snapshot when its former controller was killed."""

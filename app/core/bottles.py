@@ -37,13 +37,13 @@ def lost(view: BottleView) -> str:
     """Why nothing is known of it now, in a sentence; empty where it is."""
     if not view.engine_gone or not live(view):
         return ""
-    return f"its container engine does not answer: what it does is unknown until that is back. {start_engine(view)}"
+    return f"its container engine does not answer. {start_engine(view)}"
 
 
 def start_engine(view: BottleView) -> str:
     """How its container engine comes back, where systemd has it."""
     unit = "podman.socket" if view.engine == "podman" else "docker"
-    return f"Start it: `systemctl start {unit}`, or as you do it"
+    return f"Start it: `systemctl start {unit}`, or as you did before"
 
 
 def mark(view: BottleView) -> Verdict:

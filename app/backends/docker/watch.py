@@ -23,10 +23,9 @@ class Watch:
         self._answers = True
 
     def add(self, tell: Tell) -> None:
-        """Told at once where the engine is known to be gone, and of every change from now on."""
+        """Told at once what is known (a view read back from disk may say something else), and of every change."""
         self._listeners.append(tell)
-        if not self._answers:
-            tell(False)
+        tell(self._answers)
         if self._task is None or self._task.done():
             self._task = spawn(self._look(), name="engine-watch")
 
