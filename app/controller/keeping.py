@@ -167,7 +167,7 @@ class Keeping:
         taken = await asyncio.to_thread(saved.load, session.state_folder)
         if taken is None and (launching or not session.live):
             raise CarboyError(f"{slug} has no snapshot", f"Take one: carboy commit {slug}", "no_snapshot")
-        made = Origin(slug, session.id, session.state_folder, taken, True, session.view.backend)
+        made = Origin(slug, session.id, session.state_folder, taken, True, session.view.backend, asked=_asked(session))
         found = await self._image(made) if taken is not None else made
         return _forked(request, kept, session), found
 
@@ -179,8 +179,9 @@ class Keeping:
         taken = await asyncio.to_thread(saved.load, session.state_folder)
         earlier = (*session.record.earlier, session.id)
         made = Origin(
-            session.slug, session.id, session.state_folder, taken, False, session.view.backend, earlier=earlier
-        )
+            session.slug, session.id, session.state_folder, taken, False, session.view.backend,
+            asked=_asked(session), earlier=earlier,
+        )  # fmt: skip
         return await self._image(made, fresh=launching)
 
     async def _image(self, made: Origin, *, fresh: bool = False) -> Origin:
@@ -325,3 +326,7 @@ def _brought(request: LaunchRequest) -> dict[str, object]:
         "rows": request.rows, "cols": request.cols, "env": request.env, "secrets": request.secrets,
         "confirm": request.confirm,
     }  # fmt: skip
+
+
+def _asked(session: Session) -> bool:
+    return bool(session.view.turns or session.view.spend.requests)

@@ -310,12 +310,20 @@ class Launch:
                 cols=request.cols,
                 command=request.command,
                 login=plan.login,
-                resume=LAST if self._going_on is not None and self._going_on.has_home else None,
+                resume=LAST if self._has_spoken() else None,
             )
         )
         skills = skill_files(self._paths, plan.manifest, plan.provider.skills_folder(HOME))
         env = self._environment() | prepared.env | prepared.command.env
         return Prepared(replace(prepared.command, env=env), (*prepared.files, *skills), env)
+
+    def _has_spoken(self) -> bool:
+        """Whether there is a conversation to go on with: asked for one that never began, a CLI ends at once."""
+        going, plan = self._going_on, self._plan
+        if going is None or not going.has_home or plan.provider is None:
+            return False
+        reader = None if going.origin.asked else plan.provider.conversations(self.session.state_folder / "home")
+        return reader is None or any(entry.kind != "about" for entry in reader.read())
 
     def _environment(self) -> dict[str, str]:
         """The bottle's variables: what points tools outwards last, so that no bottle file can turn them away."""

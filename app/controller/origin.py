@@ -18,5 +18,7 @@ class Origin:
     backend: str
     image: str | None = None
     notes: tuple[str, ...] = ()
+    asked: bool = True
+    """Whether its agent is known to have begun a conversation."""
     earlier: tuple[str, ...] = ()
     """Sessions that a resume goes on from, this one included."""

@@ -1,6 +1,7 @@
 """Each agent goes on with its own conversation, and what it wrote down of it is read from its home and can be
 searched once the session is over."""
 
+import asyncio
 import json
 import shlex
 from collections.abc import Callable
@@ -8,11 +9,12 @@ from dataclasses import replace
 
 import pytest
 
+from app.client import Client
 from app.demo.pretend.script import Conversation, Say, Script, Turn
 from app.providers.base import LAST
 from app.providers.registry import provider
 from tests.e2e.cast import CAST, Role
-from tests.e2e.judge import a_world
+from tests.e2e.judge import a_world, seated
 from tests.e2e.world import World
 from tests.providers.contexts import context, manifest
 
@@ -68,3 +70,22 @@ def test_the_second_prompt_finds_the_first(worlds: Callable[..., World], name: s
     hits = json.loads(world.run("search", "heliotr", "--bottle", "talk", "--json").stdout)["hits"]
     assert FIRST in [hit["snippet"] for hit in hits if hit["kind"] == "user"], hits
     assert {hit["provider"] for hit in hits} == {name}
+
+
+async def test_one_that_nobody_spoke_to_is_resumed_as_a_new_one(worlds: Callable[..., World]) -> None:
+    role = CAST["claude"]
+    world = a_world(worlds, role.agent, remembers(role))
+    assert world.run("list").returncode == 0  # the controller is this world's
+    async with seated(world, role.secrets) as seat:
+        await seat.shows("bypass permissions")
+    ran = await asyncio.to_thread(world.run, "resume", "talk", "--detach", env=role.secrets)
+    assert ran.returncode == 0, ran.stderr
+    async with await Client.connect(world.paths, start=False) as client:
+        terminal, seen = await client.terminal("talk", 30, 100), b""
+        async for data in terminal.output():
+            seen += data
+            if b"bypass" in seen:
+                break
+        await terminal.close()
+        assert b"bypass" in seen, "it ended at once, for want of a conversation"
+        await client.kill("talk")
