@@ -4,7 +4,7 @@ A repository's hooks and config, agents' and editors' settings are kept from bei
 files (Makefile, package.json) are not: their changes are shown, not prevented.
 """
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from pathlib import PurePosixPath
 
 from app.core.schema import Mask
@@ -31,6 +31,29 @@ DEFAULT: tuple[Mask, ...] = (
 STAND_INS: dict[str, bytes] = {".git/commondir": b".\n", ".git/config.worktree": b""}
 """What stands for a missing file where an empty folder would break git. Each says what git assumes without the file:
 `commondir` names the folder that holds the config (an agent that could write it would point git to one of its own)."""
+
+WORKTREES = ".git/worktrees"
+MOST_WORKTREES = 100
+
+
+def stand_in(path: str) -> bytes | None:
+    """What stands for this file where it is missing; None for what an empty folder stands for."""
+    parts = path.split("/")
+    if f"{'/'.join(parts[:2])}" == WORKTREES and len(parts) == 4 and parts[3] == "config.worktree":
+        return b""
+    return STAND_INS.get(path)
+
+
+def worktrees(masks: Iterable[Mask], names: Sequence[str]) -> list[Mask]:
+    """For a repository with worktrees of these names elsewhere, in which the operator runs git: which config that reads
+    is said by two files here. So many that they cannot be theirs: all of them as a whole."""
+    if any(mask.mode == "allow" and f"{WORKTREES}/".startswith(f"{mask.path}/") for mask in masks):
+        return []
+    if len(names) > MOST_WORKTREES:
+        return [Mask(path=WORKTREES, mode="read-only")]
+    files = [f"{WORKTREES}/{name}/{file}" for name in names for file in ("commondir", "config.worktree")]
+    return [Mask(path=file, mode="read-only") for file in files]
+
 
 PRIVATE_COPIES = frozenset({".git/config", ".git/config.worktree"})
 """Read-only would break `git config`: of these the bottle gets a copy of its own, to read and write."""

@@ -1,6 +1,7 @@
 """The pure parts of the Docker backend: filter, options, scripts, images' names, errors."""
 
 import json
+import os
 import shutil
 import subprocess
 from datetime import UTC, datetime, timedelta
@@ -10,12 +11,14 @@ from typing import Any, cast
 import pytest
 import requests
 
+from app.backends import masks
 from app.backends.base import BoxSpec, Command
-from app.backends.docker import facts, hosts, images, options, script, seccomp, tiny
+from app.backends.docker import covering, facts, hosts, images, options, script, seccomp, tiny
 from app.backends.docker.backend import DockerBackend
 from app.backends.docker.engine import Engine, translated
 from app.backends.docker.hijack import Demultiplexer
 from app.backends.docker.watch import Watch
+from app.backends.local.identity import Account
 from app.core.schema import Limits
 from app.errors import CarboyError, NotSupported
 from tests.conftest import until
@@ -219,3 +222,17 @@ async def test_an_engine_that_goes_and_comes_is_told_once_each() -> None:
     await until(lambda: told[1:] == late == [False, True])
     looking.remove(told.append)
     looking.remove(late.append)
+
+
+def test_a_carried_bottles_worktrees_have_their_masks(tmp_path: Path) -> None:
+    project, state = tmp_path / "project", tmp_path / "state/bottles/one"
+    state.mkdir(parents=True)
+    tree = project / ".git/worktrees/other"
+    tree.mkdir(parents=True)
+    (tree / "commondir").write_text("../..\n")
+    one = spec(tmp_path, project=project, state=state, masks=masks.complete())
+    shown = covering.prepare(one, Account(os.geteuid(), os.getegid(), dropped=False))
+    covered = {bound.target for bound in shown.binds if not bound.writable}
+    inside = f"{project}/.git/worktrees/other"
+    assert {f"{inside}/commondir", f"{inside}/config.worktree"} <= covered
+    assert {".git", ".git/worktrees", ".git/worktrees/other"} <= set(shown.pins)

@@ -395,15 +395,20 @@ def test_worktrees_elsewhere_cannot_be_pointed_to_another_config(spec: BoxSpec, 
 
     git("commit", "-q", "--allow-empty", "-m", "x", cwd=project)
     git("worktree", "add", "-q", str(worktree), cwd=project)
-    result = build(spec).run(
+    git("config", "extensions.worktreeConfig", "true", cwd=project)
+    bottle = build(spec)
+    result = bottle.run(
         f"cp -r .git evil; rm evil/config; printf '[core]\\n\\tfsmonitor = touch {planted}; false\\n' > evil/config\n"
         "cd .git/worktrees; mv elsewhere away && mv away elsewhere\n"
+        "cp ../../evil/config elsewhere/config.worktree\n"
         'rm -f elsewhere/commondir; echo "$PWD/../../evil" > elsewhere/commondir\n'
         "echo ref: refs/heads/other > elsewhere/HEAD && echo committed"
     )
     assert result.output.endswith("committed\n")
     git("status", cwd=worktree)
     assert not planted.exists()
+    bottle.sandbox.close()
+    assert not (project / ".git/worktrees/elsewhere/config.worktree").exists()
 
 
 def test_masks_do_not_follow_links(spec: BoxSpec, build: Build, tmp_path: Path) -> None:

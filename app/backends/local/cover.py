@@ -15,12 +15,10 @@ from dataclasses import dataclass, field
 from app.backends.local import mounts
 from app.backends.local.finish import empty_tree
 from app.backends.local.layout import PRIVATE
-from app.backends.masks import PRIVATE_COPIES, STAND_INS
+from app.backends.masks import MOST_WORKTREES, PRIVATE_COPIES, WORKTREES, stand_in, worktrees
 from app.core.schema import Mask
 
 GIT = ".git"
-WORKTREES = f"{GIT}/worktrees"
-MOST_WORKTREES = 100
 _LINKS = "/run/.links"
 MAX_COPY = 1024 * 1024
 _OPEN_LINK = os.O_PATH | os.O_NOFOLLOW
@@ -53,19 +51,15 @@ class Cover:
         os.mkdir(_LINKS, 0o755)
 
     def _worktrees(self, masks: tuple[Mask, ...]) -> list[Mask]:
-        """The repository may have worktrees elsewhere, in which the operator runs git: which config that reads is said
-        by a file here. So many that it cannot be theirs: all of them as a whole."""
-        if any(mask.mode == "allow" and f"{WORKTREES}/".startswith(f"{mask.path}/") for mask in masks):
-            return []
+        """Those of each folder that git has made for a worktree: there is no other with a `commondir`."""
         try:
             with self._opened(WORKTREES, os.O_RDONLY | os.O_DIRECTORY) as folder:
                 names = os.listdir(folder)
+            if len(names) <= MOST_WORKTREES:
+                names = [name for name in names if self._is_there(f"{WORKTREES}/{name}/commondir")]
         except OSError:
             return []
-        if len(names) > MOST_WORKTREES:
-            return [Mask(path=WORKTREES, mode="read-only")]
-        files = [f"{WORKTREES}/{name}/{file}" for name in names for file in ("commondir", "config.worktree")]
-        return [Mask(path=file, mode="read-only") for file in files if self._is_there(file)]
+        return worktrees(masks, names)
 
     def _is_there(self, path: str) -> bool:
         try:
@@ -125,7 +119,7 @@ class Cover:
             self._private_copy(path)
         else:
             self._read_only(path, kind)
-        if mask.mode == "read-only" and (path in STAND_INS or (stat.S_ISDIR(kind) and self._is_empty(path))):
+        if mask.mode == "read-only" and (stand_in(path) is not None or (stat.S_ISDIR(kind) and self._is_empty(path))):
             self.placeholders.append(path)  # perhaps another session's: whoever ends last removes it
 
     def _is_empty(self, path: str) -> bool:
@@ -163,10 +157,11 @@ class Cover:
         if not self.writable or path in self._pinned:
             return
         parent, _, name = path.rpartition("/")
+        content = stand_in(path)
         # another bottle in this project may be as far as this one
         with self._opened(parent, os.O_RDONLY | os.O_DIRECTORY) as folder, contextlib.suppress(FileExistsError):
-            if path in STAND_INS:
-                _write_new(folder, name, STAND_INS[path])
+            if content is not None:
+                _write_new(folder, name, content)
             else:
                 os.mkdir(name, 0o755, dir_fd=folder)
         if path == GIT:
@@ -174,7 +169,7 @@ class Cover:
             return
         self.placeholders.append(path)
         self._pinned.add(path)
-        if path in STAND_INS:
+        if content is not None:
             self._read_only(path, stat.S_IFREG)
         else:
             self._empty(path, folder=True)

@@ -18,7 +18,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from app.backends.local import mounts
-from app.backends.masks import STAND_INS
+from app.backends.masks import WORKTREES, stand_in, worktrees
 from app.core.schema import Mask
 
 log = logging.getLogger(__name__)
@@ -80,6 +80,9 @@ def placing(
 def _missing(project: str, masks: Iterable[Mask]) -> list[str]:
     """Where something has to stand for a mask: the first part of each path that is missing now."""
     found: list[str] = []
+    masks = tuple(masks)
+    with contextlib.suppress(OSError):
+        masks = (*masks, *worktrees(masks, os.listdir(os.path.join(project, WORKTREES))))
     for mask in masks:
         parts = mask.path.split("/") if mask.mode != "allow" else []
         for depth in range(1, len(parts) + 1):
@@ -139,8 +142,8 @@ def _remove(project: str, path: str) -> bool:
         finally:
             os.close(root)
         try:
-            if path in STAND_INS:
-                _remove_stand_in(folder, name, STAND_INS[path])
+            if (content := stand_in(path)) is not None:
+                _remove_stand_in(folder, name, content)
             else:
                 os.rmdir(name, dir_fd=folder)
         finally:
