@@ -33,6 +33,8 @@ def secret() -> None:
 def set_(name: str, fd: int | None, as_json: bool) -> None:
     """Put a secret into the system keyring. The value is asked for without echo, or read from stdin where that is no
     terminal, or from --fd; one newline at its end is left out."""
+    if fd is None and sys.stdin.isatty():
+        _can_be_kept()
     value = Secret(_given(name, fd))
     view = with_client(lambda client: client.set_secret(name, value))
     if as_json:
@@ -62,6 +64,14 @@ def rm(name: str, as_json: bool) -> None:
     """Remove a secret from the keyring. Running bottles keep what they have."""
     view = with_client(lambda client: client.remove_secret(name))
     print_json(view) if as_json else line(f"{name} is removed")
+
+
+def _can_be_kept() -> None:
+    """Nobody is made to type a value that goes nowhere."""
+    view = with_client(lambda client: client.vault())
+    if not view.keyring:
+        message, _, hint = view.hint.partition(". ")
+        raise CarboyError(message, hint, "no_keyring")
 
 
 def _given(name: str, fd: int | None) -> str:

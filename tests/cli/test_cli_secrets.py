@@ -1,5 +1,6 @@
 """`carboy secret`: from a prompt, stdin or a descriptor into a keyring, and nowhere else."""
 
+import contextlib
 import json
 import os
 import pty
@@ -115,6 +116,24 @@ def test_a_prompt_does_not_echo(run: Run, env: dict[str, str]) -> None:
     assert process.wait(30) == 0, shown
     assert VALUE.encode() not in shown
     assert [item["name"] for item in json.loads(run("secret", "list", "--json").stdout)["secrets"]] == ["TYPED"]
+
+
+def test_without_a_keyring_no_value_is_asked_for(run: Run, env: dict[str, str], tmp_path: Path) -> None:
+    choose(tmp_path, "keyring.backends.fail.Keyring")
+    run("secret", "list")
+    ours, theirs = pty.openpty()
+    process = subprocess.Popen(
+        [sys.executable, "-P", "-m", "app", "secret", "set", "TYPED"],
+        env=env, stdin=theirs, stdout=theirs, stderr=theirs, start_new_session=True,
+    )  # fmt: skip
+    os.close(theirs)
+    shown = b""
+    with contextlib.suppress(OSError):
+        while piece := os.read(ours, 4096):
+            shown += piece
+            assert b"TYPED: " not in shown
+    assert process.wait(30) == 1
+    assert b"There is no system keyring here" in shown
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="looks into /proc")
