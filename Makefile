@@ -28,9 +28,10 @@ demo: setup
 test: setup-dev
 	$(PYTEST) -m "not e2e" -n $(JOBS) --dist loadgroup -q
 
-# Two at a time: they wait for agents and engines most of the time, and each agent is a few hundred megabytes.
+# They wait for agents and engines most of the time; some run five agents at once, each a few hundred megabytes.
+E2E_JOBS ?= $(shell $(PY) -c 'import os; print(3 if os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE") > 15e9 else 2)' 2>/dev/null || echo 2)
 e2e: setup-dev
-	$(PYTEST) -m e2e -n 2 --dist loadgroup -q
+	$(PYTEST) -m e2e -n $(E2E_JOBS) --dist loadgroup -q
 
 lint: setup-dev
 	.venv/bin/ruff check .

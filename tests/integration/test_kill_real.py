@@ -12,7 +12,7 @@ import subprocess
 import sys
 import termios
 import time
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
 
 import psutil
@@ -24,6 +24,7 @@ from app.errors import CarboyError
 from app.paths import Paths
 from app.tasks import spawn
 from tests.conftest import until
+from tests.controllers import forked
 from tests.integration.launching import prepare, processes_of
 
 pytestmark = [pytest.mark.sandbox, pytest.mark.timeout(240)]
@@ -88,6 +89,13 @@ def traces(paths: Paths, project: Path, session_ids: set[str]) -> list[str]:
     return found
 
 
+@pytest.fixture
+def quick_starts() -> Iterator[None]:
+    with forked():
+        yield
+
+
+@pytest.mark.usefixtures("quick_starts")
 @pytest.mark.parametrize("seed", range(4))
 async def test_the_controller_killed_during_five_launches(paths: Paths, client: Client, seed: int) -> None:
     project = prepare(paths)
