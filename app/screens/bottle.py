@@ -73,7 +73,7 @@ def _posture(view: BottleView, now: float) -> list[Row]:
     rows: list[Row] = [fact(name, value) for name, value in facts if value]
     rows += [fact("", ink((f"✗ {printable(view.error, 400)}", "refused")))] if view.error else []
     rows += [fact("", ink((f"✗ {gone}", "refused")))] if (gone := bottles.lost(view)) else []
-    if view.fault and view.state in ("running", "failed"):
+    if view.fault and view.state in ("running", "frozen", "failed"):
         rows.append(fact("model error", ink((f"▲ {printable(view.fault, 600)}", "asks"))))
     if missing := bottles.missing(view):
         rows.append(fact("", ink((f"▲ {missing} (", "asks"), ("s", "bold accent"), (")", "asks"))))

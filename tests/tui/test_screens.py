@@ -104,7 +104,7 @@ async def test_settings_take_a_line_each_in_a_narrow_window() -> None:
 
 
 async def test_a_bottles_page_says_which_error_its_model_had() -> None:
-    async with app(ScriptedClient((view("docs", fault="anthropic: 529 Overloaded"),))).run_test(
+    async with app(ScriptedClient((view("docs", state="frozen", fault="anthropic: 529 Overloaded"),))).run_test(
         size=(100, 40)
     ) as pilot:
         await ready(pilot)
