@@ -453,10 +453,10 @@ def _of_runs() -> tuple[Decoder, ...]:
             ),
             _base32,
         ),
-        Decoder("gzip", _prose(_GZIP_SIGN), _gzip),
-        Decoder("overlaid-gzip", _prose("h4Si|U4fV|Is4H"), _overlaid_gzip, outer=True),
-        Decoder("packed", _prose(_PACKED_SIGN), _packed),
-        Decoder("compressed", _prose(*containers.SIGNS), _compressed),
+        Decoder("gzip", _prose(_GZIP_SIGN), _gzip, streams=True),
+        Decoder("overlaid-gzip", _prose("h4Si|U4fV|Is4H"), _overlaid_gzip, outer=True, streams=True),
+        Decoder("packed", _prose(_PACKED_SIGN), _packed, streams=True),
+        Decoder("compressed", _prose(*containers.SIGNS), _compressed, streams=True),
     )
 
 

@@ -87,6 +87,8 @@ class _Work:
     most: int = MAX_FINDINGS
     every: bool = False
     examined: int = 0
+    streams: bool = False
+    """Something in it is, or is called, compressed: the end of that cannot be read without its beginning."""
 
     @property
     def full(self) -> bool:
@@ -165,7 +167,7 @@ class Engine:
         if work.limit:
             findings.append(_limits(where, work.limit))
         scan = Scan(tuple(sorted(findings, key=_order)), work.pieces, work.examined)
-        if session is not None and scan.clean:
+        if session is not None and scan.clean and not work.streams:
             session.remember(self, where, detectors, text, work.pieces, work.replaced)
         return scan
 
@@ -222,6 +224,7 @@ class Engine:
     def _deeper(self, view: View, signs: dict[int, list[int] | None], work: _Work, depth: int) -> None:
         """Examine what is hidden in a text. What was turned round is not turned again: the ways would multiply."""
         chosen = [(self._shapes.decoders[place], signs[place]) for place in sorted(signs)]
+        work.streams |= any(decoder.streams for decoder, _ in chosen)
         for turned in (False, True):
             if turned and (view.turned or depth < DEPTH - 1):
                 return

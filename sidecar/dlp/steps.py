@@ -22,7 +22,7 @@ class Decoder:
     """`specs` find where it has work. `step` takes a layer off the stretches around its places, character after
     character, or `expand` says what it makes of the text. `harmless`: what the step changes is looked for changed as
     well. `deletes`: what it takes away may hold something, so it goes by itself. `outer`: only for texts near the top,
-    or the possibilities would multiply with the depth.
+    or the possibilities would multiply with the depth. `streams`: what a place means depends on all that is before it.
     """
 
     name: str
@@ -32,6 +32,7 @@ class Decoder:
     harmless: bool = False
     deletes: bool = False
     outer: bool = False
+    streams: bool = False
 
 
 def spread(text: bytes, ends: Ends) -> Iterator[tuple[int, int]]:

@@ -9,6 +9,7 @@ import random
 import string
 import threading
 import time
+import zlib
 from collections.abc import Callable, Sequence
 
 import pytest
@@ -134,6 +135,29 @@ def test_no_number_of_other_findings_hides_the_canary(engine: Engine, size: int)
 def test_the_canary_counts_beside_what_is_too_much_to_decode(engine: Engine) -> None:
     text = b"\x1f\x8b\x08" * 60_000 + CANARY.encode()
     assert {"canary", "limits"} <= {finding.detector for finding in scan(engine, text).findings}
+
+
+STREAMS: dict[str, Callable[[bytes], bytes]] = {
+    "as it is": bytes,
+    "in quotation marks": lambda stream: b'{"a": "' + stream + b'"}',
+    "percent": lambda stream: "".join(f"%{code:02x}" for code in stream).encode(),
+    "base64": base64.b64encode,
+}
+
+
+@pytest.mark.parametrize("form", STREAMS)
+def test_a_stream_that_goes_on_otherwise_than_before_is_read_from_its_beginning(engine: Engine, form: str) -> None:
+    rng, session = random.Random(4), Session()
+    begin = bytes(rng.choices(b"abcdefgh ijkl\nmnop", k=100_000))
+
+    def body(end: bytes) -> bytes:
+        stream = zlib.compressobj(wbits=31)
+        head = stream.compress(begin) + stream.flush(zlib.Z_SYNC_FLUSH)
+        return STREAMS[form](head + stream.compress(end) + stream.flush())
+
+    assert engine.scan(body(b"all is well, nothing to see here"), where=BODY, session=session).clean
+    known = body(f" the key is {SECRETS[0]} here".encode())
+    assert names(engine.scan(known, where=BODY, session=session)) == {"SECRET_0"}
 
 
 def test_an_approved_value_passes_and_a_second_secret_does_not(engine: Engine) -> None:
