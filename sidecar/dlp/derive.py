@@ -187,11 +187,14 @@ _LONG_HEX = 4096
 def _unhexed(run: bytes) -> tuple[bytes, bytes]:
     """The bytes that a run says in hex, beginning with its first and with its second digit; of a long run without any
     text, nothing."""
-    if run.translate(None, _HEX):
-        run = re.sub(rb"0[xX]", b"", run).translate(None, _NOT_HEX)
+    run = _hex_alone(run)
     if len(run) >= _LONG_HEX and not hex_may_hold_ascii(run):
         return b"", b""
     return _digits(run), _digits(run[1:])
+
+
+def _hex_alone(run: bytes) -> bytes:
+    return re.sub(rb"0[xX]", b"", run).translate(None, _NOT_HEX) if run.translate(None, _HEX) else run
 
 
 def _digits(run: bytes) -> bytes:
@@ -292,7 +295,7 @@ def _packed(text: bytes, ends: Ends, allowance: Allowance) -> Iterator[Derived]:
 
 def _unpacked(run: bytes, lines: _Lines) -> bytes:
     if lines is _HEX_LINES:
-        return _unhexed(run)[0]
+        return _digits(_hex_alone(run))  # also where there is no text: its beginning says that it is an archive
     return base32_decoded(run) if lines is _B32_LINES else _a2b(_letters(run))
 
 

@@ -142,6 +142,7 @@ STREAMS: dict[str, Callable[[bytes], bytes]] = {
     "in quotation marks": lambda stream: b'{"a": "' + stream + b'"}',
     "percent": lambda stream: "".join(f"%{code:02x}" for code in stream).encode(),
     "base64": base64.b64encode,
+    "hex": lambda stream: stream.hex().encode(),
 }
 
 
