@@ -130,11 +130,17 @@ class Edge(LiveConnectionHandler):
     def last_activity(self) -> float:
         return self._watch.last
 
+    @property
+    def busy(self) -> bool:
+        """Something is under way that may still lead to an answer. A refused request whose body does not come is idle:
+        what it waits for is of no use to anybody."""
+        return any(exchange_of(flow).refusal is None for flow in self.live.values())
+
     def deadline(self, started: float, last: float) -> float:
         """When to give up, after an accept at `started` and the last sign of life at `last`."""
         if any(exchange_of(flow).held for flow in self.live.values()):
             return time.monotonic() + self.limits.stalled_seconds  # the operator takes the time that the policy gives
-        if self.live:
+        if self.busy:
             return last + self.limits.stalled_seconds
         return last + self.limits.idle_seconds if self.seen else started + self.limits.head_seconds
 

@@ -20,7 +20,7 @@ from mitmproxy.http import Request, Response
 from mitmproxy.net.tls import starts_like_tls_record
 from mitmproxy.proxy import commands, context, events, layer
 from mitmproxy.proxy.layers import http as engine
-from mitmproxy.proxy.layers.http import _http1
+from mitmproxy.proxy.layers.http import _http1, _http2
 from mitmproxy.proxy.layers.http._events import (
     ErrorCode,
     RequestData,
@@ -34,7 +34,7 @@ from sidecar.egress import answers
 from sidecar.egress.exchange import Exchange, Source, exchange_of, refusal_response, refuse
 from sidecar.egress.refusal import Refusal
 from sidecar.egress.websocket import Relay
-from sidecar.egress.wire import MAX_DISCARD, Back1, Back2, Front1, Front2, Hello, edge_of, error_response
+from sidecar.egress.wire import MAX_DISCARD, Back1, Back2, Front1, Front2, Hello, Quiet, edge_of, error_response
 
 MAX_KEPT_CONNECTIONS = 32
 DIAL = "dial:"
@@ -344,3 +344,4 @@ _seams.Http2Server = Front2
 _seams.Http1Client = Back1
 _seams.Http2Client = Back2
 cast(Any, _http1).make_error_response = error_response
+cast(Any, _http2).BufferedH2Connection = Quiet

@@ -261,7 +261,7 @@ class Proxy:
 
     def _make_room(self) -> bool:
         """End the connection that has been idle longest, so that idle ones cannot keep others out."""
-        idle = [edge for edge in self.edges if not edge.live]
+        idle = [edge for edge in self.edges if not edge.busy]
         if not idle:
             return False
         oldest = min(idle, key=lambda edge: edge.last_activity)

@@ -27,6 +27,7 @@ from mitmproxy.proxy.layers import http as engine
 from mitmproxy.proxy.layers.http import _http1, _http2
 from mitmproxy.proxy.layers.http._base import ReceiveHttp
 from mitmproxy.proxy.layers.http._events import ErrorCode, RequestProtocolError, ResponseProtocolError
+from mitmproxy.proxy.layers.http._http_h2 import BufferedH2Connection
 from mitmproxy.proxy.layers.tls import ClientTLSLayer
 
 from sidecar.egress.exchange import refusal_response
@@ -159,6 +160,26 @@ class BoundedEncoder(Encoder):
     @header_table_size.setter
     def header_table_size(self, value: int) -> None:
         cast(Any, Encoder.header_table_size).fset(self, min(value, HeaderTable.DEFAULT_SIZE))
+
+
+class Quiet(BufferedH2Connection):
+    """mitmproxy's, which answers nothing on a stream that is closed (RFC 9113 5.1). h2 would send a reset for each
+    frame that still comes, and all of them would be kept for a peer that does not read."""
+
+    _silent = 0
+    """The stream that is not answered now."""
+
+    def _receive_frame(self, frame: Frame) -> list[h2.events.Event]:
+        self._silent = 0 if self._stream_closed_by(frame.stream_id) is None else frame.stream_id
+        try:
+            return super()._receive_frame(frame)
+        finally:
+            self._silent = 0
+
+    def _prepare_for_sending(self, frames: list[Frame]) -> None:
+        if self._silent:
+            frames = [frame for frame in frames if frame.stream_id != self._silent]
+        super()._prepare_for_sending(frames)
 
 
 class _Frames(_http2.Http2Connection):

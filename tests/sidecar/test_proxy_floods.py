@@ -20,6 +20,8 @@ from tests.sidecar.proxy_kit import Bottle, authority, bottle, pem
 
 HOST, SILENT = "api.example.com", "silent.example.com"
 GET = f"GET /x HTTP/1.1\r\nHost: {HOST}\r\n\r\n".encode()
+RESET = b"\x00\x00\x04\x03\x00\x00\x00\x00\x01"
+"""How a RST_STREAM of stream 1 begins."""
 POST = f"POST /x HTTP/1.1\r\nHost: {HOST}\r\nTransfer-Encoding: chunked\r\n\r\n".encode()
 
 
@@ -182,6 +184,44 @@ async def test_rapid_resets_end_the_connection_and_leave_nothing_behind():
         assert len(up.connections) == 1
 
 
+@pytest.mark.parametrize("reset", [True, False])
+async def test_what_comes_on_a_stream_that_is_closed_is_not_answered(reset: bool):
+    """An upstream that does not read would have the answers pile up here."""
+    read, number = bytearray(), 2000
+
+    async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        async def until_here(mark: bytes) -> None:
+            while mark not in read:
+                read.extend(await reader.readexactly(1))
+
+        writer.write(b"\x00\x00\x00\x04\x00\x00\x00\x00\x00")
+        if reset:
+            await until_here(RESET)
+        else:
+            await until_here(b"\x00\x00\x00\x00\x01")
+            writer.write(b"\x00\x00\x01\x01\x05\x00\x00\x00\x01\x88")  # 200, and that is all
+        writer.write(b"\x00\x00\x01\x00\x00\x00\x00\x00\x01x" * number)
+        writer.write(b"\x00\x00\x08\x06\x00\x00\x00\x00\x00abcdefgh")
+        await until_here(b"abcdefgh")
+        over.set()
+
+    over, ca = asyncio.Event(), authority()
+    async with to(serve, ca) as box:
+        client = await H2.open(box, HOST)
+        stream = client.request(fields(HOST))
+        if reset:
+            async with asyncio.timeout(20):
+                while not (await health(box))["upstreams"]:
+                    await asyncio.sleep(0.02)
+            await asyncio.sleep(0.3)  # until it was sent
+            client.conn.reset_stream(stream, 8)
+            client.flush()
+        async with asyncio.timeout(30):
+            await over.wait()
+        assert read.count(RESET) == reset
+        client.close()
+
+
 @pytest.mark.parametrize("kind", ["ping", "settings"])
 async def test_floods_of_control_frames_end_the_connection(kind: str):
     frames = {
@@ -260,6 +300,39 @@ async def test_busy_connections_are_not_ended_for_new_ones():
         assert (await health(box))["live"] == 3
         for client in clients:
             client.close()
+
+
+async def refused_without_its_body(box: Bottle, http2: bool) -> tuple[asyncio.StreamReader, asyncio.StreamWriter]:
+    """A request that its head refuses, and whose body never comes."""
+    if http2:
+        client = await H2.open(box, "other.example.org")
+        headers = [(str(name), str(value)) for name, value in fields("other.example.org", "/x", "POST")]
+        client.conn.send_headers(1, headers)
+        client.flush()
+        return client.reader, client.writer
+    reader, writer = await tunnel(box, "other.example.org:443", "other.example.org")
+    writer.write(b"POST /x HTTP/1.1\r\nHost: other.example.org\r\nContent-Length: 9\r\n\r\n")
+    return reader, writer
+
+
+@pytest.mark.parametrize("http2", [False, True])
+async def test_refused_requests_whose_body_never_comes_do_not_keep_others_out(http2: bool):
+    async with running(connections=4) as (box, _, _silent):
+        waiting = [await refused_without_its_body(box, http2) for _ in range(4)]
+        await settles(box, live=4)
+        assert (await ask(box, GET, f"{HOST}:443", HOST)).startswith(b"HTTP/1.1 200")
+        assert (await box.event(phase="closed", host="other.example.org")).decision == "deny"
+        for _, writer in waiting:
+            writer.close()
+
+
+@pytest.mark.parametrize("http2", [False, True])
+async def test_a_refused_request_whose_body_never_comes_is_idle(http2: bool):
+    async with running(idle_seconds=1.0) as (box, _, _silent):
+        reader, writer = await refused_without_its_body(box, http2)
+        assert await seconds_until_closed(reader) < 55
+        writer.close()
+        await settles(box, live=0, connections=0)
 
 
 async def test_a_fault_that_is_asked_for_again_and_again_fills_no_disk():

@@ -80,7 +80,10 @@ class Journal:
     # --- from outside the hooks --------------------------------------------------------------------------------------
 
     def killed(self, flow: HTTPFlow, reason: str) -> None:
-        """The connection was ended with this flow on it."""
+        """The connection was ended with this flow on it. One that was refused stays refused, however it ended."""
+        if exchange_of(flow).refusal is not None:
+            self._finish(flow)
+            return
         gone = reason == "the client is gone"
         self._close(flow, "allow" if gone else "error", "client_closed" if gone else "killed", reason)
 
