@@ -2,16 +2,18 @@
 
 import asyncio
 import contextlib
+import datetime
 import ssl
 from collections.abc import AsyncIterator, Awaitable, Callable
 from pathlib import Path
+from typing import Any
 
 import httpx
 import psutil
 import pytest
 import trustme
 
-from sidecar.contract import Route
+from sidecar.contract import Route, RouteAuth
 from sidecar.control import connect
 from tests.sidecar.proxy_kit import Bottle, Upstream, authority, bottle, pem
 
@@ -374,3 +376,71 @@ async def test_a_credential_without_tls_stays_in_a_private_network():
             refused = await client.get(f"http://{PUBLIC}/")
             assert (refused.status_code, refused.json()["code"]) == (403, "credential_plaintext")
     assert [seen.header("x-api-key") for seen in upstream.seen] == [["a-key-of-the-test"]]
+
+
+def _old(context: ssl.SSLContext) -> None:
+    context.set_ciphers("ALL:@SECLEVEL=0")
+    context.minimum_version = context.maximum_version = ssl.TLSVersion.TLSv1_1
+
+
+def _asks(version: ssl.TLSVersion) -> Callable[[ssl.SSLContext], None]:
+    def demand(context: ssl.SSLContext) -> None:
+        context.verify_mode = ssl.CERT_REQUIRED
+        authority().configure_trust(context)
+        context.minimum_version = context.maximum_version = version
+
+    return demand
+
+
+def _odd_protocol(context: ssl.SSLContext) -> None:
+    context.set_alpn_protocols(["spdy/3"])
+
+
+_YESTERDAY = datetime.datetime.now(datetime.UTC) - datetime.timedelta(days=1)
+
+
+@pytest.mark.filterwarnings("ignore:ssl.TLSVersion.TLSv1_1:DeprecationWarning")
+@pytest.mark.parametrize("http2", [False, True])
+@pytest.mark.parametrize(
+    ("leaf", "change", "codes"),
+    [
+        ({"not_after": _YESTERDAY}, None, {"upstream_tls"}),
+        ({"not_before": _YESTERDAY + datetime.timedelta(days=30)}, None, {"upstream_tls"}),
+        ({"names": (), "common_name": HOST}, None, {"upstream_tls"}),
+        ({"names": ("*.com",)}, None, {"upstream_tls"}),
+        ({}, _old, {"upstream_tls"}),
+        ({}, _asks(ssl.TLSVersion.TLSv1_2), {"upstream_tls"}),
+        # the server says so after the handshake, as for a request
+        ({}, _asks(ssl.TLSVersion.TLSv1_3), {"upstream_tls", "upstream_failed"}),
+        ({}, _odd_protocol, {""}),
+    ],
+    ids=["expired", "not-yet", "common-name", "top-level", "old", "asks-12", "asks-13", "odd-alpn"],
+)
+async def test_faults_of_an_upstreams_tls(
+    leaf: dict[str, Any], change: Callable[[ssl.SSLContext], None] | None, codes: set[str], http2: bool
+):
+    seen, ca = bytearray(), authority()
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    more: dict[str, Any] = {"names": (HOST,)} | leaf
+    ca.issue_cert(*more.pop("names"), **more).configure_cert(context)
+    if change is not None:
+        change(context)
+
+    async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        with contextlib.suppress(Exception):
+            seen.extend(await reader.readuntil(b"\r\n\r\n"))
+            writer.write(b"HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n")
+            await writer.drain()
+        writer.close()
+
+    server = await asyncio.start_server(serve, "127.0.0.1", 0, ssl=context)
+    auth = {"auth": RouteAuth(token_ref="KEY"), "allow_private": True}
+    port = server.sockets[0].getsockname()[1]
+    given = {"extra_ca": (pem(ca),), "connect_to": {f"{HOST}:443": f"127.0.0.1:{port}"}, "secrets": {"KEY": "k" * 20}}
+    async with bottle(Route(host=HOST, **auth), **given) as box, box.client(http2=http2) as client:
+        response = await client.get(f"https://{HOST}/")
+        code = response.json()["code"] if response.content else ""
+        assert code in codes
+        assert response.status_code == (502 if code else 200)
+        assert (b"k" * 20 in seen) == (not code), "no credential but to who was verified"
+    server.close()
