@@ -17,7 +17,6 @@ from sidecar.contract import SCOPE_SECONDS, Report
 from sidecar.dlp.finding import Finding, Match
 from sidecar.secret import Secret
 from sidecar.supervise.desk import (
-    GRACE_SECONDS,
     Desk,
     NotRecorded,
     Outcome,
@@ -43,14 +42,12 @@ class Unasked(Exception):
 
 @dataclass
 class _Waiting:
-    """A question and how many requests wait for it."""
+    """A question that requests wait for."""
 
     ticket: Ticket
     finding: Finding
     where: Where
-    clients: int = 0
     served: bool = False
-    timer: asyncio.TimerHandle | None = None
 
 
 @dataclass(frozen=True)
@@ -92,7 +89,8 @@ class Holds:
             try:
                 outcome = await self.desk.wait(ticket, seconds)
             finally:
-                self._leave(waiting)
+                if not ticket.waiters and ticket.outcome is None:
+                    self.desk.leave(ticket, "the client has gone")
         except (TooMany, TooLarge, NotRecorded) as error:
             raise Unasked(str(error)) from None
         outcome = outcome or Outcome("expired")
@@ -106,17 +104,7 @@ class Holds:
         if waiting is None:
             waiting = self._waiting[ticket.id] = _Waiting(ticket, finding, where)
             spawn(self._settle(waiting), name=f"hold {ticket.id}")
-        waiting.clients += 1
-        if waiting.timer is not None:
-            waiting.timer.cancel()
-            waiting.timer = None
         return waiting
-
-    def _leave(self, waiting: _Waiting) -> None:
-        waiting.clients -= 1
-        if not waiting.clients and waiting.ticket.outcome is None:
-            loop = asyncio.get_running_loop()
-            waiting.timer = loop.call_later(GRACE_SECONDS, self.desk.withdraw, waiting.ticket, "the client has gone")
 
     async def _settle(self, waiting: _Waiting) -> None:
         """Keep what is approved, also where nobody waits any more: the client will ask again."""
@@ -127,10 +115,8 @@ class Holds:
                     await asyncio.wait_for(ticket.settled.wait(), left)
         finally:
             self._waiting.pop(ticket.id, None)
-            if waiting.timer is not None:
-                waiting.timer.cancel()
         if ticket.outcome is not None and ticket.outcome.state in APPROVED:
-            self._keep(waiting.finding, waiting.where, ticket.outcome, waited=waiting.served or waiting.clients > 0)
+            self._keep(waiting.finding, waiting.where, ticket.outcome, waited=waiting.served or ticket.waiters > 0)
 
     def _keep(self, finding: Finding, where: Where, outcome: Outcome, *, waited: bool = True) -> None:
         assert finding.value is not None

@@ -13,7 +13,7 @@ import pytest
 from sidecar.allowance import Allowance, Cutoff
 from sidecar.contract import Route, RouteAuth
 from sidecar.tasks import spawn
-from tests.sidecar.attack_kit import H2, fields
+from tests.sidecar.attack_kit import H2, fields, tunnel
 from tests.sidecar.metering_kit import HOST as LLM
 from tests.sidecar.metering_kit import PROVIDER, allowance, grant, intents, metered_bottle, tokens
 from tests.sidecar.proxy_kit import Bottle, Upstream, authority, bottle, pem
@@ -97,6 +97,43 @@ async def test_a_stream_that_is_reset_while_it_is_held_never_leaves() -> None:
         assert await client.answer(client.request(fields(HOST, "/b"))) == "200", "the connection goes on"
         assert [seen.path for seen in upstream.seen] == ["/b"]
         client.close()
+
+
+LEAVINGS = {
+    "end": b"",
+    "goaway": b"\x00\x00\x08\x07\x00" + bytes(12),
+    "a continuation of nothing": b"\x00\x00\x00\x09\x04\x00\x00\x00\x01",
+    "resets without end": b"\x00\x00\x04\x03\x00\x00\x00\x00\x01\x00\x00\x00\x08" * 1000,
+}
+
+
+@pytest.mark.parametrize(
+    ("http2", "way"), [(False, "end"), (False, "abort"), *((True, way) for way in (*LEAVINGS, "abort"))]
+)
+async def test_an_approval_for_a_client_that_is_gone_sends_nothing(http2: bool, way: str) -> None:
+    """However it goes: neither the request nor the credential leaves, until somebody asks again."""
+    async with held_by() as (box, upstream):
+        if http2:
+            client = await H2.open(box, HOST)
+            client.request(fields(HOST, "/a", "POST"), TOKEN.encode())
+            writer = client.writer
+        else:
+            _, writer = await tunnel(box, f"{HOST}:443", HOST)
+            writer.write(f"POST /a HTTP/1.1\r\nHost: {HOST}\r\nContent-Length: {len(TOKEN)}\r\n\r\n{TOKEN}".encode())
+        asked = await proposal(box)
+        if way == "abort":
+            writer.transport.abort()
+        elif way == "end":
+            writer.close()
+        else:
+            writer.write(LEAVINGS[way])
+        await box.event(phase="closed", code="client_closed")
+        assert await decide(box, asked.proposal_id, "approved", reason="ours", scope="once")
+        async with box.client() as other:
+            assert (await other.get(f"https://{HOST}/b")).status_code == 200
+        assert [seen.path for seen in upstream.seen] == ["/b"]
+        assert (await box.channel.call("health"))[0]["live"] == 0
+        writer.close()
 
 
 @pytest.mark.parametrize("http2", [False, True], ids=["h1", "h2"])
