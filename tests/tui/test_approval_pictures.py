@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 from textual.pilot import Pilot
-from textual.widgets import Input, TextArea
+from textual.widgets import TextArea
 
 from app.core.notices import Notice
 from app.core.report import Away
@@ -15,7 +15,7 @@ from app.errors import CarboyError
 from app.screens.proposal import RoutesEditor
 from app.widgets.approvals_panel import ApprovalsPanel
 from tests.tui.scripted import NOW, ScriptedClient, app, asked, found, reported
-from tests.tui.test_snapshots import keys
+from tests.tui.test_snapshots import keys, still
 from tests.tui.waiting import ready, text_of, until
 
 pytestmark = pytest.mark.xdist_group("snapshots")
@@ -138,6 +138,6 @@ def test_picture(name: str, size: tuple[int, int], snap_compare: Any) -> None:
         pilot.app.screen.query_one(TextArea).text = "routes:\n- host: mirror.example\n"
         await pilot.press(pressed[-1])
         await until(pilot, lambda: shows in text_of(pilot), shows)
-        pilot.app.screen.query_one(Input).cursor_blink = False
+        await still(pilot)
 
     assert snap_compare(app(client), terminal_size=size, run_before=before)

@@ -45,14 +45,19 @@ def keys(*pressed: str, shows: str = "") -> Callable[[Pilot[Any]], Awaitable[Non
         if shows:
             await until(pilot, lambda: shows in text_of(pilot), shows)
         await until(pilot, lambda: terminal_drawn(pilot), "the terminal of the bottle that was gone to")
-        for field in (*pilot.app.screen.query(Input), *pilot.app.screen.query(TextArea)):
-            field.cursor_blink = False
-            field._cursor_visible = True
-        lasting = ("feed", "terminal")
-        await until(pilot, lambda: all(worker.group in lasting for worker in pilot.app.workers if worker.is_running))
-        await pilot.pause()
+        await still(pilot)
 
     return before
+
+
+async def still(pilot: Pilot[Any]) -> None:
+    """Nothing works, and cursors do not blink."""
+    for field in (*pilot.app.screen.query(Input), *pilot.app.screen.query(TextArea)):
+        field.cursor_blink = False
+        field._cursor_visible = True
+    lasting = ("feed", "terminal")
+    await until(pilot, lambda: all(worker.group in lasting for worker in pilot.app.workers if worker.is_running))
+    await pilot.pause()
 
 
 PICTURES: dict[str, tuple[tuple[int, int], tuple[str, ...], str]] = {
