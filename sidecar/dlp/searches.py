@@ -89,8 +89,8 @@ class Shapes:
         here = len(text) < PARALLEL
         whole = Beside(partial(searches.scan_text, text, most), here=here)
         split = self._splitter.split(text)
-        blobs = Beside(partial(self._in_blobs, split.blobs), here=here or not split.blobs.text)
         meanwhile()
+        blobs = Beside(partial(self._in_blobs, split.blobs), here=here or not split.blobs.text)
         parts = [searches.scan_prose(split, few), searches.scan_places(split, few)]
         first = whole.result()
         if not first.overflow and any(hits.overflow for hits in parts):
