@@ -31,7 +31,8 @@ _KEYWORD = 128
 
 _ZIP = struct.Struct("<4sHHHHHIIIHH")
 _TEXT_CHUNK = re.compile(rb"zTXt|iTXt")
-_ZLIB = re.compile(rb"\x78[\x01\x5e\x9c\xda]")
+ZLIB = re.compile(rb"\x78[\x01\x5e\x9c\xda]")
+"""How a zlib stream begins. So few bytes count only where a text begins with them."""
 _BEGINS: dict[str, re.Pattern[bytes]] = {
     "gzip": re.compile(rb"\x1f\x8b\x08"),
     "bzip2": re.compile(rb"BZh[1-9]1AY&SY"),
@@ -90,10 +91,10 @@ def held(text: bytes, allowance: Allowance) -> Iterator[Held]:
 
 def _zlib_places(text: bytes) -> Iterator[int]:
     """Where two bytes may begin a zlib stream: that is no sign by itself."""
-    if _ZLIB.match(text):
+    if ZLIB.match(text):
         yield 0
     for chunk in _TEXT_CHUNK.finditer(text):
-        for match in _ZLIB.finditer(text, chunk.end(), chunk.end() + _KEYWORD):
+        for match in ZLIB.finditer(text, chunk.end(), chunk.end() + _KEYWORD):
             yield match.start()
 
 

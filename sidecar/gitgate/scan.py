@@ -9,6 +9,7 @@ import re
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field, replace
 
+from sidecar.dlp.containers import ZLIB
 from sidecar.dlp.engine import Engine
 from sidecar.dlp.finding import Finding, Location, Match
 from sidecar.gitgate import limits
@@ -176,7 +177,7 @@ def _suspicious(engine: Engine, batch: list[Piece]) -> list[_Text]:
     together: list[_Text] = []
     size = 0
     for text in (text for piece in batch for text in _texts(piece)):
-        if len(text.data) > _SMALL or text.odd:
+        if len(text.data) > _SMALL or text.odd or ZLIB.match(text.data):  # which none is behind another
             found.append(text)
             continue
         together.append(text)

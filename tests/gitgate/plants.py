@@ -3,6 +3,7 @@
 import base64
 import gzip
 import random
+import zlib
 from collections.abc import Awaitable, Callable, Sequence
 from pathlib import Path
 
@@ -64,6 +65,12 @@ async def in_base64(one: World, clone: Path, text: str) -> Sequence[str]:
     return HEAD
 
 
+async def in_a_compressed_file(one: World, clone: Path, text: str) -> Sequence[str]:
+    """Among others as small: they are examined together."""
+    await one.commit(clone, {"a.txt": "a\n", "b.z": zlib.compress(f"here is {text}\n".encode()), "c.txt": "c\n"})
+    return HEAD
+
+
 async def in_a_message(one: World, clone: Path, text: str) -> Sequence[str]:
     await one.commit(clone, {"a.txt": "a\n"}, f"fixes it\n\nuse {text}\n")
     return HEAD
@@ -116,11 +123,18 @@ async def split_over_two_commits(one: World, clone: Path, text: str) -> Sequence
 
 
 EVERYWHERE: tuple[Plant, ...] = (
-    in_a_file, in_an_old_commit, in_a_merge, in_a_renamed_file, in_a_binary_file, in_utf16, in_base64, in_a_message,
-    in_a_tag, in_a_submodules_url, in_an_lfs_pointer, on_a_suppressed_line, on_a_new_branch, in_a_large_file,
-    split_over_two_commits,
+    in_a_file, in_an_old_commit, in_a_merge, in_a_renamed_file, in_a_binary_file, in_utf16, in_base64,
+    in_a_compressed_file, in_a_message, in_a_tag, in_a_submodules_url, in_an_lfs_pointer, on_a_suppressed_line,
+    on_a_new_branch, in_a_large_file, split_over_two_commits,
 )  # fmt: skip
-QUICK: tuple[Plant, ...] = (in_an_old_commit, in_a_merge, in_a_binary_file, in_a_tag, in_a_submodules_url)
+QUICK: tuple[Plant, ...] = (
+    in_an_old_commit,
+    in_a_merge,
+    in_a_binary_file,
+    in_a_compressed_file,
+    in_a_tag,
+    in_a_submodules_url,
+)
 
 
 def credentials(count: int) -> list[CredentialType]:
