@@ -39,7 +39,7 @@ MOST_WORKTREES = 100
 def stand_in(path: str) -> bytes | None:
     """What stands for this file where it is missing; None for what an empty folder stands for."""
     parts = path.split("/")
-    if f"{'/'.join(parts[:2])}" == WORKTREES and len(parts) == 4 and parts[3] == "config.worktree":
+    if parts[:2] == WORKTREES.split("/") and len(parts) == 4 and parts[3] == "config.worktree":
         return b""
     return STAND_INS.get(path)
 
