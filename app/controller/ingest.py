@@ -19,6 +19,7 @@ from pydantic import TypeAdapter
 
 from app.controller.events import Bus
 from app.controller.metering import LAST_TIME, Report
+from app.core.journal import times_of
 from app.core.model import StreamEvent
 from app.core.usage import UsageRow, within
 from app.store.base import NewEvent, Position
@@ -137,8 +138,8 @@ class Tally:
         egress = [item for item in events if item.kind == "egress"]
         closed = [item for item in egress if item.data.get("phase") == "closed"]
         return Tally(
-            self.allowed + sum(item.data["decision"] in _ALLOWED for item in closed),
-            self.refused + sum(item.data["decision"] in _REFUSED for item in closed),
+            self.allowed + sum(times_of(item.data) for item in closed if item.data["decision"] in _ALLOWED),
+            self.refused + sum(times_of(item.data) for item in closed if item.data["decision"] in _REFUSED),
             max([self.at, *(item.at for item in egress)]),
         )
 

@@ -30,6 +30,16 @@ LEVELS: Mapping[str, Verdict] = {
 }
 
 
+MOST_TIMES = 1_000_000_000
+
+
+def times_of(data: Mapping[str, Any]) -> int:
+    """How many requests one event stands for: a sidecar's word, which may be any value."""
+    detail: Any = data.get("detail")
+    more = detail.get("count") if isinstance(detail, dict) else None  # pyright: ignore[reportUnknownVariableType, reportUnknownMemberType]
+    return 1 + more if isinstance(more, int) and not isinstance(more, bool) and 0 <= more <= MOST_TIMES else 1
+
+
 class Entry(NamedTuple):
     """One line of the journal. `data` is the event as it came, for the whole story."""
 

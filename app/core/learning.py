@@ -10,6 +10,7 @@ from typing import Any
 
 from pydantic import Field
 
+from app.core.journal import times_of
 from app.core.lookalikes import in_letters, resembles
 from app.core.model import Snapshot
 from app.core.risks import leads_inside
@@ -108,9 +109,7 @@ def learn(
 
 
 def _count(one: _Seen, at: float, data: Mapping[str, Any]) -> None:
-    detail = data.get("detail")
-    more = detail.get("count", 0) if isinstance(detail, dict) else 0  # pyright: ignore[reportUnknownVariableType]
-    times = 1 + more if isinstance(more, int) and 0 <= more <= 10**9 else 1
+    times = times_of(data)
     one.times += times
     one.last = max(one.last, at)
     target = str(data.get("path", ""))

@@ -64,7 +64,7 @@ def clear_notices(db: sqlite3.Connection) -> None:
     db.execute("DELETE FROM notices")
 
 
-_TIMES = (
+TIMES = (
     "1 + CASE WHEN json_type(payload, '$.detail.count') = 'integer'"
     " AND json_extract(payload, '$.detail.count') BETWEEN 0 AND 1000000000"
     " THEN json_extract(payload, '$.detail.count') ELSE 0 END"
@@ -74,7 +74,7 @@ _TIMES = (
 
 def refusals(db: sqlite3.Connection, session_id: str, since: float) -> list[tuple[str, str, str, int]]:
     sql = (
-        f"SELECT host, decision, coalesce(json_extract(payload, '$.code'), ''), sum({_TIMES}) AS times"  # noqa: S608
+        f"SELECT host, decision, coalesce(json_extract(payload, '$.code'), ''), sum({TIMES}) AS times"  # noqa: S608
         " FROM events WHERE session_id = ? AND at >= ? AND kind = 'egress' AND decision IN ('deny', 'error')"
         " GROUP BY 1, 2, 3 ORDER BY times DESC, host LIMIT 50"
     )

@@ -145,8 +145,11 @@ class SqliteStore(SqliteUsage, Store):
         return int(row[0]) if row else 0
 
     async def counts(self, session_id: str) -> dict[str, int]:
+        times = (
+            f"CASE WHEN instr(payload, '\"count\"') THEN {desk.TIMES} ELSE 1 END"  # most stand for one, and are quick
+        )
         sql = (
-            "SELECT decision, count(*) FROM events WHERE session_id = ? AND kind = 'egress'"
+            f"SELECT decision, sum({times}) FROM events WHERE session_id = ? AND kind = 'egress'"  # noqa: S608
             " AND json_extract(payload, '$.phase') = 'closed' GROUP BY decision"
         )
         return dict(await self._reading(lambda db: db.execute(sql, (session_id,)).fetchall()))

@@ -12,8 +12,9 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from app.controller.events import Bus
-from app.controller.ingest import Ingest, parse
+from app.controller.ingest import Ingest, Tally, parse
 from app.controller.metering import Report
+from app.core.model import StreamEvent
 from app.store.base import EventQuery, Position
 from app.store.sqlite import SqliteStore
 from sidecar.allowance import UsageEvent
@@ -289,3 +290,14 @@ LINES = st.one_of(
 def test_no_line_raises(lines: list[bytes]) -> None:
     parsed = parse([(Position(1, index), line) for index, line in enumerate(lines)])
     assert len(parsed.events) == len(lines) - parsed.bad + (1 if parsed.bad else 0)
+
+
+def test_the_tally_counts_what_an_event_stands_for() -> None:
+    def closed(decision: str, **detail: Any) -> StreamEvent:
+        data = {"phase": "closed", "decision": decision, "detail": detail}
+        return StreamEvent(seq=1, at=5.0, kind="egress", slug="dev", data=data)
+
+    tally = Tally().plus(
+        [closed("allow", count=41), closed("deny"), closed("deny", count=2), closed("allow", count=-3)]
+    )
+    assert (tally.allowed, tally.refused) == (43, 4)

@@ -148,6 +148,15 @@ async def test_counts_are_of_ended_requests(store: Store) -> None:
     assert await store.counts("s1") == {"allow": 1, "deny": 1}
 
 
+async def test_an_event_may_stand_for_many(store: Store) -> None:
+    def told(number: int, count: Any) -> NewEvent:
+        return event(number, payload={"n": number, "phase": "closed", "detail": {"count": count, "more": "count"}})
+
+    claims = enumerate((41, 0, -1, 2**63 - 1, True, "7", None, [1], 1.5))
+    await store.add_events("dev", "s1", [told(number, count) for number, count in claims])
+    assert await store.counts("s1") == {"allow": 9 + 41}
+
+
 async def test_sessions_are_updated_by_id_and_listed_newest_first(store: Store) -> None:
     await store.save_session(view("s1", created_at=1.0))
     await store.save_session(view("s2", created_at=2.0, slug="ops"))

@@ -1,7 +1,8 @@
 """Writes down what happened to each request, counts what passes, and keeps responses streaming.
 
 Paths are redacted before they are written: values of queries, and every known credential. A flood of the same refusal
-becomes one line with a count, so that a bottle cannot fill the disk with its own rejections.
+becomes one line with a count, and beyond what agents do all requests of a second do: a bottle cannot fill the disk with
+its own lines.
 """
 
 # mitmproxy's headers are typed in part only
@@ -18,11 +19,15 @@ from mitmproxy.http import HTTPFlow
 from sidecar.contract import EgressEvent, NoticeEvent
 from sidecar.egress.addons.contents import TOLD_BYTES
 from sidecar.egress.exchange import Exchange, exchange_of, new_id
+from sidecar.egress.limits import Bucket
 from sidecar.egress.state import State
 
 FLOOD_SECONDS = 1.0
 MAX_FLOODS = 256
 """Kinds of refusal being counted at once; beyond that, hosts are no longer told apart."""
+BURST, RATE = 5000, 5.0
+"""Lines of ended requests that are written in full, at once and a second after that: 300 MB a day at most. A build that
+fetches a thousand packages stays far below."""
 MAX_PATHS = 64
 """Of those, the ones told apart by method and path, which is what learning mode is made of."""
 _LONG_BODY = 1024 * 1024
@@ -44,8 +49,9 @@ class Journal:
     def __init__(self, state: State) -> None:
         self._state = state
         self._floods: dict[tuple[str, ...], list[Any]] = {}
-        self._faults: dict[str, int] = {}
+        self._notices: dict[tuple[str, str, str], int] = {}
         self._timer: asyncio.TimerHandle | None = None
+        self._room = Bucket(BURST, RATE)
         self.allowed = 0
         self.refused = 0
 
@@ -60,7 +66,7 @@ class Journal:
         flow.response.stream = _counter(exchange)
         if exchange.edge is not None:
             exchange.address = exchange.edge.addresses.get(flow.server_conn.id, "")
-        if _goes_on(flow):
+        if _goes_on(flow) and self._room.take():
             exchange.opened = True
             self._write(self._event(flow, exchange, "open", "allow", "ok", ""))
 
@@ -111,32 +117,32 @@ class Journal:
         self._write(self._event(flow, exchange, "open", "hold", "held", reason))
 
     def failed(self, where: str, flow: HTTPFlow | None) -> None:
-        text = f"a check failed in {where}; what it was about did not pass"
-        if where in self._faults:
-            self._faults[where] += 1
-            return
-        self._faults[where] = 0
-        self._flush_soon()
-        self.notice("error", "internal_error", text)
+        self.notice("error", "internal_error", f"a check failed in {where}; what it was about did not pass")
 
     def notice(self, level: str, code: str, text: str) -> None:
-        event = NoticeEvent.model_validate(
-            {"id": new_id(), "at": time.time(), "level": level, "code": code, "text": printable(text, 1000)}
-        )
-        self._write(event.model_dump(mode="json"))
+        """Tell the operator. What is told again within a second is counted."""
+        key = level, code, text
+        if key not in self._notices and len(self._notices) >= MAX_FLOODS:
+            key = level, code, "others like these"
+        if key in self._notices:
+            self._notices[key] += 1
+            return
+        self._notices[key] = 0
+        self._flush_soon()
+        self._write_notice(level, code, text)
 
     def flush(self) -> None:
         """Write the counts of floods that are over."""
         self._timer = None
-        faults, self._faults = self._faults, {}
-        for where, count in faults.items():
+        notices, self._notices = self._notices, {}
+        for (level, code, text), count in notices.items():
             if count:
-                self.notice("error", "internal_error", f"a check failed in {where}, {count} times more")
+                self._write_notice(level, code, f"{text}; {count} times more")
         floods, self._floods = self._floods, {}
         for event, count in floods.values():
             if count:
                 event.update(id=new_id(), request_id=new_id(), at=time.time())
-                event["detail"] = {**event["detail"], "count": count}
+                event["detail"] = {**event["detail"], "count": count - 1}  # more of them than this one
                 self._state.spool.write(event)
 
     # --- how ---------------------------------------------------------------------------------------------------------
@@ -168,12 +174,15 @@ class Journal:
         event = self._event(flow, exchange, "closed", decision, code, reason)
         if decision == "deny":
             self.refused += 1
-            if exchange.opened:
-                self._write(event)
-            else:
-                self._write_refusal(event)
         else:
             self.allowed += decision == "allow"
+        if exchange.opened:  # its first line waits for this one
+            self._write(event)
+        elif not self._room.take():
+            self._write_counted(event, (decision, event["code"]))
+        elif decision == "deny":
+            self._write_refusal(event)
+        else:
             self._write(event)
 
     def _event(
@@ -231,6 +240,10 @@ class Journal:
             key = key[:2]
         if key not in self._floods and len(self._floods) >= MAX_FLOODS:
             key = ("", event["code"])
+        self._write_counted(event, key)
+
+    def _write_counted(self, event: dict[str, Any], key: tuple[str, ...]) -> None:
+        """The first of its kind in a second, and then the last with a count."""
         if key in self._floods:
             flood = self._floods[key]
             flood[0] = event
@@ -243,6 +256,12 @@ class Journal:
     def _flush_soon(self) -> None:
         if self._timer is None:
             self._timer = asyncio.get_running_loop().call_later(FLOOD_SECONDS, self.flush)
+
+    def _write_notice(self, level: str, code: str, text: str) -> None:
+        event = NoticeEvent.model_validate(
+            {"id": new_id(), "at": time.time(), "level": level, "code": code, "text": printable(text, 1000)}
+        )
+        self._write(event.model_dump(mode="json"))
 
     def _write(self, event: dict[str, Any]) -> None:
         self._state.spool.write(event)
