@@ -66,9 +66,8 @@ class Journal:
         flow.response.stream = _counter(exchange)
         if exchange.edge is not None:
             exchange.address = exchange.edge.addresses.get(flow.server_conn.id, "")
-        if _goes_on(flow) and self._room.take():
-            exchange.opened = True
-            self._write(self._event(flow, exchange, "open", "allow", "ok", ""))
+        if _goes_on(flow):
+            self._open(self._event(flow, exchange, "open", "allow", "ok", ""), exchange)
 
     def response(self, flow: HTTPFlow) -> None:
         if flow.websocket is None:
@@ -113,23 +112,18 @@ class Journal:
 
     def held(self, flow: HTTPFlow, exchange: Exchange, reason: str) -> None:
         """It waits for the operator."""
-        exchange.opened = True
-        self._write(self._event(flow, exchange, "open", "hold", "held", reason))
+        self._open(self._event(flow, exchange, "open", "hold", "held", reason), exchange)
 
     def failed(self, where: str, flow: HTTPFlow | None) -> None:
-        self.notice("error", "internal_error", f"a check failed in {where}; what it was about did not pass")
+        text = f"a check failed in {where}; what it was about did not pass"
+        self._notice_counted("error", "internal_error", text)
 
     def notice(self, level: str, code: str, text: str) -> None:
-        """Tell the operator. What is told again within a second is counted."""
-        key = level, code, text
-        if key not in self._notices and len(self._notices) >= MAX_FLOODS:
-            key = level, code, "others like these"
-        if key in self._notices:
-            self._notices[key] += 1
-            return
-        self._notices[key] = 0
-        self._flush_soon()
-        self._write_notice(level, code, text)
+        """Tell the operator."""
+        if self._room.take():
+            self._write_notice(level, code, text)
+        else:
+            self._notice_counted(level, code, text, "others like this")
 
     def flush(self) -> None:
         """Write the counts of floods that are over."""
@@ -163,6 +157,11 @@ class Journal:
             self._close(flow, "deny", code, flow.error.msg)
         else:
             self._close(flow, *_why_ended(exchange, flow.error.msg))
+
+    def _open(self, event: dict[str, Any], exchange: Exchange) -> None:
+        if exchange.opened or self._room.take():
+            exchange.opened = True
+            self._write(event)
 
     def _close(self, flow: HTTPFlow, decision: str, code: str, reason: str) -> None:
         exchange = exchange_of(flow)
@@ -256,6 +255,16 @@ class Journal:
     def _flush_soon(self) -> None:
         if self._timer is None:
             self._timer = asyncio.get_running_loop().call_later(FLOOD_SECONDS, self.flush)
+
+    def _notice_counted(self, level: str, code: str, text: str, others: str = "") -> None:
+        """The first in a second, and then a count, of the same or of `others`."""
+        key = level, code, others or text
+        if key in self._notices:
+            self._notices[key] += 1
+            return
+        self._notices[key] = 0
+        self._flush_soon()
+        self._write_notice(level, code, text)
 
     def _write_notice(self, level: str, code: str, text: str) -> None:
         event = NoticeEvent.model_validate(
