@@ -96,14 +96,20 @@ def test_an_error_that_repeats_the_value_is_told_without_it(run: Run, carboy_hom
     assert nowhere(carboy_home)
 
 
-def test_a_prompt_does_not_echo(run: Run, env: dict[str, str]) -> None:
-    run("secret", "list")  # the controller is there
+def at_a_terminal(env: dict[str, str]) -> tuple[subprocess.Popen[bytes], int]:
+    """`secret set` with a terminal of its own, and our end of that."""
     ours, theirs = pty.openpty()
     process = subprocess.Popen(
         [sys.executable, "-P", "-m", "app", "secret", "set", "TYPED"],
         env=env, stdin=theirs, stdout=theirs, stderr=theirs, start_new_session=True,
     )  # fmt: skip
     os.close(theirs)
+    return process, ours
+
+
+def test_a_prompt_does_not_echo(run: Run, env: dict[str, str]) -> None:
+    run("secret", "list")  # the controller is there
+    process, ours = at_a_terminal(env)
     shown = b""
     while b"TYPED: " not in shown:
         shown += os.read(ours, 4096)
@@ -121,12 +127,7 @@ def test_a_prompt_does_not_echo(run: Run, env: dict[str, str]) -> None:
 def test_without_a_keyring_no_value_is_asked_for(run: Run, env: dict[str, str], tmp_path: Path) -> None:
     choose(tmp_path, "keyring.backends.fail.Keyring")
     run("secret", "list")
-    ours, theirs = pty.openpty()
-    process = subprocess.Popen(
-        [sys.executable, "-P", "-m", "app", "secret", "set", "TYPED"],
-        env=env, stdin=theirs, stdout=theirs, stderr=theirs, start_new_session=True,
-    )  # fmt: skip
-    os.close(theirs)
+    process, ours = at_a_terminal(env)
     shown = b""
     with contextlib.suppress(OSError):
         while piece := os.read(ours, 4096):
