@@ -67,7 +67,7 @@ class GitGate:
         if not call.advertise:
             assert self._gate is not None
             limit = self._gate.max_push if call.service == "git-receive-pack" else limits.MAX_REQUEST
-            exchange.intake = Intake(self._gate.folder, limit)
+            exchange.intake = Intake(self._gate.folder, limit, self._gate.room)
 
     def request(self, flow: HTTPFlow) -> None:
         exchange = exchange_of(flow)
@@ -171,7 +171,10 @@ class GitGate:
     def _fetching(self, flow: HTTPFlow, call: Call, intake: Intake, *, zipped: bool) -> Stream | Response:
         assert self._gate is not None
         gate, version = self._gate, fetch.protocol(flow.request.headers.get("git-protocol", ""))
-        if intake.overflow or (zipped and not intake.unzip(gate.folder, 4 * limits.MAX_REQUEST)):
+        readable = not intake.overflow and (not zipped or intake.unzip(gate.folder, 4 * limits.MAX_REQUEST))
+        if intake.crowded:
+            return Response.make(200, fetch.refused(f"carboy: {Busy()}"), {"content-type": fetch.RESULT})
+        if not readable:
             return refusal("what git asks for is too large, or cannot be read", 413)
         listing = b"command=ls-refs" in intake.head(64)
         began, counted = time.perf_counter(), [0]
@@ -184,8 +187,8 @@ class GitGate:
                 async with gate.slot():
                     await fetch.serve(call.served.mirror, version, intake.fd, stream, count)
             except Busy as error:
-                await stream.begin(403, "text/plain")
-                await stream.put(f"carboy: {error}\n".encode())
+                await stream.begin(200, fetch.RESULT)
+                await stream.put(fetch.refused(f"carboy: {error}"))
                 return
             finally:
                 intake.close()
@@ -219,6 +222,8 @@ class GitGate:
                         "git_push_too_large", "the push is too large",
                         f"this push is larger than {most} MiB: push in parts, or keep large files elsewhere",
                     ))  # fmt: skip
+                elif intake.crowded:
+                    raise Busy
                 else:
                     async with gate.slot() as slot:
                         session.pause = slot.paused

@@ -8,6 +8,7 @@ from sidecar.gitgate.mirror import Mirror
 from sidecar.gitgate.pktline import FLUSH, Malformed, band, next_packet, packet
 from sidecar.gitgate.stream import Stream
 
+RESULT = "application/x-git-upload-pack-result"
 MAX_BEFORE_PACK = 4 * 1024 * 1024
 """What an answer may hold before its pack: acknowledgements, shallow lines, wanted references."""
 
@@ -15,6 +16,11 @@ MAX_BEFORE_PACK = 4 * 1024 * 1024
 def protocol(header: str) -> str:
     """The value of Git-Protocol that is passed to git: one of its versions, nothing that could be more."""
     return "version=2" if "version=2" in header.split(":") else "version=1" if "version=1" in header.split(":") else ""
+
+
+def refused(text: str) -> bytes:
+    """The answer that git shows to its user (gitprotocol-pack: ERR); of an error of HTTP it shows the number alone."""
+    return packet(b"ERR " + text.encode())
 
 
 async def advertise(mirror: Mirror, version: str, stream: Stream) -> None:
@@ -38,7 +44,7 @@ async def serve(mirror: Mirror, version: str, fd: int, stream: Stream, count: Ca
         *AS_IT_IS, "upload-pack", "--stateless-rpc", "--strict", str(mirror.path),
         cwd=mirror.path, env={"GIT_PROTOCOL": version}, stdin=fd,
     ) as running:  # fmt: skip
-        await stream.begin(200, "application/x-git-upload-pack-result")
+        await stream.begin(200, RESULT)
         source = pieces(running)
         if mirror.stale:
             source = with_warning(

@@ -9,25 +9,50 @@ import zlib
 from pathlib import Path
 
 CHUNK = 64 * 1024
+KEPT = 256 * 1024
+"""Of a body that is dropped: the commands of the largest push, so that each is told why."""
+
+
+class Room:
+    """Bytes of the disk for the bodies of all calls together."""
+
+    def __init__(self, size: int) -> None:
+        self._left = size
+
+    def take(self, size: int) -> bool:
+        """Whether there was so much of it."""
+        if size > self._left:
+            return False
+        self._left -= size
+        return True
+
+    def give(self, size: int) -> None:
+        self._left += size
 
 
 class Intake:
-    """`take` each piece; then `fd` has all of it, or `overflow` says that it was too much."""
+    """`take` each piece; then `fd` has all of it, or `overflow` says that it was too much, or `crowded` that others
+    have the room."""
 
-    def __init__(self, folder: Path, limit: int) -> None:
+    def __init__(self, folder: Path, limit: int, room: Room) -> None:
         self._limit = limit
+        self._room = room
+        self._held = 0
         self._head = b""
         self.size = 0
-        self.overflow = False
+        self.overflow = self.crowded = False
         self.fd = _unnamed(folder)
 
     def take(self, data: bytes) -> None:
         self.size += len(data)
-        if self.size > self._limit:
-            if not self.overflow:
-                self.overflow = True
-                self._head = os.pread(self.fd, 1024 * 1024, 0)
-                os.ftruncate(self.fd, 0)
+        if self.overflow or self.crowded:
+            return
+        self.overflow = self.size > self._limit
+        self.crowded = not self.overflow and not self._hold(len(data))
+        if self.overflow or self.crowded:
+            self._head = (os.pread(self.fd, KEPT, 0) + data)[:KEPT]
+            os.ftruncate(self.fd, 0)
+            self._leave()
             return
         view = memoryview(data)
         while view:
@@ -35,12 +60,22 @@ class Intake:
 
     def head(self, size: int) -> bytes:
         """The beginning of the body, also of one that was dropped."""
-        return self._head[:size] if self.overflow else os.pread(self.fd, size, 0)
+        return (self._head or os.pread(self.fd, size, 0))[:size]
 
     def close(self) -> None:
         if self.fd >= 0:
             os.close(self.fd)
             self.fd = -1
+            self._leave()
+
+    def _hold(self, size: int) -> bool:
+        free = self._room.take(size)
+        self._held += size * free
+        return free
+
+    def _leave(self) -> None:
+        self._room.give(self._held)
+        self._held = 0
 
     def unzip(self, folder: Path, limit: int) -> bool:
         """Replace a gzip body by its content (git compresses what a fetch asks). False where that cannot be."""
@@ -53,7 +88,8 @@ class Intake:
                 while data:
                     piece = inflate.decompress(data, CHUNK)
                     total += len(piece)
-                    if total > limit:
+                    self.crowded = total <= limit and not self._hold(len(piece))
+                    if total > limit or self.crowded:
                         raise ValueError
                     os.write(plain, piece)
                     data = inflate.unconsumed_tail

@@ -15,6 +15,9 @@ PACKS = 4
 """gitgate.md: concurrent packs."""
 WAITING = 16
 """Calls that wait for one of those."""
+BODIES = 8
+"""Times the largest push: room on the disk for the bodies of all calls, also of those that are not whole yet or wait
+for the operator. A bottle opens as many as it likes, and it is the host's disk."""
 MAX_REQUEST = 8 * 1024 * 1024
 """What a fetch may ask: some hundred thousand wants and haves."""
 MAX_OBJECTS = 500_000

@@ -20,6 +20,7 @@ from sidecar.gitgate.connection import Connection
 from sidecar.gitgate.credentials import Credentials
 from sidecar.gitgate.git import Git
 from sidecar.gitgate.gitleaks import Gitleaks
+from sidecar.gitgate.intake import Room
 from sidecar.gitgate.mirror import Mirror, Unreachable
 from sidecar.gitgate.relay import Relay
 from sidecar.gitgate.urls import Upstream, parse
@@ -32,7 +33,10 @@ type Secrets = Callable[[], dict[str, Secret]]
 
 
 class Busy(Exception):
-    """Too many calls wait already."""
+    """Too many calls are under way already."""
+
+    def __init__(self) -> None:
+        super().__init__("too many git calls at once: wait until some have ended")
 
 
 @dataclass(frozen=True)
@@ -76,6 +80,7 @@ class Repositories:
         self.secrets: Secrets = lambda: dict(config.secrets)
         self.max_push = gate.max_push
         self.folder = Path(gate.folder)
+        self.room = Room(limits.BODIES * gate.max_push)
         self.repos: dict[str, Served] = {}
         self.gitleaks: Gitleaks | None = None
         self._agents: dict[str, Agent] = {}
@@ -140,7 +145,7 @@ class Repositories:
     async def slot(self) -> AsyncGenerator[Slot]:
         """One of the few packs at a time; waits for its turn. Raises Busy."""
         if self._waiting >= limits.WAITING:
-            raise Busy("too many git calls at once: wait until some have ended")
+            raise Busy
         self._waiting += 1
         slot = Slot(self._slots)
         try:

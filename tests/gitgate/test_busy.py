@@ -2,7 +2,9 @@
 once than are served. Each ends in success or in a clear error, and nothing is lost."""
 
 import asyncio
+import contextlib
 import os
+import stat
 from collections.abc import Callable
 from pathlib import Path
 
@@ -180,3 +182,44 @@ async def test_pushes_that_wait_for_the_operator_keep_nobody_from_working(tmp_pa
                 await one.decide("approved")
             await asyncio.gather(*pushes)
             assert set(tips(upstream)) == {"refs/heads/main", *(f"refs/heads/{name}" for name in names)}
+
+
+def _held(pid: int) -> int:
+    """Bytes of the files without a name that a process has."""
+    found = 0
+    for entry in Path(f"/proc/{pid}/fd").iterdir():
+        with contextlib.suppress(OSError):
+            status = entry.stat()
+            found += status.st_size if stat.S_ISREG(status.st_mode) and status.st_nlink == 0 else 0
+    return found
+
+
+async def test_pushes_on_their_way_do_not_fill_the_disk(tmp_path: Path) -> None:
+    """However many connections a bottle opens: it is the host's disk, and on a full one every bottle stands still."""
+    size, number = 256 * 1024, 40
+    bare(tmp_path / "app.git")
+    head = "POST /app.git/{} HTTP/1.1\r\nHost: git.carboy.internal\r\nContent-Type: application/x-{}-request\r\n"
+    with SmartHttp(tmp_path).run() as http:
+        async with world(GitRepo(name="app", url=http.url("app")), max_push=size) as one:
+            clone = await one.clone()
+            before = _held(one.box.process.pid)
+            writers: list[asyncio.StreamWriter] = []
+            for service in ("git-receive-pack", "git-upload-pack"):
+                for _ in range(number):
+                    _, writer = await asyncio.open_connection("127.0.0.1", one.box.port)
+                    writer.write(f"{head.format(service, service)}Content-Length: {size}\r\n\r\n".encode())
+                    writer.write(b"x" * (size - 1))
+                    await writer.drain()
+                    writers.append(writer)
+            most = limits.BODIES * size
+            await until(lambda: _held(one.box.process.pid) - before > most - size)
+            await one.commit(clone, {"mine.txt": "mine\n"})
+            code, said = await one.git("push", "origin", "HEAD:main", cwd=clone, check=False)
+            assert (code, "too many git calls at once" in said) == (1, True), said
+            code, said = await one.git("fetch", "origin", "main", cwd=clone, check=False)
+            assert (code, "too many git calls at once" in said) == (128, True), said
+            assert _held(one.box.process.pid) - before <= most
+            for writer in writers:
+                writer.transport.abort()
+            await until(lambda: _held(one.box.process.pid) == before)
+            await one.git("push", "-q", "origin", "HEAD:main", cwd=clone)
