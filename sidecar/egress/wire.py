@@ -10,6 +10,7 @@ Generators without I/O, as all layers. Nothing here decides on policy.
 
 import re
 from collections.abc import Generator
+from dataclasses import dataclass
 from typing import Any, Protocol, cast
 
 import h2.connection
@@ -20,7 +21,8 @@ from h2.frame_buffer import FrameBuffer
 from h11._receivebuffer import ReceiveBuffer
 from hpack import Encoder
 from hpack.table import HeaderTable
-from hyperframe.frame import Frame, HeadersFrame
+from hyperframe.frame import Frame, GoAwayFrame, HeadersFrame
+from mitmproxy.connection import ConnectionState
 from mitmproxy.net.http import http1
 from mitmproxy.proxy import commands, context, events
 from mitmproxy.proxy.layers import http as engine
@@ -162,12 +164,25 @@ class BoundedEncoder(Encoder):
         cast(Any, Encoder.header_table_size).fset(self, min(value, HeaderTable.DEFAULT_SIZE))
 
 
+@dataclass(kw_only=True)
+class Leaving(h2.events.Event):
+    """A server takes no more requests on this connection, and answers those up to `last` (RFC 9113 6.8)."""
+
+    last: int
+
+
 class Quiet(BufferedH2Connection):
     """mitmproxy's, which answers nothing on a stream that is closed (RFC 9113 5.1). h2 would send a reset for each
-    frame that still comes, and all of them would be kept for a peer that does not read."""
+    frame that still comes, and all of them would be kept for a peer that does not read. And to h2 any GOAWAY is the
+    end of the connection."""
 
     _silent = 0
     """The stream that is not answered now."""
+
+    def _receive_goaway_frame(self, frame: GoAwayFrame) -> tuple[list[Frame], list[h2.events.Event]]:
+        if self.config.client_side and frame.error_code == h2.errors.ErrorCodes.NO_ERROR:
+            return [], [Leaving(last=frame.last_stream_id)]
+        return super()._receive_goaway_frame(frame)
 
     def _receive_frame(self, frame: Frame) -> list[h2.events.Event]:
         self._silent = 0 if self._stream_closed_by(frame.stream_id) is None else frame.stream_id
@@ -289,6 +304,41 @@ class Back1(_http1.Http1Client):
 
 class Back2(_Frames, _http2.Http2Client):
     """HTTP/2 towards the upstream."""
+
+    _over = ""
+    """Why no request is sent here any more."""
+
+    def __init__(self, ctx: context.Context) -> None:
+        super().__init__(ctx)
+        self._unsent: list[int] = []
+
+    def _handle_event(self, event: events.Event) -> Commands:
+        yield from super()._handle_event(event)
+        while self._unsent:
+            yield ReceiveHttp(ResponseProtocolError(self._unsent.pop(0), self._over, self.ReceiveProtocolError.code))
+        if self._over and self.conn.state & ConnectionState.CAN_READ and not self.h2_conn.open_outbound_streams:
+            yield commands.CloseConnection(self.conn)
+
+    def handle_h2_event(self, event: h2.events.Event) -> Generator[commands.Command, Any, bool]:
+        if not isinstance(event, Leaving):
+            return (yield from super().handle_h2_event(event))
+        self._take_no_more("the server takes no more requests on this connection")
+        self.conn.state &= ~ConnectionState.CAN_WRITE  # to mitmproxy: the next request needs another one
+        for stream_id in [each for each in self.streams if each > event.last]:
+            del self.streams[stream_id]
+            self.h2_conn.reset_stream(stream_id, h2.errors.ErrorCodes.CANCEL)
+            yield ReceiveHttp(ResponseProtocolError(stream_id, self._over, self.ReceiveProtocolError.code))
+        return False
+
+    def close_connection(self, msg: str) -> Commands:
+        self._take_no_more(msg)
+        yield from super().close_connection(msg)
+
+    def _take_no_more(self, why: str) -> None:
+        """Those that wait for a free stream would wait for ever."""
+        self._over = why
+        self._unsent += self.stream_queue
+        self.stream_queue.clear()
 
 
 class Hello(ClientTLSLayer):
