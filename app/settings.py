@@ -90,10 +90,11 @@ def _lines(settings: Settings, document: Document) -> list[Provenance]:
 
 
 def _walk(value: Any, path: tuple[str, ...], document: Document, lines: list[Provenance]) -> None:
-    if isinstance(value, dict) and value and (len(path) < 1 or path == ("egress",)):
+    if isinstance(value, dict) and value and (len(path) < 1 or path in (("egress",), ("keep",))):
         for key, inner in cast(dict[str, Any], value).items():
             _walk(inner, (*path, key), document, lines)
         return
-    line = document.lines.get(path)
+    whole = document.value.get(path[0]) if isinstance(document.value, dict) else None
+    line = document.lines.get(path if isinstance(whole, dict) else path[:1])  # `keep: all` is one line for all of it
     source = f"{SOURCE}:{line}" if line else "default"
     lines.append(Provenance(path=".".join(path), value=value, source=source))

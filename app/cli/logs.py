@@ -47,7 +47,8 @@ def logs(
             found = await client.log(slug=slug, decision=decision, host=host, text=text, before=before, limit=limit)
         if (host or text) and len(found) < limit:
             await _say_how_far(client, before)
-        since = (await client.status()).last_seq if not found else None
+        since = found[-1].seq if found else 0  # 0 also of the line that tells of dropped ones
+        since = since or (await client.status()).last_seq
         if as_json and not follow:
             print_json(found)
             return
@@ -55,8 +56,7 @@ def logs(
             _print(event, as_json)
         if not follow:
             return
-        start = found[-1].seq if found else since
-        async for event in client.events(start, slug):
+        async for event in client.events(since, slug):
             if event.seq and _wanted(event, decision, host, text):
                 _print(event, as_json)
 

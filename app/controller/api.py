@@ -311,9 +311,22 @@ async def routes(request: web.Request) -> web.Response:
 
 async def log(request: web.Request) -> web.Response:
     asked = query(request, LogQuery)
-    found = await request.app[PARTS].store.events(EventQuery(**asked.model_dump()))
+    store = request.app[PARTS].store
+    found = await store.events(EventQuery(**asked.model_dump()))
+    if asked.after is None and len(found) < asked.limit:  # the beginning
+        gone = await store.dropped(slug=asked.slug, decision=asked.decision)
+        found = [*([_gone(gone, asked.slug, found)] if gone else []), *found]
     joined = b",".join(event_bytes(event) for event in found)
     return web.Response(body=b"[" + joined + b"]", content_type="application/json")
+
+
+def _gone(lines: int, slug: str | None, found: list[StreamEvent]) -> StreamEvent:
+    """In place of lines that are not there any more."""
+    were = "older line was" if lines == 1 else "older lines were"
+    text = f"{lines:,} {were} dropped to make room: `keep` in settings.yml says what stays"
+    at = found[0].at if found else time.time()
+    data = {"id": "lines-dropped", "at": at, "kind": "notice", "level": "info", "code": "lines_dropped", "text": text}
+    return StreamEvent(seq=0, at=at, kind="notice", slug=slug or "", data=data)
 
 
 async def audit(request: web.Request) -> web.Response:

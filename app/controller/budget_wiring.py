@@ -2,8 +2,6 @@
 
 import asyncio
 import contextlib
-import logging
-import time
 from contextlib import AsyncExitStack
 
 from app.controller.audit import Audit
@@ -13,6 +11,7 @@ from app.controller.history import History
 from app.controller.ingest import Ingest
 from app.controller.session_metrics import SessionMetrics
 from app.controller.sessions import Sessions
+from app.controller.tidying import keep_tidy
 from app.controller.traces import Traces
 from app.core.model import BottleView
 from app.core.schema import Settings
@@ -21,20 +20,6 @@ from app.paths import Paths
 from app.settings import load_settings
 from app.store.base import Store
 from app.tasks import cancel_and_wait, spawn
-
-log = logging.getLogger(__name__)
-
-
-TIDY_SECONDS = 3600.0
-
-
-async def _keep_tidy(traces: Traces) -> None:
-    while True:
-        try:
-            await asyncio.to_thread(traces.tidy, time.time())
-        except OSError as error:
-            log.warning("traces could not be tidied: %s", error)
-        await asyncio.sleep(TIDY_SECONDS)
 
 
 async def connect(
@@ -80,5 +65,5 @@ async def connect(
     sessions.allow, sessions.spooled_out = budgets.allow, budgets.ended
     history.also = also
     await budgets.load()
-    stack.push_async_callback(cancel_and_wait, spawn(_keep_tidy(traces), name="traces"))
+    stack.push_async_callback(cancel_and_wait, spawn(keep_tidy(paths, store, traces), name="tidying"))
     return budgets

@@ -71,6 +71,7 @@ class Reporting:
             error=view.error,
             allowed=view.allowed,
             refused=view.refused,
+            dropped=await self._store.dropped(session_id=view.session_id),
             spend=view.model_dump(mode="json").get("spend") or {},
             refusals=tuple(
                 Refused(host=host, code=code, times=times, failed=decision == "error")

@@ -72,6 +72,8 @@ class Report(Snapshot):
     error: str = ""
     allowed: int = 0
     refused: int = 0
+    dropped: int = 0
+    """Lines of it that made room: `refusals` may lack some."""
     spend: dict[str, Any] = Field(default_factory=dict)
     refusals: tuple[Refused, ...] = ()
     decisions: tuple[Decided, ...] = ()
@@ -117,11 +119,13 @@ def summary(report: Report) -> tuple[tuple[str, str], ...]:
     """Its facts, each a name and a text; empty ones are left out."""
     many = len(report.decisions)
     asked = f"{many} question{'' if many == 1 else 's'}" + (f", {report.open} still open" if report.open else "")
+    gone = f"{count(report.dropped)} older {'line' if report.dropped == 1 else 'lines'} of its log dropped"
     facts = (
         ("outcome", report.outcome + (f": {report.error}" if report.error else "")),
         ("ran", elapsed(report.seconds)),
         ("spent", spent(report.spend)),
         ("requests", f"{count(report.allowed)} allowed, {count(report.refused)} refused"),
+        ("record", gone if report.dropped else ""),
         ("asked", asked if report.decisions else ""),
         ("changed", _changes(report.changed)),
     )

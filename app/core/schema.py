@@ -363,6 +363,21 @@ class SettingsEgress(Strict):
     connect_to: Annotated[dict[str, str], AfterValidator(_connect_to)] = {}
 
 
+class Keep(Strict):
+    """How long the store keeps what bottles did; None is no bound. `session` is of each kind of line: what passed, and
+    all the rest. `size` is of all lines."""
+
+    days: Positive | None = 30
+    refused_days: Positive | None = 365
+    session: Size | None = 100 * 2**20
+    size: Size | None = 2**30
+
+    @model_validator(mode="before")
+    @classmethod
+    def _all(cls, value: Any) -> Any:
+        return dict.fromkeys(cls.model_fields) if value == "all" else value
+
+
 class Settings(Strict):
     """settings.yml: host-level, never per repository."""
 
@@ -379,6 +394,7 @@ class Settings(Strict):
     leader_key: Annotated[str, AfterValidator(_leader)] = "ctrl+]"
     theme: str = "carboy"
     idle_exit_minutes: Positive = 30
+    keep: Keep = Keep()
     image_base: Line | None = None
     egress: SettingsEgress = SettingsEgress()
 

@@ -5,15 +5,17 @@ every engine. Only the controller holds a `Store`. What it keeps comes partly fr
 """
 
 from abc import ABC, abstractmethod
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 from app.core.model import BottleView, StreamEvent
 from app.core.notices import Notice
+from app.core.schema import Keep
 from app.errors import CarboyError
 from app.store.chain import AuditRow
 from app.store.metering import Kept, Metering, MeterStore
+from app.store.pruning import Pruned
 from sidecar.spool import Position
 
 __all__ = ["Asker", "Decided", "EventQuery", "NewEvent", "Position", "ProposalRow", "SecretName", "Store"]
@@ -155,7 +157,18 @@ class Store(MeterStore, ABC):
 
     @abstractmethod
     async def counts(self, session_id: str) -> dict[str, int]:
-        """How many ended requests of this session there are, by decision."""
+        """How many ended requests of this session there were, by decision, also those whose lines are gone."""
+
+    @abstractmethod
+    async def dropped(
+        self, *, slug: str | None = None, session_id: str | None = None, decision: str | None = None
+    ) -> int:
+        """How many lines are gone of what `EventQuery` of the same name or decision asks for."""
+
+    @abstractmethod
+    async def prune(self, now: float, kept: Collection[str], keep: Keep) -> Pruned:
+        """Take out what is older or larger than `keep` says, in steps that hold nobody up. `kept` are the ids of
+        sessions that are on disk and may be gone on with."""
 
     @abstractmethod
     async def refusals(self, session_id: str, since: float) -> list[tuple[str, str, str, int]]:

@@ -3,6 +3,7 @@ once released; each is safe to run again (a crash between the step and its numbe
 
 from dataclasses import dataclass
 
+from app.store.count_tables import COUNTS
 from app.store.review_tables import REVIEWS
 from app.store.usage_tables import CACHED, USAGE
 
@@ -137,6 +138,7 @@ MIGRATIONS: tuple[Migration, ...] = (
     Migration(6, "usage, sums, windows, budgets", USAGE),
     Migration(7, "proposals of the git gate", REVIEWS),
     Migration(8, "caches of answers under way", CACHED),
+    Migration(9, "counts of lines", COUNTS),
 )
 
 LATEST = MIGRATIONS[-1].number

@@ -12,6 +12,7 @@ from app.errors import CarboyError, NotFound
 from app.store import desk
 from app.store.base import Asker, Decided, ProposalRow
 from app.store.chain import AuditRow
+from app.store.connection import Transaction
 
 UNKNOWN = 2
 """`told` of an asker whose sidecar was another one by then: 0 is not yet told, 1 is told."""
@@ -40,7 +41,7 @@ def one(db: sqlite3.Connection, identity: str) -> ProposalRow | None:
 
 
 def add(db: sqlite3.Connection, row: ProposalRow) -> ProposalRow:
-    with _Transaction(db):
+    with Transaction(db):
         known = db.execute("SELECT session_id, proposal_id FROM proposal_askers WHERE id = ?", (row.id,)).fetchone()
         if known is not None and known[0] != row.session_id:
             raise CarboyError("Another bottle has a proposal of this id", "", "proposal_id")
@@ -106,7 +107,7 @@ def decide(db: sqlite3.Connection, identity: str, decided: Decided, said: AuditR
     )
     outcome = None if decided.outcome is None else orjson.dumps(decided.outcome).decode()
     values = (decided.state, decided.at, decided.by, decided.reason, decided.scope, outcome, decided.applied_at)
-    with _Transaction(db):
+    with Transaction(db):
         won = db.execute(sql, (*values, identity)).rowcount == 1
         row = _known(db, identity)
         if not won:
@@ -121,7 +122,7 @@ def fault(db: sqlite3.Connection, identity: str, error: str) -> None:
 
 
 def leave(db: sqlite3.Connection, asker: str) -> bool:
-    with _Transaction(db):
+    with Transaction(db):
         db.execute("UPDATE proposal_askers SET gone = 1 WHERE id = ?", (asker,))
         sql = (
             "SELECT count(*) FROM proposal_askers WHERE gone = 0"
@@ -155,19 +156,3 @@ def _row(found: tuple[Any, ...]) -> ProposalRow:
     fields["payload"] = orjson.loads(fields["payload"])
     fields["outcome"] = orjson.loads(fields["outcome"]) if fields["outcome"] else None
     return ProposalRow(**fields, asked=found[-1])
-
-
-class _Transaction:
-    """BEGIN IMMEDIATE … COMMIT, or ROLLBACK."""
-
-    def __init__(self, db: sqlite3.Connection) -> None:
-        self._db = db
-
-    def __enter__(self) -> None:
-        self._db.execute("BEGIN IMMEDIATE")
-
-    def __exit__(self, kind: object, *_: object) -> None:
-        if kind is None:
-            self._db.execute("COMMIT")
-        elif self._db.in_transaction:
-            self._db.execute("ROLLBACK")

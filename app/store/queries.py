@@ -13,6 +13,21 @@ BLOCKED = ("deny", "hold", "error")
 """What `--decision blocked` means: everything that did not leave."""
 
 
+def decided(decision: str) -> tuple[str, tuple[str, ...]]:
+    """SQL and its values for one decision, or for `blocked`."""
+    given = BLOCKED if decision == "blocked" else (decision,)
+    return f"decision IN ({', '.join('?' * len(given))})", given
+
+
+def dropped_query(slug: str | None, session_id: str | None, decision: str | None) -> tuple[str, list[Any]]:
+    """How many lines are gone of these."""
+    where, values = "(?1 IS NULL OR slug = ?1) AND (?2 IS NULL OR session_id = ?2)", [slug, session_id]
+    if decision is not None:
+        clause, given = decided(decision)
+        where, values = f"{where} AND {clause}", [*values, *given]
+    return f"SELECT coalesce(sum(dropped), 0) FROM event_counts WHERE {where}", values  # noqa: S608 (ours)
+
+
 def event_query(query: EventQuery) -> tuple[str, list[Any], bool]:
     """SQL, its values, and whether the rows come newest first."""
     where: list[str] = []
@@ -32,10 +47,9 @@ def event_query(query: EventQuery) -> tuple[str, list[Any], bool]:
         add("seq > ?", query.after)
     if query.before is not None:
         add("seq < ?", query.before)
-    if query.decision == "blocked":
-        add(f"decision IN ({', '.join('?' * len(BLOCKED))})", *BLOCKED)
-    elif query.decision is not None:
-        add("decision = ?", query.decision)
+    if query.decision is not None:
+        clause, given = decided(query.decision)
+        add(clause, *given)
     if query.host is not None:
         sought.append("instr(lower(host), ?) > 0")
         texts.append(query.host.lower())

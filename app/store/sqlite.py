@@ -8,22 +8,25 @@ import asyncio
 import logging
 import sqlite3
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
 import orjson
 
+from app.core.journal import times_of
 from app.core.model import BottleView, StreamEvent
 from app.core.notices import Notice
+from app.core.schema import Keep
 from app.errors import CarboyError, disk_full, has_room
 from app.store import desk, proposals, usage
 from app.store.base import Asker, Decided, EventQuery, NewEvent, Position, ProposalRow, SecretName, Store
 from app.store.chain import AuditRow
-from app.store.connection import connect, prepare
+from app.store.connection import Transaction, connect, prepare
 from app.store.metering import Counted, Kept, Metering
-from app.store.queries import event_query
+from app.store.pruning import Pruned, Pruner
+from app.store.queries import dropped_query, event_query
 from app.store.sqlite_usage import SqliteUsage
 from app.tasks import cancel_and_wait, spawn
 
@@ -35,6 +38,11 @@ CHECKPOINT_SECONDS = 300.0
 _INSERT_EVENT = (
     "INSERT INTO events (event_id, session_id, slug, at, kind, decision, host, payload) VALUES (?, ?, ?, ?, ?, ?, ?, ?)"
     " ON CONFLICT (session_id, event_id) DO NOTHING RETURNING seq"
+)
+_COUNT_EVENTS = (
+    "INSERT INTO event_counts (session_id, decision, slug, times, lines, size) VALUES (?, ?, ?, ?, ?, ?)"
+    " ON CONFLICT (session_id, decision) DO UPDATE SET"
+    " times = times + excluded.times, lines = lines + excluded.lines, size = size + excluded.size"
 )
 _SET_POSITION = (
     "INSERT INTO spool_positions VALUES (?, ?, ?, ?, ?) ON CONFLICT (session_id) DO UPDATE SET"
@@ -145,14 +153,17 @@ class SqliteStore(SqliteUsage, Store):
         return int(row[0]) if row else 0
 
     async def counts(self, session_id: str) -> dict[str, int]:
-        times = (
-            f"CASE WHEN instr(payload, '\"count\"') THEN {desk.TIMES} ELSE 1 END"  # most stand for one, and are quick
-        )
-        sql = (
-            f"SELECT decision, sum({times}) FROM events WHERE session_id = ? AND kind = 'egress'"  # noqa: S608
-            " AND json_extract(payload, '$.phase') = 'closed' GROUP BY decision"
-        )
+        sql = "SELECT decision, times FROM event_counts WHERE session_id = ? AND times > 0"
         return dict(await self._reading(lambda db: db.execute(sql, (session_id,)).fetchall()))
+
+    async def dropped(
+        self, *, slug: str | None = None, session_id: str | None = None, decision: str | None = None
+    ) -> int:
+        sql, values = dropped_query(slug, session_id, decision)
+        return await self._reading(lambda db: db.execute(sql, values).fetchone()[0])
+
+    async def prune(self, now: float, kept: Collection[str], keep: Keep) -> Pruned:
+        return await Pruner(self._reading, self._writing, keep, now).run(kept)
 
     async def refusals(self, session_id: str, since: float) -> list[tuple[str, str, str, int]]:
         return await self._reading(lambda db: desk.refusals(db, session_id, since))
@@ -265,23 +276,24 @@ def _ingest(
 ) -> Kept:
     kept: list[StreamEvent] = []
     counted: tuple[Counted, ...] = ()
-    db.execute("BEGIN IMMEDIATE")
-    try:
+    counts: dict[str, tuple[int, int, int]] = {}
+    with Transaction(db):
         for event in events:
             payload = orjson.dumps(event.payload).decode()
             values = (event.event_id, session_id, slug, event.at, event.kind, event.decision, event.host, payload)
             row = db.execute(_INSERT_EVENT, values).fetchone()
             if row is not None:
                 kept.append(_stream_event(row[0], event.at, event.kind, slug, event.payload))
+                ended = event.kind == "egress" and event.payload.get("phase") == "closed"
+                times, lines, size = counts.get(event.decision, (0, 0, 0))
+                times += times_of(event.payload) if ended else 0
+                counts[event.decision] = times, lines + 1, size + len(payload)
+        for decision, added in counts.items():
+            db.execute(_COUNT_EVENTS, (session_id, decision, slug, *added))
         if metering is not None:
             counted = usage.keep(db, slug, session_id, metering)
         if position is not None:
             db.execute(_SET_POSITION, (session_id, slug, position.segment, position.offset, time.time()))
-        db.execute("COMMIT")
-    except BaseException:
-        if db.in_transaction:
-            db.execute("ROLLBACK")
-        raise
     return Kept(kept, counted)
 
 

@@ -172,6 +172,8 @@ async def main(home: Path) -> None:
     paths = Paths.resolve({**os.environ, "CARBOY_HOME": str(home)})
     os.environ["CARBOY_HOME"] = str(home)
     private_folder(paths.state)
+    private_folder(paths.config)
+    paths.settings.write_text("keep: all\n")  # nothing is removed meanwhile
     if not paths.database.exists():
         build(paths.database)
     with sqlite3.connect(paths.database) as db:

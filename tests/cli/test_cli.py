@@ -1,15 +1,20 @@
 """The command line against a real controller: output, exit codes, JSON, and texts that somebody hostile wrote."""
 
+import asyncio
 import json
 import os
 import subprocess
 import sys
+import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
 
-from app.paths import Paths
+from app.core.schema import Keep
+from app.paths import Paths, private_folder
+from app.store.base import NewEvent
+from app.store.sqlite import SqliteStore
 from tests.controllers import stopped
 from tests.fork_server import carboy
 
@@ -121,6 +126,26 @@ def test_init_list_info_settings(fresh: Run, run: Run, paths: Paths) -> None:
     assert any(item["path"] == "theme" for item in json.loads(ok(run("settings", "--json"))))
     assert json.loads(ok(run("proposals", "--json"))) == []
     assert json.loads(ok(run("logs", "--json"))) == []
+
+
+def test_logs_say_how_many_older_lines_are_gone(run: Run, paths: Paths) -> None:
+    async def fill() -> None:
+        private_folder(paths.state)
+        store = SqliteStore(paths.database)
+        await store.open()
+        payload = {"decision": "deny", "code": "host_not_allowed", "phase": "closed", "host": "a.example"}
+        ages = (500, 400, 1)
+        events = [NewEvent(f"e{age}", time.time() - age * 86400, "egress", payload, "deny") for age in ages]
+        await store.add_events("dev", "s1", events)
+        await store.prune(time.time(), (), Keep())
+        await store.close()
+
+    asyncio.run(fill())
+    first, last = ok(run("logs")).splitlines()
+    assert "2 older lines were dropped to make room" in first
+    assert "a.example" in last
+    assert [item["seq"] for item in json.loads(ok(run("logs", "--json", "--decision", "blocked")))] == [0, 3]
+    assert [item["seq"] for item in json.loads(ok(run("logs", "--json", "--limit", "1")))] == [3]
 
 
 def test_init_from_another_tree(run: Run, paths: Paths, tmp_path: Path) -> None:

@@ -17,6 +17,7 @@ from app.controller.presence import Presence
 from app.controller.reporting import Reporting, changed
 from app.core.model import BottleView
 from app.core.report import summary
+from app.core.schema import Keep
 from app.paths import Paths, private_folder
 from app.store.base import Decided, NewEvent, ProposalRow
 from app.store.sqlite import SqliteStore
@@ -66,6 +67,16 @@ async def test_no_number_of_a_sidecar_ends_the_report(room: Room) -> None:
     await room.store.add_events("dev", "s1", [deny(99, "b.example", now, 10**9 - 1)])
     found = await room.reporting.report(view("dev", session_id="s1"))
     assert [(item.host, item.times) for item in found.refusals] == [("b.example", 10**9), ("a.example", len(counts))]
+
+
+async def test_it_says_that_lines_were_dropped(room: Room) -> None:
+    now = time.time()
+    await room.store.add_events("dev", "s1", [deny(1, "a.example", now - 9 * 86400), deny(2, "b.example", now)])
+    assert "record" not in dict(summary(await room.reporting.report(view("dev", session_id="s1"))))
+    await room.store.prune(now, (), Keep(refused_days=5))
+    found = await room.reporting.report(view("dev", session_id="s1"))
+    assert [item.host for item in found.refusals] == ["b.example"]
+    assert dict(summary(found))["record"] == "1 older line of its log dropped"
 
 
 async def test_one_sessions_own_story(room: Room, tmp_path: Path) -> None:

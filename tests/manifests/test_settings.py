@@ -61,6 +61,8 @@ egress:
     [
         ("themes: x", 1, "themes", "unknown key"),
         ("theme: x\nshutdown: never", 2, "shutdown", "'ask', 'cutoff', 'freeze' or 'kill'"),
+        ("keep: {days: 0}", 1, "keep.days", "greater than 0"),
+        ("keep: none", 1, "keep", "mapping"),
         ("stall_minutes: 0", 1, "stall_minutes", "greater than 0"),
         ("budget_thresholds: [50, 101]", 1, "budget_thresholds[1]", "less than or equal to 100"),
         ("budget: {claude: -1}", 1, "budget.claude", "greater than 0"),
@@ -102,3 +104,19 @@ def test_a_ca_file_with_no_certificate_or_with_a_key(paths: Paths, tmp_path: Pat
             load_settings(paths)
         assert words in caught.value.message
         assert caught.value.key == "egress.extra_ca[0]"
+
+
+def test_what_is_kept_and_for_how_long(paths: Paths) -> None:
+    write(paths, "theme: x\nkeep: {days: 7, size: 2GiB}\n")
+    loaded = load_settings(paths)
+    assert (loaded.settings.keep.days, loaded.settings.keep.size) == (7, 2 * 2**30)
+    lines = {line.path: line for line in loaded.provenance}
+    assert (lines["keep.days"].value, lines["keep.days"].source) == (7, "settings.yml:2")
+    assert (lines["keep.refused_days"].value, lines["keep.refused_days"].source) == (365, "default")
+    write(paths, "keep: {days: null}\n")
+    keep = load_settings(paths).settings.keep
+    assert (keep.days, keep.refused_days) == (None, 365)
+    write(paths, "keep: all\n")
+    loaded = load_settings(paths)
+    assert set(loaded.settings.keep.model_dump().values()) == {None}
+    assert {line.source for line in loaded.provenance if line.path.startswith("keep.")} == {"settings.yml:1"}
