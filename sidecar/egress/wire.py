@@ -313,6 +313,8 @@ class Back2(_Frames, _http2.Http2Client):
         self._unsent: list[int] = []
 
     def _handle_event(self, event: events.Event) -> Commands:
+        if isinstance(event, RequestProtocolError) and self.stream_queue.pop(event.stream_id, None):
+            return  # its client has left, or it was ended here: mitmproxy would send both, once there is a free stream
         yield from super()._handle_event(event)
         while self._unsent:
             yield ReceiveHttp(ResponseProtocolError(self._unsent.pop(0), self._over, self.ReceiveProtocolError.code))

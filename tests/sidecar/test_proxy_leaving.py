@@ -138,6 +138,26 @@ async def test_whom_an_upstream_leaves_without_an_answer_is_told(way: str) -> No
         client.close()
 
 
+async def test_who_leaves_while_waiting_for_a_free_stream_is_never_sent() -> None:
+    """Its exchange is over by then: it would be a request with a credential that nobody watches any more."""
+    async with leaving(at_once=1) as (box, upstream):
+        client = await H2.open(box, HOST)
+        assert await client.answer(client.request(fields(HOST, "/quick")), 20) == "200"
+        busy = client.request(fields(HOST, "/busy"))
+        await until(lambda: len(upstream.lines) == 2)
+        gone = client.request(fields(HOST, "/gone", "POST"), b"x")
+        last = client.request(fields(HOST, "/quick"))
+        client.conn.reset_stream(gone)
+        client.flush()
+        await box.event(phase="closed", path="/gone")
+        upstream.begin(0, 3)
+        upstream.finish(0, 3)
+        for stream in (busy, last):
+            assert await client.answer(stream, 20) == "200"
+        assert [path for _, path in upstream.lines] == ["/quick", "/busy", "/quick"]
+        client.close()
+
+
 async def test_what_is_held_goes_on_a_new_connection_where_the_old_one_is_gone() -> None:
     """Once, and whole."""
     seen: list[bytearray] = []
