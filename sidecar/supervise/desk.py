@@ -13,9 +13,13 @@ from typing import Literal
 from sidecar.contract import DecisionBody, ProposalEvent, ProposalKind, Report, Route
 from sidecar.egress.exchange import new_id
 from sidecar.spool import MAX_LINE, SpoolWriter
+from sidecar.supervise.limits import Bucket
 
 MAX_OPEN = 20
 """Questions of one bottle that wait at once: more cards than that nobody reads."""
+BURST, EVERY_SECONDS = 100, 30.0
+"""New questions of one bottle at once, and then one each so many seconds. What became of each is on record for good,
+also where it was answered in a moment because all of it was allowed already."""
 MAX_WAITERS = 64
 """Calls and requests that wait on those, of one bottle."""
 MAX_DECIDED = 256
@@ -87,6 +91,7 @@ class Desk:
         self._open: dict[str, Ticket] = {}
         self._decided: dict[str, Ticket] = {}
         self._waiters = 0
+        self._room = Bucket(1 / EVERY_SECONDS, BURST)
 
     @property
     def open_count(self) -> int:
@@ -104,6 +109,8 @@ class Desk:
                 return ticket
         if len(self._open) >= MAX_OPEN:
             raise TooMany("too many open proposals: wait until the operator has decided some of them")
+        if not self._room.take(time.monotonic()):
+            raise TooMany(f"too many questions: one more each {EVERY_SECONDS:.0f} seconds")
         ticket = Ticket(f"p{secrets.token_hex(6)}", question, time.time())
         self._write(self._event(ticket, "open"))
         self._open[ticket.id] = ticket

@@ -1,6 +1,7 @@
 """Questions on the desk: opened once, decided once, joined, withdrawn, expired; with a real spool below."""
 
 import asyncio
+import contextlib
 import os
 import time
 from collections.abc import Callable, Iterator
@@ -13,7 +14,17 @@ from hypothesis import strategies as st
 
 from sidecar.contract import DecisionBody, ProposalEvent, Report
 from sidecar.spool import SpoolReader, SpoolWriter
-from sidecar.supervise.desk import MAX_DECIDED, MAX_OPEN, Desk, NotRecorded, Question, TooLarge, TooMany
+from sidecar.supervise.desk import (
+    BURST,
+    EVERY_SECONDS,
+    MAX_DECIDED,
+    MAX_OPEN,
+    Desk,
+    NotRecorded,
+    Question,
+    TooLarge,
+    TooMany,
+)
 from sidecar.tasks import spawn
 
 
@@ -153,7 +164,28 @@ async def test_access_that_was_given_late_is_told(spool: SpoolWriter) -> None:
     assert ticket.outcome.state == "approved"
 
 
-async def test_caps(spool: SpoolWriter) -> None:
+async def test_questions_that_are_answered_in_a_moment_are_bounded_too(
+    spool: SpoolWriter, written: Callable[[], list[ProposalEvent]], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What is allowed already is answered without the operator, and each answer is on record for good."""
+    clock = [0.0]
+    monkeypatch.setattr("sidecar.supervise.desk.time.monotonic", lambda: clock[0])
+    desk, asked = Desk(spool), 0
+    for number in range(3 * BURST):
+        with contextlib.suppress(TooMany):
+            desk.decide(said(desk.ask(question(f"n{number}")).id))
+            asked += 1
+    assert asked == BURST == len(written())
+    clock[0] += 2 * EVERY_SECONDS
+    kept = desk.ask(question("later"))
+    assert desk.ask(question("later")) is kept, "who joins asks nothing new"
+    desk.ask(question("last"))
+    with pytest.raises(TooMany, match="one more each 30 seconds"):
+        desk.ask(question("one more"))
+
+
+async def test_caps(spool: SpoolWriter, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("sidecar.supervise.desk.BURST", 10 * MAX_DECIDED)
     desk = Desk(spool)
     tickets = [desk.ask(question(f"k{number}")) for number in range(MAX_OPEN)]
     with pytest.raises(TooMany):
