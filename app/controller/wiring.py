@@ -14,6 +14,7 @@ from app.controller.api import Parts
 from app.controller.audit import Audit
 from app.controller.budget_orders import Orders
 from app.controller.budgets import Budgets
+from app.controller.canaries import Canaries
 from app.controller.doctor_api import diagnose
 from app.controller.events import Bus
 from app.controller.history import History
@@ -82,8 +83,10 @@ async def wire(paths: Paths, stack: AsyncExitStack, stop: Callable[[], None]) ->
     stack.push_async_callback(proposals.close)
     ingest.told.logged = lambda session_id: egress_log.writer(sessions.session(session_id))
     ingest.told.counted = lambda session_id, tally: _count(sessions, session_id, tally)
+    canaries = Canaries(audit)
+    stack.push_async_callback(canaries.close)
     desk = OperatorDesk(paths, store, bus, audit, sessions, lambda: _settings(paths, []))
-    ingest.told.proposed, ingest.told.kept = proposals.opened, lambda *news: _kept(proposals, desk, audit, *news)
+    ingest.told.proposed, ingest.told.kept = proposals.opened, lambda *news: _kept(proposals, desk, canaries, *news)
     sessions.on_sidecar = proposals.tell
     history.also = proposals.ended
     desk.listen(history, proposals, stack)
@@ -138,15 +141,13 @@ async def _find_again(sessions: Sessions, audit: Audit) -> None:
         await audit.record("cleanup", actor="controller", removed=list(report.removed), may_wait=True)
 
 
-def _kept(proposals: Proposals, desk: OperatorDesk, audit: Audit, session_id: str, events: list[StreamEvent]) -> None:
+def _kept(
+    proposals: Proposals, desk: OperatorDesk, canaries: Canaries, session_id: str, events: list[StreamEvent]
+) -> None:
     """What was brought into the store, to all who act on it."""
     for event in events:
         if event.kind == "notice" and event.data.get("code") == "canary_leaked":
-            text = str(event.data.get("text", ""))
-            alarm = audit.record(
-                "canary-alarm", slug=event.slug, session_id=session_id, actor="sidecar", text=text, may_wait=True
-            )
-            spawn(alarm, name="canary-alarm")
+            canaries.alarm(session_id, event)
     proposals.requests(session_id, events)
     desk.kept(session_id, events)
 
