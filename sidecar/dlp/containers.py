@@ -21,19 +21,20 @@ from sidecar.dlp.derived import Allowance
 _PIECE = 16 * 1024
 _SLOW = 4
 """bzip2 and xz take longer for a byte than scanning it: they may give so many times less."""
-_MEMORY = 32 << 20
-_WINDOW = 1 << 23
+MEMORY = 32 << 20
+WINDOW = 1 << 23
 _STORED = 4096
 """Of a member that is stored as it is, what is looked at again: its beginning touches the header."""
 
 _KEYWORD = 128
 """Bytes of a PNG's chunk before the stream: a keyword of 79 and, of the newer kind, a language."""
 
-_ZIP = struct.Struct("<4sHHHHHIIIHH")
+ZIP_MEMBER = b"PK\x03\x04"
+ZIP_HEADER = struct.Struct("<4sHHHHHIIIHH")
 _TEXT_CHUNK = re.compile(rb"zTXt|iTXt")
 ZLIB = re.compile(rb"\x78[\x01\x5e\x9c\xda]")
 """How a zlib stream begins. So few bytes count only where a text begins with them."""
-_BEGINS: dict[str, re.Pattern[bytes]] = {
+BEGINS: dict[str, re.Pattern[bytes]] = {
     "gzip": re.compile(rb"\x1f\x8b\x08"),
     "bzip2": re.compile(rb"BZh[1-9]1AY&SY"),
     "xz": re.compile(rb"\xfd7zXZ\0"),
@@ -76,7 +77,7 @@ class _Stream(Protocol):
 def held(text: bytes, allowance: Allowance) -> Iterator[Held]:
     """Everything that is compressed in a text."""
     yield from _members(text, allowance)
-    for name, begin in _BEGINS.items():
+    for name, begin in BEGINS.items():
         yield from _streams(text, name, begin, allowance)
     done = 0
     for at in _zlib_places(text):
@@ -100,12 +101,12 @@ def _zlib_places(text: bytes) -> Iterator[int]:
 
 def _members(text: bytes, allowance: Allowance) -> Iterator[Held]:
     """The members of a zip archive, whatever its directory says of them."""
-    at = text.find(b"PK\x03\x04")
+    at = text.find(ZIP_MEMBER)
     while at >= 0:
         end = at + 4
-        if at + _ZIP.size <= len(text):
-            _, _, _, method, _, _, _, size, _, name, extra = _ZIP.unpack_from(text, at)
-            begin = at + _ZIP.size + name + extra
+        if at + ZIP_HEADER.size <= len(text):
+            _, _, _, method, _, _, _, size, _, name, extra = ZIP_HEADER.unpack_from(text, at)
+            begin = at + ZIP_HEADER.size + name + extra
             if method == 8:
                 data, end = _read(text, begin, zlib.decompressobj(-15), allowance, 1)
             else:
@@ -114,7 +115,7 @@ def _members(text: bytes, allowance: Allowance) -> Iterator[Held]:
                 yield Held("zip", at, end, allowance.take(data) if method != 8 else data)
             else:
                 allowance.vain()
-        at = text.find(b"PK\x03\x04", max(end, at + 4))
+        at = text.find(ZIP_MEMBER, max(end, at + 4))
 
 
 def _streams(text: bytes, name: str, begin: re.Pattern[bytes], allowance: Allowance) -> Iterator[Held]:
@@ -135,7 +136,7 @@ def _open(name: str, text: bytes, at: int, allowance: Allowance) -> tuple[bytes,
     made: dict[str, Callable[[], _Stream]] = {
         "gzip": lambda: zlib.decompressobj(31),
         "bzip2": bz2.BZ2Decompressor,
-        "xz": lambda: lzma.LZMADecompressor(lzma.FORMAT_XZ, memlimit=_MEMORY),
+        "xz": lambda: lzma.LZMADecompressor(lzma.FORMAT_XZ, memlimit=MEMORY),
     }
     return _read(text, at, made[name](), allowance, 1 if name == "gzip" else _SLOW)
 
@@ -161,7 +162,7 @@ def _read(text: bytes, at: int, stream: _Stream, allowance: Allowance, share: in
 
 def _zstd(text: bytes, at: int, allowance: Allowance) -> tuple[bytes, int]:
     source = io.BytesIO(text[at:])
-    reader = zstandard.ZstdDecompressor(max_window_size=_WINDOW).stream_reader(source, read_size=4096)
+    reader = zstandard.ZstdDecompressor(max_window_size=WINDOW).stream_reader(source, read_size=4096)
     out = bytearray()
     try:
         while piece := reader.read(min(_PIECE, allowance.left + 1)):

@@ -4,15 +4,20 @@ All objects of the received pack come in the order in which they lie there, whil
 are new: what is examined needs no second look-up of each. Memory is bounded whatever an object's size.
 """
 
+import asyncio
 from collections.abc import AsyncIterator, Iterable
 from dataclasses import dataclass
 
+from sidecar.dlp.unpacker import Unpacker, kind_of
 from sidecar.gitgate import limits
 from sidecar.gitgate.git import GitFailed, Running, finished, pieces
 from sidecar.gitgate.quarantine import Quarantine
 
 _SHORT = 512 * 1024
 """What is read before it is handed on: git goes on with the next meanwhile."""
+
+
+_TOO_MUCH = "it unpacks to more than is scanned at once: push in parts"
 
 
 class TooMuch(Exception):
@@ -31,6 +36,8 @@ class Piece:
     """Where in the object `data` begins."""
     line: int = 0
     """Lines before it."""
+    unpacked: bool = False
+    """It was compressed there."""
 
     def instead(self, data: bytes) -> "Piece":
         return Piece(self.oid, self.kind, self.size, data, self.start, self.line)
@@ -82,7 +89,7 @@ async def _batches(running: Running) -> AsyncIterator[list[Piece]]:
         oid, kind, length = _header(line)
         total += length
         if total > limits.MAX_UNPACKED:
-            raise TooMuch("it unpacks to more than is scanned at once: push in parts")
+            raise TooMuch(_TOO_MUCH)
         if (whole := source.here(length + 1)) is not None:  # as nearly all of them
             batch.append(Piece(oid, kind, length, whole[:-1]))
             size += length
@@ -93,6 +100,9 @@ async def _batches(running: Running) -> AsyncIterator[list[Piece]]:
         async for each in _pieces(source, oid, kind, length):
             batch.append(each)
             size += len(each.data)
+            total += len(each.data) * each.unpacked
+            if total > limits.MAX_UNPACKED:
+                raise TooMuch(_TOO_MUCH)
             if size >= _SHORT:
                 yield batch
                 batch, size = [], 0
@@ -119,11 +129,19 @@ def _header(line: bytes) -> tuple[str, str, int]:
 async def _pieces(source: "_Source", oid: str, kind: str, size: int) -> AsyncIterator[Piece]:
     kept = b""
     start = line = done = 0
+    unpacker: Unpacker | None = None
     while True:
         part = min(limits.WINDOW, size - done)
-        data = kept + await source.exactly(part)
+        fresh = await source.exactly(part)
+        if not done and size > part and (packed := kind_of(fresh)):
+            unpacker = Unpacker(packed, limits.OVERLAP)
+        data = kept + fresh
         done += part
         yield Piece(oid, kind, size, data, start, line)
+        if unpacker is not None:  # within one window the scan unpacks by itself
+            unpacker.give(fresh)
+            while held := await asyncio.to_thread(unpacker.take, limits.WINDOW):
+                yield Piece(oid, kind, size, held, unpacked=True)
         if done >= size:
             return
         cut = max(0, len(data) - limits.OVERLAP)

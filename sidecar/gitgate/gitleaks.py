@@ -84,7 +84,7 @@ class Gitleaks:
         marked: set[str] = set()
         async for batch in contents.everything(quarantine):
             for each in batch:
-                if each.kind == "blob" and (_MARK in each.data or each.oid in marked):
+                if each.kind == "blob" and not each.unpacked and (_MARK in each.data or each.oid in marked):
                     marked.add(each.oid)
                     await asyncio.to_thread(_put, folder / each.oid, each)
         if not marked:

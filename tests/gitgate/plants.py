@@ -8,6 +8,7 @@ from collections.abc import Awaitable, Callable, Sequence
 from pathlib import Path
 
 from sidecar.dlp.patterns.model import CredentialType, all_types
+from sidecar.gitgate import limits
 from tests.gitgate.kit import World, git
 
 type Plant = Callable[[World, Path, str], Awaitable[Sequence[str]]]
@@ -114,6 +115,15 @@ async def in_a_large_file(one: World, clone: Path, text: str) -> Sequence[str]:
     return HEAD
 
 
+async def in_a_large_archive(one: World, clone: Path, text: str) -> Sequence[str]:
+    """At the end of what is looked at in several pieces, each of which means nothing by itself."""
+    noise = random.Random(9).randbytes(limits.WINDOW + 200_000)
+    await one.commit(
+        clone, {"all.gz": gzip.compress(noise + b"words " * 9000 + b"\n" + text.encode() + b"\n", mtime=0)}
+    )
+    return HEAD
+
+
 async def split_over_two_commits(one: World, clone: Path, text: str) -> Sequence[str]:
     half = len(text) // 2
     await one.commit(clone, {"half.txt": text[:half]})
@@ -125,7 +135,7 @@ async def split_over_two_commits(one: World, clone: Path, text: str) -> Sequence
 EVERYWHERE: tuple[Plant, ...] = (
     in_a_file, in_an_old_commit, in_a_merge, in_a_renamed_file, in_a_binary_file, in_utf16, in_base64,
     in_a_compressed_file, in_a_message, in_a_tag, in_a_submodules_url, in_an_lfs_pointer, on_a_suppressed_line,
-    on_a_new_branch, in_a_large_file, split_over_two_commits,
+    on_a_new_branch, in_a_large_file, in_a_large_archive, split_over_two_commits,
 )  # fmt: skip
 QUICK: tuple[Plant, ...] = (
     in_an_old_commit,
@@ -134,6 +144,7 @@ QUICK: tuple[Plant, ...] = (
     in_a_compressed_file,
     in_a_tag,
     in_a_submodules_url,
+    in_a_large_archive,
 )
 
 
