@@ -30,8 +30,8 @@ OTHERS = ("", "deny", "hold", "redact", "error")
 """What is kept longer: all that did not pass as it was, and notices, which have no decision."""
 QUESTIONS = 200
 """Proposals of one session that no person decided, which stay."""
-FAILURES = 10_000
-"""Rows of one session's calls that came to nothing and cost nothing, which stay."""
+CALLS = 10_000
+"""Rows of usage of one session, the newest, which stay as long as it is on disk."""
 DAY = 86400.0
 
 
@@ -140,29 +140,18 @@ class Pruner:
     # --- usage ------------------------------------------------------------------------------------------------------
 
     async def _usage(self, kept: Collection[str]) -> int:
-        """Sums have had each row since it came. A row stays where a better one may yet take its place: as long as its
-        session can be gone on with; there only what cost nothing goes, by number."""
+        """Sums have had each row since it came. It is needed where a better one may yet take its place."""
         if self._keep.days is None:
             return 0
-        gone, until = 0, self._now - self._keep.days * DAY
+        gone, old = 0, self._now - self._keep.days * DAY
         for (session_id,) in await self._rows(_SESSIONS):
-            if session_id not in kept:
-                sql = "SELECT rowid FROM usage WHERE session_id = ? AND at < ? ORDER BY at LIMIT ?"
-                while rows := await self._rows(sql, session_id, until, STEP):
-                    gone += await self._drop(drop_usage, [row for (row,) in rows])
-            else:
-                gone += await self._failures(session_id)
-        return gone
-
-    async def _failures(self, session_id: str) -> int:
-        ((many,),) = await self._rows("SELECT count(*) FROM usage WHERE session_id = ?", session_id)
-        if many <= FAILURES:
-            return 0
-        sql = "SELECT rowid FROM usage WHERE session_id = ? AND NOT billable ORDER BY at DESC LIMIT -1 OFFSET ?"
-        rows = [row for (row,) in await self._rows(sql, session_id, FAILURES)]
-        gone = 0
-        for first in range(0, len(rows), STEP):
-            gone += await self._drop(drop_usage, rows[first : first + STEP])
+            until = old
+            if session_id in kept:
+                sql = "SELECT at FROM usage WHERE session_id = ? ORDER BY at DESC LIMIT 1 OFFSET ?"
+                until = next((at for (at,) in await self._rows(sql, session_id, CALLS - 1)), 0.0)
+            sql = _FINAL if session_id in kept else "SELECT rowid FROM usage WHERE session_id = ? AND at < ? LIMIT ?"
+            while rows := await self._rows(sql, session_id, until, STEP):
+                gone += await self._drop(drop_usage, [row for (row,) in rows])
         return gone
 
     # --- proposals --------------------------------------------------------------------------------------------------
@@ -189,6 +178,11 @@ _SESSIONS = (
     " SELECT id FROM one WHERE id IS NOT NULL"
 )
 """Jumps from one session to the next in the index, and reads no row between."""
+_FINAL = (
+    "SELECT rowid FROM usage WHERE session_id = ? AND at < ? AND response_id = '' AND event_id NOT LIKE 'intent-%'"
+    " LIMIT ?"
+)
+"""Rows whose place no other can take (`app.store.usage`): no estimates of lost answers, and no background responses."""
 _OVER = (
     "SELECT id FROM (SELECT id, decided_at, row_number() OVER (PARTITION BY decided_by = ?2 ORDER BY decided_at DESC)"
     " AS place, decided_by = ?2 AS by_itself FROM proposals WHERE session_id = ?1 AND state != 'pending')"

@@ -10,12 +10,17 @@ import orjson
 
 from app.core.model import Sum
 from app.core.schema import Amount
+from app.core.scopes import session_of
 from app.core.usage import Intent, Metrics, Progress, Slice, UsageRow, bucket, sum_of
 from app.core.windows import Gauge
 from app.store.metering import Counted, Metering, Override, SumQuery
 
 KEEP_METRICS = 100
 """Sessions of one project whose metrics stay (control-plane.md, "Store")."""
+
+MODELS = 50
+"""Names of models of one launch that are told apart in sums: an agent may write any, and sums are kept for good."""
+OTHERS = "other models"
 
 _ROW = tuple(field.name for field in fields(UsageRow))
 _CACHED = ("cache_read", "cache_write", "cache_write_1h")
@@ -104,15 +109,32 @@ def _better(old: UsageRow, new: UsageRow) -> bool:
 def _add_up(
     db: sqlite3.Connection, session_id: str, slug: str, scopes: Iterable[str], counted: Sequence[Counted]
 ) -> None:
+    scopes = tuple(dict.fromkeys(scopes))
+    launch = next((scope for scope in scopes if session_of(scope) is not None), "")
+    own = _told_apart(db, launch, counted)
     sums: dict[tuple[str, str, int], Sum] = {}
     for item in counted:
         row = item.row
-        key = (row.provider, row.model, bucket(row.at))
+        name = row.model if (row.provider, row.model) in own else OTHERS
+        key = (row.provider, name, bucket(row.at))
         sums[key] = sums.get(key, Sum()).plus(sum_of(row, item.sign))
-    for scope in dict.fromkeys(scopes):
+    for scope in scopes:
         for (provider, model, start), found in sums.items():
             db.execute(_ADD_SUM, (scope, provider, model, start, *(getattr(found, name) for name in _SUMS)))
     _count_session(db, session_id, slug, counted)
+
+
+def _told_apart(db: sqlite3.Connection, launch: str, counted: Sequence[Counted]) -> set[tuple[str, str]]:
+    """Providers and models of these rows that keep their names in sums: those that are in them, and new ones as long as
+    there is room. So a row that is taken out again is called what it was."""
+    asked = dict.fromkeys((item.row.provider, item.row.model) for item in counted)
+    sql = "SELECT 1 FROM usage_sums WHERE scope = ? AND provider = ? AND model = ? LIMIT 1"
+    new = [key for key in asked if db.execute(sql, (launch, *key)).fetchone() is None]
+    if new and launch:
+        sql = "SELECT count(*) FROM (SELECT DISTINCT provider, model FROM usage_sums WHERE scope = ?)"
+        room = MODELS - db.execute(sql, (launch,)).fetchone()[0]
+        return set(asked) - set(new[max(0, room) :])
+    return set(asked)
 
 
 def _count_session(db: sqlite3.Connection, session_id: str, slug: str, counted: Sequence[Counted]) -> None:

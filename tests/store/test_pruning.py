@@ -294,16 +294,25 @@ async def test_rows_of_sessions_that_may_go_on_stay(store: SqliteStore) -> None:
     assert again.counted == (), "what is kept is not counted twice"
 
 
-async def test_calls_that_came_to_nothing_are_bounded_also_while_it_runs(
+async def test_calls_of_a_session_that_runs_are_bounded_but_those_that_may_be_bettered(
     store: SqliteStore, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(pruning, "FAILURES", 5)
+    monkeypatch.setattr(pruning, "CALLS", 5)
     rows = [answer(number, days=number / 100, billable=number % 2 == 0) for number in range(40)]
-    await store.ingest("dev", "s1", [], None, Metering(("global",), (), rows))
-    assert await store.prune(NOW, {"s1"}, Keep()) == Pruned(usage=15)
-    left = [row for _, row in await store.usage_rows()]
-    assert sum(row.billable for row in left) == 20
-    assert [row.request_id for row in left if not row.billable] == ["r9", "r7", "r5", "r3", "r1"]
+    rows[30] = replace(rows[30], response_id="resp")
+    intent = Intent("lost", NOW - DAY, "claude", model="sonnet", input=5)
+    await store.ingest("dev", "s1", [], None, Metering(("global",), [intent], rows))
+    await store.settle_intents("s1", "dev", ("global",), ["lost"], [None])
+    before = await store.sums(SumQuery(scope="global", by_model=True))
+    assert await store.prune(NOW, {"s1"}, Keep()) == Pruned(usage=34)
+    left = [row.request_id for _, row in await store.usage_rows()]
+    assert sorted(left) == sorted(["lost", "r30", "r4", "r3", "r2", "r1", "r0"])
+    late = replace(answer(77), event_id="lost.0", request_id="lost")
+    better = replace(answer(78, days=30 / 100), response_id="resp", output=50)
+    done = await store.ingest("dev", "s1", [], None, Metering(("global",), (), [late, better]))
+    assert [item.sign for item in done.counted] == [-1, 1, -1, 1]
+    (total,) = await store.sums(SumQuery(scope="global"))
+    assert total.sum.requests == sum(item.sum.requests for item in before)
 
 
 # --- proposals ------------------------------------------------------------------------------------------------------

@@ -11,6 +11,7 @@ from app.core.model import Sum
 from app.core.schema import Amount
 from app.core.usage import BUCKET, Intent, Metrics, Progress, UsageRow, total
 from app.core.windows import Gauge
+from app.store import usage
 from app.store.base import NewEvent, Position, Store
 from app.store.metering import Metering, Override, SumQuery
 from app.store.sqlite import SqliteStore
@@ -244,3 +245,33 @@ async def test_caches_of_a_lost_answer_stay_apart_and_have_their_own_price(store
     assert (await whole(store)).cost_nano == price
     await store.ingest("dev", "s1", [], None, Metering(SCOPES, (given,)))
     assert await store.intents("s1") == [], "settled once"
+
+
+async def test_an_agent_that_makes_up_models_does_not_fill_the_sums(store: Store) -> None:
+    """They are kept for good, in each scope and quarter of an hour."""
+    await store.ingest("dev", "s1", [], None, batch(row(1, at=50.0)))
+    for start in range(2, 202, 40):
+        made = [row(number, at=50.0, model=f"made-up-{number}") for number in range(start, start + 40)]
+        await store.ingest("dev", "s1", [], None, batch(*made))
+    for scope in SCOPES:
+        found = await store.sums(SumQuery(scope=scope, by_model=True))
+        assert len(found) == usage.MODELS + 1
+        assert "sonnet" in {item.model for item in found}
+        assert [item.sum.requests for item in found if item.model == usage.OTHERS] == [201 - usage.MODELS]
+        assert (await whole(store, scope)).requests == 201
+    other = row(1, model="another", at=50.0)
+    await store.ingest("ops", "s2", [], None, batch(other, scopes=("launch:s2", "global")))
+    assert "another" in {item.model for item in await store.sums(SumQuery(scope="global", by_model=True))}
+
+
+async def test_a_row_is_taken_out_of_the_sum_that_it_was_in(store: Store) -> None:
+    first = [row(number, at=50.0, model=f"m{number}") for number in range(usage.MODELS)]
+    polls = [
+        row(100 + number, at=50.0, model="late", response_id="resp", output=output)
+        for number, output in enumerate((1, 20, 300))
+    ]
+    for made in (*first, *polls):
+        await store.ingest("dev", "s1", [], None, batch(made))
+    found = {item.model: item.sum for item in await store.sums(SumQuery(scope="global", by_model=True))}
+    assert found.keys() == {*(f"m{number}" for number in range(usage.MODELS)), usage.OTHERS}
+    assert (found[usage.OTHERS].requests, found[usage.OTHERS].output) == (1, 300)
