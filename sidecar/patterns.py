@@ -12,6 +12,8 @@ from typing import Any, cast
 
 MAX_STATES = 2000
 """Size of a compiled pattern; `{1000}` on a group would otherwise make it as large as it likes."""
+MAX_STEPS = 10 * MAX_STATES
+"""Of compiling: nothing, repeated, adds no state, and may be repeated four thousand million times."""
 MAX_CACHED = 4096
 """Remembered steps of one pattern; forgotten all at once when full."""
 
@@ -51,6 +53,7 @@ class Pattern:
         self._ignore_case = bool(tree.state.flags & _flags.IGNORECASE)
         self._dot_all = bool(tree.state.flags & _flags.DOTALL)
         self._nodes: list[_Node] = []
+        self._steps = 0
         self._accept = self._node(_Node())
         start = self._sequence(tree, self._accept)
         self._start = self._through([start], beginning=True)
@@ -104,6 +107,9 @@ class Pattern:
         return len(self._nodes) - 1
 
     def _sequence(self, items: Iterable[Any], then: int) -> int:
+        self._steps += 1
+        if self._steps > MAX_STEPS:
+            raise ValueError("the regular expression is too large")
         for op, value in reversed(list(items)):
             then = self._item(str(op), value, then)
         return then
@@ -138,8 +144,6 @@ class Pattern:
                 then = self._node(_Node(next=[self._sequence(items, then), done]))
         for _ in range(least):
             then = self._sequence(items, then)
-            if len(self._nodes) >= MAX_STATES:
-                raise ValueError("the regular expression is too large")
         return then
 
     def _anchor(self, where: str, then: int) -> int:

@@ -253,8 +253,10 @@ def test_pathological_patterns_take_linear_time(pattern: str, text: str):
 
 
 @pytest.mark.parametrize(
-    "source", [r"(a)\1", "(?=a)b", "(?<!a)b", r"\bword", "(", "a{3000}", "(?>a)", "(?i:a)b", "a*+"]
-)
+    "source",
+    [r"(a)\1", "(?=a)b", "(?<!a)b", r"\bword", "(", "a{3000}", "(?>a)", "(?i:a)b", "a*+",
+     "(){3000000}", "((a{0}){2000}){2000}", "((|b){2000}|a{0}){3000000}"],
+)  # fmt: skip
 def test_patterns_that_are_refused(source: str):
     with pytest.raises(ValueError):
         Pattern(source)
