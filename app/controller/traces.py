@@ -32,6 +32,8 @@ log = logging.getLogger(__name__)
 
 FOLDER = "traces"
 MOST_LINE = 64 * 1024
+MOST_BYTES = 256 * 2**20
+"""Of one bottle: some hundred thousand calls. The oldest hours make room: an agent's loop of calls fills no disk."""
 
 
 class Traces:
@@ -85,12 +87,17 @@ class Traces:
                 os.chmod(entry.path, 0o400)
 
     def tidy(self, now: float) -> None:
-        """Of all bottles, also of those that write nothing any more: what is over is sealed, what is old removed."""
+        """Of all bottles, also of those that write nothing any more: what is over is sealed, what is old or too much
+        removed."""
         for bottle in _entries(self._folder):
-            for entry in _entries(Path(bottle.path)) if bottle.is_dir(follow_symlinks=False) else ():
+            size = 0
+            for entry in reversed(_entries(Path(bottle.path)) if bottle.is_dir(follow_symlinks=False) else []):
                 start = start_of(entry.name)
-                if start is not None and over(start, now):
-                    with contextlib.suppress(OSError):
+                if start is None:
+                    continue
+                with contextlib.suppress(OSError):
+                    size += entry.stat(follow_symlinks=False).st_size
+                    if over(start, now) or size > MOST_BYTES:
                         os.unlink(entry.path)
             self.seal(bottle.name, now)
             with contextlib.suppress(OSError):  # one with something in it stays

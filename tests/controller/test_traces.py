@@ -3,6 +3,9 @@
 import time
 from pathlib import Path
 
+import pytest
+
+from app.controller import traces
 from app.controller.traces import Traces
 from app.core.model import BottleView
 from app.core.trace import HOUR, SEALED_AFTER, Trace, TraceQuery, bucket_name, start_of
@@ -99,3 +102,17 @@ def test_buckets_are_sealed_and_removed_also_of_bottles_that_write_no_more(tmp_p
     assert [entry.name for entry in folder.iterdir()] == ["dev"]
     assert [one.id for one in made.read("dev")] == ["new"]
     assert made.bottles() == ["dev"]
+
+
+def test_a_loop_of_calls_fills_no_disk(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(traces, "MOST_BYTES", 5000)
+    made, folder = Traces(tmp_path), tmp_path / "traces"
+    for hour in range(6):
+        made.write("loop", [trace(f"{hour}-{number}", AT + hour * HOUR) for number in range(5)], AT + hour * HOUR)
+    made.write("other", [trace("mine")], AT)
+    made.tidy(AT + 6 * HOUR)
+    left = [one.id for one in made.read("loop")]
+    assert left[-1] == "5-4"
+    assert "0-0" not in left
+    assert sum(entry.stat().st_size for entry in (folder / "loop").iterdir()) <= 5000
+    assert [one.id for one in made.read("other")] == ["mine"]
