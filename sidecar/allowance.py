@@ -56,13 +56,14 @@ class Lease(Wire):
 
 
 class Rate(Wire):
-    """US dollars for a million tokens."""
+    """US dollars for a million tokens, or searches."""
 
     input: Amount = 0.0
     output: Amount = 0.0
     cache_read: Amount = 0.0
     cache_write_5m: Amount = 0.0
     cache_write_1h: Amount = 0.0
+    web_searches: Amount = 0.0
 
 
 class Cutoff(Wire):

@@ -1,5 +1,6 @@
-"""What a million tokens of each model cost, for sidecars that keep a budget in dollars: they may not load the table
-themselves. From the same package as `sidecar.meter.prices`, and dearer rather than cheaper where a price has steps.
+"""What a million tokens of each model cost, and searches of the web, for sidecars that keep a budget in dollars: they
+may not load the table themselves. From the same package as `sidecar.meter.prices`, and dearer rather than cheaper where
+a price has steps.
 
 A model that is not in the table has no rate, and is refused under such a budget: an unknown price is never 0.
 """
@@ -59,6 +60,7 @@ def _rate(prices: Any) -> Rate | None:
         cache_write_5m=_or(stored, read),
         # two times the input's price, where five minutes cost one and a quarter (Anthropic's prices)
         cache_write_1h=max(2 * read, _or(stored, read)),
+        web_searches=1000 * _or(_dearest(prices.web_searches_kcount), 0.0),
     )
 
 

@@ -359,6 +359,7 @@ def _spent(usage: Usage) -> Spent:
         usage.cache_read,
         usage.cache_write_5m,
         usage.cache_write_1h,
+        usage.web_searches,
         float(usage.cost_usd) if usage.cost_usd is not None else None,
     )
 

@@ -69,6 +69,7 @@ class Spent:
     cache_read: int = 0
     cache_write_5m: int = 0
     cache_write_1h: int = 0
+    web_searches: int = 0
     cost_usd: float | None = None
 
     @property
@@ -266,6 +267,7 @@ def priced(rate: Rate, part: Spent) -> float:
         + part.cache_read * rate.cache_read
         + part.cache_write_5m * rate.cache_write_5m
         + part.cache_write_1h * rate.cache_write_1h
+        + part.web_searches * rate.web_searches
     ) / 1e6
 
 

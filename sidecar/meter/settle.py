@@ -29,6 +29,7 @@ def settle(
         response_id=tally.response_id,
         service_tier=tally.service_tier,
         also=tally.also,
+        web_searches=max(base.web_searches, tally.web_searches),
         tool_calls=tally.tool_calls,
         tools=tuple(tally.tools),
         speech=tally.speech,

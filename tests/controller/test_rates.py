@@ -11,3 +11,8 @@ def test_every_price_of_every_vendor_reaches_the_sidecar() -> None:
     assert Allowance(rates=found).rates == found
     for entry in metered:
         assert len(found[entry.provider]) == len(rates._at_host(entry.host)) > 0
+
+
+def test_what_a_search_costs_reaches_it_too() -> None:
+    found = rates.of("openai", [Metered(provider="openai", host="api.openai.com")])
+    assert found["gpt-4.1"].web_searches == 10_000, "ten dollars a thousand"

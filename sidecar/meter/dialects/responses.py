@@ -32,7 +32,7 @@ class Responses(Tally):
         elif kind.startswith("response."):
             self.recognised = True
             if kind == "response.output_item.done" and _is_call(event.get("item")):
-                self.calls(_named(tree(event.get("item"))))
+                self._call(tree(event.get("item")))
             response = tree(event.get("response"))
             self.say(response.get("model"), response.get("id"))
         elif kind == "error":
@@ -52,7 +52,7 @@ class Responses(Tally):
         # a stream's last event repeats its items
         called = [tree(item) for item in items(response.get("output")) if _is_call(item)]
         for item in called[self.tool_calls :]:
-            self.calls(_named(item))
+            self._call(item)
         usage = openai(tree(response.get("usage")))
         if not usage.said and not self.text.characters:
             self._texts(response)
@@ -65,6 +65,13 @@ class Responses(Tally):
         if isinstance(response.get("error"), dict):
             self.error = response
 
+    def _call(self, item: Tree) -> None:
+        """A tool's name; the provider's own are told by their kind alone."""
+        kind = item.get("type")
+        self.calls(item.get("name") or kind)
+        # what follows a search (a page that is opened) is no other one
+        self.web_searches += kind == "web_search_call" and tree(item.get("action")).get("type", "search") == "search"
+
     def _texts(self, response: Tree) -> None:
         """The texts of a response that says no usage."""
         for item in map(tree, items(response.get("output"))):
@@ -72,11 +79,6 @@ class Responses(Tally):
                 self.text.add(item.get(name))
             for part in items(item.get("content")) + items(item.get("summary")):
                 self.speaks(tree(part).get("text"))
-
-
-def _named(item: Tree) -> object:
-    """A tool's name; the provider's own are told by their kind alone."""
-    return item.get("name") or item.get("type")
 
 
 def _is_call(item: object) -> bool:

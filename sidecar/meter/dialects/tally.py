@@ -41,6 +41,8 @@ class Tally:
         """Tools that the model asked for, its provider's own included."""
         self.tools: list[str] = []
         """Their names, as far as they were told."""
+        self.web_searches = 0
+        """Those of them that search the web for a price, where each is told."""
         self.speech = 0
         """Characters of its text that are for the user: no thinking, no tool's arguments."""
         self.error: Tree | None = None

@@ -163,3 +163,22 @@ def test_tools_are_told_by_name_each_once(path: str, events: list[dict[str, Any]
         meter.feed(f"data: {json.dumps(event)}\n\n".encode())
     usage = meter.finish(complete=False)
     assert (usage.tools, usage.tool_calls) == (("Bash", "Read"), 2)
+
+
+@pytest.mark.parametrize("stream", [True, False])
+def test_searches_that_openai_makes_are_counted_each_once(stream: bool) -> None:
+    """Each has a price of its own, which no number of tokens holds; opening a page that one found has none."""
+    searches = [{"type": "web_search_call", "action": {"type": kind}} for kind in ("search", "open_page", "search")]
+    output = [*searches, {"type": "web_search_call", "status": "completed"}, {"type": "file_search_call"}]
+    usage = {"input_tokens": 10, "output_tokens": 20}
+    whole = {"id": "r", "status": "completed", "model": "gpt-5", "usage": usage, "output": output}
+    events: list[dict[str, Any]] = [{"type": "response.output_item.done", "item": item} for item in output]
+    events.append({"type": "response.completed", "response": whole})
+    kind = "text/event-stream" if stream else "application/json"
+    facts = request_facts("POST", "/v1/responses", b"{}")
+    for cut in (False, True) if stream else (False,):  # what was searched is paid, also where the answer breaks off
+        meter = Meter.for_response("/v1/responses", 200, {"content-type": kind}, facts, now=NOW)
+        assert meter is not None
+        for event in events[: -1 if cut else None] if stream else [whole]:
+            meter.feed(f"data: {json.dumps(event)}\n\n".encode() if stream else json.dumps(event).encode())
+        assert meter.finish(complete=not cut).web_searches == 3
