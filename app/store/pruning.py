@@ -98,33 +98,31 @@ class Pruner:
         if self._keep.session is None:
             return 0
         sizes = await self._rows(
-            f"SELECT session_id, slug, decision = ?, sum(size + lines * {LINE}) AS whole FROM event_counts"  # noqa: S608
-            " GROUP BY 1, 3 HAVING whole > ?",
+            f"SELECT session_id, slug, decision = ?, {_SIZE} AS whole FROM event_counts GROUP BY 1, 3 HAVING whole > ?",  # noqa: S608
             PASSED,
             self._keep.session,
         )
         gone = 0
         for session_id, slug, passed, size in sizes:
-            where = (
-                f"INDEXED BY events_by_slug WHERE slug = ? AND session_id = ? AND decision {'=' if passed else '!='} ?"
-            )
-            excess = size - int(self._keep.session * LEAVE)
-            gone += (await self._shrink(excess, where, slug, session_id, PASSED))[0]
+            same = "=" if passed else "!="
+            where = f"INDEXED BY events_by_slug WHERE slug = ? AND session_id = ? AND decision {same} ?"
+            gone += await self._shrink(size - int(self._keep.session * LEAVE), where, slug, session_id, PASSED)
         return gone
 
     async def _large_whole(self) -> int:
-        """Of all sessions together: first what passed, the oldest first."""
+        """Of all sessions together, each kind has half of the room."""
         if self._keep.size is None:
             return 0
-        ((size,),) = await self._rows(f"SELECT coalesce(sum(size + lines * {LINE}), 0) FROM event_counts")  # noqa: S608
-        gone, excess = 0, size - int(self._keep.size * LEAVE)
-        if size > self._keep.size:
-            gone, freed = await self._shrink(excess, "INDEXED BY events_by_decision WHERE decision = ?", PASSED)
-            gone += (await self._shrink(excess - freed, "NOT INDEXED WHERE decision != ?", PASSED))[0]
+        half, gone = self._keep.size // 2, 0
+        sizes = await self._rows(f"SELECT decision = ?, {_SIZE} FROM event_counts GROUP BY 1", PASSED)  # noqa: S608
+        for passed, size in sizes:
+            where = "INDEXED BY events_by_decision WHERE decision = ?" if passed else "NOT INDEXED WHERE decision != ?"
+            gone += await self._shrink(size - int(half * LEAVE), where, PASSED) if size > half else 0
         return gone
 
-    async def _shrink(self, excess: int, where: str, *values: object) -> tuple[int, int]:
-        """The oldest lines of these, of about `excess` bytes together: how many they were, and how large."""
+    async def _shrink(self, excess: int, where: str, *values: object) -> int:
+        """The oldest lines of these, of about `excess` bytes together: no more than there were, so that it ends while
+        others come."""
         gone, freed, after = 0, 0, 0
         sql = f"SELECT seq, length(payload) FROM events {where} AND seq > ? ORDER BY seq LIMIT ?"  # noqa: S608 (ours)
         while freed < excess and (rows := await self._rows(sql, *values, after, STEP)):
@@ -135,7 +133,7 @@ class Pruner:
                     freed += size + LINE
             after = taken[-1]
             gone += await self._drop(drop_lines, taken)
-        return gone, freed
+        return gone
 
     # --- usage ------------------------------------------------------------------------------------------------------
 
@@ -172,6 +170,7 @@ class Pruner:
         return gone
 
 
+_SIZE = f"sum(size + lines * {LINE})"
 _SESSIONS = (
     "WITH RECURSIVE one (id) AS (SELECT min(session_id) FROM usage UNION ALL"
     " SELECT (SELECT min(session_id) FROM usage WHERE session_id > one.id) FROM one WHERE one.id IS NOT NULL)"

@@ -128,8 +128,18 @@ async def test_all_sessions_together_are_bounded_and_what_was_refused_stays_long
     left = await store.events(EventQuery())
     assert {event.slug for event in left if event.data["decision"] == PASSED} == {"d"}
     await store.prune(NOW, (), Keep(size=4000))
-    assert [event.slug for event in await store.events(EventQuery())] == ["c", "d"]
-    assert await lines(store) == ["deny"] * 2
+    assert [event.slug for event in await store.events(EventQuery())] == ["d", "d"]
+    assert await lines(store) == [PASSED, "deny"]
+
+
+async def test_refusals_of_many_sessions_do_not_push_out_what_passed(store: SqliteStore) -> None:
+    await store.add_events("mine", "mine", [line() for _ in range(10)])
+    for name in "abcdefgh":
+        await store.add_events(name, name, [line("deny", size=1000) for _ in range(50)])
+    await store.prune(NOW, (), Keep(size=50_000))
+    left = await lines(store)
+    assert left.count(PASSED) == 10
+    assert 10 < left.count("deny") < 20
 
 
 async def test_nobody_who_writes_waits_for_more_than_one_step(store: SqliteStore, tmp_path: Path) -> None:
