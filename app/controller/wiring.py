@@ -101,7 +101,7 @@ async def wire(paths: Paths, stack: AsyncExitStack, stop: Callable[[], None]) ->
     watcher = await _watch(paths, bus, stack, warnings, budgets.reload)
     activity = Activity()
     parts = Parts(
-        paths, store, bus, audit, sessions, lambda: diagnose(sessions.reports), stop,
+        paths, store, bus, audit, sessions, lambda: diagnose(sessions.reports, paths, store), stop,
         warnings=warnings, proposals=proposals, operator=desk.operator, looked_at=watcher.add_project,
         budgets=budgets, orders=Orders(store, audit, sessions, budgets),
         models=Models(paths, Outbound(paths, sessions.zygote)),

@@ -166,6 +166,10 @@ class Store(MeterStore, ABC):
         """How many lines are gone of what `EventQuery` of the same name or decision asks for."""
 
     @abstractmethod
+    async def kept_lines(self) -> tuple[int, int]:
+        """How many lines are kept, and about how many bytes they take."""
+
+    @abstractmethod
     async def prune(self, now: float, kept: Collection[str], keep: Keep) -> Pruned:
         """Take out what is older or larger than `keep` says, in steps that hold nobody up. `kept` are the ids of
         sessions that are on disk and may be gone on with."""

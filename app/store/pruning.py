@@ -25,6 +25,8 @@ LEAVE = 0.9
 """What is left of a bound on sizes once the oldest lines made room."""
 LINE = 300
 """Bytes that a line takes besides its payload: its names, and its places in the indexes."""
+SIZE = f"sum(size + lines * {LINE})"
+"""SQL over `event_counts`."""
 PASSED = "allow"
 OTHERS = ("", "deny", "hold", "redact", "error")
 """What is kept longer: all that did not pass as it was, and notices, which have no decision."""
@@ -98,7 +100,7 @@ class Pruner:
         if self._keep.session is None:
             return 0
         sizes = await self._rows(
-            f"SELECT session_id, slug, decision = ?, {_SIZE} AS whole FROM event_counts GROUP BY 1, 3 HAVING whole > ?",  # noqa: S608
+            f"SELECT session_id, slug, decision = ?, {SIZE} AS whole FROM event_counts GROUP BY 1, 3 HAVING whole > ?",  # noqa: S608
             PASSED,
             self._keep.session,
         )
@@ -114,7 +116,7 @@ class Pruner:
         if self._keep.size is None:
             return 0
         half, gone = self._keep.size // 2, 0
-        sizes = await self._rows(f"SELECT decision = ?, {_SIZE} FROM event_counts GROUP BY 1", PASSED)  # noqa: S608
+        sizes = await self._rows(f"SELECT decision = ?, {SIZE} FROM event_counts GROUP BY 1", PASSED)  # noqa: S608
         for passed, size in sizes:
             where = "INDEXED BY events_by_decision WHERE decision = ?" if passed else "NOT INDEXED WHERE decision != ?"
             gone += await self._shrink(size - int(half * LEAVE), where, PASSED) if size > half else 0
@@ -170,7 +172,6 @@ class Pruner:
         return gone
 
 
-_SIZE = f"sum(size + lines * {LINE})"
 _SESSIONS = (
     "WITH RECURSIVE one (id) AS (SELECT min(session_id) FROM usage UNION ALL"
     " SELECT (SELECT min(session_id) FROM usage WHERE session_id > one.id) FROM one WHERE one.id IS NOT NULL)"

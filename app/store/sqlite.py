@@ -25,7 +25,7 @@ from app.store.base import Asker, Decided, EventQuery, NewEvent, Position, Propo
 from app.store.chain import AuditRow
 from app.store.connection import Transaction, connect, prepare
 from app.store.metering import Counted, Kept, Metering
-from app.store.pruning import Pruned, Pruner
+from app.store.pruning import SIZE, Pruned, Pruner
 from app.store.queries import dropped_query, event_query
 from app.store.sqlite_usage import SqliteUsage
 from app.tasks import cancel_and_wait, spawn
@@ -161,6 +161,10 @@ class SqliteStore(SqliteUsage, Store):
     ) -> int:
         sql, values = dropped_query(slug, session_id, decision)
         return await self._reading(lambda db: db.execute(sql, values).fetchone()[0])
+
+    async def kept_lines(self) -> tuple[int, int]:
+        sql = f"SELECT coalesce(sum(lines), 0), coalesce({SIZE}, 0) FROM event_counts"  # noqa: S608 (ours)
+        return await self._reading(lambda db: db.execute(sql).fetchone())
 
     async def prune(self, now: float, kept: Collection[str], keep: Keep) -> Pruned:
         return await Pruner(self._reading, self._writing, keep, now).run(kept)

@@ -6,6 +6,7 @@ from collections.abc import AsyncIterator
 import pytest
 
 from app.controller import tidying
+from app.controller.doctor_api import record_check
 from app.controller.traces import Traces
 from app.core.usage import UsageRow
 from app.errors import CarboyError
@@ -115,3 +116,16 @@ async def test_usage_of_a_session_on_disk_stays(paths: Paths, store: SqliteStore
     assert len(await store.usage_rows(session_id=session.id)) == 1
     assert await store.usage_rows(session_id="purged") == []
     assert await store.sums(SumQuery(scope="global")) == before
+
+
+async def test_the_doctor_says_what_is_kept(paths: Paths, store: SqliteStore) -> None:
+    await store.add_events("dev", "s1", [line(1, 4000), line(2, 4000), line(3, 0)])
+    found = await record_check(paths, store)
+    assert (found.ok, found.text.partition(",")[0]) == (True, "3 lines of bottles")
+    await tidying.prune(paths, store)
+    configure(paths, "keep: {size: 5MiB}\n")
+    assert (await record_check(paths, store)).text.endswith("of 5.2MB at most; 2 older lines dropped")
+    configure(paths, "keep: al\n")
+    found = await record_check(paths, store)
+    assert not found.ok
+    assert "keep" in found.fix
