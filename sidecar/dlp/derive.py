@@ -150,21 +150,21 @@ _ASCII_PARTS = re.compile(rb"[\x00-\x7f]{8,}")
 
 def _base64(text: bytes, ends: Ends, allowance: Allowance) -> Iterator[Derived]:
     for start, end, lines in _each_once(text, _runs(text, ends, _B64, _B64_LINES)):
-        run = _letters(lines)
+        run = base64_letters(lines)
         for offset in range(4):
-            data = _a2b(run[offset:])
+            data = from_base64(run[offset:])
             if found := _text_in(data):
                 yield Derived("base64", start, end, allowance.take(found))
 
 
-def _letters(run: bytes) -> bytes:
+def base64_letters(run: bytes) -> bytes:
     """The letters of base64 in wrapped lines, of either alphabet."""
     if b"\\" in run:
         run = re.sub(rb"\\[nrt]", b"", run)
     return decoded_url_alphabet(run.translate(None, _NOT_B64))
 
 
-def _a2b(run: bytes) -> bytes:
+def from_base64(run: bytes) -> bytes:
     return binascii.a2b_base64(
         run[: len(run) // 4 * 4] + {2: run[-2:] + b"==", 3: run[-3:] + b"="}.get(len(run) % 4, b"")
     )
@@ -187,17 +187,17 @@ _LONG_HEX = 4096
 def _unhexed(run: bytes) -> tuple[bytes, bytes]:
     """The bytes that a run says in hex, beginning with its first and with its second digit; of a long run without any
     text, nothing."""
-    run = _hex_alone(run)
+    run = hex_alone(run)
     if len(run) >= _LONG_HEX and not hex_may_hold_ascii(run):
         return b"", b""
-    return _digits(run), _digits(run[1:])
+    return from_hex(run), from_hex(run[1:])
 
 
-def _hex_alone(run: bytes) -> bytes:
+def hex_alone(run: bytes) -> bytes:
     return re.sub(rb"0[xX]", b"", run).translate(None, _NOT_HEX) if run.translate(None, _HEX) else run
 
 
-def _digits(run: bytes) -> bytes:
+def from_hex(run: bytes) -> bytes:
     return binascii.unhexlify(run[: len(run) // 2 * 2])
 
 
@@ -244,15 +244,15 @@ def _gzip(text: bytes, ends: Ends, allowance: Allowance) -> Iterator[Derived]:
     done = 0
     for low, high in spans:
         for match in _GZIP_START.finditer(text, max(low, done), high):
-            if not _begins(_a2b(_letters(text[match.start() : match.start() + _TRIED]))):
+            if not _begins(from_base64(base64_letters(text[match.start() : match.start() + _TRIED]))):
                 allowance.vain()
                 continue
             lines = _B64_LINES.match(text, match.start())
             if lines is None:
                 continue
-            run = _letters(lines.group())
+            run = base64_letters(lines.group())
             allowance.attempt(run)
-            if data := inflate(_a2b(run), allowance):
+            if data := inflate(from_base64(run), allowance):
                 done = lines.end()
                 yield Derived("gzip+base64", match.start(), done, allowance.take(data))
 
@@ -295,8 +295,8 @@ def _packed(text: bytes, ends: Ends, allowance: Allowance) -> Iterator[Derived]:
 
 def _unpacked(run: bytes, lines: _Lines) -> bytes:
     if lines is _HEX_LINES:
-        return _digits(_hex_alone(run))  # also where there is no text: its beginning says that it is an archive
-    return base32_decoded(run) if lines is _B32_LINES else _a2b(_letters(run))
+        return from_hex(hex_alone(run))  # also where there is no text: its beginning says that it is an archive
+    return base32_decoded(run) if lines is _B32_LINES else from_base64(base64_letters(run))
 
 
 def _begins(data: bytes) -> bool:

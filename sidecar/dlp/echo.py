@@ -53,7 +53,7 @@ class _Bytes:
         spans = self._seeker.spans(text)
         until = len(text)
         if not last:
-            until = max(gone, self._seeker.grams.tail(text))
+            until = max(gone, self._seeker.tail(text))
             if spans and spans[-1][1] > until:
                 until = max(until, spans[-1][1])
         out = text[gone:until]

@@ -9,6 +9,7 @@ import re
 from sidecar.dlp.engine import Engine
 from sidecar.dlp.finding import Finding, Location
 from sidecar.dlp.grams import Grams
+from sidecar.dlp.tails import tail
 
 MARK = b"[redacted]"
 _KNOWN = frozenset({"known_secrets"})
@@ -35,7 +36,7 @@ class Seeker:
 
     def __init__(self, engine: Engine) -> None:
         self._engine = engine
-        self.grams: Grams = engine.grams
+        self._grams: Grams = engine.grams
         self.names: set[str] = set()
 
     def spans(self, text: bytes) -> list[Span]:
@@ -50,6 +51,10 @@ class Seeker:
             text = masked(text, found)
         raise EchoFailed("a credential could not be taken out of an answer")
 
+    def tail(self, text: bytes) -> int:
+        """Where the part of a secret begins with which `text` ends; its length where there is none."""
+        return tail(self._grams, text)
+
     def _once(self, text: bytes) -> list[Span]:
         spans: list[Span] = []
         precise: dict[str, list[Span]] = {}
@@ -61,7 +66,7 @@ class Seeker:
                 continue  # a blob around what is known more precisely: looked for again once that is masked
             within.append((start, end))
             if finding.code.endswith(("partial", "separated")):
-                start, end = self.grams.around(text, start, end)
+                start, end = self._grams.around(text, start, end)
             spans.append(_whole(text, start, end))
             self.names.add(finding.kind)
         return merged(spans)

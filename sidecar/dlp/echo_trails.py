@@ -18,8 +18,9 @@ CONTEXT = 2048
 """Bytes of what has gone on that are read again with what comes: more than twelve characters in any two encodings."""
 
 _PLACES = 64
-_WAITING = 64
+_WAITING = 512
 _WAITING_BYTES = 256 * 1024
+"""What waits at most: twelve letters of a secret, each escaped three times, one character an event."""
 _LEAVES = 2000
 _IDENTITIES = ("index", "output_index", "content_index", "summary_index", "item_id", "id")
 _BETWEEN = b"\n0x0X0\n"
@@ -152,7 +153,7 @@ class Trails:
             inside = [(s - at, e - at) for s, e in spans if s < at + len(whole) and e > at] if spans else []
             at += len(whole)
             _cut(trail, [(max(0, start), min(end, len(whole))) for start, end in inside])
-            tail = self._seeker.grams.tail(whole)
+            tail = self._seeker.tail(whole)
             if tail < len(whole) and not (inside and inside[-1][1] >= len(whole)):
                 self._partial.add(leaf.place)
 
