@@ -466,6 +466,8 @@ class ScriptedClient:
         self.on_state: Callable[[str], None] = lambda _: None
         self.by_slug = {item.slug: item for item in views}
         self.history = events() if history is None else history
+        self.gone: StreamEvent | None = None
+        """In place of lines that were dropped."""
         self.catalogue_now = CATALOGUE
         self.settings_now = SETTINGS
         self.proposals_now: list[ProposalView] = []
@@ -607,7 +609,8 @@ class ScriptedClient:
         return [{"host": "api.anthropic.com", "ports": [443], "matches": [{"paths": [{"value": "/v1/messages"}]}]}]
 
     async def log(self, *, slug: str | None = None, before: int | None = None, **_: Any) -> list[StreamEvent]:
-        return [item for item in self.history if not slug or item.slug == slug]
+        first = [] if self.gone is None else [self.gone]
+        return [*first, *(item for item in self.history if not slug or item.slug == slug)]
 
     async def events(
         self, since: int | None = None, slug: str | None = None, *, here: bool = False

@@ -10,7 +10,7 @@ from textual.keys import Keys
 from app import themes
 from app.commands import COMMANDS, footer, key_label, scoped, textual_key
 from app.core.approvals import TemporaryRoute
-from app.core.model import Provenance, SidecarHealth
+from app.core.model import Provenance, SidecarHealth, StreamEvent
 from app.core.schema import Settings
 from app.errors import CarboyError
 from app.widgets.approvals_panel import ApprovalsPanel
@@ -281,3 +281,14 @@ async def test_long_rows_of_pages_go_on_below_their_own_text_at_any_width() -> N
         await until(pilot, lambda: panel.first is not None and panel.armed(panel.first), "a card that is ready")
         await pilot.press("enter")
         await until(pilot, lambda: columns("✂") == [4, 4], "the note behind its mark")
+
+
+async def test_the_log_says_that_older_lines_are_gone(size: tuple[int, int]) -> None:
+    client = ScriptedClient()
+    text = "3,000 older lines were dropped to make room: `keep` in settings.yml says what stays"
+    data = {"kind": "notice", "level": "info", "code": "lines_dropped", "text": text}
+    client.gone = StreamEvent(seq=0, at=NOW, kind="notice", slug="impl-1", data=data)
+    async with app(client).run_test(size=size) as pilot:
+        await ready(pilot)
+        await pilot.press("e")
+        await until(pilot, lambda: "3,000 older lines were dropped" in text_of(pilot), "how many")
