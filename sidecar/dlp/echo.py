@@ -14,7 +14,7 @@ from sidecar.dlp.echo_seek import EchoFailed, Seeker, masked
 from sidecar.dlp.echo_trails import CONTEXT, Piece, Trails
 from sidecar.dlp.engine import Engine
 
-__all__ = ["EchoFailed", "EchoRedactor", "FrameRedactor"]
+__all__ = ["EchoFailed", "EchoRedactor", "FrameRedactor", "in_events"]
 
 MOST_EVENT = 1 << 20
 """Bytes of one event that are waited for; the rest of a larger one is treated as plain bytes."""
@@ -27,7 +27,20 @@ _EVENT_END = re.compile(rb"(?:\r\n|\n|\r(?!\n)){2}")
 _LINE_END = re.compile(rb"\n")
 _DATA = re.compile(rb"(?:^|(?<=[\r\n]))data(?::[ ]?([^\r\n]*))?(?:\r\n|\n|\r|\Z)")
 _SSE_START = re.compile(rb"(?:\xef\xbb\xbf)?(?:event|data|id|retry)?:")
-_LINES = ("application/x-ndjson", "application/jsonl", "application/json-seq", "application/x-jsonlines")
+_LINES = ("ndjson", "jsonl", "json-lines", "json-seq", "stream+json", "json-stream")
+_EVENTS = "text/event-stream"
+
+
+def _end_of(content_type: str) -> re.Pattern[bytes] | None:
+    kind = content_type.partition(";")[0].strip().lower()
+    if kind == _EVENTS:
+        return _EVENT_END
+    return _LINE_END if any(word in kind for word in _LINES) else None
+
+
+def in_events(content_type: str) -> bool:
+    """Whether an answer of this type tells its text event by event."""
+    return _end_of(content_type) is not None
 
 
 class _Bytes:
@@ -75,8 +88,7 @@ class EchoRedactor:
         self._seeker = Seeker(engine)
         self._bytes = _Bytes(self._seeker)
         self._trails = Trails(self._seeker)
-        kind = content_type.partition(";")[0].strip().lower()
-        self._end = _EVENT_END if kind == "text/event-stream" else _LINE_END if kind in _LINES else None
+        self._end = _end_of(content_type)
         self._begun = False
         self._buffer = bytearray()
         self._looked: int = 0

@@ -1,10 +1,12 @@
 """Texts that an answer sends in pieces, event by event: the deltas of a language model, put together again. Pure.
 
 Whatever the provider, a delta is a string at one place of its event's JSON (`delta.text`, `choices[0].delta.content`,
-`candidates[0].content.parts[0].text`), so each place is followed by itself. An event waits only while such a text ends
-inside a secret, and goes on unchanged when the next one shows that it was none.
+`candidates[0].content.parts[0].text`), so each place is followed by itself. One that was not seen before also goes on
+in the text of its last name: some streams give every event a number of its own. An event waits only while such a text
+ends inside a secret, and goes on unchanged when the next one shows that it was none.
 """
 
+import json
 from collections import OrderedDict
 from collections.abc import Iterator
 from dataclasses import dataclass, field
@@ -32,6 +34,9 @@ _NEVER = frozenset(
 )
 """Members that no client joins over events: constants and names. They are searched within their event all the same."""
 
+_BEFORE = b" \t\r\n\x1e\xef\xbb\xbf"
+"""Blanks, the separator of JSON sequences (RFC 7464) and a byte order mark."""
+
 type Place = tuple[Any, ...]
 
 
@@ -46,6 +51,8 @@ class Leaf:
     cuts: list[Span] = field(default_factory=list[Span])
     going_on: bool = False
     """The first cut is the rest of a secret that was already marked in an earlier event."""
+    places: tuple[Place, ...] = ()
+    """Of the texts that it goes on."""
 
     def cleaned(self) -> str:
         out: list[bytes] = []
@@ -113,8 +120,7 @@ class Trails:
         out = [(self._rendered(piece), piece) for piece in self._waiting]
         for piece in self._waiting:
             for leaf in piece.leaves:
-                trail = self._trails.get(leaf.place)
-                if trail is not None:
+                for trail in (self._trails[place] for place in leaf.places if place in self._trails):
                     trail.gone = (trail.gone + leaf.text)[-CONTEXT:]
                     trail.waiting.clear()
                     trail.marked = bool(leaf.cuts and leaf.cuts[-1][1] == len(leaf.text)) or (
@@ -137,25 +143,29 @@ class Trails:
 
     def _examine(self, piece: Piece) -> None:
         """Look through the event by itself, and through each of its strings behind what was said there before."""
-        wholes: list[tuple[bytes, _Trail]] = []
+        touched: dict[Place, _Trail] = {}
         for leaf in piece.leaves:
-            trail = self._trail(leaf.place)
-            trail.waiting.append(leaf)
-            wholes.append((b"".join((trail.gone, *(each.text for each in trail.waiting))), trail))
-        text = _BETWEEN.join((piece.payload, *(whole for whole, _ in wholes)))
+            leaf.places = (leaf.place,) if leaf.place in self._trails else (leaf.place, (*leaf.place[-1:], None))
+            for place in leaf.places:
+                touched[place] = trail = self._trail(place)
+                trail.waiting.append(leaf)
+        wholes = [
+            (place, b"".join((trail.gone, *(each.text for each in trail.waiting)))) for place, trail in touched.items()
+        ]
+        text = _BETWEEN.join((piece.payload, *(whole for _, whole in wholes)))
         spans = self._seeker.spans(text)
         if piece.leaves:
             self._partial.clear()  # what was waited for went on here, or did not
         at = len(piece.payload)
         piece.spans = [(start, min(end, at)) for start, end in spans if start < at]
-        for leaf, (whole, trail) in zip(piece.leaves, wholes, strict=True):
+        for place, whole in wholes:
             at += len(_BETWEEN)
             inside = [(s - at, e - at) for s, e in spans if s < at + len(whole) and e > at] if spans else []
             at += len(whole)
-            _cut(trail, [(max(0, start), min(end, len(whole))) for start, end in inside])
+            _cut(touched[place], [(max(0, start), min(end, len(whole))) for start, end in inside])
             tail = self._seeker.tail(whole)
             if tail < len(whole) and not (inside and inside[-1][1] >= len(whole)):
-                self._partial.add(leaf.place)
+                self._partial.add(place)
 
     def _rendered(self, piece: Piece) -> bytes:
         """The event without secrets; what cannot be cleaned string by string is masked in the bytes."""
@@ -167,7 +177,9 @@ class Trails:
         for leaf in piece.leaves:
             if leaf.cuts:
                 leaf.holder[leaf.key] = leaf.cleaned()
-        data = orjson.dumps(piece.tree) if any(leaf.cuts for leaf in piece.leaves) else piece.payload
+        data = piece.payload
+        if any(leaf.cuts for leaf in piece.leaves):
+            data = data[: len(data) - len(data.lstrip(_BEFORE))] + _dumped(piece.tree)
         return masked(data, self._seeker.spans(data))
 
 
@@ -188,14 +200,29 @@ def _cut(trail: _Trail, spans: list[Span]) -> None:
 
 def read(payload: bytes) -> Piece:
     """An event as its JSON's strings, or as one text."""
-    if payload[:1] in (b"{", b"["):
+    text = payload.lstrip(_BEFORE)
+    if text[:1] in (b"{", b"["):
         try:
-            tree = orjson.loads(payload)
-        except orjson.JSONDecodeError:
+            tree = _tree(text)
+        except (ValueError, RecursionError):
             pass
         else:
             return Piece(payload, tree, list(_leaves(tree)))
     return Piece(payload, None, [Leaf((), None, None, payload)])
+
+
+def _tree(text: bytes) -> Any:
+    try:
+        return orjson.loads(text)
+    except orjson.JSONDecodeError:
+        return json.loads(text)  # halves of a surrogate pair and NaN are read by most clients
+
+
+def _dumped(tree: Any) -> bytes:
+    try:
+        return orjson.dumps(tree)
+    except TypeError:
+        return json.dumps(tree, separators=(",", ":")).encode()
 
 
 def _leaves(tree: Any) -> Iterator[Leaf]:

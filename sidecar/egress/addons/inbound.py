@@ -12,7 +12,7 @@ from collections.abc import Sequence
 from mitmproxy.http import Headers, HTTPFlow, Response
 
 from sidecar.contract import Route
-from sidecar.dlp.echo import EchoRedactor, FrameRedactor
+from sidecar.dlp.echo import EchoRedactor, FrameRedactor, in_events
 from sidecar.dlp.echo_seek import Seeker, masked
 from sidecar.dlp.engine import Engine
 from sidecar.dlp.finding import Finding
@@ -30,7 +30,6 @@ from sidecar.egress.verdict import evidence
 from sidecar.meter.decode import Decoder
 
 _TEXT = ("text/", "json", "xml", "javascript", "yaml", "markdown", "x-www-form-urlencoded")
-_WAIT_FOR_EVENTS = ("text/event-stream", "ndjson", "jsonl", "json-seq")
 _LEAST = 16
 """Bytes of the shortest order: a usual reason is none."""
 _MOST_TOLD = 20
@@ -81,7 +80,7 @@ class Inbound:
 
     def _filter(self, flow: HTTPFlow, exchange: Exchange, route: Route, response: Response) -> AnswerFilter:
         kind = response.headers.get("content-type", "").lower()
-        events = any(word in kind for word in _WAIT_FOR_EVENTS)
+        events = in_events(kind)
         text = not kind or any(word in kind for word in _TEXT)
         watched = route.dlp.inbound_detectors is not False
         encoding = response.headers.get("content-encoding", "")

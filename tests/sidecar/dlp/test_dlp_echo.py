@@ -315,6 +315,35 @@ def test_an_event_waits_only_for_the_next_one(engine: Engine) -> None:
     assert redactor.finish() == partial
 
 
+def numbered(number: int, text: str) -> bytes:
+    return json.dumps({"id": f"chunk_{number}", "delta": text}).encode()
+
+
+FRAMED: dict[str, tuple[str, Callable[[int, str], bytes]]] = {
+    "an id for each event": ("text/event-stream", lambda number, text: b"data: " + numbered(number, text) + b"\n\n"),
+    "blanks before": ("text/event-stream", lambda _, text: b"data:   " + numbered(1, text) + b"\n\n"),
+    "half a character": (
+        "text/event-stream",
+        lambda _, text: b"data: " + numbered(1, text)[:-1] + b', "face": "\\ud83d"}\n\n',
+    ),
+    "sequence": ("application/json-seq", lambda _, text: b"\x1e" + numbered(1, text) + b"\n"),
+    "ndjson": ("application/ndjson; charset=utf-8", lambda _, text: numbered(1, text) + b"\n"),
+    "jsonlines": ("application/jsonlines", lambda _, text: numbered(1, text) + b"\n"),
+}
+
+
+@pytest.mark.parametrize("name", FRAMED)
+def test_deltas_are_put_together_however_their_events_are_written(engine: Engine, name: str) -> None:
+    kind, event = FRAMED[name]
+    pieces = [SECRETS[0][at : at + 4] for at in range(0, len(SECRETS[0]), 4)]
+    stream = [event(number, text) for number, text in enumerate(["so ", *pieces, " it is"])]
+    out = through(EchoRedactor(engine, kind), stream)
+    lines = [json.loads(line.strip(b"\x1e").removeprefix(b"data:")) for line in out.splitlines() if line]
+    assert "".join(line["delta"] for line in lines) == "so " + SECRETS[0][:4] + "[redacted] it is"
+    assert out.count(b"\x1e") == (len(stream) if name == "sequence" else 0)
+    assert out.count(b"ud83d") == (len(stream) if name == "half a character" else 0)
+
+
 def test_texts_of_two_blocks_are_two_texts(engine: Engine) -> None:
     half = len(SECRETS[0]) // 2
     redactor = EchoRedactor(engine, "text/event-stream")
