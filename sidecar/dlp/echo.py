@@ -10,9 +10,8 @@ import re
 from collections.abc import Iterable
 from itertools import pairwise
 
-from sidecar.dlp.echo_seek import EchoFailed, Seeker, masked
+from sidecar.dlp.echo_seek import EchoFailed, Knowing, Seeker, masked
 from sidecar.dlp.echo_trails import CONTEXT, Piece, Trails
-from sidecar.dlp.engine import Engine
 
 __all__ = ["EchoFailed", "EchoRedactor", "FrameRedactor", "in_events"]
 
@@ -84,7 +83,7 @@ class EchoRedactor:
     Content-Length. Not for answers to HEAD. Raises `EchoFailed` where the answer must end.
     """
 
-    def __init__(self, engine: Engine, content_type: str = "") -> None:
+    def __init__(self, engine: Knowing, content_type: str = "") -> None:
         self._seeker = Seeker(engine)
         self._bytes = _Bytes(self._seeker)
         self._trails = Trails(self._seeker)
@@ -190,7 +189,7 @@ def _framed(payload: bytes, piece: Piece) -> bytes:
 class FrameRedactor:
     """Redacts the messages of one direction of a WebSocket. Text and binary messages are given whole, in order."""
 
-    def __init__(self, engine: Engine) -> None:
+    def __init__(self, engine: Knowing) -> None:
         self._seeker = Seeker(engine)
         self._trails = Trails(self._seeker)
 

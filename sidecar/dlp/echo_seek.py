@@ -5,6 +5,7 @@ JSON, whether the secret was a string, half of one, or a list of numbers.
 """
 
 import re
+from collections.abc import Callable
 
 from sidecar.dlp.engine import Engine
 from sidecar.dlp.finding import Finding, Location
@@ -25,6 +26,7 @@ _UNSAFE = re.compile(rb'["\\\[\]{}\x00-\x1f]')
 _CHARS = re.compile(rb"\\[^\x80-\xff]|[0-9A-Za-z\x80-\xff]", re.DOTALL)
 
 type Span = tuple[int, int]
+type Knowing = Engine | Callable[[], Engine]
 
 
 class EchoFailed(Exception):
@@ -32,11 +34,11 @@ class EchoFailed(Exception):
 
 
 class Seeker:
-    """Looks for the secrets of one engine. Used by one flow; the engine is shared."""
+    """Looks for the secrets of one engine, or of that which is given at the time. Used by one flow; engines are
+    shared."""
 
-    def __init__(self, engine: Engine) -> None:
-        self._engine = engine
-        self._grams: Grams = engine.grams
+    def __init__(self, engine: Knowing) -> None:
+        self._knowing = engine
         self.names: set[str] = set()
 
     def spans(self, text: bytes) -> list[Span]:
@@ -50,6 +52,14 @@ class Seeker:
             spans += found
             text = masked(text, found)
         raise EchoFailed("a credential could not be taken out of an answer")
+
+    @property
+    def _engine(self) -> Engine:
+        return self._knowing if isinstance(self._knowing, Engine) else self._knowing()
+
+    @property
+    def _grams(self) -> Grams:
+        return self._engine.grams
 
     def tail(self, text: bytes) -> int:
         """Where the part of a secret begins with which `text` ends; its length where there is none."""

@@ -69,6 +69,11 @@ class Scanner:
         return self._engines
 
     @property
+    def holds(self) -> bool:
+        """Whether there are credentials to look for in answers, former ones too."""
+        return bool(self._real or self._replaced)
+
+    @property
     def ready(self) -> bool:
         return self._engines is not None
 

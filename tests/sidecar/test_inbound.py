@@ -423,3 +423,51 @@ async def test_a_credential_that_was_replaced_meanwhile_is_masked_too(upstream: 
         assert SECRET not in text
         got = await client.post(f"https://{HOST}/a", content=SECRET)
         assert got.status_code == 403, "nor does it leave"
+
+
+async def test_a_credential_that_was_taken_back_meanwhile_is_masked_too(upstream: Upstream) -> None:
+    go = asyncio.Event()
+
+    async def slow(seen: Seen, send: Send) -> None:
+        await go.wait()
+        value = seen.header("authorization")[0].encode()
+        await answer(send, body=value, headers=[(b"content-type", b"text/plain"), (b"x-echo", value)])
+
+    upstream.handler = slow
+    async with bottle(OWNED, **options(upstream, policy={"supervise": False})) as box, box.client() as client:
+        asked = spawn(client.get(f"https://{HOST}/a"), name="asked")
+        async with asyncio.timeout(10):
+            while not upstream.seen:
+                await asyncio.sleep(0.02)
+        await box.channel.call("secrets", {"secrets": {}})
+        go.set()
+        got = await asked
+        assert got.text.startswith("Bearer [redacted]")
+        assert SECRET not in str(got.headers)
+
+
+async def test_a_credential_that_came_after_an_answer_had_begun_is_masked_in_it(upstream: Upstream) -> None:
+    """A stream that stays open tells what a later request brought."""
+    renewed, told = "another-value-9f8e7d6c5b4a3210", asyncio.Event()
+
+    async def open_stream(seen: Seen, send: Send) -> None:
+        if seen.path == "/later":
+            told.set()
+            await answer(send, body=b"fine")
+            return
+        head = [(b"content-type", b"text/event-stream")]
+        await send({"type": "http.response.start", "status": 200, "headers": head})
+        await send({"type": "http.response.body", "body": b"data: begins\n\n", "more_body": True})
+        await told.wait()
+        await send({"type": "http.response.body", "body": f"data: it is {renewed}\n\n".encode()})
+
+    upstream.handler = open_stream
+    async with bottle(OWNED, **options(upstream, policy={"supervise": False})) as box, box.client() as client:
+        name = next(iter(box.config.secrets))
+        async with client.stream("GET", f"https://{HOST}/open") as got:
+            parts = got.aiter_text()
+            assert await anext(parts) == "data: begins\n\n"
+            await box.channel.call("secrets", {"secrets": {name: renewed}})
+            assert (await client.get(f"https://{HOST}/later")).text == "fine"
+            rest = "".join([part async for part in parts])
+        assert rest == "data: it is [redacted]" + "*" * (len(renewed) - 10) + "\n\n"

@@ -76,7 +76,7 @@ class Inbound:
         response.trailers = self._cleaned(exchange, exchange.route, response.trailers)
 
     def _looks(self, route: Route) -> bool:
-        return bool(self._state.secrets) or route.dlp.inbound_detectors is not False
+        return self._holds() or route.dlp.inbound_detectors is not False
 
     def _filter(self, flow: HTTPFlow, exchange: Exchange, route: Route, response: Response) -> AnswerFilter:
         kind = response.headers.get("content-type", "").lower()
@@ -104,12 +104,10 @@ class Inbound:
         )
 
     def echo(self, kind: str) -> EchoRedactor | None:
-        real = self._real()
-        return None if real is None else EchoRedactor(real, kind)
+        return EchoRedactor(self._real, kind) if self._holds() else None
 
     def frames(self) -> FrameRedactor | None:
-        real = self._real()
-        return None if real is None else FrameRedactor(real)
+        return FrameRedactor(self._real) if self._holds() else None
 
     def found(self, exchange: Exchange, findings: Sequence[Finding]) -> Refusal | None:
         """Note what was found; the refusal where it ends the answer."""
@@ -132,9 +130,8 @@ class Inbound:
 
     def _cleaned(self, exchange: Exchange, route: Route, headers: Headers) -> Headers:
         """These fields without credentials and without orders."""
-        real = self._real()
-        if real is not None:
-            headers = _masked(Seeker(real), headers)
+        if self._holds():
+            headers = _masked(Seeker(self._real), headers)
         if route.dlp.inbound_detectors is False or route.host in self._state.policy.policy.provider_hosts:
             return headers
         text = b"\n".join(value for _, value in headers.fields)
@@ -148,11 +145,12 @@ class Inbound:
             kept += [] if found else [(name, value)]
         return Headers(kept)
 
-    def _real(self) -> Engine | None:
-        """What knows the credentials; None where there are none."""
+    def _holds(self) -> bool:
+        return bool(self._state.secrets) or self._scanner.holds
+
+    def _real(self) -> Engine:
+        """What knows the credentials of now: a long answer may tell one that was renewed meanwhile."""
         engines = self._scanner.engines
-        if not self._state.secrets:
-            return None
         if engines is None:
             raise BadAnswer("the scan is not ready")
         return engines.real
