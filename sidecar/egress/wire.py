@@ -22,13 +22,14 @@ from h11._receivebuffer import ReceiveBuffer
 from hpack import Encoder
 from hpack.table import HeaderTable
 from hyperframe.frame import Frame, GoAwayFrame, HeadersFrame
-from mitmproxy.connection import ConnectionState
+from mitmproxy.connection import Connection, ConnectionState
 from mitmproxy.net.http import http1
 from mitmproxy.proxy import commands, context, events
 from mitmproxy.proxy.layers import http as engine
 from mitmproxy.proxy.layers.http import _http1, _http2
 from mitmproxy.proxy.layers.http._base import ReceiveHttp
 from mitmproxy.proxy.layers.http._events import ErrorCode, RequestProtocolError, ResponseProtocolError
+from mitmproxy.proxy.layers.http._http2 import StreamState
 from mitmproxy.proxy.layers.http._http_h2 import BufferedH2Connection
 from mitmproxy.proxy.layers.tls import ClientTLSLayer
 
@@ -62,6 +63,7 @@ class EdgeConnection(Protocol):
 
     def room_for(self, size: int) -> bool: ...
     def touch(self) -> None: ...
+    def forgotten(self, connection: Connection) -> bool: ...
 
 
 def edge_of(ctx: context.Context) -> EdgeConnection:
@@ -228,6 +230,12 @@ class Front2(_Frames, _http2.Http2Server):
         """What response bytes that the client's flow control holds back cost us."""
         buffers = self.h2_conn.stream_buffers
         return sum(len(item.data) + ITEM_BYTES for queue in buffers.values() for item in queue)
+
+    def handle_h2_event(self, event: h2.events.Event) -> Generator[commands.Command, Any, bool]:
+        if isinstance(event, h2.events.StreamReset):
+            # where it came together with the request's end, mitmproxy has forgotten the stream, and would go on with it
+            self.streams.setdefault(event.stream_id, StreamState.HEADERS_RECEIVED)
+        return (yield from super().handle_h2_event(event))
 
     def _handle_event(self, event: events.Event) -> Commands:
         status = event.code.http_status_code() if isinstance(event, ResponseProtocolError) else None

@@ -184,6 +184,25 @@ async def test_rapid_resets_end_the_connection_and_leave_nothing_behind():
         assert len(up.connections) == 1
 
 
+@pytest.mark.parametrize("body", [None, b"x"])
+async def test_a_reset_that_comes_together_with_its_request_ends_it(body: bytes | None):
+    """To HTTP/2 such a stream is no longer there, so none of the hundred at once: without end they would be live."""
+    async with running() as (box, _, silent):
+        client = await H2.open(box, SILENT)
+        for _ in range(150):
+            headers = [(str(name), str(value)) for name, value in fields(SILENT, "/x", "POST")]
+            stream = client.conn.get_next_available_stream_id()
+            client.conn.send_headers(stream, headers, end_stream=body is None)
+            if body is not None:
+                client.conn.send_data(stream, body, end_stream=True)
+            client.conn.reset_stream(stream, 8)
+        assert await client.answer(client.request(fields("other.example.org")), 20) == "names_disagree"
+        await settles(box, live=0, upstreams=0)
+        assert (await box.event(phase="closed", host=SILENT)).code == "client_closed"
+        assert silent.live == 0
+        client.close()
+
+
 @pytest.mark.parametrize("reset", [True, False])
 async def test_what_comes_on_a_stream_that_is_closed_is_not_answered(reset: bool):
     """An upstream that does not read would have the answers pile up here."""
