@@ -16,7 +16,7 @@ from contextlib import contextmanager
 from functools import partial
 from typing import Any, cast
 
-from mitmproxy.connection import ConnectionState, Server
+from mitmproxy.connection import Connection, ConnectionState, Server
 from mitmproxy.http import HTTPFlow
 from mitmproxy.proxy import commands, events, layer, mode_specs
 from mitmproxy.proxy.context import Context
@@ -32,6 +32,7 @@ from sidecar.egress.proxy_types import Engine, Origin
 from sidecar.egress.reach import READ_LIMIT, Destination, Unreachable
 from sidecar.egress.turns import PIECE
 from sidecar.egress.wire import Front2
+from sidecar.meter.ledger import suspended_too
 from sidecar.tasks import spawn
 
 log = logging.getLogger(__name__)
@@ -106,6 +107,7 @@ class Edge(LiveConnectionHandler):
         self.seen = False
         self.destinations: dict[Origin, Destination] = {}
         self.addresses: dict[str, str] = {}
+        self._heard: dict[str, float] = {}
         self._events: deque[events.Event] = deque()
         self._busy = False
         self._piece = PIECE
@@ -125,6 +127,12 @@ class Edge(LiveConnectionHandler):
     def touch(self) -> None:
         """Something of a request moved on."""
         self._watch.register_activity()
+
+    def forgotten(self, connection: Connection) -> bool:
+        """Nothing is under way on this connection to an upstream, and nothing came on it for long."""
+        if any(flow.server_conn is connection for flow in self.live.values()):
+            return False
+        return suspended_too() - self._heard.get(connection.id, 0.0) > self.limits.pooled_seconds
 
     @property
     def last_activity(self) -> float:
@@ -187,6 +195,8 @@ class Edge(LiveConnectionHandler):
             # the layers would only look at this after the answer that is being waited for
             self.end("the client is gone")
         elif isinstance(event, events.DataReceived):
+            if event.connection is not self.client:
+                self._heard[event.connection.id] = suspended_too()
             await self._take_in_turn(event)
         else:
             self._take(event)
@@ -388,6 +398,7 @@ class Edge(LiveConnectionHandler):
         server.peername = writer.get_extra_info("peername")
         server.sockname = writer.get_extra_info("sockname")
         self.addresses[server.id] = address
+        self._heard[server.id] = suspended_too()
         self.transports[server] = ConnectionIO(
             handler=asyncio.current_task(), reader=cast(Any, _Reader(reader)), writer=writer
         )
@@ -399,6 +410,7 @@ class Edge(LiveConnectionHandler):
             limit.cancel()
             server.timestamp_end = time.time()
             self.addresses.pop(server.id, None)
+            self._heard.pop(server.id, None)
 
     async def drain_writers(self) -> None:
         """Hold a sender back until its receivers follow, on the sockets and in HTTP/2's windows.

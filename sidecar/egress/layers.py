@@ -285,11 +285,14 @@ class Http(engine.HttpLayer):
                 del self.connections[connection]
 
     def get_connection(self, event: engine.GetHttpConnection, *, reuse: bool = True) -> Commands:
-        # mitmproxy answers with an old failure for as long as the client's connection lives
         for connection in [*self.connections]:
-            failed = isinstance(connection, Server) and connection.error and not connection.connected
-            if failed and connection not in self.waiting_for_establishment:
+            if not isinstance(connection, Server) or connection in self.waiting_for_establishment:
+                continue
+            if connection.error and not connection.connected:
+                # mitmproxy answers with an old failure for as long as the client's connection lives
                 del self.connections[connection]
+            elif connection.connected and edge_of(self.context).forgotten(connection):
+                yield commands.CloseConnection(connection)
         yield from super().get_connection(event, reuse=reuse)
 
     def _handle_event(self, event: events.Event) -> Commands:

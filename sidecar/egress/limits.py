@@ -20,6 +20,10 @@ class Limits:
     """From one bottle. Clients keep six to a host at most; a build with many tools stays below a hundred."""
     upstreams: int = 1024
     """To all upstreams. An HTTP/2 client's streams have a connection each where the upstream speaks HTTP/1 only."""
+    pooled_seconds: float = 75.0
+    """After so long without a byte of an upstream's nothing new is sent on a connection to it that nothing is under way
+    on: it may be gone without a word (this machine slept, a router forgot it). Servers end idle ones after 5 to 75 s;
+    on HTTP/2 the answer to our ping comes every 58 s."""
     waiting_bytes: int = 8 * 1024 * 1024
     """That one HTTP/2 client's flow control may make us hold before we stop reading from upstreams."""
     control_burst: int = 500

@@ -74,16 +74,16 @@ class Leaver:
 
 
 @contextlib.asynccontextmanager
-async def leaving(at_once: int = 100) -> AsyncIterator[tuple[Bottle, Leaver]]:
+async def leaving(at_once: int = 100, **limits: float) -> AsyncIterator[tuple[Bottle, Leaver]]:
     leaver, ca = Leaver(at_once), authority()
-    async with server(leaver, ca, HOST, alpn=("h2",)) as port, to(port, ca) as box:
+    async with server(leaver, ca, HOST, alpn=("h2",)) as port, to(port, ca, **limits) as box:
         yield box, leaver
 
 
 @contextlib.asynccontextmanager
-async def to(port: int, ca: trustme.CA) -> AsyncIterator[Bottle]:
+async def to(port: int, ca: trustme.CA, **limits: float) -> AsyncIterator[Bottle]:
     mapped = {f"{HOST}:443": f"127.0.0.1:{port}"}
-    async with bottle(Route(host=HOST), extra_ca=(pem(ca),), connect_to=mapped) as box:
+    async with bottle(Route(host=HOST), extra_ca=(pem(ca),), connect_to=mapped, limits=limits) as box:
         yield box
 
 
@@ -216,6 +216,46 @@ async def test_what_is_held_goes_past_an_http2_connection_that_takes_no_more() -
         upstream.finish(0, 1)
         assert await client.answer(busy, 20) == "200"
         assert upstream.lines == [(0, "/busy"), (1, "/quick")]
+        client.close()
+
+
+async def test_a_connection_on_which_nothing_came_for_long_is_not_used_again() -> None:
+    """Its other end may be gone without a word: the next request would wait for nothing."""
+    heads: list[int] = []
+
+    async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        number = len(heads)
+        heads.append(0)
+        while await reader.readuntil(b"\r\n\r\n"):
+            heads[number] += 1
+            if heads[number] < 3:
+                writer.write(OK)
+
+    ca = authority()
+    async with server(serve, ca, HOST) as port, to(port, ca, pooled_seconds=2.0) as box:
+        reader, writer = await tunnel(box, f"{HOST}:443", HOST)
+        for pause in (0.0, 0.1, 3.0):
+            await asyncio.sleep(pause)
+            writer.write(f"GET /a HTTP/1.1\r\nHost: {HOST}\r\n\r\n".encode())
+            assert b" 200 " in await asyncio.wait_for(reader.readuntil(b"ok"), 20)
+        assert (sum(heads), max(heads) < 3) == (3, True), heads
+        await until(lambda: upstreams(box, 1))
+        writer.close()
+
+
+async def test_one_with_something_under_way_is_used_however_long_that_takes() -> None:
+    async with leaving(pooled_seconds=0.2) as (box, upstream):
+        client = await H2.open(box, HOST)
+        busy = client.request(fields(HOST, "/busy"))
+        await until(lambda: len(upstream.lines) == 1)
+        await asyncio.sleep(0.5)
+        assert await client.answer(client.request(fields(HOST, "/quick")), 20) == "200"
+        upstream.begin(0, 1)
+        upstream.finish(0, 1)
+        assert await client.answer(busy, 20) == "200"
+        await asyncio.sleep(0.5)
+        assert await client.answer(client.request(fields(HOST, "/quick")), 20) == "200"
+        assert upstream.lines == [(0, "/busy"), (0, "/quick"), (1, "/quick")]
         client.close()
 
 
