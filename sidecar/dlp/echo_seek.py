@@ -137,3 +137,12 @@ def masked(text: bytes, spans: list[Span]) -> bytes:
         out += [text[at:start], mask(text[start:end])]
         at = end
     return b"".join(out) + text[at:]
+
+
+def without(engine: Knowing, text: str) -> str:
+    """A short text of an upstream's as it may be told."""
+    data = text.encode("utf-8", "replace")
+    try:
+        return masked(data, Seeker(engine).spans(data)).decode("utf-8", "replace")
+    except EchoFailed:
+        return "(what was said here cannot be looked through)"

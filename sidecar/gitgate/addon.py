@@ -12,6 +12,7 @@ from dataclasses import dataclass
 
 from mitmproxy.http import HTTPFlow, Response
 
+from sidecar.dlp.echo_seek import without
 from sidecar.dlp.engine import Engine
 from sidecar.egress.addons.introspect import GIT_HOST, own_name
 from sidecar.egress.addons.journal import Journal
@@ -142,7 +143,7 @@ class GitGate:
             except (Unreachable, Busy) as error:
                 code = "git_upstream_unreachable" if isinstance(error, Unreachable) else "git_busy"
                 self._event("FETCH" if "upload" in call.service else "PUSH", call, "error", code, str(error))
-                text = f"carboy: {call.served.repo.name}: {error}"
+                text = self._masked(f"carboy: {call.served.repo.name}: {error}")
                 await stream.begin(502 if isinstance(error, Unreachable) else 403, "text/plain")
                 await stream.put(text.encode() + b"\n")
                 return
@@ -176,7 +177,7 @@ class GitGate:
             return Response.make(200, fetch.refused(f"carboy: {Busy()}"), {"content-type": fetch.RESULT})
         if not readable:
             return refusal("what git asks for is too large, or cannot be read", 413)
-        listing = b"command=ls-refs" in intake.head(64)
+        listing, mirror = b"command=ls-refs" in intake.head(64), call.served.mirror
         began, counted = time.perf_counter(), [0]
 
         def count(size: int) -> None:
@@ -185,7 +186,7 @@ class GitGate:
         async def work(stream: Stream) -> None:
             try:
                 async with gate.slot():
-                    await fetch.serve(call.served.mirror, version, intake.fd, stream, count)
+                    await fetch.serve(mirror, version, intake.fd, stream, count, self._masked(mirror.stale))
             except Busy as error:
                 await stream.begin(200, fetch.RESULT)
                 await stream.put(fetch.refused(f"carboy: {error}"))
@@ -193,7 +194,7 @@ class GitGate:
             finally:
                 intake.close()
             if not listing:
-                stale = call.served.mirror.stale
+                stale = mirror.stale
                 code, reason = ("git_stale", stale) if stale else ("ok", "")
                 self._event("FETCH", call, "allow", code, reason, bytes_down=counted[0], ms=_ms(began), status=200)
 
@@ -210,7 +211,7 @@ class GitGate:
             rules = push.Rules(policy.supervise, policy.hold_seconds)
             session = push.Session(
                 call.served.repo, call.served.mirror, asked, stream, self._engine, gate.gitleaks, self._desk, rules,
-                gate.max_push, self._state.without_secrets, on_hold=lambda kind: self._event(
+                gate.max_push, self._state.without_secrets, self._masked, on_hold=lambda kind: self._event(
                     "PUSH", call, "hold", "git_held", f"waits for the operator: {kind}", phase="open", refs=_refs(asked)
                 ),
             )  # fmt: skip
@@ -236,6 +237,13 @@ class GitGate:
                     self._pushed(call, session, intake, began)
 
         return Stream(work, _version(flow), intake.close)
+
+    def _masked(self, text: str) -> str:
+        """What upstream said, as the bottle may hear it: upstream was told the credential."""
+        engines = self._scanner.engines
+        if not text or not self._scanner.holds:
+            return text
+        return "" if engines is None else without(engines.real, text)
 
     async def _engine(self) -> Engine:
         """With all secrets of the present moment; waits until the first stands."""

@@ -37,8 +37,10 @@ async def advertise(mirror: Mirror, version: str, stream: Stream) -> None:
         await finished(running)
 
 
-async def serve(mirror: Mirror, version: str, fd: int, stream: Stream, count: Callable[[int], None]) -> None:
-    """Answer a request of a fetch, whose body is in `fd`."""
+async def serve(
+    mirror: Mirror, version: str, fd: int, stream: Stream, count: Callable[[int], None], stale: str
+) -> None:
+    """Answer a request of a fetch, whose body is in `fd`. `stale`: why upstream's present state is not there, if so."""
     os.lseek(fd, 0, os.SEEK_SET)
     async with mirror.git.start(
         *AS_IT_IS, "upload-pack", "--stateless-rpc", "--strict", str(mirror.path),
@@ -46,9 +48,9 @@ async def serve(mirror: Mirror, version: str, fd: int, stream: Stream, count: Ca
     ) as running:  # fmt: skip
         await stream.begin(200, RESULT)
         source = pieces(running)
-        if mirror.stale:
+        if stale:
             source = with_warning(
-                source, f"carboy: upstream cannot be reached, this is the last state known ({mirror.stale})\n"
+                source, f"carboy: upstream cannot be reached, this is the last state known ({stale})\n"
             )
         async for piece in source:
             count(len(piece))

@@ -74,6 +74,8 @@ class Session:
     max_push: int
     hide: Callable[[str], str]
     """A text of the repository without known secrets: what is taken out of it is shown as well."""
+    masked: Callable[[str], str]
+    """What upstream said without the credentials that it was given, in any encoding."""
     code: Code = "ok"
     reason: str = ""
     detail: dict[str, Any] = field(default_factory=dict[str, Any])
@@ -85,9 +87,9 @@ class Session:
 
     async def tell(self, *lines: str) -> None:
         """Lines for the user; text of others is shown without control characters."""
-        if not self.banded:
+        if not self.banded or not lines:
             return
-        for line in lines:
+        for line in self.masked("\n".join(lines)).split("\n"):
             safe = "".join(char if char.isprintable() else "?" for char in line)[:900]
             for piece in band(2, safe.encode() + b"\n"):
                 await self.stream.put(piece)
@@ -405,7 +407,7 @@ async def _report(session: Session, refused: PushRefused | None) -> None:
         if refused is None:
             lines.append(packet(f"ok {command.ref}\n".encode()))
         else:
-            why = refused.refs.get(command.ref, refused.why)
+            why = session.masked(refused.refs.get(command.ref, refused.why))
             lines.append(
                 packet(f"ng {command.ref} {''.join(c if c.isprintable() else '?' for c in why)[:300]}\n".encode())
             )

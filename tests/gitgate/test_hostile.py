@@ -1,6 +1,7 @@
 """Pushes as no honest git makes them: objects that hide something, names that mean something to git, and ways round a
 rule. None of it reaches upstream."""
 
+import base64
 import subprocess
 from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
@@ -21,7 +22,7 @@ SECRETS = {"PROVISIONED": PROVISIONED, "LINES": f"{KEY_LINE}1\n{KEY_LINE}2\n"}
 
 @pytest_asyncio.fixture(scope="module", loop_scope="module")
 async def worlds(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Iterator[World]]:
-    async with one_each(tmp_path_factory.mktemp("hostile"), 17, secrets=SECRETS) as running:
+    async with one_each(tmp_path_factory.mktemp("hostile"), 18, secrets=SECRETS) as running:
         yield running
 
 
@@ -57,6 +58,27 @@ async def test_folders_that_git_would_not_make(one: World) -> None:
         assert code != 0, (entry, said)
         assert KEY not in "".join(line for line in said.splitlines() if line.startswith("remote:"))
     assert tips(one.upstream) == before
+
+
+async def test_upstream_does_not_tell_the_credential(one: World) -> None:
+    """It was given it, and what it says on a push goes on to the user."""
+    hook = one.upstream / "hooks" / "pre-receive"
+    hook.parent.mkdir(exist_ok=True)
+    coded = base64.b64encode(f"x-access-token:{PROVISIONED}".encode()).decode()
+    hook.write_text(
+        f"#!/bin/sh\necho 'expired: {PROVISIONED}' >&2\necho 'authorization: Basic {coded}' >&2\n"
+        f"echo '{PROVISIONED[:18]}' >&2\necho '{PROVISIONED[18:]}, and so on' >&2\nexit 1\n"
+    )
+    hook.chmod(0o755)
+    clone = await one.clone()
+    await one.commit(clone, {"a.txt": "a\n"})
+    code, said = await one.git("push", "origin", "HEAD:main", cwd=clone, check=False)
+    assert (code, "remote: expired: [redacted]" in said, "remote: authorization: Basic" in said) == (1, True, True), (
+        said
+    )
+    assert "and so on" in said
+    for told in (PROVISIONED, coded[24:], PROVISIONED[:18], PROVISIONED[18:]):
+        assert told not in said
 
 
 async def test_submodules_that_are_commands(one: World) -> None:
