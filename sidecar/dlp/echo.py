@@ -11,7 +11,7 @@ from collections.abc import Iterable
 from itertools import pairwise
 
 from sidecar.dlp.echo_seek import EchoFailed, Knowing, Seeker, masked
-from sidecar.dlp.echo_trails import CONTEXT, Piece, Trails
+from sidecar.dlp.echo_trails import CONTEXT, SSE_START, Piece, Trails
 
 __all__ = ["EchoFailed", "EchoRedactor", "FrameRedactor", "in_events"]
 
@@ -25,7 +25,6 @@ _REMEMBERED = 64
 _EVENT_END = re.compile(rb"(?:\r\n|\n|\r(?!\n)){2}")
 _LINE_END = re.compile(rb"\n")
 _DATA = re.compile(rb"(?:^|(?<=[\r\n]))data(?::[ ]?([^\r\n]*))?(?:\r\n|\n|\r|\Z)")
-_SSE_START = re.compile(rb"(?:\xef\xbb\xbf)?(?:event|data|id|retry)?:")
 _LINES = ("ndjson", "jsonl", "json-lines", "json-seq", "stream+json", "json-stream")
 _EVENTS = "text/event-stream"
 
@@ -103,7 +102,7 @@ class EchoRedactor:
         """What may go on now."""
         if not self._begun and chunk:
             self._begun = True
-            if self._end is None and _SSE_START.match(chunk):  # whatever the header says
+            if self._end is None and SSE_START.match(chunk):  # whatever the header says
                 self._end = _EVENT_END
         if self._end is None:
             return self._bytes.feed(chunk)

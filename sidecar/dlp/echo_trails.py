@@ -7,6 +7,7 @@ ends inside a secret, and goes on unchanged when the next one shows that it was 
 """
 
 import json
+import re
 from collections import OrderedDict
 from collections.abc import Iterator
 from dataclasses import dataclass, field
@@ -34,8 +35,11 @@ _NEVER = frozenset(
 )
 """Members that no client joins over events: constants and names. They are searched within their event all the same."""
 
-_BEFORE = b" \t\r\n\x1e\xef\xbb\xbf"
+BEFORE = b" \t\r\n\x1e\xef\xbb\xbf"
 """Blanks, the separator of JSON sequences (RFC 7464) and a byte order mark."""
+
+SSE_START = re.compile(rb"(?:\xef\xbb\xbf)?(?:event|data|id|retry)?:")
+"""How an event stream begins: many clients read one whatever its header says."""
 
 type Place = tuple[Any, ...]
 
@@ -179,7 +183,7 @@ class Trails:
                 leaf.holder[leaf.key] = leaf.cleaned()
         data = piece.payload
         if any(leaf.cuts for leaf in piece.leaves):
-            data = data[: len(data) - len(data.lstrip(_BEFORE))] + _dumped(piece.tree)
+            data = data[: len(data) - len(data.lstrip(BEFORE))] + _dumped(piece.tree)
         return masked(data, self._seeker.spans(data))
 
 
@@ -200,7 +204,7 @@ def _cut(trail: _Trail, spans: list[Span]) -> None:
 
 def read(payload: bytes) -> Piece:
     """An event as its JSON's strings, or as one text."""
-    text = payload.lstrip(_BEFORE)
+    text = payload.lstrip(BEFORE)
     if text[:1] in (b"{", b"["):
         try:
             tree = _tree(text)

@@ -9,7 +9,7 @@ event a number of its own.
 from collections import OrderedDict
 from collections.abc import Iterator
 
-from sidecar.dlp.echo_trails import Place, read
+from sidecar.dlp.echo_trails import BEFORE, SSE_START, Place, read
 from sidecar.dlp.finding import Finding
 from sidecar.dlp.injection import InjectionWatch, readable
 from sidecar.dlp.matcher import Backend
@@ -33,12 +33,17 @@ class AnswerWatch:
         self._name: Backend | None = name
         self._whole = InjectionWatch(where, name)
         self._lines = Lines() if events else None
+        self._begun = False
         self._places: OrderedDict[_Key, InjectionWatch] = OrderedDict()
         self._told: set[str] = set()
         self._text = text
 
     def feed(self, data: bytes) -> tuple[Finding, ...]:
         """More of an answer's decoded bytes."""
+        if data and not self._begun:
+            self._begun = True
+            if SSE_START.match(data):
+                self._lines, self._text = self._lines or Lines(), True
         if not self._text and not readable(data):
             return ()
         found = [*self._whole.feed(data)]
@@ -120,12 +125,12 @@ class Lines:
         yield from self._event()
 
     def _ended(self) -> Iterator[bytes | None]:
-        line, self._line = bytes(self._line).rstrip(b"\r\n"), bytearray()
+        line, self._line = bytes(self._line).rstrip(b"\r\n").removeprefix(b"\xef\xbb\xbf"), bytearray()
         if line[:5] in (b"data:", b"data"):
             value = line[5:].removeprefix(b" ")
             self._data.append(value)
             self._size += len(value) + 1
-        elif line[:1] in (b"{", b"["):
+        elif line.lstrip(BEFORE)[:1] in (b"{", b"["):
             yield line
         elif not line:
             yield from self._event()
