@@ -56,6 +56,16 @@ class _Bytes:
             out.append(self._step(piece, last=last and at + _SLICE >= len(data)))
         return b"".join(out)
 
+    @property
+    def holding(self) -> bool:
+        return bool(self._held)
+
+    def release(self) -> bytes:
+        """What waits, as it is: it was looked through, and ends in what may have been the beginning of a secret."""
+        out, self._held = self._held, b""
+        self._gone = (self._gone + out)[-CONTEXT:]
+        return out
+
     def _step(self, data: bytes, *, last: bool) -> bytes:
         if not data and not self._held:
             return b""
@@ -111,6 +121,15 @@ class EchoRedactor:
         for event in self._events():
             out += self._event(event)
         return b"".join(out)
+
+    @property
+    def holding(self) -> bool:
+        """Something whole waits, since it ends in what may begin a secret."""
+        return self._bytes.holding or not self._trails.idle
+
+    def release(self) -> bytes:
+        """What waits so: nothing more came for too long, and the agent may be waiting for it."""
+        return self._bytes.release() + b"".join(_sent(self._trails.finish()))
 
     def finish(self) -> bytes:
         """What waited: the answer is over."""
@@ -201,6 +220,10 @@ class FrameRedactor:
         """The messages that may go on now, each with the `tag` it came with (text or binary, say)."""
         return [(payload, piece.tag) for payload, piece in self._trails.add(data, tag)]
 
+    @property
+    def holding(self) -> bool:
+        return not self._trails.idle
+
     def finish(self) -> list[tuple[bytes, object]]:
-        """What waited: the connection closes."""
+        """What waited: the connection closes, or nothing more came for too long."""
         return [(payload, piece.tag) for payload, piece in self._trails.finish()]

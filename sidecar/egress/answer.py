@@ -25,6 +25,10 @@ class Nothing:
     """An answer that has no body."""
 
     names: frozenset[str] = frozenset()
+    holding = False
+
+    def release(self) -> bytes:
+        return b""
 
     def feed(self, data: bytes) -> bytes:
         if data:
@@ -60,6 +64,17 @@ class AnswerFilter:
     def names(self) -> frozenset[str]:
         """Names of the secrets that were taken out."""
         return self._echo.names if self._echo is not None else frozenset()
+
+    @property
+    def holding(self) -> bool:
+        """Something waits for what comes next."""
+        return self._echo is not None and self._echo.holding and not self._over
+
+    def release(self) -> bytes:
+        """What waits: nothing came next."""
+        out = self._echo.release() if self._echo is not None and not self._over else b""
+        self._given += len(out)
+        return out
 
     def feed(self, data: bytes) -> bytes:
         """What goes on of these bytes; none are the end."""

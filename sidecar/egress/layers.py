@@ -34,7 +34,7 @@ from sidecar.egress import answers
 from sidecar.egress.exchange import Exchange, Source, exchange_of, refusal_response, refuse
 from sidecar.egress.refusal import Refusal
 from sidecar.egress.websocket import Relay
-from sidecar.egress.wire import MAX_DISCARD, Back1, Back2, Front1, Front2, Hello, Quiet, edge_of, error_response
+from sidecar.egress.wire import MAX_DISCARD, Back1, Back2, Front1, Front2, Hello, Hold, Quiet, edge_of, error_response
 
 MAX_KEPT_CONNECTIONS = 32
 DIAL = "dial:"
@@ -80,9 +80,32 @@ class Stream(engine.HttpStream):
             self.exchange.on_left()
         yield from super().handle_event(event)
 
+    _came = 0
+    """Pieces of the answer so far."""
+    _waking = False
+
     def _handle_event(self, event: events.Event) -> Commands:
+        if isinstance(event, events.Wakeup):
+            yield from self._woken(event)
+            return
         edge_of(self.context).touch()
         yield from super()._handle_event(event)
+
+    def _hold(self) -> Commands:
+        """Come back to what waits for the next piece of the answer."""
+        answer = self.exchange.answer
+        if answer is not None and answer.holding and not self._waking:
+            self._waking = True
+            yield Hold(self._came)
+
+    def _woken(self, event: events.Wakeup) -> Commands:
+        self._waking = False
+        if self.server_state != self.state_stream_response_body or not isinstance(event.command, Hold):
+            return
+        if event.command.came == self._came and self.flow.response is not None:
+            for piece in cast(Any, self.flow.response.stream)(None):
+                yield engine.SendHttp(engine.ResponseData(self.stream_id, piece), self.context.client)
+        yield from self._hold()
 
     def state_wait_for_request_headers(self, event: engine.RequestHeaders) -> Commands:
         if event.request.http_version == "HTTP/1.0" and event.request.headers.get("expect", "").lower() == _CONTINUE:
@@ -216,6 +239,10 @@ class Stream(engine.HttpStream):
             yield from super().state_stream_response_body(event)
         except Exception:
             yield from self.cut("a check of the response failed")
+            return
+        self._came += 1
+        if self.server_state == self.state_stream_response_body:
+            yield from self._hold()
 
     def send_response(self, already_streamed: bool = False) -> Commands:
         if self.flow.request.data.method == b"HEAD" and self.flow.response is not None:

@@ -26,7 +26,7 @@ from sidecar.egress.exchange import exchange_of
 from sidecar.egress.limits import Bucket
 from sidecar.egress.messages import Collector, TooLarge, content
 from sidecar.egress.refusal import Refusal
-from sidecar.egress.wire import edge_of
+from sidecar.egress.wire import Hold, edge_of
 
 POLICY = 1008
 """Close code for what policy does not allow (RFC 6455 7.4.1)."""
@@ -53,6 +53,8 @@ class Relay(layer.Layer):
         self._client = wsproto.Connection(wsproto.ConnectionType.SERVER)
         self._server = wsproto.Connection(wsproto.ConnectionType.CLIENT)
         self._over = False
+        self._came = 0
+        self._waking = False
         self._up = Collector()
         self._down = Collector()
         limits = edge_of(ctx).limits
@@ -63,6 +65,8 @@ class Relay(layer.Layer):
             yield WebsocketStartHook(self.flow)
             if self.flow.error is not None:
                 yield from self._end()
+        elif isinstance(event, events.Wakeup):
+            yield from self._woken(event)
         elif isinstance(event, (events.DataReceived, events.ConnectionClosed)) and not self._over:
             from_client = event.connection == self.context.client
             try:
@@ -139,7 +143,27 @@ class Relay(layer.Layer):
         if exchange.refusal is not None:
             yield from self._refused(exchange.refusal)
             return []
+        self._came += 1
+        yield from self._hold()
         return going
+
+    def _hold(self) -> Commands:
+        """Come back to a message that waits for the next."""
+        frames = exchange_of(self.flow).frames
+        if frames is not None and frames.holding and not self._waking:
+            self._waking = True
+            yield Hold(self._came)
+
+    def _woken(self, event: events.Wakeup) -> Commands:
+        self._waking = False
+        frames = exchange_of(self.flow).frames
+        open_ = self._client.state is wsproto.connection.ConnectionState.OPEN
+        if self._over or not open_ or frames is None or not isinstance(event.command, Hold):
+            return
+        if event.command.came == self._came:
+            for each in frames.release():
+                yield commands.SendData(self.context.client, self._client.send(_as_message(each)))
+        yield from self._hold()
 
     def _refused(self, refusal: Refusal | None) -> Commands:
         """Tell the agent in a message of the API's own form, then close."""

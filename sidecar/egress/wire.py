@@ -47,12 +47,23 @@ MAX_HELLO = 32 * 1024
 """Bytes of a TLS hello: post-quantum key shares and encrypted ones stay below 4 KiB."""
 MAX_HELLO_RECORDS = 32
 """Records that a hello may come in; each makes mitmproxy read all from the start."""
+HOLD_SECONDS = 1.0
+"""What ends in what may begin a credential waits no longer for what comes next: the agent may be waiting for it before
+it says anything more."""
 ITEM_BYTES = 128
 """What a piece of a response costs while it waits, beside its bytes."""
 _EMPTY_LINES = re.compile(rb"(?:\r?\n)+")
 _INTERIM = re.compile(rb"HTTP/1\.[01] 1(?!01)[0-9]{2}")
 
 type Commands = Generator[commands.Command, Any]
+
+
+class Hold(commands.RequestWakeup):
+    """Asks to be woken when what waits has waited long enough; `came`: what had come by then."""
+
+    def __init__(self, came: int) -> None:
+        super().__init__(HOLD_SECONDS)
+        self.came = came
 
 
 class EdgeConnection(Protocol):

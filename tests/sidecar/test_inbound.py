@@ -471,3 +471,54 @@ async def test_a_credential_that_came_after_an_answer_had_begun_is_masked_in_it(
             assert (await client.get(f"https://{HOST}/later")).text == "fine"
             rest = "".join([part async for part in parts])
         assert rest == "data: it is [redacted]" + "*" * (len(renewed) - 10) + "\n\n"
+
+
+@pytest.mark.parametrize("http2", [False, True], ids=["h1", "h2"])
+@pytest.mark.parametrize("kind", ["text/event-stream", "text/plain"])
+async def test_what_may_begin_a_credential_does_not_wait_for_ever(upstream: Upstream, kind: str, http2: bool) -> None:
+    """The agent may have to read it before it says what the upstream waits for."""
+    heard = asyncio.Event()
+
+    async def asks(seen: Seen, send: Send) -> None:
+        await send({"type": "http.response.start", "status": 200, "headers": [(b"content-type", kind.encode())]})
+        await send({"type": "http.response.body", "body": f"data: go on, {SECRET[:9]}\n\n".encode(), "more_body": True})
+        await heard.wait()
+        await send({"type": "http.response.body", "body": f"data: {SECRET[9:]} it was\n\n".encode()})
+
+    upstream.handler = asks
+    async with bottle(OWNED, **options(upstream)) as box, box.client(http2=http2) as client:
+        async with client.stream("GET", f"https://{HOST}/asks") as got, asyncio.timeout(20):
+            parts = got.aiter_text()
+            told = ""
+            while SECRET[:9] not in told:
+                told += await anext(parts)
+            heard.set()
+            told += "".join([part async for part in parts])
+        assert told.endswith(" it was\n\n")
+        assert SECRET[12:] not in told
+
+
+async def test_a_message_that_may_begin_a_credential_does_not_wait_for_ever() -> None:
+    async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        connection = wsproto.WSConnection(wsproto.ConnectionType.SERVER)
+        while data := await reader.read(65536):
+            connection.receive_data(data)
+            for event in connection.events():
+                if isinstance(event, events.Request):
+                    writer.write(connection.send(events.AcceptConnection()))
+                elif isinstance(event, events.TextMessage):
+                    piece = SECRET[:9] if event.data == "hello" else SECRET[9:]
+                    writer.write(connection.send(events.TextMessage(data=json.dumps({"delta": piece}))))
+
+    ca = authority()
+    async with server(serve, ca, HOST) as port:
+        more: Any = {"extra_ca": (pem(ca),), "connect_to": {f"{HOST}:443": f"127.0.0.1:{port}"}}
+        async with (
+            bottle(OWNED, secrets={"KEY": SECRET}, policy={"supervise": False}, **more) as box,
+            connect(box, box.tls()) as socket,
+            asyncio.timeout(20),
+        ):
+            await socket.send("hello")
+            assert json.loads(await socket.recv()) == {"delta": SECRET[:9]}
+            await socket.send("and")
+            assert json.loads(await socket.recv())["delta"] == "[redacted]"

@@ -190,12 +190,20 @@ class FrameFilter:
             return [message]
         return [_message(*each) for each in self._redactor.message(data, isinstance(message, str))]
 
+    @property
+    def holding(self) -> bool:
+        return self._redactor is not None and self._redactor.holding
+
+    def release(self) -> list[str | bytes]:
+        """What waits: nothing came next."""
+        return [_message(*each) for each in self._redactor.finish()] if self._redactor is not None else []
+
     def finish(self) -> list[str | bytes]:
         """What waited: the connection closes."""
         findings = self._watch.finish() if self._watch is not None else ()
         if findings and self._inbound.found(self._exchange, findings) is not None:
             return []
-        return [_message(*each) for each in self._redactor.finish()] if self._redactor is not None else []
+        return self.release()
 
 
 def _message(data: bytes, text: object) -> str | bytes:

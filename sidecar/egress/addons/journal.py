@@ -276,16 +276,19 @@ class Journal:
         self._state.spool.write(event)
 
 
-def _counter(exchange: Exchange) -> Callable[[bytes], list[bytes]]:
-    """The stream callable of every response: it passes on what comes, at once. Nothing is no piece: an empty chunk
-    would be the end (RFC 9112 7.1)."""
+def _counter(exchange: Exchange) -> Callable[[bytes | None], list[bytes]]:
+    """The stream callable of every response: it passes on what comes, at once; None asks for what waits. Nothing is no
+    piece: an empty chunk would be the end (RFC 9112 7.1)."""
 
-    def count(data: bytes) -> list[bytes]:
-        exchange.bytes_down += len(data)
-        for tap in exchange.taps:
-            tap(data)
-        if exchange.answer is not None:
-            data = exchange.answer.feed(data)
+    def count(data: bytes | None) -> list[bytes]:
+        if data is None:
+            data = exchange.answer.release() if exchange.answer is not None else b""
+        else:
+            exchange.bytes_down += len(data)
+            for tap in exchange.taps:
+                tap(data)
+            if exchange.answer is not None:
+                data = exchange.answer.feed(data)
         if exchange.told is not None and len(exchange.told) < TOLD_BYTES:
             exchange.told += data[:TOLD_BYTES]
         return [data] if data else []
