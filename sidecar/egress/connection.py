@@ -185,9 +185,9 @@ class Edge(LiveConnectionHandler):
         finally:
             self._watch.stop()
             self._moved.set()
-            for flow in list(self.live.values()):
-                self.engine.killed(flow, "the client is gone")
-            self.live.clear()
+            if self.live:  # a check that still runs would send its request when it is done
+                self.end("the client is gone")
+            self._dead = True
 
     async def server_event(self, event: events.Event) -> None:
         closed = isinstance(event, events.ConnectionClosed) and event.connection is self.client

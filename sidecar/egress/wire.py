@@ -243,10 +243,11 @@ class Front2(_Frames, _http2.Http2Server):
         return sum(len(item.data) + ITEM_BYTES for queue in buffers.values() for item in queue)
 
     def handle_h2_event(self, event: h2.events.Event) -> Generator[commands.Command, Any, bool]:
-        if isinstance(event, h2.events.StreamReset):
-            # where it came together with the request's end, mitmproxy has forgotten the stream, and would go on with it
+        stops = yield from super().handle_h2_event(event)
+        if isinstance(event, h2.events.StreamEnded):
+            # where the stream's reset or the connection's end came with it, mitmproxy forgets it, and would go on
             self.streams.setdefault(event.stream_id, StreamState.HEADERS_RECEIVED)
-        return (yield from super().handle_h2_event(event))
+        return stops
 
     def _handle_event(self, event: events.Event) -> Commands:
         status = event.code.http_status_code() if isinstance(event, ResponseProtocolError) else None

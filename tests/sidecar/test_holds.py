@@ -136,6 +136,31 @@ async def test_an_approval_for_a_client_that_is_gone_sends_nothing(http2: bool, 
         writer.close()
 
 
+@pytest.mark.parametrize("way", ["reset", "goaway"])
+async def test_who_leaves_in_the_same_breath_is_not_asked_for(way: str) -> None:
+    """Before the first check of its request has come to an end."""
+    async with held_by() as (box, upstream):
+        client = await H2.open(box, HOST)
+        stream = client.conn.get_next_available_stream_id()
+        client.conn.send_headers(stream, [(str(name), str(value)) for name, value in fields(HOST, "/a", "POST")])
+        client.conn.send_data(stream, TOKEN.encode(), end_stream=True)
+        if way == "reset":
+            client.conn.reset_stream(stream)
+        client.writer.write(client.conn.data_to_send() + (LEAVINGS["goaway"] if way == "goaway" else b""))
+        await box.event(phase="closed", code="client_closed")
+        async with box.client() as other:
+            again = post(other, f"https://{HOST}/c")
+            asked = await proposal(box)
+            assert asked.report is not None
+            assert asked.report.path == "/c"
+            assert await decide(box, asked.proposal_id, "approved", reason="ours", scope="session")
+            assert (await again).status_code == 200
+        assert [seen.path for seen in upstream.seen] == ["/c"]
+        assert {event.action for event in proposals(box)} == {"open"}
+        assert len(proposals(box)) == 1
+        client.close()
+
+
 @pytest.mark.parametrize("http2", [False, True], ids=["h1", "h2"])
 async def test_a_sidecar_that_stops_sends_nothing_that_it_holds(http2: bool) -> None:
     async with held_by() as (box, upstream), box.client(http2=http2) as client:
