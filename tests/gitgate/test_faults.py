@@ -103,7 +103,8 @@ async def test_a_push_that_waits_is_not_given_up_with_the_one_that_asked_first(o
     ]
 
     def holds() -> bool:
-        return len([event for event in one.box.events() if event.decision == "hold"]) == len(pushes)
+        ours = [event for event in one.box.events() if event.path.startswith(f"/{one.name}-reviewed.git")]
+        return sum(event.decision == "hold" for event in ours) == len(pushes)
 
     await until(holds)
     asked: Any = await until(one.asked)
