@@ -89,9 +89,13 @@ class Shapes:
         here = len(text) < PARALLEL
         whole = Beside(partial(searches.scan_text, text, most), here=here)
         split = self._splitter.split(text)
-        meanwhile()
+        prose = Beside(partial(searches.scan_prose, split, few), here=here)
         blobs = Beside(partial(self._in_blobs, split.blobs), here=here or not split.blobs.text)
-        parts = [searches.scan_prose(split, few), searches.scan_places(split, few)]
+        meanwhile()
+        parts = [searches.scan_lanes(split, few), searches.scan_places(split, few)]
+        # the last first: what the other thread has not come to is done here
+        in_blobs = blobs.result()
+        parts.append(prose.result())
         first = whole.result()
         if not first.overflow and any(hits.overflow for hits in parts):
             hits, signs = self._search_apart(split, first, most, rules=rules)
@@ -101,7 +105,7 @@ class Shapes:
             wide = wide_ends(split.prose.text, few)
             if wide != []:
                 signs[self._wide] = None if wide is None else [*map(split.prose.origin, wide)]
-            for place, ends in blobs.result().items():
+            for place, ends in in_blobs.items():
                 before = signs.get(place, [])
                 signs[place] = None if ends is None or before is None else [*before, *ends]
         return hits, signs
@@ -135,7 +139,7 @@ class Shapes:
         so that only the flooded get it all."""
         parts = [whole]
         if rules:
-            parts += [self._rules.scan_prose(split, limit), self._rules.scan_places(split, limit)]
+            parts.append(self._rules.scan(split, limit))
         pairs = [pair for hits in parts for pair in hits.pairs]
         signs: Signs = {}
         if any(hits.overflow for hits in parts):
@@ -160,7 +164,10 @@ class _Searches:
             return [each for each in specs if each[1].where in where]
 
         self._text = _Search(of("text"), engine)
-        self._prose = _Lanes(of("prose"), engine)
+        # RE2 has lanes of its own, behind what it looks for in all of them at once
+        named = [each for each in of("prose") if each[1].lane and engine.name != "portable"]
+        self._prose = _Search([each for each in of("prose") if each not in named], engine)
+        self._prose_lanes = _Lanes(named, engine)
         self._places: dict[Place, _Lanes] = {place: _Lanes(of(place), engine) for place in PLACES if of(place)}
         self._together = _Search(of(*PLACES), engine)
         self._short = _SHORT[engine.name]
@@ -170,6 +177,10 @@ class _Searches:
 
     def scan_prose(self, split: Split, limit: int) -> Hits:
         return _back(self._prose.scan(split.prose.text, limit), split.prose)
+
+    def scan_lanes(self, split: Split, limit: int) -> Hits:
+        """What `scan_prose` leaves of what is looked for in prose."""
+        return _back(self._prose_lanes.scan(split.prose.text, limit), split.prose)
 
     def scan_places(self, split: Split, limit: int) -> Hits:
         text = split.prose.text
@@ -192,7 +203,7 @@ class _Searches:
 
     def scan(self, split: Split, limit: int) -> Hits:
         """All but what is looked for in the whole text."""
-        each = self.scan_prose(split, limit), self.scan_places(split, limit)
+        each = self.scan_prose(split, limit), self.scan_lanes(split, limit), self.scan_places(split, limit)
         return Hits([pair for hits in each for pair in hits.pairs], any(hits.overflow for hits in each))
 
 
