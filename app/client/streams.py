@@ -9,6 +9,8 @@ import orjson
 from app.core.model import StreamEvent
 from app.errors import CarboyError
 
+PIECE = 64 * 1024
+"""Bytes of one message: the controller ends a connection that sends more than a mebibyte at once, as a paste may be."""
 ENDED = 1000
 """WebSocket close code (RFC 6455, 7.4.1) of a stream that came to its proper end."""
 
@@ -36,7 +38,8 @@ class RemoteTerminal:
             raise lost()
 
     async def write(self, data: bytes) -> None:
-        await self._send(data)
+        for start in range(0, len(data), PIECE):
+            await self._send(data[start : start + PIECE])
 
     async def resize(self, rows: int, cols: int) -> None:
         await self._send(orjson.dumps({"resize": [rows, cols]}).decode())

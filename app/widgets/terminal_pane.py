@@ -273,6 +273,9 @@ class TerminalPane(Widget, can_focus=True, inherit_bindings=False):
         event.stop()
         self.view_end()
         self._send(keys.paste(event.text, self.term.modes))
+        if len(event.text) > keys.MAX_PASTE:
+            text = f"Only its first {keys.MAX_PASTE:,} characters reached the agent: give it the text as a file instead"
+            self.notify(text, title="The paste is too long", severity="warning")
 
     def send_leader(self) -> None:
         """The leader itself, for the agent."""

@@ -271,6 +271,22 @@ async def test_the_terminal_both_ways(room: Room) -> None:
     await asyncio.wait_for(room.bottles.terminals[0].closed.wait(), 10)
 
 
+async def test_a_paste_longer_than_one_message_arrives(room: Room) -> None:
+    room.bottles.all["dev"] = view("dev")
+    terminal = await room.client.terminal("dev")
+    stream = terminal.output()
+    assert await anext(stream) == b"ready "
+    paste = bytes(range(256)) * (3 * 1024 * 1024 // 256)
+    await terminal.write(paste)
+    arrived = bytearray()
+    async for data in stream:
+        arrived += data
+        if len(arrived) >= len(paste):
+            break
+    assert arrived == paste
+    await terminal.close()
+
+
 async def test_a_terminal_client_that_does_not_read_slows_only_itself(room: Room) -> None:
     room.bottles.all["dev"] = view("dev")
     room.bottles.flood = 64 * 1024 * 1024

@@ -10,6 +10,7 @@ from textual.app import App, ComposeResult
 from textual.geometry import Size
 from textual.widgets import Static
 
+from app.terminal import keys
 from app.widgets import terminal_pane
 from app.widgets.terminal_pane import TerminalPane
 
@@ -94,6 +95,19 @@ async def test_modes_change_what_keys_and_pastes_send() -> None:
         app.pane.post_message(events.Paste("two\nlines\x1b[201~evil"))
         await pilot.pause()
         assert app.sent == b"\x1bOA\x1b[200~two\rlines[201~evil\x1b[201~"
+
+
+async def test_a_paste_that_is_cut_says_so(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(keys, "MAX_PASTE", 1000)
+    app = Harness()
+    async with app.run_test() as pilot:
+        app.pane.post_message(events.Paste("x" * 1000))
+        await pilot.pause()
+        assert not app._notifications
+        app.pane.post_message(events.Paste("y" * 1001))
+        await pilot.pause()
+        assert app.sent == b"x" * 1000 + b"y" * 1000
+        assert "1,000 characters" in next(iter(app._notifications)).message
 
 
 async def test_focus_is_reported_when_asked_for() -> None:
