@@ -14,7 +14,7 @@ from pydantic import BaseModel, TypeAdapter
 
 from app.client.operator import OperatorCalls
 from app.client.start import ensure
-from app.client.streams import Backoff, RemoteTerminal, event_messages, lost
+from app.client.streams import WINDOW, Backoff, RemoteTerminal, event_messages, lost
 from app.core.approvals import ApproveBody, ProposalView, RejectBody, RoutesEdit, RoutesView
 from app.core.changed import Brought, Changes
 from app.core.model import (
@@ -232,7 +232,8 @@ class Client(OperatorCalls):
 
     async def terminal(self, slug: str, rows: int = 24, cols: int = 80) -> RemoteTerminal:
         """Attach to the agent's terminal."""
-        socket = await self._socket(f"{_bottle(slug)}/terminal", {"rows": rows, "cols": cols})
+        query = {"rows": rows, "cols": cols, "window": WINDOW}
+        socket = await self._socket(f"{_bottle(slug)}/terminal", query)
         return RemoteTerminal(socket)
 
     # --- the record ---------------------------------------------------------------------------------------------

@@ -69,12 +69,20 @@ class Size(Snapshot):
     cols: int = Field(default=80, ge=1, le=1000)
 
 
-class Resize(Snapshot):
-    resize: tuple[int, int]
+class TerminalQuery(Size):
+    window: int = Field(default=0, ge=0)
+    """Bytes of output that may be on their way to a client that says what it has taken; 0: it does not say."""
+
+
+class Said(Snapshot):
+    """What a terminal's client says beside its input."""
+
+    resize: tuple[int, int] | None = None
+    taken: int = Field(default=0, ge=0)
 
     @property
-    def size(self) -> Size:
-        return Size(rows=self.resize[0], cols=self.resize[1])
+    def size(self) -> Size | None:
+        return None if self.resize is None else Size(rows=self.resize[0], cols=self.resize[1])
 
 
 class SecretsBody(Snapshot):

@@ -5,6 +5,7 @@ import asyncio
 import contextlib
 import logging
 import time
+from collections.abc import Iterator
 from contextlib import nullcontext
 from typing import Any
 
@@ -15,7 +16,7 @@ from pydantic import ValidationError
 from app.backends.base import Terminal
 from app.controller.api import PARTS, Parts, body, dump, event_bytes, query, slug_of
 from app.controller.events import Subscription
-from app.controller.rooms import EventsQuery, Resize, Size
+from app.controller.rooms import EventsQuery, Said, Size, TerminalQuery
 from app.core.model import BottleView, LaunchRequest, LaunchStep, StreamEvent
 from app.errors import CarboyError, NotFound
 from app.tasks import cancel_and_wait, spawn
@@ -31,7 +32,7 @@ MAX_INPUT = 1024 * 1024
 ENDING_SECONDS = 5.0
 """How long a session takes at most from its agent's end to its transcript's (a sidecar has 3 s to end)."""
 
-CHUNK = 64 * 1024
+CHUNK = 16 * 1024
 """Terminal output in one message."""
 
 
@@ -167,15 +168,16 @@ async def _send_events(socket: web.WebSocketResponse, subscription: Subscription
 
 async def terminal(request: web.Request) -> web.WebSocketResponse:
     """An agent's terminal. Opened before the upgrade, so that a failure is an ordinary error answer."""
-    size = query(request, Size)
-    held = await _open(request.app[PARTS], slug_of(request), size)
+    asked = query(request, TerminalQuery)
+    held = await _open(request.app[PARTS], slug_of(request), asked)
+    window = Window(asked.window)
     socket = web.WebSocketResponse(heartbeat=HEARTBEAT, max_msg_size=MAX_INPUT, compress=False)
     try:
         await socket.prepare(request)
         request.app[SOCKETS].add(socket)
-        sender = spawn(_send_output(socket, held), name="terminal to a client", on_error=_quiet)
+        sender = spawn(_send_output(socket, held, window), name="terminal to a client", on_error=_quiet)
         try:
-            await _take_input(socket, held)
+            await _take_input(socket, held, window)
         finally:
             await cancel_and_wait(sender)
     finally:
@@ -199,22 +201,60 @@ async def _open(parts: Parts, slug: str, size: Size) -> Terminal:
         return await parts.bottles.terminal(slug, size.rows, size.cols)
 
 
-async def _send_output(socket: web.WebSocketResponse, held: Terminal) -> None:
+class Window:
+    """How much output is on its way to one client. The buffers between here and there hold a megabyte, which is seconds
+    of drawing: what follows a key, as the end of a flood after ctrl+c, would be seen that much later."""
+
+    def __init__(self, size: int) -> None:
+        self._size = size
+        self._sent = 0
+        self._lifted = False
+        self._taken = asyncio.Event()
+
+    async def room(self, count: int) -> None:
+        """Returns once so many bytes more may be sent."""
+        while self._size and not self._lifted and self._sent and self._sent + count > self._size:
+            self._taken.clear()
+            await self._taken.wait()
+        self._sent += count
+
+    def taken(self, count: int) -> None:
+        self._sent -= min(count, self._sent)
+        self._taken.set()
+
+    @contextlib.contextmanager
+    def lifted(self) -> Iterator[None]:
+        """No limit meanwhile: what the client says it has taken waits behind input that the program does not read,
+        which may be waiting, in turn, for its output to be taken."""
+        self._lifted = True
+        self._taken.set()
+        try:
+            yield
+        finally:
+            self._lifted = False
+
+
+async def _send_output(socket: web.WebSocketResponse, held: Terminal, window: Window) -> None:
     # `send_bytes` waits while the client does not read, and so, in turn, does the session's holder
     async for data in held.output():
         for start in range(0, len(data), CHUNK):
-            await socket.send_bytes(data[start : start + CHUNK])
+            piece = data[start : start + CHUNK]
+            await window.room(len(piece))
+            await socket.send_bytes(piece)
     await socket.close(message=b"ended")
 
 
-async def _take_input(socket: web.WebSocketResponse, held: Terminal) -> None:
+async def _take_input(socket: web.WebSocketResponse, held: Terminal, window: Window) -> None:
     async for message in socket:
         try:
             if message.type is WSMsgType.BINARY:
-                await held.write(message.data)
+                with window.lifted():
+                    await held.write(message.data)
             elif message.type is WSMsgType.TEXT:
-                size = Resize.model_validate(orjson.loads(message.data)).size
-                await held.resize(size.rows, size.cols)
+                said = Said.model_validate(orjson.loads(message.data))
+                window.taken(said.taken)
+                if (size := said.size) is not None:
+                    await held.resize(size.rows, size.cols)
         except (ValidationError, orjson.JSONDecodeError):
             await socket.close(code=1007, message=b"not understood")
         except (OSError, CarboyError):

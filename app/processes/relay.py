@@ -17,8 +17,13 @@ from typing import Protocol
 from app.processes import stream
 
 CHUNK = 65536
-HIGH, LOW = 512 * 1024, 64 * 1024
-"""Bytes waiting for one reader at which the program is paused, and at which it goes on."""
+HIGH, LOW = 32 * 1024, 16 * 1024
+"""Bytes waiting for one reader at which the program is paused, and at which it goes on: what is drawn, at a tenth of a
+megabyte a second where lines are short, before the answer to a key is seen."""
+SENT = 32 * 1024
+"""Bytes in such a reader's socket (SO_SNDBUF, which Linux doubles for its own accounts)."""
+PIPE_HIGH = 512 * 1024
+"""HIGH of a program without a terminal: no key waits for an answer, and who reads it may stand still, as a pager."""
 STALLED_SECONDS = 5.0
 """A reader that took nothing for this long while the program waits for it is dropped."""
 INPUT_HIGH = 64 * 1024
@@ -67,7 +72,7 @@ class Relay:
         self._replay = replay
         self._on_output = on_output
         self._on_end = on_end
-        self._tty = tty
+        self.tty = tty
         self._input = bytearray()
         self._readers: set[Reader] = set()
         self._reading = False
@@ -88,7 +93,7 @@ class Relay:
 
     def write(self, data: bytes) -> None:
         """Input for the program; dropped where it has no terminal or has ended."""
-        if not self._tty or not self._open or not data:
+        if not self.tty or not self._open or not data:
             return
         waiting = bool(self._input)
         self._input += data
@@ -102,7 +107,7 @@ class Relay:
 
     def resize(self, rows: int, cols: int) -> None:
         """The last one who says a size decides."""
-        if not self._tty or not self._open:
+        if not self.tty or not self._open:
             return
         with contextlib.suppress(OSError, termios.error):
             if termios.tcgetwinsize(self._fd) != (rows, cols):
@@ -187,7 +192,10 @@ class Reader:
         self._timer: asyncio.TimerHandle | None = None
         self._reading = False
         self.behind = False
+        self._high = HIGH if relay.tty else PIPE_HIGH
         sock.setblocking(False)
+        if relay.tty:
+            sock.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, SENT)
         self.balance()
 
     def send(self, kind: bytes, data: bytes) -> None:
@@ -198,7 +206,7 @@ class Reader:
             self._queue(kind, data[start : start + CHUNK])
         if idle:
             self._flush()
-        if not self._closed and not self.behind and self._queued > HIGH:
+        if not self._closed and not self.behind and self._queued > self._high:
             self.behind = True
             self._set_timer(self._drop)
 

@@ -33,10 +33,14 @@ class Echo(Terminal):
 
     def __init__(self, flood: int = 0) -> None:
         self.flood = flood
+        self.room = 0
+        """Bytes not yet taken at which it takes no more input; 0: it always does."""
         self.sent = 0
         self.size = (0, 0)
         self.closed = asyncio.Event()
         self._queue: asyncio.Queue[bytes | None] = asyncio.Queue()
+        self._waiting = 0
+        self._read = asyncio.Event()
 
     async def output(self) -> AsyncIterator[bytes]:
         yield b"ready "
@@ -45,8 +49,14 @@ class Echo(Terminal):
             yield b"x" * 65536
         while (data := await self._queue.get()) is not None:
             yield data
+            self._waiting -= len(data)
+            self._read.set()
 
     async def write(self, data: bytes) -> None:
+        while self.room and self._waiting > self.room:
+            self._read.clear()
+            await self._read.wait()
+        self._waiting += len(data)
         self._queue.put_nowait(None if data == b"exit" else data)
 
     async def resize(self, rows: int, cols: int) -> None:

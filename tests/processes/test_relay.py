@@ -3,6 +3,7 @@
 import contextlib
 import os
 import pty
+import socket
 import tty
 
 from app.processes.relay import INPUT_HIGH, RawReplay, Relay
@@ -40,4 +41,30 @@ async def test_questions_of_a_program_that_never_reads_are_not_heaped_up() -> No
     await until(reads)
     assert 0 < answered < INPUT_HIGH
     relay.finish(0)
+    os.close(slave)
+
+
+async def test_a_flood_waits_for_its_reader() -> None:
+    """What is on its way to a reader is drawn before the answer to its next key."""
+    master, slave = pty.openpty()
+    tty.setraw(slave)
+    os.set_blocking(slave, False)
+    printed = quiet = 0
+    relay = Relay(master, RawReplay(), on_output=lambda data: None, on_end=lambda: None, tty=True)
+    here, there = socket.socketpair()
+    relay.attach(here, b"", 24, 80)
+
+    def still() -> bool:
+        nonlocal printed, quiet
+        try:
+            printed += os.write(slave, b"y\r\n" * 1000)
+            quiet = 0
+        except BlockingIOError:
+            quiet += 1
+        return quiet > 10
+
+    await until(still)
+    assert printed < 256 * 1024
+    relay.finish(0)
+    there.close()
     os.close(slave)
