@@ -44,10 +44,12 @@ class Transaction:
         self._db.execute("BEGIN IMMEDIATE")
 
     def __exit__(self, kind: object, *_: object) -> None:
-        if kind is None:
-            self._db.execute("COMMIT")
-        elif self._db.in_transaction:
-            self._db.execute("ROLLBACK")
+        try:
+            if kind is None:
+                self._db.execute("COMMIT")
+        finally:
+            if self._db.in_transaction:  # also where the commit failed: nothing could begin after it
+                self._db.execute("ROLLBACK")
 
 
 def prepare(path: Path, migrations: Sequence[Migration] = MIGRATIONS) -> sqlite3.Connection:

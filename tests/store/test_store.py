@@ -1,6 +1,7 @@
 """The store's contract, run against every engine, and what is special to SQLite's file."""
 
 import asyncio
+import contextlib
 import os
 import signal
 import sqlite3
@@ -19,7 +20,7 @@ from app.errors import CarboyError
 from app.store import queries
 from app.store.base import EventQuery, NewEvent, Position, Store
 from app.store.chain import GENESIS, Head, next_row
-from app.store.connection import migrate, prepare, version
+from app.store.connection import Transaction, migrate, prepare, version
 from app.store.migrations import LATEST, MIGRATIONS, Migration
 from app.store.sqlite import SqliteStore
 
@@ -341,3 +342,14 @@ async def test_the_newest_notices_are_kept(store: Store) -> None:
     assert [notice.read for notice in await store.notices()] == [False, True, True]
     await store.clear_notices()
     assert await store.notices() == []
+
+
+def test_a_commit_that_fails_leaves_nothing_begun() -> None:
+    with contextlib.closing(sqlite3.connect(":memory:", isolation_level=None)) as db:
+        db.execute("PRAGMA foreign_keys = ON")
+        db.execute("CREATE TABLE a (id INTEGER PRIMARY KEY, other INTEGER REFERENCES a DEFERRABLE INITIALLY DEFERRED)")
+        with pytest.raises(sqlite3.IntegrityError), Transaction(db):
+            db.execute("INSERT INTO a VALUES (1, 7)")  # is looked at when all is committed
+        with Transaction(db):
+            db.execute("INSERT INTO a VALUES (2, 2)")
+        assert db.execute("SELECT id FROM a").fetchall() == [(2,)]
