@@ -8,8 +8,13 @@ ELLIPSIS = "…"
 MARKS_IN_A_ROW = 3
 """Combining marks kept after one letter; no living script stacks more, piles of them smear over other lines."""
 
-INVISIBLE = frozenset("\u115f\u1160\u2800\u3164\uffa0\u034f\u17b4\u17b5")
-"""Letters and marks that Unicode calls printable but that draw nothing (fillers, the Braille blank)."""
+SELECTORS = frozenset(map(chr, (*range(0xFE00, 0xFE10), *range(0xE0100, 0xE01F0), 0x180B, 0x180C, 0x180D, 0x180F)))
+INVISIBLE = SELECTORS | frozenset("\u115f\u1160\u2800\u3164\uffa0\u034f\u17b4\u17b5")
+"""Letters and marks that Unicode calls printable but that draw nothing (variation selectors, fillers, the Braille
+blank)."""
+EMOJI_STYLE = "\ufe0f"
+SKIN_TONES = frozenset("\U0001f3fb\U0001f3fc\U0001f3fd\U0001f3fe\U0001f3ff")
+"""Two cells of their own in many terminals, none by the measure of what lays our screens out."""
 
 
 def printable(text: str, limit: int = 1000) -> str:
@@ -21,7 +26,7 @@ def printable(text: str, limit: int = 1000) -> str:
     limit = max(1, limit)
     head = text[: limit + 1]
     safe = head if head.isascii() and head.isprintable() else _escaped(head)
-    return safe if len(safe) <= limit else safe[: limit - 1] + ELLIPSIS
+    return safe if max(len(text), len(safe)) <= limit else safe[: limit - 1] + ELLIPSIS
 
 
 def printable_lines(text: str, limit: int = 4000, width: int = 1000) -> str:
@@ -29,19 +34,27 @@ def printable_lines(text: str, limit: int = 4000, width: int = 1000) -> str:
     cut = text[: limit + 1]
     lines = [printable(line, width) for line in cut.replace("\r\n", "\n").split("\n")]
     joined = "\n".join(lines)
-    return joined if len(joined) <= limit else joined[: max(0, limit - 1)] + ELLIPSIS
+    return joined if max(len(text), len(joined)) <= limit else joined[: max(0, limit - 1)] + ELLIPSIS
 
 
 def _escaped(text: str) -> str:
     out: list[str] = []
     marks = 0
+    before = ""
     for char in text:
-        marks = marks + 1 if unicodedata.category(char) in ("Mn", "Me") else 0
-        if char.isprintable() and char not in INVISIBLE and marks <= MARKS_IN_A_ROW:
-            out.append(char)
-        else:
-            out.append(_picture(char))
+        if char == EMOJI_STYLE and before and unicodedata.category(before) in ("So", "Sm"):
+            continue  # a symbol in colour: one cell wide in some terminals, two in others
+        marks = marks + 1 if _joins(char) else 0
+        shown = char.isprintable() and char not in INVISIBLE and char not in SKIN_TONES and marks <= MARKS_IN_A_ROW
+        out.append(char if shown else _picture(char))
+        before = char
     return "".join(out)
+
+
+def _joins(char: str) -> bool:
+    """Whether it joins the letter before: a combining mark, or a vowel or final of decomposed Hangul."""
+    hangul = "\u1160" <= char <= "\u11ff" or "\ud7b0" <= char <= "\ud7ff"
+    return hangul or unicodedata.category(char) in ("Mn", "Me", "Mc")
 
 
 def _picture(char: str) -> str:

@@ -39,7 +39,7 @@ MAX_CLUSTER = 16
 def width(char: str) -> int:
     """Cells that one code point takes: 0, 1 or 2."""
     code = ord(char)
-    if 0x1160 <= code <= 0x11FF or unicodedata.category(char) in ("Mn", "Me", "Cf"):
+    if 0x1160 <= code <= 0x11FF or 0xD7B0 <= code <= 0xD7FB or unicodedata.category(char) in ("Mn", "Me", "Cf"):
         return 1 if code == 0xAD else 0
     return 2 if unicodedata.east_asian_width(char) in "WF" else 1
 

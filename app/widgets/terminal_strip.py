@@ -1,9 +1,11 @@
 """From a terminal's runs to Textual's strips: colours, attributes, and text that is as wide as it claims.
 
-What is drawn here goes to the operator's own terminal. No control character, direction mark or half-joined emoji from
-an agent gets there: whatever Rich measures differently from the emulator is replaced, cell by cell.
+What is drawn here goes to the operator's own terminal. No control character or direction mark from an agent gets there,
+nor anything that takes more cells in one terminal than in another: a family of eight emoji is two cells wide where
+clusters are known and sixteen elsewhere, and would move the text after it out of the pane, over the panels beside it.
 """
 
+import re
 import unicodedata
 from functools import lru_cache
 
@@ -14,10 +16,12 @@ from rich.style import Style as RichStyle
 from textual.strip import Strip
 
 from app.terminal import style as look
-from app.terminal.charset import ZWJ
+from app.terminal.charset import EMOJI_STYLE, ZWJ
+from app.terminal.charset import width as code_point_width
 from app.terminal.rows import Line, Run
 
 UNKNOWN = "\ufffd"
+_REGIONAL = re.compile("([\U0001f1e6-\U0001f1ff]{2})|[\U0001f1e6-\U0001f1ff]")
 
 
 @lru_cache(4096)
@@ -66,6 +70,7 @@ def texts(run: Run) -> list[str]:
         return [text]
     if run.single:
         return [single(text, run.width)]
+    text = _flags(text)
     if text.isprintable() and cell_len(text) == run.width:
         return [text]
     return [single(char, 1) for char in text]
@@ -73,15 +78,22 @@ def texts(run: Run) -> list[str]:
 
 @lru_cache(4096)
 def single(text: str, width: int) -> str:
-    """One cell's text, or the nearest that is surely `width` cells wide."""
-    if text.endswith(ZWJ):
-        text = text.rstrip(ZWJ) or UNKNOWN
-    for found in (text, text[0]):
-        if _shown(found) and cell_len(found) == width:
-            return found
-    if unicodedata.category(text[0]) == "Zs":
+    """One cell's text, or as much of it as is surely `width` cells wide in every terminal."""
+    text = _flags(text.replace(EMOJI_STYLE, "").rstrip(ZWJ) or UNKNOWN)
+    if _shown(text) and cell_len(text) == sum(map(code_point_width, text)) == width:
+        return text
+    first = text[0]
+    if unicodedata.category(first) == "Zs":
         return " " * width
-    return UNKNOWN + " " * (width - 1)
+    cells = cell_len(first)
+    if not (_shown(first) and 0 < cells <= width):
+        first, cells = UNKNOWN, 1
+    return first + " " * (width - cells)
+
+
+def _flags(text: str) -> str:
+    """Half a flag as its letter: some terminals make it as wide as a whole one."""
+    return _REGIONAL.sub(lambda found: found[1] or chr(ord(found[0]) - 0x1F1E6 + ord("A")), text)
 
 
 def _shown(text: str) -> bool:

@@ -3,10 +3,12 @@
 import unicodedata
 
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
+from rich.cells import cell_len
 
 from app.core.text import MARKS_IN_A_ROW, printable, printable_lines
+from app.terminal.emulator import Emulator
 
 ANY = st.text(st.characters(exclude_categories=()), max_size=400)
 
@@ -28,6 +30,12 @@ ANY = st.text(st.characters(exclude_categories=()), max_size=400)
         ("\ud800", "\\ud800"),
         ("tag\U000e0041", "tag\\U000e0041"),
         ("\u3164filler", "\\u3164filler"),
+        ("hidden\ufe01\U000e0100", "hidden\\ufe01\\U000e0100"),
+        ("a\ufe0fb", "a\\ufe0fb"),
+        ("\u26a0\ufe0f care", "\u26a0 care"),
+        ("\u26a0\ufe0f\ufe0f", "\u26a0"),
+        ("\U0001f44d\U0001f3fd", "\U0001f44d\\U0001f3fd"),
+        ("हिन्दी 한국어 \u1112\u1161\u11ab", "हिन्दी 한국어 \u1112\u1161\u11ab"),
     ],
 )
 def test_what_is_shown(text: str, shown: str) -> None:
@@ -37,11 +45,25 @@ def test_what_is_shown(text: str, shown: str) -> None:
 def test_it_is_cut_with_a_mark() -> None:
     assert printable("x" * 50, 10) == "x" * 9 + "…"
     assert printable("x" * 10, 10) == "x" * 10
+    assert printable("\u26a0\ufe0f" * 6, 10) == "\u26a0" * 6 + "…"
+    assert printable_lines("a\r\n" * 50, 100).endswith("…")
 
 
-def test_piled_marks_are_written_out() -> None:
-    shown = printable("e" + "\u0301" * 50, 400)
-    assert shown.count("\u0301") == MARKS_IN_A_ROW
+@pytest.mark.parametrize("mark", ["\u0301", "\u093e", "\u1161", "\ud7b0"])
+def test_piled_marks_are_written_out(mark: str) -> None:
+    shown = printable("e" + mark * 50, 400)
+    assert shown.count(mark) == MARKS_IN_A_ROW
+
+
+@given(st.text(st.characters(exclude_categories=("Mc",)), max_size=60))
+@example("\U0001f3fd" * 9)
+@example("\ud7b0\ud7fb" * 9)
+def test_no_terminal_draws_it_wider_than_it_is_laid_out(text: str) -> None:
+    """The signs of Indian scripts are left out: one cell each in some terminals, none in others."""
+    host = Emulator(800, 2)
+    shown = printable(text)
+    host.feed(shown.encode())
+    assert host.cursor.x <= cell_len(shown)
 
 
 @given(ANY, st.integers(1, 300))

@@ -1,6 +1,7 @@
 """The terminal pane with Textual's pilot: what is drawn, what is sent, and how long a key waits."""
 
 import asyncio
+import re
 import time
 from collections.abc import Callable
 
@@ -11,6 +12,7 @@ from textual.geometry import Size
 from textual.widgets import Static
 
 from app.terminal import keys
+from app.terminal.emulator import Emulator
 from app.widgets import terminal_pane
 from app.widgets.terminal_pane import TerminalPane
 
@@ -147,10 +149,17 @@ async def test_text_is_never_markup() -> None:
         "\u00a0\u2028\u2003x",
         "\ue000\U000e0041",
         "\ufff9\u034f",
+        "👨\u200d" * 8,
+        "का\u093e\u093eक\u094dषि",
+        "1\ufe0f\u20e3☺\ufe0fm\ufe0f",
+        "👍🏽🏽",
+        "\U0001f1e9x",
+        "한\u1100\u1161\u11a8☰",
     ],
 )
 @pytest.mark.parametrize("mode", [b"", b"\x1b[?2027h"])
 async def test_every_line_is_exactly_as_wide_as_the_pane(text: str, mode: bytes) -> None:
+    """By Rich's measure, and in a terminal that knows clusters as in one that does not."""
     from rich.cells import cell_len
 
     app = Harness()
@@ -162,6 +171,11 @@ async def test_every_line_is_exactly_as_wide_as_the_pane(text: str, mode: bytes)
             assert strip.cell_length == 23
             assert sum(cell_len(segment.text) for segment in strip) == 23
             assert "\u202e" not in strip.text
+            assert not re.search("(?<![🇦-🇿])[🇦-🇿](?![🇦-🇿])", strip.text)  # as wide as a flag in some
+            for clusters in (b"", b"\x1b[?2027h"):
+                host = Emulator(400, 2)
+                host.feed(clusters + strip.text.encode())
+                assert (host.cursor.x, host.cursor.y) == (23, 0)
 
 
 async def test_the_cursor_is_drawn_where_it_is() -> None:
