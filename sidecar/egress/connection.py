@@ -29,7 +29,7 @@ from sidecar.egress import layers
 from sidecar.egress.exchange import Exchange, exchange_of, refuse
 from sidecar.egress.policy import CompiledPolicy
 from sidecar.egress.proxy_types import Engine, Origin
-from sidecar.egress.reach import READ_LIMIT, Destination, Unreachable
+from sidecar.egress.reach import Destination, Unreachable
 from sidecar.egress.turns import PIECE
 from sidecar.egress.wire import Front2
 from sidecar.meter.ledger import suspended_too
@@ -42,18 +42,16 @@ REQUEST_BYTES = 16 * 1024
 """What a request costs while it lives, beside its head and body (measured: 14 kB)."""
 
 
-READ_AT_ONCE = READ_LIMIT
-"""mitmproxy reads 64 KiB at a time: each time goes through all of its layers."""
-
-
 class _Reader:
-    """A stream read in large pieces. All that mitmproxy does with a reader is `read`."""
+    """A stream read in pieces of our size: mitmproxy reads 64 KiB at a time, and each time goes through all of its
+    layers. All that it does with a reader is `read`."""
 
-    def __init__(self, stream: asyncio.StreamReader) -> None:
+    def __init__(self, stream: asyncio.StreamReader, engine: Engine) -> None:
         self._stream = stream
+        self._engine = engine
 
     async def read(self, size: int) -> bytes:
-        return await self._stream.read(max(size, READ_AT_ONCE))
+        return await self._stream.read(self._engine.piece())
 
 
 class Watch:
@@ -96,7 +94,7 @@ class Edge(LiveConnectionHandler):
     """An accepted connection and all upstream connections that it leads to."""
 
     def __init__(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter, engine: Engine) -> None:
-        super().__init__(cast(Any, _Reader(reader)), writer, cast(Any, engine.options), REGULAR)
+        super().__init__(cast(Any, _Reader(reader, engine)), writer, cast(Any, engine.options), REGULAR)
         if writer.get_extra_info("socket").family == socket.AF_UNIX:
             # a unix socket, to which a bottle that cannot be entered is led from this port of its own
             self.client.sockname, self.client.peername = ("127.0.0.1", LISTEN_PORT), ("127.0.0.1", 0)
@@ -185,6 +183,7 @@ class Edge(LiveConnectionHandler):
         finally:
             self._watch.stop()
             self._moved.set()
+            self.engine.backlog.forget(self)
             if self.live:  # a check that still runs would send its request when it is done
                 self.end("the client is gone")
             self._dead = True
@@ -207,7 +206,8 @@ class Edge(LiveConnectionHandler):
             while left and not task.cancelling():  # it reads on for a while once its connection was closed
                 piece, left = left[: self._piece], left[self._piece :]
                 work = partial(self._take, events.DataReceived(event.connection, piece))
-                self._piece = READ_AT_ONCE if await self.engine.turns.take(work) else PIECE
+                most = self.engine.piece()
+                self._piece = most if await self.engine.turns.take(work) else min(PIECE, most)
         except asyncio.CancelledError:
             # told again at the next wait: mitmproxy closes a connection properly there, and knows of no wait here
             task.cancel()
@@ -282,7 +282,7 @@ class Edge(LiveConnectionHandler):
         piece = None
         try:
             # a client that does not read gets no more
-            await cast(asyncio.StreamWriter, self.transports[self.client].writer).drain()
+            await self._client_follows()
             piece = await command.source.next()
         except ConnectionError:
             self.end("the client is gone")
@@ -400,7 +400,7 @@ class Edge(LiveConnectionHandler):
         self.addresses[server.id] = address
         self._heard[server.id] = suspended_too()
         self.transports[server] = ConnectionIO(
-            handler=asyncio.current_task(), reader=cast(Any, _Reader(reader)), writer=writer
+            handler=asyncio.current_task(), reader=cast(Any, _Reader(reader, self.engine)), writer=writer
         )
         self._take(events.OpenConnectionCompleted(command, None))
         limit = asyncio.get_running_loop().call_later(self.limits.handshake_seconds, _give_up_handshake, server, writer)
@@ -420,15 +420,25 @@ class Edge(LiveConnectionHandler):
         """
         client = self.transports.get(self.client)
         if client is not None and asyncio.current_task() is client.handler:
+            self._count_waiting()
             for io in list(self.transports.values()):
                 await _drain(io)
-            return
+        else:
+            await self._client_follows()
+
+    async def _client_follows(self) -> None:
+        client = self.transports.get(self.client)
         if client is not None:
             await _drain(client)
-        limit = self.limits.waiting_bytes
-        while self.front is not None and not self._dead and self.front.waiting_bytes() > limit:
+        self._count_waiting()
+        while not self._dead and self.engine.backlog.full(self):
             self._moved.clear()
             await self._moved.wait()
+            self._count_waiting()
+
+    def _count_waiting(self) -> None:
+        if self.front is not None:
+            self.engine.backlog.count(self, self.front.waiting_bytes())
 
     def log(self, message: str, level: int = logging.INFO, exc_info: Any = None) -> None:
         log.debug("engine: %s", message[:200])

@@ -26,6 +26,9 @@ class Limits:
     on HTTP/2 the answer to our ping comes every 58 s."""
     waiting_bytes: int = 8 * 1024 * 1024
     """That one HTTP/2 client's flow control may make us hold before we stop reading from upstreams."""
+    waiting_total: int = 64 * 1024 * 1024
+    """Of all HTTP/2 clients together: beyond it each has `waiting_least`."""
+    waiting_least: int = 64 * 1024
     control_burst: int = 500
     """Frames of HTTP/2 that cost their sender nothing (resets, pings, settings) at once, and a second after that:
     the rapid reset of CVE-2023-44487 sends thousands. nghttp2 takes 1000 and 33."""

@@ -32,6 +32,7 @@ from sidecar.egress.addons.metering import Metering
 from sidecar.egress.addons.outbound import Outbound
 from sidecar.egress.addons.overrides import Overrides
 from sidecar.egress.addons.sockets import Sockets
+from sidecar.egress.backlog import Backlog, piece
 from sidecar.egress.books import Books
 from sidecar.egress.connection import Edge
 from sidecar.egress.exchange import Exchange, exchange_of
@@ -80,6 +81,7 @@ class Proxy:
     ) -> None:
         self.limits = limits
         self.turns = Turns()
+        self.backlog = Backlog(limits)
         self.options = EngineOptions()
         self.state = State(
             config.slug, CompiledPolicy.compile(config.policy), spool, dict(config.secrets), config.placeholders
@@ -218,6 +220,10 @@ class Proxy:
         if not name:
             raise ValueError("no name to make a certificate for")
         return self._leaves.connection(name)
+
+    def piece(self) -> int:
+        """Bytes that a connection takes at a time."""
+        return piece(len(self.edges))
 
     def room_for(self, size: int) -> bool:
         if self._buffered + size > MAX_BUFFERED:

@@ -7,6 +7,7 @@ from typing import Protocol
 from mitmproxy.http import HTTPFlow
 from OpenSSL import SSL
 
+from sidecar.egress.backlog import Backlog
 from sidecar.egress.limits import Limits
 from sidecar.egress.reach import Reach
 from sidecar.egress.tls import Upstreams
@@ -43,7 +44,9 @@ class Engine(Protocol):
     upstreams: Upstreams
     limits: Limits
     turns: Turns
+    backlog: Backlog
 
+    def piece(self) -> int: ...
     def leaf(self, sni: str | None, target: str | None) -> SSL.Connection: ...
     def room_for(self, size: int) -> bool: ...
     def slot(self) -> AbstractContextManager[bool]: ...

@@ -30,8 +30,8 @@ MAX_CACHED = 1024
 MAX_LOOKUPS = 16
 """Look-ups at once: each holds a thread until it ends, past its time limit."""
 MAX_ADDRESSES = 8
-READ_LIMIT = 256 * 1024
-"""Bytes read ahead of a peer before it is held back."""
+READ_LIMIT = 64 * 1024
+"""Half of the bytes that are read ahead of a peer before it is held back (asyncio doubles it)."""
 _PROXY_ANSWER = 16 * 1024
 
 

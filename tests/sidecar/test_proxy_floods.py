@@ -13,6 +13,7 @@ import pytest
 import trustme
 
 from sidecar.contract import Route
+from sidecar.egress.backlog import LEAST, MOST, piece
 from sidecar.tasks import spawn
 from tests.conftest import until
 from tests.sidecar.attack_kit import GREETING, H2, Tap, ask, code_of, fields, read_some, server, tap, tunnel
@@ -94,6 +95,42 @@ async def test_what_does_not_end_is_not_kept():
         writer.transport.abort()
         assert process.memory_info().rss - before < 12 << 20
         await settles(box, live=0)
+
+
+async def test_answers_that_nobody_reads_are_bounded_over_all_connections():
+    """HTTP/2's flow control lets a client ask for all and take nothing: eight megabytes on each were four gigabytes."""
+
+    async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        await reader.readuntil(b"\r\n\r\n")
+        writer.write(b"HTTP/1.1 200 OK\r\nContent-Length: %d\r\n\r\n" % (12 << 20))
+        with contextlib.suppress(ConnectionError):
+            for _ in range(192):
+                writer.write(b"a" * 65536)
+                await writer.drain()
+
+    ca, number = authority(), 32
+    async with to(serve, ca, alpn=(), waiting_total=8 << 20) as box:
+        process = psutil.Process(box.process.pid)
+        before = process.memory_info().rss
+        clients = [await H2.open(box, HOST) for _ in range(number)]
+        streams = [client.request(fields(HOST)) for client in clients]
+        await settles(box, live=number)
+        largest, growing = 0, True
+        while growing:
+            await asyncio.sleep(1)
+            size = process.memory_info().rss - before
+            largest, growing = max(size, largest), size > largest + (1 << 20)
+        assert largest < (16 << 20) + number * (3 << 19)
+        # who reads after all gets all of it
+        assert await clients[-1].answer(streams[-1], 60) == "200"
+        assert len(clients[-1].body[streams[-1]]) == 12 << 20
+        for client in clients:
+            client.close()
+        await settles(box, live=0)
+
+
+def test_many_connections_take_little_at_a_time():
+    assert [piece(number) for number in (0, 1, 64, 128, 512)] == [MOST, MOST, MOST, MOST // 2, LEAST]
 
 
 async def test_a_hello_in_a_million_pieces_holds_up_nobody():
@@ -431,8 +468,10 @@ type Serve = Callable[[asyncio.StreamReader, asyncio.StreamWriter], Coroutine[An
 
 
 @contextlib.asynccontextmanager
-async def to(serve: Serve, ca: trustme.CA, *, tls: bool = True, **limits: float) -> AsyncIterator[Bottle]:
-    async with server(serve, ca if tls else None, HOST, alpn=("h2", "http/1.1")) as port:
+async def to(
+    serve: Serve, ca: trustme.CA, *, tls: bool = True, alpn: tuple[str, ...] = ("h2", "http/1.1"), **limits: float
+) -> AsyncIterator[Bottle]:
+    async with server(serve, ca if tls else None, HOST, alpn=alpn) as port:
         mapped = {f"{HOST}:443": f"127.0.0.1:{port}"}
         async with bottle(Route(host=HOST), extra_ca=(pem(ca),), connect_to=mapped, limits=limits) as box:
             yield box
