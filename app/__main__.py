@@ -1,5 +1,6 @@
 """Where carboy starts: `python -m app` and the `carboy` script. Turns every failure into one line and an exit code."""
 
+import io
 import os
 import sys
 from collections.abc import Sequence
@@ -8,7 +9,18 @@ from typing import NoReturn
 
 def main(argv: Sequence[str] | None = None) -> None:
     """Run the command line, or the TUI where no command is given, and exit."""
+    standard_streams()
     leave(run(list(sys.argv[1:] if argv is None else argv)))
+
+
+def standard_streams() -> None:
+    """What is written can be written: a closed descriptor (`>&-`) leads nowhere, and is not given to the next file or
+    socket; a letter that the locale has not becomes a question mark."""
+    for name, mode in (("stdin", "r"), ("stdout", "w"), ("stderr", "w")):
+        if getattr(sys, name) is None:  # in this order, each gets the descriptor that was closed
+            setattr(sys, name, os.fdopen(os.open(os.devnull, os.O_RDWR), mode))
+    if isinstance(sys.stdout, io.TextIOWrapper):
+        sys.stdout.reconfigure(errors="replace")
 
 
 def leave(code: int) -> NoReturn:

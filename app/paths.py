@@ -121,3 +121,11 @@ def _tmp(of: Path | None = None) -> Path:
 def _short(run: Path) -> Path:
     """`run`, or a stand-in in the temp folder where its path is too long for unix sockets."""
     return run if len(os.fsencode(run)) <= MAX_RUN_PATH else _tmp(run)
+
+
+def present_folder() -> str:
+    """Where we are. A folder that was removed under us keeps its name: what needs it says that it is gone."""
+    try:
+        return os.getcwd()
+    except FileNotFoundError:
+        return os.environ.get("PWD") or "/"

@@ -11,7 +11,7 @@ from typing import Any
 import click
 
 from app import __version__
-from app.errors import CarboyError
+from app.errors import NO_ROOM, CarboyError
 
 COMMANDS: dict[str, tuple[str, str]] = {
     "init": ("app.cli.config:init", "Create the config folder from the starter library."),
@@ -136,12 +136,22 @@ def execute(argv: list[str]) -> int:
     except TimeoutError:
         say_error(CarboyError("It took too long", "", "timeout"))
         return 124
-    except Exception as error:
-        if os.environ.get("CARBOY_LOG_LEVEL", "").upper() == "DEBUG":
-            raise
-        text = f"Something in carboy itself failed: {type(error).__name__}: {error}"
-        say_error(CarboyError(text, "CARBOY_LOG_LEVEL=DEBUG shows where", "internal"))
+    except OSError as error:
+        if error.filename is not None or error.errno not in NO_ROOM:
+            return _fault(error)
+        say_error(CarboyError("The output cannot be written: the disk is full", "Make room where it goes", "disk_full"))
         return 1
+    except Exception as error:
+        return _fault(error)
+
+
+def _fault(error: Exception) -> int:
+    """Of our own; told in one line, or raised for who looks for it."""
+    if os.environ.get("CARBOY_LOG_LEVEL", "").upper() == "DEBUG":
+        raise error
+    text = f"Something in carboy itself failed: {type(error).__name__}: {error}"
+    say_error(CarboyError(text, "CARBOY_LOG_LEVEL=DEBUG shows where", "internal"))
+    return 1
 
 
 def say_error(error: CarboyError) -> None:

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from app.cli.output import ago, json_option, line, note, print_json, table, with_client
+from app.cli.output import SLUG, ago, json_option, line, note, print_json, table, with_client
 from app.core.units import date_and_time, time_of_day
 from app.errors import CarboyError, ConfigError
 
@@ -191,7 +191,7 @@ def _answer_budget(slug: str, provider: str, action: str, amount: str, reason: s
 
 
 @click.command()
-@click.argument("slug")
+@click.argument("slug", type=SLUG)
 @click.option("--edit", is_flag=True, help="Open them in $EDITOR, and put the result into force.")
 @click.option("--file", "file", type=click.Path(path_type=Path), help="Put this routes file into force.")
 @click.option("--reason", default="", help="Why; kept in the audit trail.")

@@ -5,10 +5,12 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from app.cli.output import ago, json_option, line, note, print_json, table, with_client
+from app.cli import say_error
+from app.cli.output import SLUG, ago, json_option, line, note, print_json, table, with_client
 from app.core.bottles import lost
 from app.core.model import LIVE, BottleView, Catalogue, Provenance
 from app.errors import CarboyError, NotFound
+from app.paths import present_folder
 
 if TYPE_CHECKING:
     from app.client import Client
@@ -22,15 +24,13 @@ _WHATS = ("active", "agents", "bottles", "archived", "prompts")
 def list_(what: str, as_json: bool) -> None:
     """List bottles that run or wait to be looked at (active), agents, bottle files (bottles), ended sessions
     (archived), or ready tasks (prompts)."""
-    import os
-
     if what in ("active", "archived"):
         views = with_client(lambda client: client.bottles(ended=what == "archived"))
         if what == "active":
             views = [view for view in views if view.state != "ended" or view.saved_at]
         print_json(views) if as_json else _print_views(views)
         return
-    found = with_client(lambda client: client.catalogue(os.getcwd()))
+    found = with_client(lambda client: client.catalogue(present_folder()))
     if as_json:
         print_json(list({"agents": found.agents, "prompts": found.prompts}.get(what, found.bottles)))
         return
@@ -105,9 +105,7 @@ def _print_bottle_files(found: Catalogue) -> None:
 @json_option
 def info(name: str, as_json: bool) -> None:
     """Show a running bottle, else an agent or bottle file with where each of its values comes from."""
-    import os
-
-    cwd = os.getcwd()
+    cwd = present_folder()
 
     async def work(client: "Client") -> tuple[BottleView | None, dict[str, Any], tuple[Provenance, ...]]:
         try:
@@ -162,40 +160,49 @@ def _act_command(
     name: str, past: str, text: str, act: Callable[["Client", str], Awaitable[BottleView]]
 ) -> click.Command:
     @click.command(name, help=text)
-    @click.argument("slugs", nargs=-1, required=True)
+    @click.argument("slugs", type=SLUG, nargs=-1, required=True)
     @json_option
-    def command(slugs: tuple[str, ...], as_json: bool) -> None:
-        _act(slugs, past, act, as_json=as_json)
+    def command(slugs: tuple[str, ...], as_json: bool) -> int:
+        return each(slugs, past, act, as_json=as_json)
 
     return command
 
 
-def _act(
+def each(
     slugs: tuple[str, ...], past: str, act: Callable[["Client", str], Awaitable[BottleView]], *, as_json: bool
-) -> None:
-    async def work(client: "Client") -> list[BottleView]:
-        views: list[BottleView] = []
-        for slug in slugs:
-            views.append(await act(client, slug))
-            if not as_json:
-                line(f"{slug}: {past}")
-        return views
+) -> int:
+    """Do it to each; the exit code. One that cannot be acted on is told of, and the others have their turn."""
+    views: list[BottleView] = []
+    code = 0
 
-    views = with_client(work)
-    if as_json:
-        print_json(views if len(views) > 1 else views[0])
+    async def work(client: "Client") -> None:
+        nonlocal code
+        for slug in dict.fromkeys(slugs):
+            try:
+                views.append(await act(client, slug))
+            except CarboyError as error:
+                say_error(error)
+                code = max(code, error.exit_code)
+            else:
+                if not as_json:
+                    line(f"{slug}: {past}")
+
+    with_client(work)
+    if as_json and (views or len(slugs) > 1):
+        print_json(views if len(slugs) > 1 else views[0])
+    return code
 
 
 @click.command()
-@click.argument("slugs", nargs=-1, required=True)
+@click.argument("slugs", type=SLUG, nargs=-1, required=True)
 @click.option("--save", is_flag=True, help="Take a snapshot as well, and stop them: `carboy resume` goes on.")
 @json_option
-def freeze(slugs: tuple[str, ...], save: bool, as_json: bool) -> None:
+def freeze(slugs: tuple[str, ...], save: bool, as_json: bool) -> int:
     """Pause agents where they are; with --save their state is kept beyond a restart of the machine."""
     if save:
-        _act(slugs, "saved and stopped; carboy resume goes on", lambda c, slug: c.put_by(slug), as_json=as_json)
-    else:
-        _act(slugs, "frozen", lambda c, slug: c.freeze(slug), as_json=as_json)
+        past = "saved and stopped; carboy resume goes on"
+        return each(slugs, past, lambda c, slug: c.put_by(slug), as_json=as_json)
+    return each(slugs, "frozen", lambda c, slug: c.freeze(slug), as_json=as_json)
 
 
 stop = _act_command("stop", "stopped", "Ask agents to end, and end those that do not.", lambda c, slug: c.stop(slug))

@@ -2,7 +2,7 @@
 
 import click
 
-from app.cli.output import json_option, line, print_json, table, with_client
+from app.cli.output import SLUG, json_option, line, print_json, table, with_client
 from app.core import budget as budgets
 from app.core.model import BudgetView, Sum
 from app.core.scopes import shown
@@ -23,7 +23,7 @@ def money(found: Sum) -> str:
 
 
 @click.command()
-@click.argument("slug", required=False)
+@click.argument("slug", type=SLUG, required=False)
 @click.option("--days", type=click.IntRange(1, 400), default=30, show_default=True, help="How far back.")
 @json_option
 def usage(slug: str | None, days: int, as_json: bool) -> None:
@@ -138,7 +138,7 @@ def budget_clear(scope: str, provider: str, reason: str, as_json: bool) -> None:
 
 
 @budget.command("policy")
-@click.argument("slug")
+@click.argument("slug", type=SLUG)
 @click.argument("policy", type=click.Choice(("ask", "cutoff", "freeze", "kill")))
 @REASON
 @json_option
@@ -150,7 +150,7 @@ def budget_policy(slug: str, policy: str, reason: str, as_json: bool) -> None:
 
 
 @budget.command("answer")
-@click.argument("slug")
+@click.argument("slug", type=SLUG)
 @click.argument("action", type=click.Choice(("raise", "cutoff", "freeze", "kill")))
 @click.option("--amount", default="", help="By how much to raise it: 500k, 5M or $5.")
 @click.option("--provider", default="", help="Which budget, where more than one is used up.")
@@ -167,7 +167,7 @@ def budget_answer(slug: str, action: str, amount: str, provider: str, reason: st
 
 
 @click.command()
-@click.argument("slug")
+@click.argument("slug", type=SLUG)
 @click.option("--all", "everything", is_flag=True, help="Close every host, not only the model's.")
 @click.option("--provider", "providers", multiple=True, help="Only this provider's hosts (may be repeated).")
 @click.option("--end-streams", is_flag=True, help="End what is under way as well.")
@@ -186,7 +186,7 @@ def cutoff(
 
 
 @click.command("restore-egress")
-@click.argument("slug")
+@click.argument("slug", type=SLUG)
 @REASON
 @json_option
 def restore_egress(slug: str, reason: str, as_json: bool) -> None:

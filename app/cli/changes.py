@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from app.cli.output import json_option, line, note, print_json, with_client
+from app.cli.output import SLUG, json_option, line, note, print_json, with_client
 from app.core.changed import MARKS, NOTHING, Brought, Changed, Changes
 from app.core.text import printable
 from app.errors import CarboyError
@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
 
 @click.command()
-@click.argument("slug")
+@click.argument("slug", type=SLUG)
 @click.argument("paths", nargs=-1)
 @click.option("--names", is_flag=True, help="Only which files.")
 @json_option
@@ -66,7 +66,7 @@ def _at(path: str, wanted: str) -> bool:
 
 
 @click.command()
-@click.argument("slug")
+@click.argument("slug", type=SLUG)
 @click.argument("paths", nargs=-1)
 @click.option("--delete", is_flag=True, help="Also remove what was removed in the bottle.")
 @json_option
@@ -77,7 +77,7 @@ def pull(slug: str, paths: tuple[str, ...], delete: bool, as_json: bool) -> None
 
 
 @click.command("put-back")
-@click.argument("slug")
+@click.argument("slug", type=SLUG)
 @click.argument("paths", nargs=-1, required=True)
 @json_option
 def put_back(slug: str, paths: tuple[str, ...], as_json: bool) -> None:

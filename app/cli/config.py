@@ -1,6 +1,7 @@
 """Commands on the operator's own files: init, edit, settings. They need no controller."""
 
 import getpass
+import os
 import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -134,6 +135,8 @@ def open_editor(target: Path) -> None:
     """Let the operator edit a file. Raises CarboyError where the editor cannot be started or fails."""
     from app import editor
 
+    if not (os.environ.get("VISUAL") or os.environ.get("EDITOR") or sys.stdin.isatty()):
+        raise click.UsageError("This is not a terminal: set EDITOR to a program that needs none")
     with editor.keys_are_its_own():
         editor.run(editor.command(), target)
 

@@ -1,21 +1,22 @@
 """Commands on the state of bottles: commit, resume, fork, archive, restore, purge."""
 
-import os
 import sys
 from typing import TYPE_CHECKING, Any
 
 import click
 
-from app.cli.output import ago, json_option, line, note, print_json, run, with_client
+from app.cli.bottles import each
+from app.cli.output import SLUG, ago, json_option, line, note, print_json, run, with_client
 from app.core.model import COLORS, LIVE, BottleView
 from app.errors import CarboyError
+from app.paths import present_folder
 
 if TYPE_CHECKING:
     from app.client import Client
 
 
 @click.command()
-@click.argument("slug", required=False)
+@click.argument("slug", type=SLUG, required=False)
 @json_option
 def commit(slug: str | None, as_json: bool) -> None:
     """Take a snapshot of a bottle; it runs on. Without a name: of the only one that runs."""
@@ -34,7 +35,7 @@ async def _only_one(client: "Client") -> str:
 
 
 @click.command()
-@click.argument("slug")
+@click.argument("slug", type=SLUG)
 @click.option("--detach", "-d", is_flag=True, help="Leave it running and print its name.")
 @click.option("--dry-run", is_flag=True, help="Show what would be made, and make nothing.")
 @json_option
@@ -45,7 +46,7 @@ def resume(slug: str, detach: bool, dry_run: bool, as_json: bool) -> int:
 
 
 @click.command()
-@click.argument("slug")
+@click.argument("slug", type=SLUG)
 @click.option("--label", help="Its name; the slug is made of it.")
 @click.option("--color", type=click.Choice(COLORS))
 @click.option("--prompt", help="A task of its own.")
@@ -63,27 +64,22 @@ def _launch(fields: dict[str, Any], *, detach: bool, dry_run: bool, as_json: boo
     from app.core.model import LaunchRequest
 
     rows, cols = terminal_size()
-    request = LaunchRequest(cwd=os.getcwd(), rows=rows, cols=cols, **fields)
+    request = LaunchRequest(cwd=present_folder(), rows=rows, cols=cols, **fields)
     if not (detach or dry_run) and not (sys.stdin.isatty() and sys.stdout.isatty()):
         raise click.UsageError("This is not a terminal: use --detach")
     return run(launching.start(request, dry_run=dry_run, detach=detach, as_json=as_json))
 
 
 @click.command()
-@click.argument("slugs", nargs=-1, required=True)
+@click.argument("slugs", type=SLUG, nargs=-1, required=True)
 @json_option
-def archive(slugs: tuple[str, ...], as_json: bool) -> None:
+def archive(slugs: tuple[str, ...], as_json: bool) -> int:
     """Stop bottles, with a snapshot taken before, and put them into the archive: `restore` brings them back."""
-
-    async def work(client: "Client") -> list[BottleView]:
-        return [await client.archive(slug) for slug in slugs]
-
-    for view in with_client(work):
-        _show(view, "archived", as_json)
+    return each(slugs, "archived", lambda client, slug: client.archive(slug), as_json=as_json)
 
 
 @click.command()
-@click.argument("slug")
+@click.argument("slug", type=SLUG)
 @click.option("--as", "name", help="Its new name, where its own is taken or another is wanted.")
 @json_option
 def restore(slug: str, name: str | None, as_json: bool) -> None:
@@ -93,7 +89,7 @@ def restore(slug: str, name: str | None, as_json: bool) -> None:
 
 
 @click.command()
-@click.argument("slug")
+@click.argument("slug", type=SLUG)
 @click.option("--yes", is_flag=True, help="Do not ask.")
 @json_option
 def purge(slug: str, yes: bool, as_json: bool) -> None:

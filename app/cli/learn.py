@@ -2,13 +2,13 @@
 
 import click
 
-from app.cli.output import json_option, line, note, print_json, with_client
+from app.cli.output import SLUG, json_option, line, note, print_json, with_client
 from app.core.learning import LearnedHost, LearnReport
 from app.errors import CarboyError
 
 
 @click.command()
-@click.argument("slug")
+@click.argument("slug", type=SLUG)
 @click.option("--host", "hosts", multiple=True, help="With --save: only this host; more than one may be given.")
 @click.option("--save", is_flag=True, help="Write the bottle file into the config folder.")
 @click.option("--name", help="With --save: the new bottle's name (learned-SLUG).")

@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from app.cli.output import json_option, line, note, print_json, print_json_line, with_client
+from app.cli.output import SLUG, json_option, line, note, print_json, print_json_line, with_client
 from app.core.model import SEARCHED, StreamEvent
 
 if TYPE_CHECKING:
@@ -16,7 +16,7 @@ _BLOCKED = frozenset({"deny", "hold", "error"})
 
 
 @click.command()
-@click.argument("slug", required=False)
+@click.argument("slug", type=SLUG, required=False)
 @click.option("--follow", "-f", is_flag=True, help="Go on with what happens from now on.")
 @click.option("--decision", type=click.Choice(_DECISIONS), help="Only these (blocked: deny, hold and error).")
 @click.option("--host", help="Only hosts that contain this.")

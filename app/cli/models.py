@@ -1,12 +1,12 @@
 """The command `models`: what an agent can be started with."""
 
 import os
-from pathlib import Path
 
 import click
 
 from app.cli.output import ago, json_option, line, note, print_json, run
 from app.core.model import LaunchRequest, ModelList
+from app.paths import present_folder
 from sidecar.secret import Secret
 
 
@@ -20,7 +20,7 @@ def models(agent: str | None, bottles: tuple[str, ...], refresh: bool, as_json: 
 
     The vendor is asked with the key that the launch would use. Where it cannot be, names that are built in are shown.
     """
-    request = LaunchRequest(agent=agent, bottles=bottles or None, cwd=str(Path.cwd()))
+    request = LaunchRequest(agent=agent, bottles=bottles or None, cwd=present_folder())
     found = run(_list(request, refresh))
     if as_json:
         print_json(found)

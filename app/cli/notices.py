@@ -5,6 +5,8 @@ import click
 from app.cli.output import ago, json_option, line, note, print_json, table, with_client
 from app.core.notices import Notice
 from app.errors import CarboyError
+from app.paths import Paths
+from app.settings import load_settings
 
 
 @click.command()
@@ -15,10 +17,8 @@ from app.errors import CarboyError
 def notices(read: bool, clear: bool, trial: bool, as_json: bool) -> None:
     """Show the last hundred notices, the newest first."""
     if trial:
-        faults = with_client(lambda client: client.try_notices())
-        if faults:
-            raise CarboyError("; ".join(faults), "Look at notify_command and notify_webhook in settings.yml", "notify")
-        note("sent by every outlet that is set")
+        sent = _try()
+        print_json({"sent": sent}) if as_json else note(f"sent by {' and '.join(sent)}")
         return
     found = with_client(lambda client: client.notices())
     if read and found:
@@ -26,6 +26,18 @@ def notices(read: bool, clear: bool, trial: bool, as_json: bool) -> None:
     if clear:
         with_client(lambda client: client.clear_notices())
     print_json(found) if as_json else _print(found)
+
+
+def _try() -> list[str]:
+    """A trial by every outlet that is set; their names."""
+    settings = load_settings(Paths.resolve()).settings
+    outlets = [name for name in ("notify_command", "notify_webhook") if getattr(settings, name)]
+    if not outlets:
+        raise CarboyError("No outlet is set", "Set notify_command or notify_webhook in settings.yml", "notify")
+    faults = with_client(lambda client: client.try_notices())
+    if faults:
+        raise CarboyError("; ".join(faults), "Look at notify_command and notify_webhook in settings.yml", "notify")
+    return outlets
 
 
 def _print(found: list[Notice]) -> None:

@@ -14,6 +14,21 @@ from app.core.text import printable
 if TYPE_CHECKING:
     from app.client import Client
 
+
+class _Slug(click.ParamType[str]):
+    """A bottle's name. What none can have is refused before anything is asked or started: an empty one would be another
+    address of the controller's, or mean all bottles."""
+
+    name = "slug"
+
+    def convert(self, value: str, param: click.Parameter | None, ctx: click.Context | None) -> str:
+        from app.core.slug import checked
+
+        return checked(value)
+
+
+SLUG = _Slug()
+
 json_option = click.option("--json", "as_json", is_flag=True, help="Print JSON with stable field names.")
 
 

@@ -2,12 +2,12 @@
 
 import click
 
-from app.cli.output import ago, json_option, line, note, print_json, with_client
+from app.cli.output import SLUG, ago, json_option, line, note, print_json, with_client
 from app.core.report import Report, summary
 
 
 @click.command()
-@click.argument("slug", required=False)
+@click.argument("slug", type=SLUG, required=False)
 @click.option("--since", type=float, metavar="HOURS", help="Only of the last HOURS.")
 @json_option
 def report(slug: str | None, since: float | None, as_json: bool) -> None:

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from app.cli.output import ago, json_option, line, note, print_json, run, table, with_client
+from app.cli.output import SLUG, ago, json_option, line, note, print_json, run, table, with_client
 from app.core.model import BottleView
 from app.errors import CarboyError
 from app.processes.private import keep_to_itself
@@ -87,7 +87,7 @@ def _given(name: str, fd: int | None) -> str:
 
 
 @click.command()
-@click.argument("slug")
+@click.argument("slug", type=SLUG)
 @click.argument("names", nargs=-1)
 @click.option("--fd", type=int, help="Read the value of the one NAME from this descriptor.")
 @json_option

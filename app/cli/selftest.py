@@ -4,7 +4,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from app.cli.output import json_option, line, note, print_json, with_client
+from app.cli.output import SLUG, json_option, line, note, print_json, with_client
 from app.errors import CarboyError
 
 if TYPE_CHECKING:
@@ -14,7 +14,7 @@ _WORDS = {"held": "held", "escaped": "DID NOT HOLD", "untestable": "could not te
 
 
 @click.command()
-@click.argument("slug", required=False)
+@click.argument("slug", type=SLUG, required=False)
 @click.option("--backend", default="auto", help="Of a fresh bottle: auto, local, docker …")
 @click.option("--runtime", help="Of a fresh bottle in a container: the engine's runtime, as runsc.")
 @click.option("--all", "every", is_flag=True, help="Show what held as well.")

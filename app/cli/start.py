@@ -6,8 +6,9 @@ from typing import Any
 
 import click
 
-from app.cli.output import json_option, note, print_json, run
+from app.cli.output import SLUG, json_option, note, print_json, run
 from app.core.model import COLORS
+from app.paths import present_folder
 from sidecar.secret import Secret
 
 _ALONE = ("park", "reject", "stop")
@@ -117,7 +118,7 @@ def start(
     rows, cols = terminal_size()
     fields["bottles"] = fields["bottles"] or None
     fields["backend"] = fields["backend"] or os.environ.get("CARBOY_BACKEND") or None
-    where = os.path.abspath(cwd or os.getcwd())
+    where = os.path.normpath(os.path.join(present_folder(), cwd or "."))
     request = LaunchRequest(agent=agent, command=command, budget=budget, cwd=where, rows=rows, cols=cols, **fields)
     return run(launching.start(request, dry_run=dry_run, detach=detach, as_json=as_json))
 
@@ -140,7 +141,7 @@ def terminal_size() -> tuple[int, int]:
 
 
 @click.command()
-@click.argument("slug")
+@click.argument("slug", type=SLUG)
 @json_option
 def attach(slug: str, as_json: bool) -> int:
     """Show an agent's terminal, full screen. Leave with the leader key, then d; the agent runs on."""

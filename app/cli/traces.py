@@ -6,7 +6,7 @@ from typing import get_args
 
 import click
 
-from app.cli.output import json_option, line, print_json, with_client
+from app.cli.output import SLUG, json_option, line, print_json, with_client
 from app.core.trace import Kind, Trace
 from app.core.units import count
 
@@ -24,7 +24,7 @@ def _since(ctx: click.Context, param: click.Parameter, value: str | None) -> flo
 
 
 @click.command()
-@click.argument("slug", required=False)
+@click.argument("slug", type=SLUG, required=False)
 @click.option("--kind", type=click.Choice(get_args(Kind)), help="Only these.")
 @click.option("--since", callback=_since, metavar="AGO", help="Not older than 30m, 2h, 7d.")
 @click.option("--session", help="Only of this session, by its id.")

@@ -387,7 +387,13 @@ class Client(OperatorCalls):
         timeout: float | None = QUICK_SECONDS,
         start: bool | None = None,
     ) -> AsyncIterator[aiohttp.ClientResponse]:
-        data = orjson.dumps(body.model_dump(mode="json", context=REVEAL) if isinstance(body, BaseModel) else body or {})
+        try:
+            data = orjson.dumps(
+                body.model_dump(mode="json", context=REVEAL) if isinstance(body, BaseModel) else body or {}
+            )
+        except TypeError:  # an argument, a variable or a path with bytes that are no text
+            hint = "Look at the arguments, and at the name of this folder"
+            raise CarboyError("Something here is not written in UTF-8", hint, "bad_name") from None
         limits = aiohttp.ClientTimeout(total=timeout)
         try:
             response = await self._dial(

@@ -9,7 +9,8 @@ from aiohttp import web
 from pydantic import Field
 
 from app.controller.api import PARTS, answer, body, find, slug_of
-from app.core.model import SLUG_PATTERN, Snapshot, StreamEvent
+from app.core.model import Snapshot, StreamEvent
+from app.core.slug import SLUG_PATTERN
 from app.errors import CarboyError
 from app.selftest import findings
 

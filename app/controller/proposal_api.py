@@ -6,7 +6,8 @@ from pydantic import Field
 from app.controller.api import PARTS, answer, body, query, slug_of
 from app.controller.proposals import Proposals
 from app.core.approvals import ApproveBody, RejectBody, RoutesEdit
-from app.core.model import SLUG_PATTERN, Snapshot
+from app.core.model import Snapshot
+from app.core.slug import SLUG_PATTERN
 
 
 class ListQuery(Snapshot):

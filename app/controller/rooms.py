@@ -10,7 +10,6 @@ from app.backends.base import ExecResult, Terminal
 from app.controller.keeping import Keeping
 from app.controller.record import SessionRecord
 from app.core.model import (
-    SLUG_PATTERN,
     BottleView,
     CleanupReport,
     LaunchRequest,
@@ -18,6 +17,7 @@ from app.core.model import (
     Preflight,
     Snapshot,
 )
+from app.core.slug import SLUG_PATTERN
 from sidecar.secret import Secret
 
 

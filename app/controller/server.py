@@ -8,7 +8,6 @@ import asyncio
 import contextlib
 import logging
 import os
-import re
 import socket
 from collections.abc import Callable
 from pathlib import Path
@@ -20,7 +19,7 @@ from aiohttp import WSCloseCode, web
 from app.controller import api, budget_api, changes_api, keeping_api, operator_api, proposal_api, streams
 from app.controller.api import ERROR_HEADER, PARTS, Parts, answer, dump
 from app.controller.streams import LAUNCHES, SOCKETS, Launches, internal
-from app.core.model import SLUG_PATTERN
+from app.core.slug import checked
 from app.errors import NO_ROOM, CarboyError, NotFound, Refused, disk_full
 from app.paths import private_folder
 from sidecar.control import peer_uid
@@ -103,8 +102,8 @@ async def errors(request: web.Request, handler: Any) -> web.StreamResponse:
 async def good_names(request: web.Request, handler: Any) -> web.StreamResponse:
     """A slug that cannot be one is not looked up anywhere."""
     slug = request.match_info.get("slug")
-    if slug is not None and not re.fullmatch(SLUG_PATTERN, slug):
-        raise NotFound("No bottle can have that name", "Names are lower-case letters, digits and hyphens", "bad_name")
+    if slug is not None:
+        checked(slug)
     return await handler(request)
 
 

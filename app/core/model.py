@@ -4,6 +4,7 @@ from typing import Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field
 
+from app.core.slug import SLUG_PATTERN
 from sidecar.secret import Secret
 
 BottleState = Literal["launching", "running", "frozen", "stopping", "ended", "stopped", "failed", "lost"]
@@ -15,7 +16,6 @@ COLORS = ("red", "green", "yellow", "blue", "magenta")
 Color = Literal["red", "green", "yellow", "blue", "magenta"]
 Isolation = Literal["process", "container", "vm"]
 Workspace = Literal["mount", "read-only", "copy", "none"]
-SLUG_PATTERN = r"^[a-z0-9][a-z0-9-]{0,62}$"
 
 
 class Snapshot(BaseModel):

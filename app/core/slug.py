@@ -4,8 +4,9 @@ import re
 import unicodedata
 from collections.abc import Callable
 
-from app.core.model import SLUG_PATTERN
+from app.errors import NotFound
 
+SLUG_PATTERN = r"^[a-z0-9][a-z0-9-]{0,62}$"
 MAX = 63
 _LEGAL = re.compile(SLUG_PATTERN)
 
@@ -32,3 +33,10 @@ def with_suffix(base: str, suffix: str) -> str:
 
 def legal(slug: str) -> bool:
     return _LEGAL.fullmatch(slug) is not None
+
+
+def checked(slug: str) -> str:
+    """`slug`, where a bottle can have that name; raises NotFound where none can."""
+    if not legal(slug):
+        raise NotFound("No bottle can have that name", "Names are lower-case letters, digits and hyphens", "bad_name")
+    return slug

@@ -284,3 +284,68 @@ def test_a_reader_that_goes_away_is_no_error(fresh: Run, carboy_home: Path) -> N
         )  # fmt: skip
         os.close(write)
         assert (ended.returncode, ended.stderr) == (0, ""), arguments
+
+
+@pytest.mark.parametrize("closed", ["<&-", ">&-", "2>&-", "<&- >&- 2>&-"])
+def test_a_closed_descriptor_is_no_error(fresh: Run, carboy_home: Path, closed: str) -> None:
+    ok(fresh("init"))
+    env = {**os.environ, "PYTHONPATH": os.pathsep.join((str(ROOT), *sys.path))}
+    command = f"{sys.executable} -P -m app list bottles {closed}"
+    ended = subprocess.run(["sh", "-c", command], capture_output=True, text=True, env=env, check=False)
+    assert (ended.returncode, ended.stderr) == (0, "")
+    assert ("LINEAGE" in ended.stdout) == (">&-" not in closed.replace("2>&-", ""))
+
+
+def test_what_cannot_be_written_is_said(fresh: Run, carboy_home: Path) -> None:
+    ok(fresh("init"))
+    env = {**os.environ, "PYTHONPATH": os.pathsep.join((str(ROOT), *sys.path)), "PYTHONIOENCODING": "ascii"}
+    command = [sys.executable, "-P", "-m", "app", "list", "prompts"]
+    (carboy_home / "config/prompts").mkdir()
+    (carboy_home / "config/prompts/greet.md").write_text("---\ndescription: Grüße\n---\nHello")
+    with open("/dev/full", "w") as full:
+        ended = subprocess.run(command, stdout=full, stderr=subprocess.PIPE, text=True, env=env, check=False)
+    assert ended.returncode == 1
+    assert "The output cannot be written" in ended.stderr
+    ended = subprocess.run(command, capture_output=True, text=True, env=env, check=False)
+    assert (ended.returncode, ended.stderr) == (0, "")
+    assert "Gr??e" in ended.stdout
+
+
+def test_a_folder_that_is_gone_or_no_text(fresh: Run, carboy_home: Path, tmp_path: Path) -> None:
+    ok(fresh("init"))
+    env = {**os.environ, "PYTHONPATH": os.pathsep.join((str(ROOT), *sys.path))}
+    carboy = f"{sys.executable} -P -m app"
+    for folder, command, wanted in (
+        (b"gone", "start -b offline --headless -- true", f"{tmp_path}/gone"),
+        (b"no\xfftext", "start -b offline --headless -- true", "UTF-8"),
+        (b"good", "start -b offline --headless -- echo '\udcff'", "UTF-8"),
+    ):
+        place = os.path.join(os.fsencode(tmp_path), folder)
+        os.mkdir(place)
+        script = os.fsencode(f"{'rmdir ../gone; ' if folder == b'gone' else ''}{carboy} {command}")
+        ended = subprocess.run(["sh", "-c", script], cwd=place, capture_output=True, text=True, env=env, check=False)
+        assert ended.returncode == 1
+        assert wanted in ended.stderr
+        assert "carboy itself" not in ended.stderr
+
+
+@pytest.mark.parametrize("command", ["resume", "fork", "kill", "logs", "usage", "traces", "report"])
+@pytest.mark.parametrize("name", ["", "../x", "Ä"])
+def test_no_bottle_can_have_that_name(run: Run, command: str, name: str) -> None:
+    ended = run(command, name, *(["--detach"] if command in ("resume", "fork") else []))
+    assert ended.returncode == 1
+    assert "No bottle can have that name" in ended.stderr
+
+
+def test_an_editor_of_nobody_needs_a_terminal(run: Run) -> None:
+    ok(run("init"))
+    ended = run("edit", "bottle/base", EDITOR="", VISUAL="")
+    assert ended.returncode == 2
+    assert "not a terminal: set EDITOR" in ended.stderr
+
+
+def test_a_trial_notice_without_an_outlet_is_an_error(run: Run) -> None:
+    ok(run("init"))
+    ended = run("notices", "--try", "--json")
+    assert (ended.returncode, ended.stdout) == (1, "")
+    assert "No outlet is set" in ended.stderr

@@ -129,6 +129,18 @@ def test_detach_freeze_thaw_stop(run: Run) -> None:
     assert run("stop", "one").returncode == 1
 
 
+def test_one_that_cannot_be_killed_spares_no_other(run: Run) -> None:
+    for name in ("one", "two", "three"):
+        assert run("start", "--detach", "--label", name, "-b", "plain", "--", "sleep", "600").returncode == 0
+    ended = run("kill", "nosuch", "one", "two")
+    assert (ended.returncode, ended.stdout) == (1, "one: killed\ntwo: killed\n")
+    assert "no bottle nosuch" in ended.stderr
+    for command in ("kill", "archive"):
+        ended = run(command, "nosuch", "three", "three", "--json")
+        assert [view["slug"] for view in json.loads(ended.stdout)] == ["three"]
+        assert ended.returncode == 1
+
+
 def test_the_difference_of_a_path_tells_no_change_from_no_such_path(run: Run, project: Path) -> None:
     (project / "same.txt").write_text("same")
     script = "echo new > new.txt; touch done; sleep 600"

@@ -5,10 +5,10 @@ from __future__ import annotations
 
 import os
 from dataclasses import replace
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 from app.core.draft import Draft
+from app.paths import present_folder
 
 if TYPE_CHECKING:
     from app.carboy import CarboyApp
@@ -22,7 +22,7 @@ class Flow:
 
     def __init__(self, app: CarboyApp) -> None:
         self.app = app
-        self.draft = Draft(cwd=str(Path.cwd()), backend=os.environ.get("CARBOY_BACKEND", "").removeprefix("auto"))
+        self.draft = Draft(cwd=present_folder(), backend=os.environ.get("CARBOY_BACKEND", "").removeprefix("auto"))
         self.catalogue: Catalogue | None = None
         self.backends: tuple[BackendReport, ...] = ()
         """What the doctor found of each backend; empty until it has answered."""
