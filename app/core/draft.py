@@ -10,6 +10,8 @@ from dataclasses import dataclass, field
 
 from app.core.text import printable
 
+AUTO = "auto"
+"""The backend that the controller chooses."""
 ANY_COMMAND = "$"
 STARTERS = "+"
 """Picked instead of an agent: a command of the user's own; the starter library."""

@@ -1,11 +1,12 @@
 """From `n` to a running bottle, and every way back."""
 
 import asyncio
+from pathlib import Path
 from typing import Any
 
 import pytest
 from textual.pilot import Pilot
-from textual.widgets import Input
+from textual.widgets import Input, Static
 
 from app.core.model import BottleEntry, Catalogue, LaunchRequest, Preflight, StreamEvent
 from app.errors import CarboyError
@@ -381,3 +382,32 @@ async def test_without_a_list_of_models_one_can_still_be_typed(size: tuple[int, 
         await pilot.press(*"opus", "ctrl+s")
         await at(pilot, "PreflightStep")
         assert pilot.app.screen.flow.draft.model == "opus"
+
+
+async def test_names_of_folders_bottles_and_faults_are_written_out(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, size: tuple[int, int]
+) -> None:
+    """They may come from a project that somebody else made."""
+    folder = tmp_path / "a\u202e\n[bold]b"
+    folder.mkdir()
+    monkeypatch.chdir(folder)
+    monkeypatch.setenv("CARBOY_BACKEND", "automatic")
+    client = ScriptedClient()
+    evil, broken = (CATALOGUE.agents[0].model_copy(update={"name": name}) for name in ("evil", "broken"))
+    evil = evil.model_copy(update={"bottle": "x\u202e\n[b]y"})
+    broken = broken.model_copy(update={"error": "no \u202e\x1b[31m", "file": "x"})
+    client.catalogue_now = CATALOGUE.model_copy(update={"agents": (evil, broken)})
+    async with app(client).run_test(size=size) as pilot:
+        await ready(pilot)
+        await pilot.press("n")
+        await until(pilot, lambda: "evil" in text_of(pilot), "agents")
+        await pilot.press(*"broken", "enter")
+        await until(pilot, lambda: "✗ no \\u202e␛[31m" in text_of(pilot), "written out")
+        await pilot.press(*["backspace"] * 6, *"evil", "enter")
+        await at(pilot, "BottlesStep")
+        await pilot.press("enter")
+        await at(pilot, "TaskStep")
+        what = str(pilot.app.screen.query_one(".what", Static).content)
+        assert "x\\u202e␊[b]y" in what
+        assert what.endswith("a\\u202e␊[bold]b")
+        assert pilot.app.screen.flow.draft.backend == "automatic"

@@ -7,7 +7,7 @@ import os
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
-from app.core.draft import Draft
+from app.core.draft import AUTO, Draft
 from app.paths import present_folder
 
 if TYPE_CHECKING:
@@ -22,7 +22,8 @@ class Flow:
 
     def __init__(self, app: CarboyApp) -> None:
         self.app = app
-        self.draft = Draft(cwd=present_folder(), backend=os.environ.get("CARBOY_BACKEND", "").removeprefix("auto"))
+        backend = os.environ.get("CARBOY_BACKEND", "")
+        self.draft = Draft(cwd=present_folder(), backend="" if backend == AUTO else backend)
         self.catalogue: Catalogue | None = None
         self.backends: tuple[BackendReport, ...] = ()
         """What the doctor found of each backend; empty until it has answered."""

@@ -8,6 +8,7 @@ from textual.containers import Vertical
 from textual.screen import Screen
 from textual.widgets import Static
 
+from app.core.text import printable_lines
 from app.screens.launch.flow import STEPS, Flow
 from app.screens.room import CLOSE, Working, explain
 from app.widgets.ink import Part, ink
@@ -62,7 +63,7 @@ class Step(Working, Screen[None]):
     def complain(self, text: str) -> None:
         """Say what to mend; an empty text takes it back."""
         line = self.query_one("#step-error", Static)
-        line.update(ink((f"✗ {text}", "refused")) if text else "")
+        line.update(ink((f"✗ {printable_lines(text, 1000)}", "refused")) if text else "")
         line.set_class(bool(text), "-shown")
 
     @staticmethod

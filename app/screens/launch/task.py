@@ -12,7 +12,7 @@ from textual.suggester import SuggestFromList
 from textual.widgets import Input, Static, TextArea
 
 from app.core import amounts
-from app.core.draft import label_problem
+from app.core.draft import AUTO, label_problem
 from app.core.text import printable
 from app.screens.launch.step import Step
 from app.widgets.ink import ink, lines
@@ -28,7 +28,6 @@ if TYPE_CHECKING:
     from app.core.model import BackendReport, PromptEntry
 
 COLORS = ("none", "red", "green", "yellow", "blue", "magenta")
-AUTO = "auto"
 SHUTDOWNS = {
     "pause and ask": "ask",
     "cut off": "cutoff",
@@ -79,9 +78,9 @@ class TaskStep(Step):
 
     def body(self) -> Iterable[Widget]:
         draft = self.flow.draft
-        order = " + ".join(draft.chosen)
+        order, folder = printable(" + ".join(draft.chosen), 200), printable(draft.cwd, 400)
         what = Static(
-            ink((draft.what, "bold ink"), (f" in {order}", "soft"), (f"   {draft.cwd}", "faint")), classes="what"
+            ink((draft.what, "bold ink"), (f" in {order}", "soft"), (f"   {folder}", "faint")), classes="what"
         )
         task = Task(draft.prompt)
         task.border_title = ink(("Task", "bold"), (" optional: the first thing that the agent is told", "faint"))
