@@ -43,6 +43,7 @@ _METHOD = re.compile(rb"[!#$%&'*+.^_`|~0-9A-Za-z-]{1,32} ")
 _TOKEN = re.compile(rb"[!#$%&'*+.^_`|~0-9A-Za-z-]*")
 _CONTINUE = "100-continue"
 _TOO_LARGE = "a body larger than {} bytes cannot be inspected"
+_CHECK_FAILED = "a check of the response failed"
 _WITH_BODY = frozenset({"POST", "PUT", "PATCH"})
 """They announce an empty body too (RFC 9110 8.6)."""
 
@@ -103,7 +104,12 @@ class Stream(engine.HttpStream):
         if self.server_state != self.state_stream_response_body or not isinstance(event.command, Hold):
             return
         if event.command.came == self._came and self.flow.response is not None:
-            for piece in cast(Any, self.flow.response.stream)(None):
+            try:
+                pieces = cast(Any, self.flow.response.stream)(None)
+            except Exception:
+                yield from self.cut(_CHECK_FAILED)
+                return
+            for piece in pieces:
                 yield engine.SendHttp(engine.ResponseData(self.stream_id, piece), self.context.client)
         yield from self._hold()
 
@@ -238,7 +244,7 @@ class Stream(engine.HttpStream):
         try:
             yield from super().state_stream_response_body(event)
         except Exception:
-            yield from self.cut("a check of the response failed")
+            yield from self.cut(_CHECK_FAILED)
             return
         self._came += 1
         if self.server_state == self.state_stream_response_body:

@@ -65,12 +65,12 @@ class Relay(layer.Layer):
             yield WebsocketStartHook(self.flow)
             if self.flow.error is not None:
                 yield from self._end()
-        elif isinstance(event, events.Wakeup):
-            yield from self._woken(event)
-        elif isinstance(event, (events.DataReceived, events.ConnectionClosed)) and not self._over:
-            from_client = event.connection == self.context.client
+        elif isinstance(event, (events.Wakeup, events.DataReceived, events.ConnectionClosed)) and not self._over:
             try:
-                yield from self._relay(event, from_client)
+                if isinstance(event, events.Wakeup):
+                    yield from self._woken(event)
+                else:
+                    yield from self._relay(event, event.connection == self.context.client)
             except (RemoteProtocolError, LocalProtocolError):
                 yield from self._end()
             except Exception:
@@ -158,7 +158,7 @@ class Relay(layer.Layer):
         self._waking = False
         frames = exchange_of(self.flow).frames
         open_ = self._client.state is wsproto.connection.ConnectionState.OPEN
-        if self._over or not open_ or frames is None or not isinstance(event.command, Hold):
+        if not open_ or frames is None or not isinstance(event.command, Hold):
             return
         if event.command.came == self._came:
             for each in frames.release():

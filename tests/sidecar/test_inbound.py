@@ -498,6 +498,37 @@ async def test_what_may_begin_a_credential_does_not_wait_for_ever(upstream: Upst
         assert SECRET[12:] not in told
 
 
+async def test_a_fault_when_what_waited_is_let_go_ends_its_stream_alone(upstream: Upstream) -> None:
+    over = asyncio.Event()
+
+    async def begins(seen: Seen, send: Send) -> None:
+        await send({"type": "http.response.start", "status": 200, "headers": [(b"content-type", b"text/plain")]})
+        told = b"another" if seen.path == "/other" else SECRET[:9].encode()
+        await send({"type": "http.response.body", "body": told, "more_body": True})
+        await over.wait()
+        await send({"type": "http.response.body", "body": b""})
+
+    async def another(client: httpx.AsyncClient) -> bytes:
+        async with client.stream("GET", f"https://{HOST}/other") as got:
+            begun.set()
+            return await got.aread()
+
+    upstream.handler, begun = begins, asyncio.Event()
+    fault = "sidecar.egress.answer:AnswerFilter.release:raise"
+    async with (
+        bottle(OWNED, fault=fault, **options(upstream)) as box,
+        box.client(http2=True) as client,
+        asyncio.timeout(20),
+    ):
+        other = spawn(another(client), name="other")
+        await begun.wait()
+        with pytest.raises(httpx.RemoteProtocolError, match="StreamReset"):
+            await client.get(f"https://{HOST}/x")
+        over.set()
+        assert await other == b"another"
+        assert (await box.event(phase="closed", path="/x")).code == "killed"
+
+
 async def test_a_message_that_may_begin_a_credential_does_not_wait_for_ever() -> None:
     async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         connection = wsproto.WSConnection(wsproto.ConnectionType.SERVER)
