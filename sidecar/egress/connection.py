@@ -138,9 +138,9 @@ class Edge(LiveConnectionHandler):
 
     @property
     def busy(self) -> bool:
-        """Something is under way that may still lead to an answer. A refused request whose body does not come is idle:
-        what it waits for is of no use to anybody."""
-        return any(exchange_of(flow).refusal is None for flow in self.live.values())
+        """Somebody works on an answer. A request whose body still comes is as idle as its client: with as many of
+        them as there is room for connections, a body that never comes would keep all others out for half an hour."""
+        return any(exchange_of(flow).whole and exchange_of(flow).refusal is None for flow in self.live.values())
 
     def deadline(self, started: float, last: float) -> float:
         """When to give up, after an accept at `started` and the last sign of life at `last`."""
@@ -320,6 +320,8 @@ class Edge(LiveConnectionHandler):
             self.live[flow.id] = flow
             exchange_of(flow).edge = self
             self._account(flow)
+        elif hook.name == "request":
+            exchange_of(flow).whole = True
         waiting = self.engine.guard.run(hook)
         if hook.name in ("error", "websocket_end") or (hook.name == "response" and flow.websocket is None):
             self.live.pop(flow.id, None)

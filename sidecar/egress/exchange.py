@@ -109,6 +109,8 @@ class Exchange:
     """Of a request that no route decides on."""
     held: int = 0
     """How many checks have it wait for somebody's answer."""
+    whole: bool = False
+    """All of its body is here."""
     sent: bool = False
     ended_by: Literal["", "client", "upstream"] = ""
     """Which side broke it off."""

@@ -358,37 +358,55 @@ async def test_busy_connections_are_not_ended_for_new_ones():
             client.close()
 
 
-async def refused_without_its_body(box: Bottle, http2: bool) -> tuple[asyncio.StreamReader, asyncio.StreamWriter]:
-    """A request that its head refuses, and whose body never comes."""
+OTHER = "other.example.org"
+UNREAD = [(OTHER, "deny"), (HOST, "error")]
+"""A host that the head refuses, and one that would have the body; and how the request ends."""
+
+
+async def without_its_body(box: Bottle, host: str, http2: bool) -> tuple[asyncio.StreamReader, asyncio.StreamWriter]:
+    """A request whose body never comes."""
     if http2:
-        client = await H2.open(box, "other.example.org")
-        headers = [(str(name), str(value)) for name, value in fields("other.example.org", "/x", "POST")]
-        client.conn.send_headers(1, headers)
+        client = await H2.open(box, host)
+        client.conn.send_headers(1, [(str(name), str(value)) for name, value in fields(host, "/x", "POST")])
         client.flush()
         return client.reader, client.writer
-    reader, writer = await tunnel(box, "other.example.org:443", "other.example.org")
-    writer.write(b"POST /x HTTP/1.1\r\nHost: other.example.org\r\nContent-Length: 9\r\n\r\n")
+    reader, writer = await tunnel(box, f"{host}:443", host)
+    writer.write(f"POST /x HTTP/1.1\r\nHost: {host}\r\nContent-Length: 9\r\n\r\n".encode())
     return reader, writer
 
 
+@pytest.mark.parametrize(("host", "decision"), UNREAD)
 @pytest.mark.parametrize("http2", [False, True])
-async def test_refused_requests_whose_body_never_comes_do_not_keep_others_out(http2: bool):
+async def test_requests_whose_body_never_comes_do_not_keep_others_out(http2: bool, host: str, decision: str):
     async with running(connections=4) as (box, _, _silent):
-        waiting = [await refused_without_its_body(box, http2) for _ in range(4)]
+        waiting = [await without_its_body(box, host, http2) for _ in range(4)]
         await settles(box, live=4)
         assert (await ask(box, GET, f"{HOST}:443", HOST)).startswith(b"HTTP/1.1 200")
-        assert (await box.event(phase="closed", host="other.example.org")).decision == "deny"
+        assert (await box.event(phase="closed", method="POST")).decision == decision
         for _, writer in waiting:
             writer.close()
 
 
+@pytest.mark.parametrize(("host", "decision"), UNREAD)
 @pytest.mark.parametrize("http2", [False, True])
-async def test_a_refused_request_whose_body_never_comes_is_idle(http2: bool):
+async def test_a_request_whose_body_never_comes_is_idle(http2: bool, host: str, decision: str):
     async with running(idle_seconds=1.0) as (box, _, _silent):
-        reader, writer = await refused_without_its_body(box, http2)
+        reader, writer = await without_its_body(box, host, http2)
         assert await seconds_until_closed(reader) < 55
         writer.close()
         await settles(box, live=0, connections=0)
+        assert (await box.event(phase="closed")).decision == decision
+
+
+async def test_a_body_that_comes_slowly_is_waited_for():
+    async with running(idle_seconds=1.5) as (box, _, _silent):
+        reader, writer = await tunnel(box, f"{HOST}:443", HOST)
+        writer.write(f"POST /x HTTP/1.1\r\nHost: {HOST}\r\nContent-Length: 6\r\n\r\n".encode())
+        for _ in range(6):
+            await asyncio.sleep(0.5)
+            writer.write(b"a")
+        assert (await asyncio.wait_for(reader.readuntil(b"ok"), 5)).startswith(b"HTTP/1.1 200")
+        writer.close()
 
 
 async def test_a_fault_that_is_asked_for_again_and_again_fills_no_disk():
