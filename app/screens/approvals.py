@@ -80,8 +80,7 @@ class ApprovalActions(Working):
             self.carboy.notify("No one request has used it up" if verb == "log" else "It waits no more")
             return
         action = "cutoff" if verb == "reject" else "raise"
-        amount = "" if verb == "reject" else asks.suggested(held)
-        self.carboy.push_screen(BudgetBox(bottle, action=action, provider=held.provider, amount=amount), self._back())
+        self.carboy.push_screen(BudgetBox(bottle, action=action, provider=held.provider), self._back())
 
     def _back(self) -> Callable[[bool | None], None]:
         """What follows an answer: the keyboard is the agent's again, where it was before."""

@@ -9,7 +9,7 @@ from textual.binding import Binding, BindingType
 from textual.containers import VerticalScroll
 from textual.widgets import Input, Static
 
-from app.core import bottles, trail
+from app.core import asks, bottles, trail
 from app.core.scopes import shown
 from app.core.spending import AnswerOrder, BudgetOrder
 from app.core.text import printable
@@ -76,11 +76,11 @@ class BudgetBox(BudgetForm):
 
     AUTO_FOCUS = "#provider, #amount"
 
-    def __init__(self, view: BottleView, *, action: str = "raise", provider: str = "", amount: str = "") -> None:
-        """What is chosen and typed already when it opens, and the provider that it is about."""
+    def __init__(self, view: BottleView, *, action: str = "raise", provider: str = "") -> None:
+        """What is chosen already when it opens, and the provider that it is about."""
         super().__init__()
         self.view = view
-        self._action, self._amount = action, amount
+        self._action = action
         used_up = [item for item in view.budgets if item.percent >= 100 and provider in ("", item.provider)]
         self.spent = used_up[0] if used_up else None
 
@@ -101,7 +101,8 @@ class BudgetBox(BudgetForm):
                 yield Static("Amount", classes="field")
             else:
                 yield Static("Raise by" if view.budgets else f"Budget for {self._provider}", classes="field")
-            yield AnswerField(self._amount, deaf=DEAF, placeholder="500k, 5M, or $5", id="amount")
+            amount = asks.suggested(self.spent) if self.spent is not None else ""
+            yield AnswerField(amount, deaf=DEAF, placeholder="500k, 5M, or $5", id="amount")
             yield Static("A used up budget means", classes="field")
             strip = OptionStrip(POLICIES, id="policy")
             strip.choose(view.shutdown)

@@ -132,6 +132,15 @@ async def test_exit_codes_and_memory_limits_are_told(bottles: Rig, paths: Paths,
     assert "out of memory" in ended.error
 
 
+async def test_one_killed_by_hand_is_not_said_to_be_out_of_memory(bottles: Rig, paths: Paths, url: str) -> None:
+    view = await launch(bottles, "sleep 600")
+    (container,) = ours(url, paths)
+    container.kill()
+    ended = await bottles.sessions.wait(view.slug)
+    assert (ended.state, ended.exit_code) == ("failed", 137)
+    assert ended.error.startswith("killed, and not by carboy: by hand")
+
+
 async def stands_still(bottles: Rig, slug: str) -> None:
     """Nothing is printed any more, once what was on its way has come."""
     transcript = bottles.paths.session_state(slug) / "transcript.cast"

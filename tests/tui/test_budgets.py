@@ -108,17 +108,18 @@ async def test_the_list_of_budgets_says_all_of_itself_in_a_small_window() -> Non
         await until(pilot, lambda: "…" in text_of(pilot).splitlines()[0], "a cut that is seen")
 
 
-async def test_an_ask_is_answered_with_a_raise() -> None:
+@pytest.mark.parametrize(("typed", "amount"), [("50k", "50k"), ("", "125k")])
+async def test_a_used_up_budget_is_raised_by_what_is_typed_or_suggested(typed: str, amount: str) -> None:
     made = client(spent=True)
     async with app(made).run_test(size=(160, 48)) as pilot:
         await ready(pilot)
         await pilot.press("3", "b")
         await until(pilot, lambda: "Raise by" in text_of(pilot), "the box")
-        await pilot.press(*"50k", "enter")
+        await pilot.press("b", *typed, "enter")
         await until(pilot, lambda: bool(made.orders), "the answer")
         (order,) = made.orders
         assert isinstance(order, AnswerOrder)
-        assert (order.action, order.provider, order.amount) == ("raise", "claude", "50k")
+        assert (order.action, order.provider, order.amount) == ("raise", "claude", amount)
         await until(pilot, lambda: "Raise by" not in text_of(pilot), "the box to close")
 
 
@@ -179,7 +180,7 @@ async def test_nothing_chosen_is_said_and_keeps_the_box() -> None:
         await ready(pilot)
         await pilot.press("3", "b")
         await until(pilot, lambda: "Raise by" in text_of(pilot), "the box")
-        await pilot.press("enter")
+        await pilot.press("backspace", "enter")
         await until(pilot, lambda: "Nothing was chosen" in text_of(pilot), "the complaint")
         assert made.orders == []
 

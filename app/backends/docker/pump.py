@@ -27,8 +27,8 @@ CHUNK = 65536
 GATE_SECONDS = 30.0
 AGAIN_SECONDS = 1.0
 OUT_OF_MEMORY = "out of memory: the kernel ended it at limits.memory"
-PERHAPS_MEMORY = "killed by the system: most likely out of memory, at limits.memory"
-"""Podman on version 1 of control groups does not say why."""
+KILLED_OUTSIDE = "killed, and not by carboy: by hand (`docker kill`), or by the system, out of memory (limits.memory)"
+"""The engine says nothing of memory: it was none, or Podman on version 1 of control groups, which never says."""
 NOT_STARTED, UNKNOWN = 125, 255
 KILLED = 137
 """128 and SIGKILL."""
@@ -193,7 +193,7 @@ class Pump:
             return None
         code = int(state.get("ExitCode", UNKNOWN)) & 0xFF
         if code == KILLED and not self._ordered:
-            self._tell(OUT_OF_MEMORY if state.get("OOMKilled") else PERHAPS_MEMORY)
+            self._tell(OUT_OF_MEMORY if state.get("OOMKilled") else KILLED_OUTSIDE)
         return code
 
     def _again(self) -> socket.socket:
