@@ -12,8 +12,9 @@ from textual.widgets import Checkbox, Static
 
 from app.core.text import printable
 from app.screens.room import CLOSE, Box, explain
-from app.widgets.ink import ink
+from app.widgets.ink import ink, marked
 from app.widgets.masked import Masked
+from app.widgets.rows import Rows
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -56,6 +57,11 @@ class SetUpAgents(Box[bool]):
         here = [one for one in found.agents if one.found]
         self._say(f"{len(here)} of {len(found.agents)} agent CLIs are on this machine" if here else _NONE, "soft")
         (self.query("Checkbox, Masked").first() if here else self).focus()
+
+    def on_checkbox_changed(self, event: Checkbox.Changed) -> None:
+        """Textual's own is told from an empty one by its colour alone."""
+        event.checkbox.BUTTON_INNER = "X" if event.value else " "
+        event.checkbox.refresh()
 
     def on_input_submitted(self) -> None:
         empty = next((field for field in self.query(Masked) if not field.value), None)
@@ -103,9 +109,9 @@ def _rows(found: SetUp) -> Iterable[Widget]:
     if found.keyring:
         yield from (Masked(name, name) for name in wanted)
     missing = [one for one in found.agents if not one.found]
-    for number, one in enumerate(missing):
-        text = ink((f"✗ {printable(one.title, 30)}: ", "soft"), (printable(one.hint, 200), "faint"))
-        yield Static(text, classes="gap" if number == 0 else "")
+    hints = [ink((f"✗ {printable(one.title, 30)}: ", "soft"), (printable(one.hint, 200), "faint")) for one in missing]
+    if hints:
+        yield Rows([marked(text) for text in hints], classes="gap")
 
 
 def _title(one: Ready) -> Content:

@@ -52,7 +52,9 @@ async def test_a_newcomer_gets_the_starter_library_from_the_picker(size: tuple[i
         await pilot.press("enter")
         await until(pilot, lambda: "2 of 3 agent CLIs" in text_of(pilot), "looked")
         assert "npm install -g @google/gemini-cli" in text_of(pilot)
+        assert text_of(pilot).count("▐X▌") == 2
         await pilot.press("space", "tab", "tab", *"sk-secret")
+        assert text_of(pilot).count("▐X▌") == text_of(pilot).count("▐ ▌") == 1
         assert "sk-secret" not in text_of(pilot)
         await pilot.press("ctrl+s")
         await until(pilot, lambda: "researcher" in text_of(pilot), "agents")
@@ -411,3 +413,18 @@ async def test_names_of_folders_bottles_and_faults_are_written_out(
         assert "x\\u202e␊[b]y" in what
         assert what.endswith("a\\u202e␊[bold]b")
         assert pilot.app.screen.flow.draft.backend == "automatic"
+
+
+async def test_how_to_get_a_missing_agent_hangs_below_its_own_text() -> None:
+    client = ScriptedClient()
+    client.catalogue_now = Catalogue()
+    async with app(client).run_test(size=(62, 24)) as pilot:
+        await ready(pilot)
+        await pilot.press("I")
+        await until(pilot, lambda: "✗ " in text_of(pilot), "looked")
+        await pilot.pause()
+        rows = text_of(pilot).splitlines()
+        at = next(n for n, row in enumerate(rows) if "✗ " in row)
+        column = rows[at].index("✗ ")
+        assert rows[at + 1][column : column + 2] == "  "
+        assert rows[at + 1][column + 2 :].strip(" │┃▁▂▃▄▅▆▇█")
