@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+from time import monotonic
 from typing import TYPE_CHECKING, Any
 
 from textual.containers import Vertical
@@ -25,6 +26,8 @@ if TYPE_CHECKING:
 log = logging.getLogger(__name__)
 
 RETRY = (0.2, 0.5, 1.0, 2.0)
+CLAIM_SECONDS = 1.0
+"""A key after so long without one may be the first since somebody else looked at the terminal."""
 RESET = b"\x1bc"
 """RIS: a redraw starts from an empty screen, also after a lost link."""
 
@@ -47,6 +50,7 @@ class Session(Vertical):
         self._cells: tuple[int, int] | None = None
         self._sized = asyncio.Event()
         self._outbox: asyncio.Queue[bytes] = asyncio.Queue(maxsize=1000)
+        self._typed_at = 0.0
 
     def on_mount(self) -> None:
         self.mount(Static(classes="session--word"))
@@ -103,7 +107,15 @@ class Session(Vertical):
         event.stop()
         self._cells = (event.rows, event.cols)
         self._sized.set()
-        if self._terminal is not None:
+        self._claim()
+
+    def on_descendant_focus(self) -> None:
+        self._claim()
+
+    def _claim(self) -> None:
+        """Give the agent's terminal this window's size, again where another window may have given it its own: who
+        works in it sees it whole."""
+        if self._terminal is not None and self._cells is not None:
             self.run_worker(self._tell_size(*self._cells), group="resize", exclusive=True, exit_on_error=False)
 
     async def _tell_size(self, rows: int, cols: int) -> None:
@@ -155,6 +167,9 @@ class Session(Vertical):
             if self._terminal is None:  # keys that would arrive seconds later are worse than none
                 self._say(ink(("▲ not sent: ", "bold asks"), ("the terminal is not attached yet", "asks")))
                 continue
+            if monotonic() - self._typed_at > CLAIM_SECONDS:
+                self._claim()
+            self._typed_at = monotonic()
             try:
                 await self._terminal.write(data)
             except (CarboyError, OSError) as error:

@@ -49,6 +49,23 @@ async def test_every_key_of_the_agent_reaches_it_and_the_leader_leaves(size: tup
         assert pilot.app.screen.__class__.__name__ == "Help"
 
 
+async def test_who_works_in_a_terminal_gives_it_the_size_that_another_window_took(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    client = ScriptedClient()
+    async with app(client).run_test(size=(160, 48)) as pilot:
+        await ready(pilot)
+        await until(pilot, lambda: client.terminals and client.terminals[-1].queue.empty(), "attached")
+        terminal = client.terminals[-1]
+        ours, terminal.size = terminal.size, (19, 78)
+        await pilot.press("enter")
+        await until(pilot, lambda: terminal.size == ours, "the focus")
+        terminal.size = (19, 78)
+        monkeypatch.setattr("app.screens.session.CLAIM_SECONDS", 0.0)
+        await pilot.press("x")
+        await until(pilot, lambda: terminal.size == ours, "a key")
+
+
 async def test_the_leader_twice_goes_through() -> None:
     client = ScriptedClient()
     async with app(client).run_test(size=(160, 48)) as pilot:
