@@ -8,7 +8,7 @@ a secret. `assignments` has the quoted form and says what such a value looks lik
 import re
 from collections.abc import Callable, Iterator
 
-from sidecar.dlp import shape
+from sidecar.dlp import announced, shape
 from sidecar.dlp.matcher import Spec
 from sidecar.dlp.portable_matcher import Expression
 from sidecar.dlp.rules import Rule
@@ -96,7 +96,7 @@ def rule(plausible: Callable[[str], bool], named: Callable[[str], bool]) -> Rule
             if counts is None:
                 counts = judged[value] = bare(value.decode("ascii", "replace"), plausible, named)
             at = left  # what was taken for a value may be the next name
-            if counts:
+            if counts and not announced.harmless(text, left, right):
                 at = right
                 yield left, right
 

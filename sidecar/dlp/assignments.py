@@ -8,9 +8,9 @@ import re
 import string
 from functools import cache
 
-from sidecar.dlp import assigned, shape
+from sidecar.dlp import announced, assigned, shape
 from sidecar.dlp.matcher import Spec
-from sidecar.dlp.patterns.vendors.structure import irregular
+from sidecar.dlp.patterns.vendors.structure import irregular, polite
 from sidecar.dlp.placeholders import is_placeholder
 from sidecar.dlp.portable_matcher import Expression
 from sidecar.dlp.rules import Rule
@@ -39,12 +39,26 @@ _KINDS = (
     bytes(code for code in range(256) if not (code < 128 and chr(code).isalnum())),
 )
 _WORDY = re.compile(r"[A-Za-z]*[a-z]{2,}(?:[-_./: ][A-Za-z]+)*[0-9]{0,2}")
-_CODE = re.compile(r"[a-z_]\w*(?:\.\w+)+|[A-Z][A-Z0-9_]+|(?:[a-z]+:)?//.*|[./~].*/.*|\$\w+|%\w+|[\w.-]+@[\w.-]+")
+_CAMEL = r"(?:[A-Z][a-z]+|[A-Z]{1,4}[0-9]{0,4})"
+_CODE = re.compile(
+    r"[a-z_]\w*(?:\.\w+)+(?:#[A-Za-z]+)?|[A-Z][A-Z0-9_]+|(?:[a-z]+:)?//.*|[./~].*/.*|\$\w+|%\w+|[\w.-]+@[\w.-]+|"
+    rf"(?:[A-Z][a-z]{{2,}}|[A-Z][0-9])(?:[A-Z][a-z]+|[0-9]{{1,2}})*(?:\.(?:[A-Z][a-z]+)+)+|"
+    rf"[a-z]{{3,}}{_CAMEL}*[A-Z]{{1,4}}[0-9]{{1,4}}(?:[A-Z][a-z]{{2,}})+|\w*[bB](?:ase)?64_?(?:[eE]nc|[dD]ec)(?:ode[rd]?)?|"
+    r"(?:PBKDF2|PBE|With|And|Hmac|SHA-?|MD5|AES|RSA|DESede|CBC|GCM|NoPadding|PKCS[57]Padding|pbkdf2|sha|[0-9]{1,3}|[/_:-])+"
+)
+"""Names and calls, paths, variables, addresses; names in camel case with a number inside; names of algorithms."""
+_KNOWN = re.compile(
+    r"arn:aws[a-z-]*:[a-z0-9-]+:[^ ]*|urn:[a-z][a-z0-9-]{1,20}(?::[a-z][a-z-]*[a-z0-9.]{0,8})+|"
+    r"[A-Z0-9]{3,128}(?:(?:/|%2F)[a-z0-9-]+){3}(?:/|%2F)aws4_request|[0-9]{4}-[0-9]{2}-[0-9]{2}[T ][0-9]{2}:[0-9]{2}.*"
+)
+"""Addresses of resources, scopes of signed requests, times."""
 
 
 def named(value: str) -> bool:
     """A placeholder, a word, or a piece of code."""
-    return bool(is_placeholder(value.encode("ascii", "replace")) or _WORDY.fullmatch(value) or _CODE.fullmatch(value))
+    if is_placeholder(value.encode("ascii", "replace")):
+        return True
+    return any(each.fullmatch(value) for each in (_WORDY, _CODE, _KNOWN))
 
 
 def plausible(value: str) -> bool:
@@ -59,6 +73,9 @@ def plausible(value: str) -> bool:
     return (kinds >= 3 and digits >= 2 and len(set(value)) >= 6) or (kinds >= 2 and digits >= 4 and len(value) >= 16)
 
 
+_FIELD = re.compile(r"[A-Z]+(?:[_-][A-Z]+)+")
+
+
 def url_password(value: str) -> bool:
     """A password in a URL that is not the word `password`, a variable or a format."""
     plain = value.lower().strip("*.-_")
@@ -67,6 +84,8 @@ def url_password(value: str) -> bool:
         and plain not in _DULL
         and not value.startswith(("$", "%", "{", "<", ":"))
         and len(set(plain)) > 2
+        and not polite(value)
+        and not _FIELD.fullmatch(value)
     )
 
 
@@ -83,6 +102,7 @@ def generic_rules() -> tuple[Rule, ...]:
             width=shape.max_width(_ASSIGNED) + 8,
             regex=Expression(_ASSIGNED_VALUE),
             accept=plausible,
+            harmless=announced.harmless,
         ),
         Rule(
             kind="url-password",

@@ -5,10 +5,12 @@ Every one has a checksum, so that a number that merely looks like one is none.
 
 import re
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from functools import cache
 
 from sidecar.dlp import money, shape
 from sidecar.dlp.matcher import Spec, Where
+from sidecar.dlp.patterns.model import KEYWORD_REACH
 from sidecar.dlp.portable_matcher import Expression
 from sidecar.dlp.rules import Rule
 
@@ -25,8 +27,16 @@ _CARD = "|".join(
         r"3[0-9]{3}[ .\-][0-9]{6}[ .\-][0-9]{4,5}",
     )
 )
-_CARD_SEARCH = r"[2-6][0-9]{3}[ .\-]{0,1}[0-9]{4}[ .\-]{0,1}[0-9]{2}[0-9 .\-][0-9][0-9 .\-]"
-"""The first thirteen characters at least, of any grouping: a third of the cost of the groupings apart."""
+_CARD_END = r"(?:[^0-9A-Za-z_+/=]|$)"
+_CARD_SEARCH = "|".join(
+    (
+        rf"{_BEFORE}(?:{money.cards(named=False)}){_CARD_END}",
+        rf"{_BEFORE}(?:[2-6][0-9]{{3}}[ .\-][0-9]{{4}}[ .\-][0-9]{{2}}|3[0-9]{{3}}[ .\-][0-9]{{6}}[ .\-])",
+    )
+)
+"""Its beginning, length and end are told by the search: a text of decimal fractions, coordinates or large numbers would
+be a flood of places."""
+_CARD_WORDS = ("card", "visa", "discover", "jcb", "payment")
 _IBAN = r"[A-Z]{2}[0-9]{2}(?: {0,1}[A-Z0-9]{4}){2,7}(?: {0,1}[A-Z0-9]{1,3}){0,1}"
 _IBAN_SEARCH = rf"{money.iban_countries()}[0-9]{{2}} {{0,1}}[A-Z0-9]{{4}} {{0,1}}[A-Z0-9]{{4}}"
 _B58 = r"[1-9A-HJ-NP-Za-km-z]"
@@ -70,6 +80,15 @@ def _rule(
         else frozenset(),
         placeholders=False,
     )
+
+
+def _named_cards() -> Rule:
+    """Of thirteen digits, or seventeen and more, near a word for it: else nothing tells them from other numbers."""
+    source = rf".{{0,{KEYWORD_REACH}}}(?:{money.cards(named=True)})"
+    words = tuple(word.encode() for word in _CARD_WORDS)
+    rule = _rule("card", "A payment card number", _CARD, money.card)
+    spec = Spec(f"(?:{'|'.join(_CARD_WORDS)}){source}", True, words)
+    return replace(rule, spec=spec, keywords=words, width=rule.width + KEYWORD_REACH + 16)
 
 
 _WORD = re.compile(rb"[a-z]{3,9}")
@@ -117,7 +136,8 @@ def _phrases(run: list[tuple[str, int, int]]) -> Iterator[tuple[int, int]]:
 def financial_rules() -> tuple[Rule, ...]:
     phrase = r"(?:[a-z]{3,8}[ \t\r\n,.;:0-9)\]\"'\\\-]{1,8}){11}[a-z]{3,8}"
     return (
-        _rule("card", "A payment card number", _CARD, money.card, search=_CARD_SEARCH, where="cards"),
+        _rule("card", "A payment card number", _CARD, money.plain_card, search=_CARD_SEARCH, where="cards"),
+        _named_cards(),
         _rule("iban", "A bank account (IBAN)", _IBAN, money.iban, search=_IBAN_SEARCH, where="accounts"),
         _rule(
             "bitcoin",

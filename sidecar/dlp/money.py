@@ -42,6 +42,11 @@ _ISSUERS = (
 )
 
 
+_UNIONPAY = 62
+_LIKE_OTHERS = (13, 17, 18, 19)
+"""Hardly a card is so long but UnionPay's, and one in a hundred identifiers of 63 bits (traces, posts) would be one."""
+
+
 def luhn(digits: str) -> bool:
     """ISO/IEC 7812 check digit."""
     total = 0
@@ -49,6 +54,30 @@ def luhn(digits: str) -> bool:
         value = int(char) * (2 if place % 2 else 1)
         total += value - 9 if value > 9 else value
     return total % 10 == 0
+
+
+def _issuers(low: int, high: int, size: int) -> str:
+    """Numbers of `size` digits from `low` to `high`, as an expression: the digits in front that all have, then one."""
+    first, last = str(low), str(high)
+    same = next((at for at in range(size) if first[at] != last[at]), size)
+    if same == size:
+        return first
+    return f"{first[:same]}[{first[same]}-{last[same]}]" + "[0-9]" * (size - same - 1)
+
+
+def cards(*, named: bool) -> str:
+    """Numbers of cards in one piece, as an expression a little too wide: those `named` as such alone, or the others."""
+    return "|".join(
+        f"{_issuers(low, high, size)}[0-9]{{{length - size}}}"
+        for low, high, size, lengths in _ISSUERS
+        for length in lengths
+        if (length in _LIKE_OTHERS and low != _UNIONPAY) == named
+    )
+
+
+def plain_card(text: str) -> bool:
+    """A payment card's number that can be told by itself: grouped, or as long as such numbers mostly are."""
+    return card(text) and (not text.isdigit() or len(text) not in _LIKE_OTHERS or text.startswith(str(_UNIONPAY)))
 
 
 def card(text: str) -> bool:

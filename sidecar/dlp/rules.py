@@ -9,7 +9,7 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import cache
 
-from sidecar.dlp import shape
+from sidecar.dlp import announced, shape
 from sidecar.dlp.finding import Detector, Severity
 from sidecar.dlp.matcher import Spec, Where
 from sidecar.dlp.patterns.model import KEYWORD_REACH, Boundary, CredentialType, all_types
@@ -86,6 +86,8 @@ class Rule:
     wide: "Wide | None" = None
     placeholders: bool = True
     locate: Callable[[bytes, int, int], Iterator[tuple[int, int]]] | None = None
+    harmless: Callable[[bytes, int, int], bool] | None = None
+    """Whether what stands before a value says that it is no credential."""
 
     def find(
         self, text: bytes, start: int, end: int, judged: dict[bytes, bool] | None = None
@@ -109,7 +111,7 @@ class Rule:
                 counts = judged.get(value)
                 if counts is None:
                     counts = judged[value] = self._counts(value)
-                if counts:
+                if counts and not (self.harmless is not None and self.harmless(text, left, right)):
                     yield left, right, False
 
     def _search(self, text: bytes, start: int, end: int) -> tuple[int, int] | None:
@@ -181,6 +183,7 @@ def of_type(each: CredentialType) -> Rule:
         documented=frozenset(value.encode() for value in each.documented),
         prefix=each.prefix,
         wide=_wide(each),
+        harmless=announced.digest if keywords else None,
     )
 
 

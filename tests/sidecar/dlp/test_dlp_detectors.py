@@ -2,6 +2,7 @@
 
 import base64
 import hashlib
+import json
 import random
 
 import pytest
@@ -181,6 +182,91 @@ def test_secrets_by_name_in_files_and_commands_are_found(form: str, backend: Bac
 )
 def test_what_only_has_the_name_of_a_secret_is_left_alone(engine: Engine, text: str) -> None:
     assert scan(engine, f"line\n{text}\nline".encode()).clean
+
+
+SHA = "27d5ce7f107fe9357f9df03efb73ab90386fccae"
+ARN = "arn:aws:secretsmanager:us-east-1:123456789012:secret:db-main-6RaChq"
+EVERYDAY = (
+    f"password: ${{{{ secrets.GITHUB_TOKEN }}}}\n\n      - uses: docker/build-push-action@{SHA} # v6",
+    f"env:\n  SONAR_TOKEN: x\nuses: SonarSource/sonarqube-scan-action@{SHA}",
+    f'"GITHUB_TOKEN"],"actions":[{{"repo":"actions/cache","sha":"{SHA}"',
+    f"GITHUB_TOKEN: ***\nDownload action repository 'actions/checkout@v4' (SHA:{SHA})",
+    f"GITHUB_TOKEN: ***\ncommit {SHA}",
+    '"NextToken": "c2VhcmNoQWxsVGFnc0luVGFibGVzIjpmYWxzZX0="',
+    '{\\"next_page_token\\": \\"OzL223pDKy9116O/02KXRqFIEAwxjy4P\\"}',
+    '"ClientToken": "5289a345-0358-4e62-93d5-47ef3061d65e"',
+    f'"SecretArn": "{ARN}"',
+    f'"SecretsManagerSecretId": "{ARN}",',
+    f"secret_id: {ARN}",
+    "X-Amz-Credential=AKIDEXAMPLE%2F20210621%2Fus-west-2%2Fs3%2Faws4_request&X-Amz-Date=1",
+    "volumes:\n- secret:\n    secretName: default-token-7hn5p",
+    'secretName: "repo-83273445"',
+    "[![cov](https://codecov.io/gh/a/b/branch/main/graph/badge.svg?token=t9YGWLh05g)]",
+    'argocdServerAdminPasswordMtime: "2006-01-02T15:04:05Z"',
+    '"password_expires_at": "2016-11-06T15:32:17.000000"',
+    'TOKEN_TYPE = "urn:openai:params:oauth:token-type:x509"',
+    'newSecretKey("PBKDF2WithHmacSHA256", spec)',
+    "import AccountTokenCreateParams = V2Namespace2.Core.AccountTokenCreateParams;",
+    "Collection<Saml2X509Credential> verificationX509Credentials;",
+    '"bearerToken": "{{ .token | base64decode | toString }}"',
+    "DATABASE_URL=mysql://db_user:db_password@127.0.0.1:3306/app",
+    "https://USERNAME:PERSONAL_ACCESS_TOKEN@github.com/o/r.git",
+)
+
+
+@pytest.mark.parametrize("text", EVERYDAY)
+def test_what_agents_send_every_day_is_left_alone(engine: Engine, text: str) -> None:
+    assert scan(engine, f"line\n{text}\nline".encode()).clean
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        f"GITHUB_TOKEN={SHA}",
+        f"GITHUB_TOKEN: x\nlogin user@{SHA}",
+        '"ClientToken": "9fK2lmQx81ZpAa77"',
+        f"role: arn:aws:iam::1:role/x\nsecret: {SHA}",
+        "secret_name_value = 'kV9x2mQ7tLp4'",
+        'name: API_TOKEN, value: "kV9x2mQ7tLp4"',
+        "mysql://app:db_passw0rd_kV9x@127.0.0.1/app",
+    ],
+)
+def test_what_stands_near_such_a_name_is_found(engine: Engine, text: str) -> None:
+    assert scan(engine, f"line\n{text}\nline".encode()).blocked
+
+
+def _numbers(kind: str, count: int) -> str:
+    rng = random.Random(8)
+    if kind == "embedding":
+        return json.dumps({"embedding": [rng.gauss(0, 0.02) for _ in range(count)]})
+    if kind == "path":
+        return " ".join(f"L {rng.random() * 6000} {rng.random() * 400}" for _ in range(count))
+    if kind == "coordinates":
+        return json.dumps([[rng.uniform(2, 6.9), rng.uniform(40, 55)] for _ in range(count)])
+    return json.dumps([{"time": str(1764355123 * 10**9 + rng.randrange(10**15))} for _ in range(count)])
+
+
+@pytest.mark.parametrize("kind", ["embedding", "path", "coordinates", "times"])
+@pytest.mark.parametrize("backend", ["hyperscan", "portable"])
+def test_many_long_numbers_are_no_flood_of_cards(kind: str, backend: Backend) -> None:
+    searched = engine_for((), backend=backend)
+    for count in (400, 1536, 8000):
+        assert scan(searched, _numbers(kind, count).encode()).clean, count
+
+
+@pytest.mark.parametrize("backend", ["hyperscan", "portable"])
+def test_identifiers_are_cards_only_where_they_are_called_so(backend: Backend) -> None:
+    searched = engine_for((), backend=backend)
+    for number in ("4052739537881", "4660046610375530309", "6011000990139424007"):
+        if not money.card(number):
+            number = next(f"{number[:-1]}{last}" for last in range(10) if money.luhn(f"{number[:-1]}{last}"))
+        assert scan(searched, f'{{"trace_id": "{number}", "time": 4}}'.encode()).clean, number
+        for text in (f'{{"card_number": "{number}"}}', f"visa {number}", f"Payment\\n{number}"):
+            assert names(scan(searched, text.encode())) == {"card"}, text
+    grouped = "6222 0200 0000 0000 00"
+    number = next(f"{grouped}{last}" for last in range(10) if money.card(f"{grouped}{last}".replace(" ", "")))
+    for text in (number, number.replace(" ", "")):
+        assert names(scan(searched, text.encode())) == {"card"}, text
 
 
 def test_a_large_key_is_one_finding_and_can_be_approved(engine: Engine) -> None:

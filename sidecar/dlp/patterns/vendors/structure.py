@@ -173,6 +173,11 @@ def pem_in_base64(text: str) -> bool:
     return head.startswith(b"-----BEGIN ") and b"PRIVATE KEY" in head
 
 
+def polite(text: str) -> bool:
+    """What documentation has for a password: `db_password`, `mysecret`, `test123`."""
+    return _POLITE.fullmatch(unquote(text)) is not None
+
+
 def plausible_password(text: str) -> bool:
     """False for what documentation, tests and templates have where a password goes."""
     plain = unquote(text)

@@ -1,0 +1,67 @@
+"""What stands directly before a value and says that it is no credential, whatever words are near it: the name of a
+digest, of a place in a list or of a secret's name, an action's pin, a resource's address. Pure.
+
+Only names that no credential is given by: whoever wants to hide one can call it anything, and its vendor's shape, the
+bottle's own secrets and the canary are looked for under any name.
+"""
+
+import re
+
+_REACH = 128
+_BESIDE = b"\\\"'` \t"
+_SIGNS = b":=>"
+_NAMES = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789_-"
+_PLACES = _NAMES + b"./"
+_ADDRESS = _NAMES + b"./:*$"
+_DIGESTS = (
+    b"sha", b"sha1", b"sha256", b"commit", b"revision", b"rev", b"digest", b"checksum", b"integrity", b"etag", b"oid",
+)  # fmt: skip
+_HASHES = frozenset((32, 40, 64))
+_HEX = re.compile(rb"[0-9a-f]+")
+_UUID = re.compile(rb"[0-9A-Fa-f]{8}(?:-[0-9A-Fa-f]{4}){3}-[0-9A-Fa-f]{12}")
+_PAGES = (
+    b"nexttoken", b"pagetoken", b"paginationtoken", b"continuationtoken", b"nextforwardtoken", b"nextbackwardtoken",
+    b"synctoken",
+)  # fmt: skip
+_ABOUT = (b"name", b"arn", b"tokentype", b"secrettype", b"algorithm", b"hashmethod")
+_ONCE = (b"clienttoken", b"clientrequesttoken", b"idempotencytoken", b"creationtoken", b"locktoken", b"changetoken")
+"""Made up by a client so that what is asked twice is done once, or of a version so that nobody's change is lost."""
+_BADGE = (b".svg?token=", b"/badge?token=")
+_ARN = re.compile(rb"arn:aws[a-z-]{0,12}:[a-z0-9-]{1,40}:")
+
+
+def name_before(text: bytes, start: int) -> bytes:
+    """The name that a value at `start` is given by (`name: value`, `"name" = "value"`), in small letters and without
+    marks; nothing where there is none."""
+    before = text[max(0, start - _REACH) : start].rstrip(_BESIDE)
+    named = before.rstrip(_SIGNS)
+    if len(named) == len(before):
+        return b""
+    named = named.rstrip(_BESIDE + b"]")
+    return named[len(named.rstrip(_NAMES)) :].lower().translate(None, b"_-")
+
+
+def digest(text: bytes, start: int, end: int) -> bool:
+    """A commit, a pinned action or image, a checksum: hexadecimal, and said to be one."""
+    value = text[start:end]
+    if len(value) not in _HASHES or not _HEX.fullmatch(value):
+        return False
+    before = text[max(0, start - _REACH) : start]
+    if before.endswith(b"@"):  # owner/repository@commit
+        path = before[:-1]
+        return b"/" in path[len(path.rstrip(_PLACES)) :]
+    last = before.rstrip(_BESIDE)
+    word = last[len(last.rstrip(_NAMES)) :].lower()
+    return word in _DIGESTS or name_before(text, start).endswith(_DIGESTS)
+
+
+def harmless(text: bytes, start: int, end: int) -> bool:
+    """A value after the word of a secret that is none: where a list goes on, what a secret is called."""
+    before = text[max(0, start - _REACH) : start]
+    if before.endswith(_BADGE):
+        return True
+    address = before[len(before.rstrip(_ADDRESS)) :]
+    if (found := address.rfind(b"arn:")) >= 0 and _ARN.match(address, found):
+        return True
+    name = name_before(text, start)
+    return name.endswith((*_PAGES, *_ABOUT)) or (name.endswith(_ONCE) and _UUID.fullmatch(text, start, end) is not None)
