@@ -19,6 +19,7 @@ from pathlib import Path
 
 from sidecar.dlp.engine import Engine, EngineConfig, shapes
 from sidecar.dlp.finding import Location
+from tests.bench import _dlp_benign as daily
 from tests.bench import _dlp_platforms as platforms
 from tests.bench import _dlp_services as services
 from tests.bench._dlp_computed import TOOLS
@@ -194,6 +195,10 @@ def corpora() -> Iterator[tuple[str, Iterator[bytes]]]:
     yield "lock files", _files(scripts, ".lock", "package-lock.json", ".package-lock.json", "lock.txt")
     yield "scripts (JavaScript)", _files(scripts[:2], ".js", ".mjs", ".ts")
     yield "manuals", _files([Path("/usr/share/doc"), Path("/usr/share/perl")], "", ".txt", ".pod", ".pm", ".html")
+    yield (
+        "states, manifests, logs, public keys, lists of numbers, made",
+        (form.encode() for seed in range(8) for _, text in daily.texts(seed) for form in (text, json.dumps([text]))),
+    )
     yield "logs", iter([log_lines(rng, 2000).encode() for _ in range(40)])
     images = list(_files([*scripts[:2], home], ".png", ".gif", ".jpg", ".ico", ".woff2"))
     yield (

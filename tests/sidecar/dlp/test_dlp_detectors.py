@@ -14,6 +14,7 @@ from sidecar.dlp.finding import Location
 from sidecar.dlp.information import informative
 from sidecar.dlp.matcher import Backend
 from sidecar.dlp.placeholders import is_placeholder
+from tests.bench import _dlp_benign as daily
 from tests.sidecar.dlp.dlp_kit import BODY, PROSE, engine_for, make_secret, names, scan
 
 
@@ -192,6 +193,8 @@ EVERYDAY = (
     f'"GITHUB_TOKEN"],"actions":[{{"repo":"actions/cache","sha":"{SHA}"',
     f"GITHUB_TOKEN: ***\nDownload action repository 'actions/checkout@v4' (SHA:{SHA})",
     f"GITHUB_TOKEN: ***\ncommit {SHA}",
+    f"Rotate GITHUB_TOKEN\\\\ncommit {SHA}",
+    f"annotations:\n  checksum/secret: {SHA}27d5ce7f107fe9357f9df03e",
     '"NextToken": "c2VhcmNoQWxsVGFnc0luVGFibGVzIjpmYWxzZX0="',
     '{\\"next_page_token\\": \\"OzL223pDKy9116O/02KXRqFIEAwxjy4P\\"}',
     '"ClientToken": "5289a345-0358-4e62-93d5-47ef3061d65e"',
@@ -233,6 +236,15 @@ def test_what_agents_send_every_day_is_left_alone(engine: Engine, text: str) -> 
 )
 def test_what_stands_near_such_a_name_is_found(engine: Engine, text: str) -> None:
     assert scan(engine, f"line\n{text}\nline".encode()).blocked
+
+
+@pytest.mark.parametrize("name", daily.TEXTS)
+@pytest.mark.parametrize("backend", ["hyperscan", "portable"])
+def test_files_and_answers_of_tools_are_left_alone(name: str, backend: Backend) -> None:
+    searched = engine_for((), backend=backend)
+    text = daily.TEXTS[name](random.Random(5))
+    for form in (text, json.dumps({"content": text})):
+        assert scan(searched, form.encode()).clean
 
 
 def _numbers(kind: str, count: int) -> str:
