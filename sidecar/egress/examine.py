@@ -124,6 +124,13 @@ def drip(engines: Engines, joined: bytes, look: Look) -> tuple[Finding, ...]:
     )
 
 
+def canary_in(engines: Engines, message: Message) -> Finding | None:
+    """The canary in a request that does not leave: its body as it came."""
+    head = engines.alarms.scan(message.head.text, where=Location("flow"), detectors=ALWAYS)
+    found = [*_in_head(message, head), *_scan(engines.alarms, message.body, Location("body"), ALWAYS)]
+    return next((finding for finding in found if finding.detector == "canary" and finding.severity == "block"), None)
+
+
 def examine_message(engines: Engines, data: bytes, carry: bytes, look: Look) -> Examined:
     """A WebSocket's message: by itself, and over the edge to what left before it."""
     where = Location("websocket")

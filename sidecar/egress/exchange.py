@@ -124,6 +124,10 @@ class Exchange:
     """WebSocket messages."""
     buffered: int = 0
     """Bytes of the request's body that are held in memory."""
+    dropped: bytearray = field(default_factory=bytearray)
+    """How the body of a request begins that was refused before all of it was here."""
+    alarmed: bool = False
+    """The operator was told of the canary in it."""
     address: str = ""
     inside: bool = False
     """Its destination is in a private network, or the host's settings name its address."""

@@ -37,6 +37,8 @@ from sidecar.egress.websocket import Relay
 from sidecar.egress.wire import MAX_DISCARD, Back1, Back2, Front1, Front2, Hello, Hold, Quiet, edge_of, error_response
 
 MAX_KEPT_CONNECTIONS = 32
+MAX_DROPPED = 16 * 1024
+"""Bytes of a refused request's body that are kept to look at."""
 DIAL = "dial:"
 """Marks an error text as `dial:<code>:<reason>` from our own dialler; any other comes from TLS."""
 _METHOD = re.compile(rb"[!#$%&'*+.^_`|~0-9A-Za-z-]{1,32} ")
@@ -132,6 +134,7 @@ class Stream(engine.HttpStream):
         exchange = self.exchange
         exchange.bytes_up += len(data)
         if self.flow.response is not None:
+            self._drop([data])
             if exchange.bytes_up > MAX_DISCARD:
                 yield from self.cut("the body of a refused request does not end")
             return
@@ -143,11 +146,22 @@ class Stream(engine.HttpStream):
             return
         limit = exchange.route.max_body if exchange.route is not None else exchange.max_body
         if exchange.bytes_up > limit or not edge_of(self.context).room_for(len(data)):
+            self._drop([*self.request_body_buf._chunks, data])
             self.request_body_buf.clear()
             refuse(self.flow, "body_too_large", _TOO_LARGE.format(limit))
             return
         exchange.buffered += len(data)
         self.request_body_buf += data
+
+    def _drop(self, chunks: list[bytes]) -> None:
+        """Of what nobody reads, the beginning is kept: the canary may stand in it."""
+        exchange = self.exchange
+        for chunk in chunks:
+            begins = chunk[: MAX_DROPPED - len(exchange.dropped)]
+            if not begins or not edge_of(self.context).room_for(len(begins)):
+                return
+            exchange.buffered += len(begins)
+            exchange.dropped += begins
 
     def check_body_size(self, request: bool) -> Generator[commands.Command, Any, bool]:
         yield from ()

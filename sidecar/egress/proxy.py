@@ -19,6 +19,7 @@ from OpenSSL import SSL
 from sidecar.allowance import Allowance, Cutoff, Standing
 from sidecar.contract import Inquiry, InquiryAnswer, Policy, SidecarConfig
 from sidecar.dlp.needles import Known
+from sidecar.egress.addons.alarms import Alarms
 from sidecar.egress.addons.budget import Budget
 from sidecar.egress.addons.contents import Contents
 from sidecar.egress.addons.counting import Counting
@@ -80,8 +81,7 @@ class Proxy:
         gate: Repositories | None = None,
     ) -> None:
         self.limits = limits
-        self.turns = Turns()
-        self.backlog = Backlog(limits)
+        self.turns, self.backlog = Turns(), Backlog(limits)
         self.options = EngineOptions()
         self.state = State(
             config.slug, CompiledPolicy.compile(config.policy), spool, dict(config.secrets), config.placeholders
@@ -119,6 +119,7 @@ class Proxy:
             self.metering,
             Inbound(self.state, self.scanner, self.journal),
             self.sockets,
+            Alarms(self.scanner, self.journal),
             self.journal,
         ]
         self.guard = Guard(addons, self.journal, hook_seconds=hook_seconds)

@@ -103,6 +103,11 @@ def values_of(findings: Iterable[Finding]) -> list[Match]:
     return [finding.value for finding in findings if finding.value is not None]
 
 
+def alarm_text(canary: Finding, host: str, what: str) -> str:
+    use = "its only use is to show theft"
+    return f"The canary {canary.kind} {what} to {host} ({canary.location}): {use}"
+
+
 def _say(finding: Finding) -> str:
     shown = f" ({finding.snippet})" if finding.snippet else ""
     return f"{finding.title}, in {finding.location}{shown}"

@@ -16,7 +16,7 @@ import httpx
 import pytest
 import zstandard
 
-from sidecar.contract import Route, RouteAuth, RouteDlp
+from sidecar.contract import Route, RouteAuth, RouteDlp, RouteMatch
 from sidecar.tasks import spawn
 from tests.sidecar.proxy_kit import Upstream, authority, bottle, pem
 from tests.sidecar.supervise.mcp_kit import decide, proposal, proposals, set_policy
@@ -375,6 +375,33 @@ async def test_the_canary_never_leaves_whatever_the_policy(upstream: Upstream) -
             assert len([notice for notice in box.notices() if notice["code"] == "canary_leaked"]) == 4
             assert proposals(box) == []
     assert upstream.seen == []
+
+
+@pytest.mark.parametrize("http2", [False, True], ids=["h1", "h2"])
+async def test_a_canary_that_moves_is_an_alarm_wherever_to(upstream: Upstream, http2: bool) -> None:
+    """To a host that is on no list, by a method that is not allowed, in front of what cannot be read."""
+    route = Route(host=HOST, matches=(RouteMatch(methods=("GET", "POST")),), max_body=1024)
+    unreadable = {"content-encoding": "gzip"}
+    requests: list[tuple[str, dict[str, Any]]] = [
+        ("other.example.org", {"method": "GET", "params": {"q": CANARY}}),
+        ("other.example.org", {"method": "GET", "headers": {"x-note": CANARY[::-1]}}),
+        ("other.example.org", {"method": "POST", "content": b"it is " + base64.b64encode(CANARY.encode())}),
+        (HOST, {"method": "PUT", "content": CANARY.encode()}),
+        (HOST, {"method": "POST", "content": b"no gzip", "headers": {**unreadable, "x-note": CANARY}}),
+        (HOST, {"method": "POST", "content": CANARY.encode() + b" and no gzip", "headers": unreadable}),
+        (HOST, {"method": "POST", "content": CANARY.encode() + b"x" * 100_000}),
+    ]
+    async with bottle(route, **options(upstream)) as box, box.client(http2=http2) as client:
+        assert (await client.get(f"https://{HOST}/x")).status_code == 200  # the scan is ready
+        for number, (host, request) in enumerate(requests, 1):
+            answer = await client.request(url=f"https://{host}/x", **request)
+            assert answer.status_code == 403
+            told = [notice["text"] for notice in box.notices() if notice["code"] == "canary_leaked"]
+            assert len(told) == number, request
+            assert f"was stopped on its way to {host}" in told[-1]
+        await client.get("https://other.example.org/x", headers={"x-note": TOKEN})
+        assert len([notice for notice in box.notices() if notice["code"] == "canary_leaked"]) == len(requests)
+    assert len(upstream.seen) == 1
 
 
 async def test_encoded_placeholders_are_found(upstream: Upstream) -> None:

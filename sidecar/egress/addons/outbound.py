@@ -44,6 +44,7 @@ from sidecar.egress.verdict import (
     TOGETHER,
     Inspection,
     Verdict,
+    alarm_text,
     evidence,
     judge,
     literal,
@@ -192,10 +193,8 @@ class Outbound:
         if verdict.alarm:
             named = next(finding for finding in findings if finding.detector == "canary")
             what = "was taken out of a request" if verdict.action == "redact" else "was stopped on its way"
-            text = (
-                f"The canary {named.kind} {what} to {exchange.host} ({named.location}): its only use is to show theft"
-            )
-            self._journal.notice("error", "canary_leaked", text)
+            exchange.alarmed = True
+            self._journal.notice("error", "canary_leaked", alarm_text(named, exchange.host, what))
 
     # --- redact -------------------------------------------------------------------------------------------------------
 
