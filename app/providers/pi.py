@@ -100,7 +100,7 @@ RECIPE = Recipe(
     title=PiProvider.title,
     install_hint=INSTALL,
     tried=TRIED,
-    tested=((0, 87), (1, 6)),
+    tested=((0, 87), (1, 7)),
     node=(22, 19),
     node_options=("--disable-warning=UNDICI-EHPA",),  # node warns of its own proxy support, above every answer
 )

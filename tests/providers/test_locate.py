@@ -5,12 +5,15 @@ import os
 import time
 from dataclasses import replace
 from pathlib import Path
+from types import ModuleType
 
 import pytest
 
 from app.errors import CarboyError
+from app.providers import claude, codex, gemini, opencode, pi
 from app.providers.claude import RECIPE
-from app.providers.locate import Recipe, candidates, locate
+from app.providers.locate import Recipe, candidates, locate, numbers
+from tests.e2e.packages import PINNED
 
 ELF = b"\x7fELF" + b"\0" * 60
 MACHINE = {"x86_64": "x64", "aarch64": "arm64", "arm64": "arm64"}[os.uname().machine]
@@ -163,6 +166,14 @@ def test_untried_versions_are_warned_of(home: Path, version: str, warned: bool) 
     found = locate(RECIPE, environ(home, npm(home / "npm", version=version)))
     assert bool(found.warnings) == warned
     assert all(version in text for text in found.warnings)
+
+
+@pytest.mark.parametrize("module", [claude, codex, gemini, opencode, pi])
+def test_the_tried_version_is_what_the_tests_install_and_not_warned_of(module: ModuleType) -> None:
+    recipe: Recipe = module.RECIPE
+    assert f"{recipe.package}@{recipe.tried}" in PINNED.values()
+    low, high = recipe.tested
+    assert low <= numbers(recipe.tried) < high
 
 
 def test_one_that_is_too_old_is_refused_with_the_command_that_helps(home: Path) -> None:
