@@ -40,6 +40,9 @@ async def start(request: LaunchRequest, *, dry_run: bool, detach: bool, as_json:
         for problem in plan.problems[1:]:  # the launch says the first
             note(f"also: {problem}")
         view = await _launch(client, request, quiet=as_json)
+        for text in view.notes:
+            if text not in plan.warnings:
+                note(f"note: {text}")
         if detach:
             print_json(view) if as_json else line(view.slug)
             return 0
@@ -199,6 +202,9 @@ async def _follow(client: "Client", slug: str, *, as_json: bool) -> int:
     try:
         await printing
         view = await client.wait(slug)
+    except BrokenPipeError:
+        note(f"nobody reads the output any more; {slug} runs on: carboy attach {slug}, or carboy stop {slug}")
+        raise
     finally:
         await cancel_and_wait(printing)
     if as_json:

@@ -87,6 +87,23 @@ def test_headless_gives_output_and_exit_code(run: Run) -> None:
     assert again.returncode in (0, 1)
 
 
+def test_a_reader_that_goes_away_is_told_what_runs_on(run: Run, project: Path) -> None:
+    words = command(
+        "start", "--headless", "--label", "on", "-b", "plain", "--", "sh", "-c", "yes | head -n 999999; sleep 60"
+    )
+    started = subprocess.Popen(
+        words, cwd=project, env=environment(), stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+    )
+    with started:
+        assert started.stdout is not None
+        assert started.stderr is not None
+        started.stdout.readline()
+        started.stdout.close()
+        assert "on runs on: carboy attach on" in started.stderr.read()
+    assert started.returncode == 0
+    assert json.loads(run("info", "on", "--json").stdout)["state"] == "running"
+
+
 def test_nothing_is_lost_of_much_output_and_short_lives(run: Run) -> None:
     ended = run("start", "--headless", "-b", "plain", "--", "seq", "50000")
     assert ended.stdout == "".join(f"{number}\n" for number in range(1, 50001))

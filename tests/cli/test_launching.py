@@ -2,7 +2,7 @@
 
 import sys
 from collections.abc import AsyncIterator
-from typing import Literal, cast
+from typing import Literal, Self, cast
 
 import pytest
 
@@ -54,3 +54,30 @@ async def test_who_waits_at_a_terminal_is_told_what_takes_long(
     client = cast("Client", Launches())
     await launching._launch(client, LaunchRequest(agent="dev", cwd="/w"), quiet=False)
     assert capsys.readouterr().err == told
+
+
+class Resumes(Preflights):
+    """A launch that finds out on its way that something is gone."""
+
+    async def preflight(self, request: LaunchRequest) -> Preflight:
+        return preflight(request, warnings=("said before",), secrets=())
+
+    async def launch(self, request: LaunchRequest) -> AsyncIterator[LaunchStep | BottleView]:
+        yield view("dev", notes=("said before", "its saved image is gone"))
+
+    async def __aenter__(self) -> Self:
+        return self
+
+    async def __aexit__(self, *exc: object) -> None:
+        return None
+
+
+async def test_what_a_launch_found_out_is_told_once(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    async def connect() -> Resumes:
+        return Resumes()
+
+    monkeypatch.setattr(Client, "connect", connect)
+    assert await launching.start(LaunchRequest(resume="dev", cwd="/w"), dry_run=False, detach=True, as_json=False) == 0
+    assert capsys.readouterr() == ("dev\n", "warning: said before\nnote: its saved image is gone\n")
