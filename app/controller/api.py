@@ -67,8 +67,10 @@ class Parts:
     def all_warnings(self) -> tuple[str, ...]:
         """What is wrong with the controller itself, now."""
         fault = self.store.fault
-        outlets = self.operator.notices.outlets.fault if self.operator is not None else ""
-        found = [*self.warnings, self.audit.warning, outlets, fault.render() if fault is not None else ""]
+        operator = (
+            (self.operator.notices.outlets.fault, self.operator.room.warning) if self.operator is not None else ()
+        )
+        found = [*self.warnings, self.audit.warning, *operator, fault.render() if fault is not None else ""]
         return tuple(text for text in found if text)
 
 

@@ -9,6 +9,7 @@ from aiohttp import web
 from pydantic import Field, field_validator
 
 from app.controller.api import PARTS, answer, body, find, query, slug_of
+from app.controller.disk_room import DiskRoom
 from app.controller.learning import Learning
 from app.controller.notices import Notices
 from app.controller.reporting import Reporting
@@ -35,6 +36,7 @@ class Operator:
     learning: Learning
     reporting: Reporting
     searching: Searching
+    room: DiskRoom
 
 
 class SecretBody(Snapshot):

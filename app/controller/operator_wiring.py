@@ -7,6 +7,7 @@ from typing import Any
 
 from app.controller.audit import Audit
 from app.controller.budgets import Budgets
+from app.controller.disk_room import DiskRoom
 from app.controller.events import Bus
 from app.controller.history import History
 from app.controller.ingest import Ingest
@@ -47,17 +48,19 @@ class OperatorDesk:
         self.unattended = Unattended(sessions, store, audit, self.notices, self._usual_wait)
         self.quotas = Quotas(sessions, sessions.keeping.on_disk, audit, self.notices)
         self._live = sessions.live
+        self._room = DiskRoom(paths.state, sessions.live, self.notices)
         learning = Learning(paths, store, audit, sessions)
         reporting = Reporting(paths, store, sessions, Presence(paths.state))
         self.searching = Searching(SearchIndex(paths.state / "search.db"))
         sessions.on_entries = self.searching.told
-        self.operator = Operator(self.vault, self.notices, learning, reporting, self.searching)
+        self.operator = Operator(self.vault, self.notices, learning, reporting, self.searching, self._room)
 
     def listen(self, history: History, proposals: Proposals, stack: AsyncExitStack) -> None:
         """Be told of changes of bottles, of cards and of decisions."""
         stack.push_async_callback(self.notices.close)
         stack.push_async_callback(self.unattended.close)
         stack.push_async_callback(self.quotas.close)
+        stack.push_async_callback(self._room.close)
         stack.push_async_callback(self.searching.close)
         former = history.also
 
@@ -91,6 +94,7 @@ class OperatorDesk:
         ingest.told.used = used
 
     async def start(self) -> None:
+        self._room.start()
         await self.searching.start()
         await self.unattended.start()
         for session in self._live():

@@ -11,6 +11,7 @@ from typing import Any
 import pytest
 from aiohttp import web
 
+from app.controller import disk_room
 from app.controller.events import Bus
 from app.controller.notices import Notices
 from app.controller.outlets import Outlets
@@ -249,3 +250,27 @@ async def test_a_canary_is_one_notice_whatever_tells_of_it(room: Room) -> None:
     room.notices.events("", [StreamEvent(seq=2, at=1.0, kind="egress", slug="dev", data=stopped)])
     await until(lambda: room.notices._telling.done())
     assert [(item.about, item.title) for item in await room.notices.listed()] == [("canary", "dev leaks")]
+
+
+async def test_a_disk_on_which_sidecars_stop_is_told_once_and_when_it_has_room_again(
+    room: Room, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    free, bottles = 1000, list[object]()
+    monkeypatch.setattr(disk_room, "_free", lambda _: free)
+    disk = disk_room.DiskRoom(tmp_path, lambda: bottles, room.notices, seconds=0.001)
+    disk.start()
+    try:
+        await asyncio.sleep(0.02)
+        assert disk.warning == ""  # nobody needs it
+        bottles.append(1)
+        await until(lambda: disk.warning)
+        assert "Nothing leaves any bottle" in disk.warning
+        free = 100_000_000
+        await until(lambda: not disk.warning)
+        await asyncio.sleep(0.02)
+        told = [(item.about, item.level, item.title) for item in await room.notices.listed()]
+        assert told == [
+            ("disk", "info", "The disk has room again"), ("disk", "error", "Nothing leaves any bottle"),
+        ]  # fmt: skip
+    finally:
+        await disk.close()

@@ -23,11 +23,11 @@ pytestmark = pytest.mark.sandbox
 
 @pytest.fixture
 def small_disk(paths: Paths) -> Iterator[Path]:
-    """The state folder on a file system of 6 MiB."""
+    """The state folder on a file system of 24 MiB."""
     if os.geteuid() != 0:
         pytest.skip("only root can mount a small file system")
     paths.state.mkdir(parents=True, mode=0o700)
-    done = subprocess.run(["mount", "-t", "tmpfs", "-o", "size=6m,mode=0700", "none", paths.state], check=False)
+    done = subprocess.run(["mount", "-t", "tmpfs", "-o", "size=24m,mode=0700", "none", paths.state], check=False)
     if done.returncode:
         pytest.skip("mounting is not allowed here")
     yield paths.state
@@ -65,6 +65,14 @@ async def launch(client: Client, project: Path, label: str, script: str) -> Bott
     return await launched(client, request)
 
 
+async def client_warns(client: Client, words: str) -> bool:
+    return any(words in text for text in (await client.status()).warnings)
+
+
+async def no_warnings(client: Client) -> bool:
+    return (await client.status()).warnings == ()
+
+
 async def test_a_full_disk_is_told_and_bottles_can_be_ended(small_disk: Path, client: Client, paths: Paths) -> None:
     project = prepare(paths)
     for label in ("one", "two"):
@@ -78,6 +86,7 @@ async def test_a_full_disk_is_told_and_bottles_can_be_ended(small_disk: Path, cl
         warnings = (await client.status()).warnings
         assert any("disk is full" in text for text in warnings), warnings
         assert any("audit" in text for text in warnings), warnings
+        await until(lambda: client_warns(client, "Nothing leaves any bottle"))
         assert (await client.doctor()).checks[0].name == "controller"
         assert (await client.bottle("two")).state == "running"
         with pytest.raises(CarboyError) as caught:
@@ -86,7 +95,7 @@ async def test_a_full_disk_is_told_and_bottles_can_be_ended(small_disk: Path, cl
         assert not paths.session_state("three").exists()
     assert (await launch(client, project, "three", "exit 0")).slug == "three"
     await asyncio.wait_for(client.wait("three"), 20)
-    assert (await client.status()).warnings == ()
+    await until(lambda: no_warnings(client))
     trail = await client.audit()
     assert trail["findings"] == []
     actions = [(row["action"], row["slug"]) for row in trail["rows"]]
