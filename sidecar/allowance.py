@@ -64,6 +64,7 @@ class Rate(Wire):
     cache_write_5m: Amount = 0.0
     cache_write_1h: Amount = 0.0
     web_searches: Amount = 0.0
+    file_searches: Amount = 0.0
 
 
 class Cutoff(Wire):
@@ -226,6 +227,7 @@ class UsageEvent(Wire):
     reasoning: Count = 0
     """Part of `output`."""
     web_searches: Count = 0
+    file_searches: Count = 0
     cost_usd: Amount | None = None
     """What the provider itself said that it charges."""
     service_tier: str = Field(default="", max_length=200)

@@ -144,6 +144,7 @@ def cost(event: UsageEvent) -> int | None:
             cache_write_1h=event.cache_write_1h,
             reasoning=event.reasoning,
             web_searches=event.web_searches,
+            file_searches=event.file_searches,
             cost_usd=None if event.cost_usd is None else Decimal(repr(event.cost_usd)),
             service_tier=event.service_tier,
             billable=event.billable,

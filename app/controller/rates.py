@@ -61,6 +61,7 @@ def _rate(prices: Any) -> Rate | None:
         # two times the input's price, where five minutes cost one and a quarter (Anthropic's prices)
         cache_write_1h=max(2 * read, _or(stored, read)),
         web_searches=1000 * _or(_dearest(prices.web_searches_kcount), 0.0),
+        file_searches=1000 * _or(_dearest(prices.storage_searches_kcount), 0.0),
     )
 
 

@@ -313,6 +313,7 @@ class Books:
             cache_write_1h=usage.cache_write_1h,
             reasoning=usage.reasoning,
             web_searches=usage.web_searches,
+            file_searches=usage.file_searches,
             cost_usd=float(usage.cost_usd) if usage.cost_usd is not None else None,
             service_tier=usage.service_tier,
             stop_reason=usage.stop_reason,
@@ -360,6 +361,7 @@ def _spent(usage: Usage) -> Spent:
         usage.cache_write_5m,
         usage.cache_write_1h,
         usage.web_searches,
+        usage.file_searches,
         float(usage.cost_usd) if usage.cost_usd is not None else None,
     )
 

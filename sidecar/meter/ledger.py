@@ -70,6 +70,7 @@ class Spent:
     cache_write_5m: int = 0
     cache_write_1h: int = 0
     web_searches: int = 0
+    file_searches: int = 0
     cost_usd: float | None = None
 
     @property
@@ -268,6 +269,7 @@ def priced(rate: Rate, part: Spent) -> float:
         + part.cache_write_5m * rate.cache_write_5m
         + part.cache_write_1h * rate.cache_write_1h
         + part.web_searches * rate.web_searches
+        + part.file_searches * rate.file_searches
     ) / 1e6
 
 

@@ -77,6 +77,7 @@ def _tokens(usage: Usage) -> Any:
         "cache_write_tokens": usage.cache_write,
         "cache_write_1h_tokens": usage.cache_write_1h,
         "web_searches": usage.web_searches,
+        "storage_searches": usage.file_searches,
     }
     said = {name: number for name, number in parts.items() if number}
     return Tokens(input_tokens=usage.context, output_tokens=usage.output, **said)

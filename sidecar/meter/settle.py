@@ -30,6 +30,7 @@ def settle(
         service_tier=tally.service_tier,
         also=tally.also,
         web_searches=max(base.web_searches, tally.web_searches),
+        file_searches=tally.file_searches,
         tool_calls=tally.tool_calls,
         tools=tuple(tally.tools),
         speech=tally.speech,

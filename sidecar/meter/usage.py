@@ -37,6 +37,8 @@ class Usage:
     reasoning: int = 0
     """How much of `output` was reasoning, where it is said."""
     web_searches: int = 0
+    file_searches: int = 0
+    """Of the provider's own, in documents that it stores."""
     tool_calls: int = 0
     """Tools that the model asked for."""
     tools: tuple[str, ...] = ()

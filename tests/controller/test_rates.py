@@ -16,3 +16,6 @@ def test_every_price_of_every_vendor_reaches_the_sidecar() -> None:
 def test_what_a_search_costs_reaches_it_too() -> None:
     found = rates.of("openai", [Metered(provider="openai", host="api.openai.com")])
     assert found["gpt-4.1"].web_searches == 10_000, "ten dollars a thousand"
+    assert found["gpt-4.1"].file_searches == 2_500
+    gemini = rates.of("gemini", [Metered(provider="gemini", host="generativelanguage.googleapis.com")])
+    assert gemini["gemini-2.5-pro"].web_searches == 35_000

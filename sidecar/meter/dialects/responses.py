@@ -71,6 +71,7 @@ class Responses(Tally):
         self.calls(item.get("name") or kind)
         # what follows a search (a page that is opened) is no other one
         self.web_searches += kind == "web_search_call" and tree(item.get("action")).get("type", "search") == "search"
+        self.file_searches += kind == "file_search_call"
 
     def _texts(self, response: Tree) -> None:
         """The texts of a response that says no usage."""

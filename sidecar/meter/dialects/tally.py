@@ -43,6 +43,8 @@ class Tally:
         """Their names, as far as they were told."""
         self.web_searches = 0
         """Those of them that search the web for a price, where each is told."""
+        self.file_searches = 0
+        """The same in documents that the provider stores."""
         self.speech = 0
         """Characters of its text that are for the user: no thinking, no tool's arguments."""
         self.error: Tree | None = None

@@ -115,10 +115,9 @@ def test_every_lease_of_a_provider_must_have_room_and_is_charged():
 
 
 def test_money_is_counted_by_rates_and_by_what_the_provider_says():
+    searches = {"web_searches": 10_000, "file_searches": 2_500}
     rates = {
-        "claude": {
-            "big": Rate(input=3, output=15, cache_read=0.3, cache_write_5m=3.75, cache_write_1h=6, web_searches=10_000)
-        }
+        "claude": {"big": Rate(input=3, output=15, cache_read=0.3, cache_write_5m=3.75, cache_write_1h=6, **searches)}
     }
     books = ledger(lease(1.0, unit="usd", when_spent="cutoff"), rates=rates)
     assert books.check(Need("claude", "unheard-of", 1, 1)).code == "budget_unknown"
@@ -128,6 +127,7 @@ def test_money_is_counted_by_rates_and_by_what_the_provider_says():
     spent = Spent("big-2026", 100_000, 20_000, 1_000_000, 10_000, 1_000)
     assert books.settle("r", "claude", [spent]) == {"L": pytest.approx(0.3 + 0.3 + 0.3 + 0.0375 + 0.006)}
     assert books.settle("t", "claude", [Spent("big", web_searches=3)]) == {"L": pytest.approx(0.03)}
+    assert books.settle("u", "claude", [Spent("big", file_searches=4)]) == {"L": pytest.approx(0.01)}
     assert books.settle("s", "claude", [Spent("big", 1, cost_usd=0.25)]) == {"L": 0.25}
     assert books.check(Need("claude", "big")).code == "budget_exhausted"
 

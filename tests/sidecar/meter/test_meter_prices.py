@@ -56,6 +56,7 @@ def test_a_key_of_the_users_own_behind_a_reseller_is_paid_too(usage: dict[str, o
 def test_tiers_subscriptions_and_errors() -> None:
     usage = Usage("responses", "gpt-5", input=MILLION, output=MILLION)
     base = price(usage, "api.openai.com", AT)
+    assert base is not None
     assert base == Decimal("11.25")
     assert price(usage, "eu.api.openai.com", AT) == base, "a region"
     assert price(replace(usage, service_tier="flex"), "api.openai.com", AT) == base / 2
@@ -63,6 +64,15 @@ def test_tiers_subscriptions_and_errors() -> None:
     assert price(usage, "chatgpt.com", AT) == base
     assert price(replace(usage, billable=False), "api.openai.com") == 0
     assert price(replace(usage, web_searches=1000), "api.openai.com", AT) == base + 10
+    assert price(replace(usage, file_searches=1000), "api.openai.com", AT) == base + Decimal("2.5")
+    grounded = replace(usage, model="gemini-2.5-pro", web_searches=1000)
+    google = "generativelanguage.googleapis.com"
+    plain = price(replace(grounded, web_searches=0), google, AT)
+    assert plain is not None
+    assert price(grounded, google, AT) == plain + 35
+    other = price(replace(usage, model="claude-sonnet-4-5"), "api.anthropic.com", AT)
+    assert other is not None
+    assert price(replace(usage, model="claude-sonnet-4-5", file_searches=9), "api.anthropic.com", AT) == other
 
 
 def test_prices_are_read_without_a_network(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -181,4 +181,21 @@ def test_searches_that_openai_makes_are_counted_each_once(stream: bool) -> None:
         assert meter is not None
         for event in events[: -1 if cut else None] if stream else [whole]:
             meter.feed(f"data: {json.dumps(event)}\n\n".encode() if stream else json.dumps(event).encode())
-        assert meter.finish(complete=not cut).web_searches == 3
+        found = meter.finish(complete=not cut)
+        assert (found.web_searches, found.file_searches) == (3, 1)
+
+
+@pytest.mark.parametrize(("model", "searches"), [("gemini-2.5-pro", 1), ("gemini-3-pro-preview", 2)])
+def test_what_gemini_searches_the_web_for_is_counted(model: str, searches: int) -> None:
+    """The newer ones are charged for each different search, empty ones left out; the older for each answer."""
+    path = f"/v1beta/models/{model}:streamGenerateContent"
+    facts = request_facts("POST", path, b"{}")
+    meter = Meter.for_response(path, 200, {"content-type": "text/event-stream"}, facts, now=NOW)
+    assert meter is not None
+    for queries in ([], ["a", ""], ["a", "", "b"]):
+        grounding = {"groundingMetadata": {"webSearchQueries": queries}} if queries else {}
+        candidate = {"content": {"parts": [{"text": "it is"}]}, "finishReason": "STOP", **grounding}
+        usage = {"promptTokenCount": 10, "candidatesTokenCount": 20}
+        event = {"candidates": [candidate], "modelVersion": model, "usageMetadata": usage}
+        meter.feed(f"data: {json.dumps(event)}\n\n".encode())
+    assert meter.finish(complete=True).web_searches == searches
