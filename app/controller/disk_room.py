@@ -45,7 +45,7 @@ class DiskRoom:
         before, self.warning = self.warning, ""
         if free < RESERVED_BYTES:
             self.warning = (
-                f"The disk is full: {size(RESERVED_BYTES)} are needed to write down what happens, {size(free)} are left."
+                f"The disk is full: {size(free)} are left, {size(RESERVED_BYTES)} are needed to record what happens."
                 " Nothing leaves any bottle until you make room"
             )
         if self.warning and not before:
