@@ -28,12 +28,23 @@ DEFAULT: tuple[Mask, ...] = (
 )
 """backends.md, pivot masks. A manifest's entry for the same path replaces one of these."""
 
-STAND_INS: dict[str, bytes] = {".git/commondir": b".\n", ".git/config.worktree": b""}
+WORKTREES = ".git/worktrees"
+MOST_WORKTREES = 100
+GUARD = f"{WORKTREES}/carboy-bottle-runs"
+LOCKED = f"{GUARD}/locked"
+"""Of no worktree, and locked: git passes it over, prunes it not, and so never removes the folder, which a bottle has
+something mounted on, with the last of the worktrees."""
+STAND_INS: dict[str, bytes] = {
+    ".git/commondir": b".\n",
+    ".git/config.worktree": b"",
+    LOCKED: b"by carboy, as long as a bottle runs here\n",
+}
 """What stands for a missing file where an empty folder would break git. Each says what git assumes without the file:
 `commondir` names the folder that holds the config (an agent that could write it would point git to one of its own)."""
 
-WORKTREES = ".git/worktrees"
-MOST_WORKTREES = 100
+OWN_WORKTREES = Mask(path=WORKTREES, mode="read-only")
+"""Not read-only but the bottle's own, with those in it that are there at launch: what is added outside meanwhile does
+not come into it."""
 
 
 def stand_in(path: str) -> bytes | None:
@@ -46,13 +57,16 @@ def stand_in(path: str) -> bytes | None:
 
 def worktrees(masks: Iterable[Mask], names: Sequence[str]) -> list[Mask]:
     """For a repository with worktrees of these names elsewhere, in which the operator runs git: which config that reads
-    is said by two files here. So many that they cannot be theirs: all of them as a whole."""
-    if any(mask.mode == "allow" and f"{WORKTREES}/".startswith(f"{mask.path}/") for mask in masks):
+    is said by two files here. So many that they cannot be theirs: all of them as a whole. None where the manifest says
+    what is to become of the folder."""
+    masks = tuple(masks)
+    allowed = any(mask.mode == "allow" and f"{WORKTREES}/".startswith(f"{mask.path}/") for mask in masks)
+    if allowed or any(mask.path == WORKTREES for mask in masks):
         return []
     if len(names) > MOST_WORKTREES:
         return [Mask(path=WORKTREES, mode="read-only")]
     files = [f"{WORKTREES}/{name}/{file}" for name in names for file in ("commondir", "config.worktree")]
-    return [Mask(path=file, mode="read-only") for file in files]
+    return [OWN_WORKTREES, *(Mask(path=file, mode="read-only") for file in files)]
 
 
 PRIVATE_COPIES = frozenset({".git/config", ".git/config.worktree"})

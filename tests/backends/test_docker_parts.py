@@ -235,4 +235,7 @@ def test_a_carried_bottles_worktrees_have_their_masks(tmp_path: Path) -> None:
     covered = {bound.target for bound in shown.binds if not bound.writable}
     inside = f"{project}/.git/worktrees/other"
     assert {f"{inside}/commondir", f"{inside}/config.worktree"} <= covered
-    assert {".git", ".git/worktrees", ".git/worktrees/other"} <= set(shown.pins)
+    assert {".git", ".git/worktrees/other"} <= set(shown.pins)
+    (own,) = (bound for bound in shown.binds if bound.target == f"{project}/.git/worktrees")
+    assert own.writable
+    assert own.source == f"{state}/private/worktrees"

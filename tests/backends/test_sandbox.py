@@ -386,13 +386,13 @@ def test_git_cannot_be_pointed_to_another_config(spec: BoxSpec, build: Build) ->
     assert not mark.exists()
 
 
+def git(*words: str, cwd: Path) -> None:
+    who = ("-c", "user.name=x", "-c", "user.email=x@y.z", "-c", "safe.directory=*")
+    subprocess.run(["git", *who, *words], cwd=cwd, check=True, capture_output=True)
+
+
 def test_worktrees_elsewhere_cannot_be_pointed_to_another_config(spec: BoxSpec, build: Build, tmp_path: Path) -> None:
     project, worktree, planted = repository(spec), tmp_path / "elsewhere", tmp_path / "planted"
-
-    def git(*words: str, cwd: Path) -> None:
-        who = ("-c", "user.name=x", "-c", "user.email=x@y.z", "-c", "safe.directory=*")
-        subprocess.run(["git", *who, *words], cwd=cwd, check=True, capture_output=True)
-
     git("commit", "-q", "--allow-empty", "-m", "x", cwd=project)
     git("worktree", "add", "-q", str(worktree), cwd=project)
     git("config", "extensions.worktreeConfig", "true", cwd=project)
@@ -409,6 +409,44 @@ def test_worktrees_elsewhere_cannot_be_pointed_to_another_config(spec: BoxSpec, 
     assert not planted.exists()
     bottle.sandbox.close()
     assert not (project / ".git/worktrees/elsewhere/config.worktree").exists()
+    assert [path.name for path in (project / ".git/worktrees").iterdir()] == ["elsewhere"]
+
+
+def test_worktrees_that_are_added_outside_meanwhile_are_out_of_reach(
+    spec: BoxSpec, build: Build, tmp_path: Path
+) -> None:
+    project, worktree, planted = repository(spec), tmp_path / "elsewhere", tmp_path / "planted"
+    git("commit", "-q", "--allow-empty", "-m", "x", cwd=project)
+    bottle = build(spec)
+    attack = (
+        "rm -rf evil; cp -r .git evil; rm evil/config\n"
+        f"printf '[core]\\n\\tfsmonitor = touch {planted}; false\\n' > evil/config\n"
+        "cd .git/worktrees; mkdir -p elsewhere; rm -f elsewhere/commondir; echo $PWD/../../evil > elsewhere/commondir\n"
+    )
+    for _ in range(2):  # git removes the folder of worktrees with the last of them
+        git("worktree", "add", "-q", "--detach", str(worktree), cwd=project)
+        bottle.run(attack)
+        git("status", cwd=worktree)
+        assert not planted.exists()
+        git("worktree", "remove", str(worktree), cwd=project)
+        git("worktree", "prune", cwd=project)
+    bottle.sandbox.close()
+    assert not (project / ".git/worktrees").exists()
+
+
+def test_a_bottle_adds_worktrees_of_its_own(spec: BoxSpec, build: Build) -> None:
+    project = repository(spec)
+    git("commit", "-q", "--allow-empty", "-m", "x", cwd=project)
+    bottle = build(spec)
+    made = bottle.run(
+        "git worktree add -q -b work inside && cd inside && echo a > a && git add a"
+        " && git -c user.name=a -c user.email=b commit -qm made && git worktree list | wc -l && git status --short"
+    )
+    assert made.output.endswith("2\n")
+    bottle.sandbox.close()
+    assert not (project / ".git/worktrees").exists()
+    shown = subprocess.run(["git", "log", "--format=%s", "work"], cwd=project, capture_output=True, text=True)
+    assert shown.stdout == "made\nx\n"
 
 
 def test_masks_do_not_follow_links(spec: BoxSpec, build: Build, tmp_path: Path) -> None:

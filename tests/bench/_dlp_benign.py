@@ -245,12 +245,14 @@ TEXTS: dict[str, Text] = {
         )
     ),
     "queries": _many(
-        lambda rng: f"SELECT * FROM sessions WHERE id = {rng.randrange(2**63)} AND token_id = {rng.randrange(10**9)};"
+        lambda rng: (
+            f"SELECT * FROM sessions WHERE id = {rng.randrange(10**18, 6 * 10**18)} AND token_id = {rng.randrange(10**9)};"
+        )
     ),
 }
 
 
 def texts(seed: int = 1) -> Iterator[tuple[str, str]]:
-    rng = random.Random(seed)
+    rng = random.Random(f"daily {seed}")
     for name, make in TEXTS.items():
         yield name, make(rng)

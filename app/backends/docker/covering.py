@@ -20,9 +20,10 @@ from app.backends import workspace
 from app.backends.base import BoxSpec
 from app.backends.docker import placing
 from app.backends.local import homes, mounts, placeholders
-from app.backends.local.cover import GIT, MAX_COPY, Cover
+from app.backends.local.cover import GIT, MAX_COPY, Cover, own_worktrees
 from app.backends.local.identity import Account
 from app.backends.local.layout import checked_project
+from app.backends.masks import WORKTREES
 from app.errors import CarboyError
 
 FOLDER = "covers"
@@ -160,6 +161,11 @@ class Covers(Cover):
         own = self.state.resolve() / "private/git"
         own.mkdir(exist_ok=True)
         self._bind(str(own), GIT, writable=True)
+
+    def _show_worktrees(self) -> None:
+        self._bind(own_worktrees(str(self.state.resolve() / "private"), self._names), WORKTREES, writable=True)
+        for name in self._names:
+            self._pin(f"{WORKTREES}/{name}")
 
     def _private_copy(self, path: str) -> None:
         """To be written in place: what is mounted cannot be replaced by renaming, as `git config` does."""

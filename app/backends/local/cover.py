@@ -8,14 +8,24 @@ replaced. What is missing is covered too, or the agent could create it: an empty
 import contextlib
 import os
 import stat
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 
 from app.backends.local import mounts
 from app.backends.local.finish import empty_tree
 from app.backends.local.layout import PRIVATE
-from app.backends.masks import MOST_WORKTREES, PRIVATE_COPIES, WORKTREES, stand_in, worktrees
+from app.backends.masks import (
+    GUARD,
+    LOCKED,
+    MOST_WORKTREES,
+    OWN_WORKTREES,
+    PRIVATE_COPIES,
+    STAND_INS,
+    WORKTREES,
+    stand_in,
+    worktrees,
+)
 from app.core.schema import Mask
 
 GIT = ".git"
@@ -33,6 +43,7 @@ class Cover:
     placeholders: list[str] = field(default_factory=list[str])
     _pinned: set[str] = field(default_factory=set[str])
     _replaced: set[str] = field(default_factory=set[str])
+    _names: list[str] = field(default_factory=list[str])
     _root: int = -1
 
     def apply(self, masks: tuple[Mask, ...]) -> None:
@@ -52,13 +63,11 @@ class Cover:
 
     def _worktrees(self, masks: tuple[Mask, ...]) -> list[Mask]:
         """Those of each folder that git has made for a worktree: there is no other with a `commondir`."""
-        try:
-            with self._opened(WORKTREES, os.O_RDONLY | os.O_DIRECTORY) as folder:
-                names = os.listdir(folder)
-            if len(names) <= MOST_WORKTREES:
-                names = [name for name in names if self._is_there(f"{WORKTREES}/{name}/commondir")]
-        except OSError:
-            return []
+        names: list[str] = []
+        with contextlib.suppress(OSError), self._opened(WORKTREES, os.O_RDONLY | os.O_DIRECTORY) as folder:
+            names = os.listdir(folder)
+        if len(names) <= MOST_WORKTREES:
+            names = self._names = [name for name in names if self._is_there(f"{WORKTREES}/{name}/commondir")]
         return worktrees(masks, names)
 
     def _is_there(self, path: str) -> bool:
@@ -93,14 +102,16 @@ class Cover:
                 with self._opened(here) as fd:
                     kind = os.fstat(fd).st_mode
             except FileNotFoundError:
-                self._missing(here)
+                self._missing(here, mask)
                 return
             if here in self._replaced:
                 return
             if here == GIT and not last and stat.S_ISDIR(kind) and self.writable and self._is_empty(here):
                 self._private_repository()  # no repository: what stands there is another session's placeholder
                 return
-            if last:
+            if last and here == WORKTREES and mask is OWN_WORKTREES and stat.S_ISDIR(kind) and self.writable:
+                self._private_worktrees()
+            elif last:
                 self._cover(here, kind, mask)
             elif stat.S_ISDIR(kind):
                 self._pin(here)
@@ -151,7 +162,7 @@ class Cover:
         mounts.set_attributes(tree, mounts.ATTR_RDONLY, recursive=True)
         self._attach(tree, path)
 
-    def _missing(self, path: str) -> None:
+    def _missing(self, path: str, mask: Mask) -> None:
         """Stand an empty folder there, and cover it. A missing `.git` becomes a private one: `git init` works, and
         what it makes is the bottle's, not a repository that the operator's shell would look into."""
         if not self.writable or path in self._pinned:
@@ -167,6 +178,9 @@ class Cover:
         if path == GIT:
             self._private_repository()
             return
+        if path == WORKTREES and mask is OWN_WORKTREES:
+            self._private_worktrees()
+            return
         self.placeholders.append(path)
         self._pinned.add(path)
         if content is not None:
@@ -179,6 +193,31 @@ class Cover:
         self._replaced.add(GIT)
         os.makedirs(f"{PRIVATE}/git", exist_ok=True)
         self._attach(mounts.clone_tree(f"{PRIVATE}/git"), GIT)
+
+    def _private_worktrees(self) -> None:
+        """A folder of the bottle's own, in which those stand that are there now: git can add others inside. Of one that
+        is added outside meanwhile it sees nothing, or it would tell the operator's git there which config to read."""
+        self._guard()
+        self._pinned.add(WORKTREES)
+        self._show_worktrees()
+
+    def _guard(self) -> None:
+        """Without it the operator's git would remove the folder with its last worktree, and what is mounted there."""
+        self.placeholders += [WORKTREES, GUARD, LOCKED]
+        with self._opened(WORKTREES, os.O_RDONLY | os.O_DIRECTORY) as folder, contextlib.suppress(FileExistsError):
+            os.mkdir(os.path.basename(GUARD), 0o755, dir_fd=folder)
+        with self._opened(GUARD, os.O_RDONLY | os.O_DIRECTORY) as folder, contextlib.suppress(FileExistsError):
+            _write_new(folder, os.path.basename(LOCKED), STAND_INS[LOCKED])
+
+    def _show_worktrees(self) -> None:
+        trees: list[tuple[str, int]] = []
+        for name in self._names:
+            with self._opened(f"{WORKTREES}/{name}") as fd:
+                trees.append((name, mounts.clone_tree("", folder=fd)))
+        self._attach(mounts.clone_tree(own_worktrees(PRIVATE, self._names)), WORKTREES)
+        for name, tree in trees:
+            self._attach(tree, f"{WORKTREES}/{name}")
+            self._pinned.add(f"{WORKTREES}/{name}")
 
     def _content(self, path: str) -> bytes:
         with self._opened(path, os.O_RDONLY | os.O_NONBLOCK) as fd:
@@ -201,6 +240,19 @@ class Cover:
         tree = mounts.clone_tree(link, recursive=False, follow=False)
         mounts.set_attributes(tree, mounts.ATTR_RDONLY)
         self._attach(tree, path)
+
+
+def own_worktrees(private: str, names: Iterable[str]) -> str:
+    """The bottle's own folder of worktrees, with a place for each of these. One of a former launch whose worktree is
+    gone is empty, and goes."""
+    own = f"{private}/worktrees"
+    os.makedirs(own, exist_ok=True)
+    for name in os.listdir(own):
+        with contextlib.suppress(OSError):
+            os.rmdir(f"{own}/{name}")
+    for name in names:
+        os.makedirs(f"{own}/{name}", exist_ok=True)
+    return own
 
 
 def _write_new(folder: int, name: str, content: bytes) -> None:

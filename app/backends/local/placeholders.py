@@ -18,7 +18,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from app.backends.local import mounts
-from app.backends.masks import WORKTREES, stand_in, worktrees
+from app.backends.masks import GUARD, LOCKED, OWN_WORKTREES, WORKTREES, stand_in, worktrees
 from app.core.schema import Mask
 
 log = logging.getLogger(__name__)
@@ -80,9 +80,12 @@ def placing(
 def _missing(project: str, masks: Iterable[Mask]) -> list[str]:
     """Where something has to stand for a mask: the first part of each path that is missing now."""
     found: list[str] = []
-    masks = tuple(masks)
+    masks, names = tuple(masks), list[str]()
     with contextlib.suppress(OSError):
-        masks = (*masks, *worktrees(masks, os.listdir(os.path.join(project, WORKTREES))))
+        names = os.listdir(os.path.join(project, WORKTREES))
+    masks = (*masks, *worktrees(masks, names))
+    if OWN_WORKTREES in masks and os.path.isdir(os.path.join(project, ".git")):
+        found = [path for path in (WORKTREES, GUARD, LOCKED) if not os.path.lexists(os.path.join(project, path))]
     for mask in masks:
         parts = mask.path.split("/") if mask.mode != "allow" else []
         for depth in range(1, len(parts) + 1):
@@ -115,7 +118,8 @@ def forget(state: Path) -> list[str]:
             log.warning("the masks of %s are removed without their lock: %s", project, error)
         (state / _RECORD).unlink(missing_ok=True)
         others = _others(state, project)
-        return [path for path in paths if path not in others and _remove(project, path)]
+        inner = sorted(paths, key=lambda path: -path.count("/"))
+        return [path for path in inner if path not in others and _remove(project, path)]
 
 
 def _others(state: Path, project: str) -> frozenset[str]:
