@@ -94,6 +94,20 @@ def disk_full(what: str) -> CarboyError:
     )
 
 
+CLOSED = frozenset({errno.EACCES, errno.EPERM, errno.EROFS, errno.ENOTDIR})
+
+
+def no_access(error: OSError) -> CarboyError | None:
+    """A file or folder that this user may not read or write; None for any other error."""
+    if not isinstance(error.filename, str | bytes) or error.errno not in CLOSED:
+        return None
+    return CarboyError(
+        f"{os.fsdecode(error.filename)}: {os.strerror(error.errno)}",
+        "Make it readable and writable for you, or set CARBOY_HOME to put carboy's own files elsewhere",
+        "paths",
+    )
+
+
 def has_room(path: str | os.PathLike[str]) -> bool:
     """Whether the file system of `path` has some space left for us."""
     try:

@@ -1,6 +1,7 @@
 """Where carboy keeps things: config, state and runtime folders, and what lies in them. Creates nothing by itself
 but private folders, and refuses one that another user owns."""
 
+import contextlib
 import hashlib
 import os
 import pwd
@@ -80,7 +81,8 @@ def private_folder(path: Path) -> Path:
     Raises CarboyError if it is a symlink, not a folder, or another user's: a runtime folder that somebody else
     prepared would let them answer in our place.
     """
-    path.mkdir(parents=True, exist_ok=True, mode=0o700)
+    with contextlib.suppress(FileExistsError):  # raised for what is no folder
+        path.mkdir(parents=True, exist_ok=True, mode=0o700)
     info = check_owner(path)
     if stat.S_IMODE(info.st_mode) & 0o077:
         path.chmod(0o700)

@@ -11,7 +11,7 @@ from typing import Any
 import click
 
 from app import __version__
-from app.errors import NO_ROOM, CarboyError
+from app.errors import NO_ROOM, CarboyError, no_access
 
 COMMANDS: dict[str, tuple[str, str]] = {
     "init": ("app.cli.config:init", "Create the config folder from the starter library."),
@@ -137,6 +137,9 @@ def execute(argv: list[str]) -> int:
         say_error(CarboyError("It took too long", "", "timeout"))
         return 124
     except OSError as error:
+        if (closed := no_access(error)) is not None:
+            say_error(closed)
+            return 1
         if error.filename is not None or error.errno not in NO_ROOM:
             return _fault(error)
         say_error(CarboyError("The output cannot be written: the disk is full", "Make room where it goes", "disk_full"))

@@ -12,7 +12,7 @@ from pathlib import Path
 
 import orjson
 
-from app.errors import CarboyError, from_dict
+from app.errors import CarboyError, from_dict, no_access
 from app.paths import Paths, check_owner, private_folder
 
 START_SECONDS = 30.0
@@ -60,7 +60,10 @@ async def ensure(paths: Paths, *, start: bool = True) -> None:
         raise CarboyError("No controller is running", "Start one with: carboy serve", "no_controller")
     deadline = asyncio.get_running_loop().time() + START_SECONDS
     while True:
-        ours = await _start(paths)
+        try:
+            ours = await _start(paths)
+        except OSError as error:
+            raise no_access(error) or error from None
         # another one has the lock: it comes up (another client's won the race), or it is ending and makes room
         again = asyncio.get_running_loop().time() + (START_SECONDS if ours else TURN_SECONDS)
         while asyncio.get_running_loop().time() < min(again, deadline):

@@ -11,6 +11,7 @@ from pathlib import Path
 
 import pytest
 
+from app.cli import execute
 from app.core.schema import Keep
 from app.paths import Paths, private_folder
 from app.store.base import NewEvent
@@ -51,6 +52,23 @@ def fresh(paths: Paths, tmp_path: Path) -> Iterator[Run]:
 def ok(ended: Ended) -> str:
     assert ended.returncode == 0, ended.stderr
     return ended.stdout
+
+
+@pytest.mark.usefixtures("permissions_hold")
+def test_a_state_folder_that_may_not_be_written_is_no_fault_of_ours(
+    paths: Paths, capsys: pytest.CaptureFixture[str]
+) -> None:
+    private_folder(paths.state).chmod(0o500)
+    assert execute(["list"]) == 1
+    assert f"carboy: {paths.log}: Permission denied. Make it" in capsys.readouterr().err
+    paths.state.chmod(0o700)
+
+
+def test_a_state_folder_that_is_a_file_is_said_so(paths: Paths, capsys: pytest.CaptureFixture[str]) -> None:
+    paths.state.parent.mkdir(exist_ok=True)
+    paths.state.write_text("")
+    assert execute(["list"]) == 1
+    assert f"carboy: {paths.state} is not a folder. Remove it" in capsys.readouterr().err
 
 
 def test_help_names_every_command_and_needs_no_controller(fresh: Run, carboy_home: Path) -> None:
