@@ -14,7 +14,7 @@ from textual.widgets import Static
 
 from app.core import bottles
 from app.core.text import printable
-from app.core.units import date_and_time
+from app.core.units import count, date_and_time, plural
 from app.errors import CarboyError
 from app.screens.room import app_of, explain
 from app.widgets.ink import ink, lines
@@ -108,6 +108,11 @@ class Session(Vertical):
         self._cells = (event.rows, event.cols)
         self._sized.set()
         self._claim()
+
+    def on_terminal_pane_copied(self, event: TerminalPane.Copied) -> None:
+        event.stop()
+        text = f"{count(event.characters)} {plural('character', event.characters)} copied"
+        app_of(self).notify(text, timeout=2)
 
     def on_descendant_focus(self) -> None:
         self._claim()

@@ -66,6 +66,19 @@ async def test_who_works_in_a_terminal_gives_it_the_size_that_another_window_too
         await until(pilot, lambda: terminal.size == ours, "a key")
 
 
+async def test_a_copied_selection_is_told() -> None:
+    client = ScriptedClient()
+    async with app(client).run_test(size=(160, 48), notifications=True) as pilot:
+        await ready(pilot)
+        await until(pilot, lambda: "first, then look" in text_of(pilot), "the screen")
+        pane = pilot.app.screen._session.pane
+        await pilot.mouse_down(pane, offset=(2, 0))
+        await pilot.hover(pane, offset=(5, 0))
+        await pilot.mouse_up(pane, offset=(5, 0))
+        await until(pilot, lambda: "4 characters copied" in text_of(pilot), "told")
+        assert pilot.app.clipboard == "I'll"
+
+
 async def test_the_leader_twice_goes_through() -> None:
     client = ScriptedClient()
     async with app(client).run_test(size=(160, 48)) as pilot:
