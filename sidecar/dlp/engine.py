@@ -21,8 +21,8 @@ from sidecar.dlp.matcher import Backend, Hits
 from sidecar.dlp.needles import Known, project
 from sidecar.dlp.rules import Rule, windows
 from sidecar.dlp.searches import PARALLEL, Shapes, shapes
-from sidecar.dlp.session import Session
-from sidecar.dlp.steps import Decoder, Ends, stepped
+from sidecar.dlp.session import NOTHING_KNOWN, Resume, Seen, Session
+from sidecar.dlp.steps import Decoder, Ends, Signs, stepped
 from sidecar.dlp.view import View, derived
 
 DEFAULT = frozenset({"token_patterns", "known_secrets", "financial", "host_labels"})
@@ -83,7 +83,9 @@ class _Work:
     found: dict[tuple[str, str, bytes], Finding] = field(default_factory=dict[tuple[str, str, bytes], Finding])
     limit: str = ""
     seen: set[bytes] = field(default_factory=set[bytes])
-    replaced: frozenset[int] = frozenset()
+    known: Resume = NOTHING_KNOWN
+    signs: Signs = field(default_factory=dict[int, list[int] | None])
+    """Of the text as it is, or of its end."""
     most: int = MAX_FINDINGS
     every: bool = False
     examined: int = 0
@@ -168,31 +170,32 @@ class Engine:
             findings.append(_limits(where, work.limit))
         scan = Scan(tuple(sorted(findings, key=_order)), work.pieces, work.examined)
         if session is not None and scan.clean and not work.streams:
-            session.remember(self, where, detectors, text, work.pieces, work.replaced)
+            seen = Seen(work.pieces, work.signs, work.known.start)
+            session.remember(self, where, detectors, text, seen, work.known.replaced)
         return scan
 
     def _examine_all(self, text: bytes, work: _Work, session: Session | None) -> None:
-        raw = View("raw", text, precise=work.every)
         if work.where.part in _LINE_PARTS:
             for finding in crlf.find(text):
                 work.add(finding, finding.code.encode())
         if "entropy" in work.detectors:
             for finding in entropy.find(text):
                 work.add(finding, finding.snippet.encode() + str(finding.start).encode())
-        known = session.resume(self, work.where, work.detectors, text) if session is not None else None
-        if known is not None:
-            work.pieces, work.replaced = known.pieces, known.replaced
-            again = Beside(partial(self._shapes.search_again, text), here=len(text) < PARALLEL)
-            self._examine(View("raw", text[known.start :], base=known.start), work, DEPTH)
-            self._rules(raw, again.result(), work)
-            return
-        self._examine(raw, work, DEPTH)
+        if session is not None:
+            work.known = session.resume(self, work.where, work.detectors, text)
+        known, work.pieces = work.known, work.known.pieces
+        again = Beside(partial(self._shapes.search_again, text), here=len(text) < PARALLEL) if known.alike else None
+        whole = View("raw", text[known.start :], base=known.start, precise=work.every)
+        self._examine(View("raw", text[known.near :], base=known.near, precise=work.every), work, DEPTH, whole)
+        if again is not None:
+            self._rules(View("raw", text), again.result(), work)
 
     def scattered(self, here: Pieces, before: Pieces) -> tuple[Finding, ...]:
         """Findings of secrets of which there is a piece `here`, in one request, and enough with those `before` it."""
         return tuple(self._known.scattered(here, before))
 
-    def _examine(self, view: View, work: _Work, depth: int) -> None:
+    def _examine(self, view: View, work: _Work, depth: int, whole: View | None = None) -> None:
+        """`whole` is the text with what is known before it: something hidden may begin there."""
         work.examined += len(view.text)
         large = len(view.text) >= PARALLEL
         needles: list[Beside[Hits]] = []
@@ -206,9 +209,11 @@ class Engine:
         self._rules(view, hits, work)
         if not large:
             self._needles(view, needles, work)
+        if whole is not None:
+            signs = work.signs = work.known.joined(signs)
         try:
             if depth and signs and not work.limit:  # else it is refused in any case
-                self._deeper(view, signs, work, depth)
+                self._deeper(whole or view, signs, work, depth)
         finally:
             if large:  # they were looked for meanwhile
                 self._needles(view, needles, work)
@@ -221,16 +226,17 @@ class Engine:
             if overflow:
                 work.limit = "too many matches of known secrets"
 
-    def _deeper(self, view: View, signs: dict[int, list[int] | None], work: _Work, depth: int) -> None:
+    def _deeper(self, view: View, signs: Signs, work: _Work, depth: int) -> None:
         """Examine what is hidden in a text. What was turned round is not turned again: the ways would multiply."""
         chosen = [(self._shapes.decoders[place], signs[place]) for place in sorted(signs)]
         work.streams |= any(decoder.streams for decoder, _ in chosen)
+        known = work.known.alike - view.base if view.parent is None else 0
         for turned in (False, True):
             if turned and (view.turned or depth < DEPTH - 1):
                 return
             parts: list[Derived] = []
-            for part in _expanded(view, [each for each in chosen if each[0].outer == turned], work.allowance):
-                if part.data not in work.seen:  # what several ways lead to is examined once
+            for part in _expanded(view, [each for each in chosen if each[0].outer == turned], work.allowance, known):
+                if part.end > known and part.data not in work.seen:  # what several ways lead to is examined once
                     work.seen.add(part.data)
                     parts.append(part)
             if parts:
@@ -269,8 +275,8 @@ class Engine:
         return False
 
 
-def _expanded(view: View, work: Sequence[tuple[Decoder, Ends]], allowance: Allowance) -> Iterator[Derived]:
-    """What decoders make of a text, each stretch of a derived one by itself."""
+def _expanded(view: View, work: Sequence[tuple[Decoder, Ends]], allowance: Allowance, known: int) -> Iterator[Derived]:
+    """What decoders make of a text, each stretch of a derived one by itself. Of what is before `known` not all."""
     work = [(decoder, None if ends is None else sorted(ends)) for decoder, ends in work]
     for start, stop in view.stretches():
         text = view.text[start:stop]
@@ -280,7 +286,7 @@ def _expanded(view: View, work: Sequence[tuple[Decoder, Ends]], allowance: Allow
                 ends = [end - start for end in ends[bisect_right(ends, start) : bisect_right(ends, stop + 1)]]
             if ends != []:
                 inside.append((decoder, ends))
-        for part in stepped(text, [each for each in inside if each[0].step], allowance):
+        for part in stepped(text, [each for each in inside if each[0].step], allowance, known):
             yield part._replace(start=part.start + start, end=part.end + start)
         for decoder, ends in inside:
             if decoder.expand is not None:

@@ -3,6 +3,9 @@
 Safe because of five rules (performance.md): the beginning is compared byte for byte; a margin longer than any match is
 examined again; an entry counts only for the same compiled engine, place and detectors; only clean verdicts are kept;
 the pass over the raw bytes is never skipped. Pieces of secrets seen before are carried on.
+
+In the margin it is known where something gives an encoding away, and that what these bytes alone hide is clean: what
+goes on behind them is decoded from where it begins, and only the last of them are searched again.
 """
 
 import threading
@@ -10,26 +13,60 @@ from collections import OrderedDict
 from typing import NamedTuple
 
 from sidecar.dlp.finding import Location
-from sidecar.dlp.known import Pieces
+from sidecar.dlp.known import NO_PIECES, Pieces
+from sidecar.dlp.needles import project
+from sidecar.dlp.steps import Signs
 
-MARGIN = 16 * 1024
-"""More than the longest credential with its keyword in any view: 2 KB, escaped to six characters each."""
+MARGIN = 24 * 1024
+"""More than the longest credential with its keyword in any view: 3.4 KB, escaped to six characters each."""
 
-_COARSE, _FINE = 64 * 1024, 2 * 1024
+NEAR = 4 * 1024
+"""More than the longest match of any expression in the bytes as they are: what ends before is known."""
+_LETTERS = 64
+"""More letters and digits than any needle of a known secret has."""
+
+_STEPS = 64 * 1024, 2 * 1024, 256
 _LEAST = 32 * 1024
+_KEPT = 64 * 1024
+"""Bytes at the end of a text of which the signs are kept: a longer form goes on there."""
 _AROUND = 64
 _RUN = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/-_"
 _LINES = _RUN + b" \t\r\n\"'\\,>|"
 """What wrapped lines of one run consist of."""
 
 
+class Seen(NamedTuple):
+    """What a scan found out about a clean text: the `pieces` it held, and the `signs` in it from `since` on, counted
+    from there."""
+
+    pieces: Pieces
+    signs: Signs
+    since: int
+
+
 class Resume(NamedTuple):
-    """Everything before `start` was found clean in this engine; it held `pieces`. `replaced` are the numbers of the
-    kept bodies of which the new one is a longer form."""
+    """Everything before `start` was found clean in this engine, and so was what stands or is hidden before `alike`; it
+    held `pieces`. Expressions are to be searched for from `near` on: `signs`, counted from `start`, are those before
+    `alike`. `replaced` are the numbers of the kept bodies of which the new one is a longer form."""
 
     start: int
+    near: int
+    alike: int
     pieces: Pieces
+    signs: Signs
     replaced: frozenset[int] = frozenset()
+
+    def joined(self, signs: Signs) -> Signs:
+        """Those in what is known, and these, which were counted from `near`."""
+        both = {**self.signs}
+        for place, ends in signs.items():
+            known = both.get(place, [])
+            found = None if ends is None else (end + self.near - self.start for end in ends)
+            both[place] = None if found is None or known is None else sorted({*known, *found})
+        return both
+
+
+NOTHING_KNOWN = Resume(0, 0, 0, NO_PIECES, {})
 
 
 class _Clean(NamedTuple):
@@ -37,7 +74,7 @@ class _Clean(NamedTuple):
     part: str
     detectors: frozenset[str]
     text: bytes
-    pieces: Pieces
+    seen: Seen
 
 
 class Session:
@@ -59,7 +96,7 @@ class Session:
         where: Location,
         detectors: frozenset[str],
         text: bytes,
-        pieces: Pieces,
+        seen: Seen,
         replaced: frozenset[int] = frozenset(),
     ) -> None:
         """Keep a body whose verdict was clean, in place of its shorter forms."""
@@ -69,32 +106,56 @@ class Session:
             for key, kept in list(self._kept.items()):
                 if kept.engine is not engine or key in replaced:
                     del self._kept[key]
-            self._kept[self._next] = _Clean(engine, where.part, detectors, text, pieces)
+            self._kept[self._next] = _Clean(engine, where.part, detectors, text, _bounded(seen, len(text)))
             self._next += 1
             while len(self._kept) > self._bodies or sum(len(kept.text) for kept in self._kept.values()) > self._total:
                 self._kept.popitem(last=False)
 
-    def resume(self, engine: object, where: Location, detectors: frozenset[str], text: bytes) -> Resume | None:
-        """Where to start examining `text`, None where nothing is known of its beginning."""
+    def resume(self, engine: object, where: Location, detectors: frozenset[str], text: bytes) -> Resume:
+        """What is known of the beginning of `text`."""
         with self._lock:
             kept = [(key, each) for key, each in self._kept.items() if each[:3] == (engine, where.part, detectors)]
-        best: Resume | None = None
+        best = NOTHING_KNOWN
         replaced: set[int] = set()
         for key, each in kept:
             alike = common_prefix(text, each.text)
             if alike >= len(each.text) - MARGIN:
                 replaced.add(key)
             start = _cut(text, alike)
-            if start and (best is None or start > best.start):
-                best = Resume(start, each.pieces)
-        return best and best._replace(replaced=frozenset(replaced))
+            if start > best.start:
+                best = _resume(text, start, alike, each.seen)
+        return best._replace(replaced=frozenset(replaced))
+
+
+def _bounded(seen: Seen, size: int) -> Seen:
+    """What of it is worth keeping for a longer form of a text of `size` bytes."""
+    since = max(seen.since, size - _KEPT)
+    return Seen(seen.pieces, _within(seen, since, size), since)
+
+
+def _resume(text: bytes, start: int, alike: int, seen: Seen) -> Resume:
+    near = max(start, alike - NEAR)
+    if start < seen.since or len(project(text[near:alike])) < _LETTERS:
+        return Resume(start, start, alike, seen.pieces, {})
+    return Resume(start, near, alike, seen.pieces, _within(seen, start, alike))
+
+
+def _within(seen: Seen, start: int, stop: int) -> Signs:
+    """The signs that end in what is from `start` to `stop`, counted from `start`."""
+    low, high = start - seen.since, stop - seen.since
+    signs: Signs = {}
+    for place, ends in seen.signs.items():
+        inside = None if ends is None else [end - low for end in ends if low < end <= high]
+        if inside != []:
+            signs[place] = inside
+    return signs
 
 
 def common_prefix(left: bytes, right: bytes) -> int:
     """A length, not always the greatest, of which both are known to begin alike."""
     end = min(len(left), len(right))
     at = 0
-    for step in (_COARSE, _FINE):
+    for step in _STEPS:
         while at + step <= end and left.startswith(right[at : at + step], at):
             at += step
     return at

@@ -15,6 +15,8 @@ REACH = 400
 Step = Callable[[bytes], bytes]
 Ends = Sequence[int] | None
 """Ends of the places where a decoder has work, ascending; None: everywhere."""
+Signs = dict[int, list[int] | None]
+"""For each decoder with work, by its number, the ends of the places, or None where there are so many that all is."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,21 +42,26 @@ def spread(text: bytes, ends: Ends) -> Iterator[tuple[int, int]]:
     return iter([(0, len(text))]) if ends is None else windows(ends, REACH, len(text))
 
 
-def stepped(text: bytes, work: Sequence[tuple[Decoder, Ends]], allowance: Allowance) -> Iterator[Derived]:
+def stepped(
+    text: bytes, work: Sequence[tuple[Decoder, Ends]], allowance: Allowance, known: int = 0
+) -> Iterator[Derived]:
     """One layer taken off by these decoders: by all at once, since each by itself, in every order, would multiply the
     text; only what deletes goes by itself.
 
     What they do not change stays in context. Where several have work, each by itself follows as far as the allowance
-    goes: a secret may hold what one of them takes for its own (`%41`) and be written in another.
+    goes: a secret may hold what one of them takes for its own (`%41`) and be written in another. Stretches that end
+    before `known` are left out.
     """
     together = [each for each in work if not each[0].deletes]
     for group in (together, *([each] for each in work if each[0].deletes)):
-        yield from _at_once(text, group, allowance)
+        yield from _at_once(text, group, allowance, known)
 
 
-def _at_once(text: bytes, work: Sequence[tuple[Decoder, Ends]], allowance: Allowance) -> Iterator[Derived]:
+def _at_once(text: bytes, work: Sequence[tuple[Decoder, Ends]], allowance: Allowance, known: int) -> Iterator[Derived]:
     every = None if any(ends is None for _, ends in work) else sorted(end for _, ends in work for end in ends or ())
     for start, end in spread(text, every):
+        if end <= known:
+            continue
         piece = data = text[start:end]
         steps: list[tuple[str, Step]] = []
         alone: list[Derived] = []

@@ -9,7 +9,6 @@ import random
 import string
 import threading
 import time
-import zlib
 from collections.abc import Callable, Sequence
 
 import pytest
@@ -23,7 +22,6 @@ from sidecar.dlp.finding import Location
 from sidecar.dlp.needles import Known
 from sidecar.dlp.patterns.vendors.structure import base62_crc32
 from sidecar.dlp.redact import redacted
-from sidecar.dlp.session import Session
 from sidecar.dlp.view import View
 from sidecar.secret import Secret
 from tests.sidecar.dlp.dlp_kit import (
@@ -137,30 +135,6 @@ def test_the_canary_counts_beside_what_is_too_much_to_decode(engine: Engine) -> 
     assert {"canary", "limits"} <= {finding.detector for finding in scan(engine, text).findings}
 
 
-STREAMS: dict[str, Callable[[bytes], bytes]] = {
-    "as it is": bytes,
-    "in quotation marks": lambda stream: b'{"a": "' + stream + b'"}',
-    "percent": lambda stream: "".join(f"%{code:02x}" for code in stream).encode(),
-    "base64": base64.b64encode,
-    "hex": lambda stream: stream.hex().encode(),
-}
-
-
-@pytest.mark.parametrize("form", STREAMS)
-def test_a_stream_that_goes_on_otherwise_than_before_is_read_from_its_beginning(engine: Engine, form: str) -> None:
-    rng, session = random.Random(4), Session()
-    begin = bytes(rng.choices(b"abcdefgh ijkl\nmnop", k=100_000))
-
-    def body(end: bytes) -> bytes:
-        stream = zlib.compressobj(wbits=31)
-        head = stream.compress(begin) + stream.flush(zlib.Z_SYNC_FLUSH)
-        return STREAMS[form](head + stream.compress(end) + stream.flush())
-
-    assert engine.scan(body(b"all is well, nothing to see here"), where=BODY, session=session).clean
-    known = body(f" the key is {SECRETS[0]} here".encode())
-    assert names(engine.scan(known, where=BODY, session=session)) == {"SECRET_0"}
-
-
 def test_an_approved_value_passes_and_a_second_secret_does_not(engine: Engine) -> None:
     value = base64.b64encode(SECRETS[2].encode())
     data = b"a " + value + b" b"
@@ -200,50 +174,6 @@ def test_benign_text_is_clean(engine: Engine) -> None:
     ).encode()
     assert scan(engine, data).clean
     assert scan(engine, b'password = get_password()\ntoken: str = os.environ["TOKEN"]\napi_key="<your-key>"').clean
-
-
-# --- sessions -----------------------------------------------------------------------------------------------------
-
-
-def _conversation(turns: int) -> bytes:
-    rng = random.Random(5)
-    messages = [
-        {"role": "user", "content": f"{number} {rng.getrandbits(40)} " + (PROSE * 40).decode()}
-        for number in range(turns)
-    ]
-    return json.dumps({"model": "m", "messages": messages}, separators=(",", ":")).encode()
-
-
-def test_a_session_finds_what_is_new_and_what_crosses_the_old_end(engine: Engine) -> None:
-    session = Session()
-    assert scan(engine, _conversation(40), session=session).clean
-    longer = _conversation(42)
-    assert session.resume(engine, BODY, DEFAULT, longer) is not None
-    for at in (len(longer) - 40, len(_conversation(40)) - 2, len(_conversation(40)) + 30):
-        planted = longer[:at] + base64.b64encode(SECRETS[5].encode()) + longer[at:]
-        assert names(scan(engine, planted, session=session)) == {"SECRET_5"}, at
-    early = longer[:1000] + SECRETS[6].encode() + longer[1000:]
-    assert names(scan(engine, early, session=session)) == {"SECRET_6"}
-
-
-def test_a_session_carries_pieces_and_forgets_with_the_engine(engine: Engine) -> None:
-    session = Session()
-    start, middle = SECRETS[0][:7], SECRETS[0][20:27]
-    data = _conversation(40)
-    first = data[:2000] + start.encode() + b" " + middle.encode() + data[2000:]
-    assert scan(engine, first, session=session).clean
-    end = first[:-4] + b" " + SECRETS[0][40:47].encode() + first[-4:]
-    assert names(scan(engine, end, session=session)) == {"SECRET_0"}
-    other = Engine.compile(EngineConfig())
-    assert session.resume(other, BODY, DEFAULT, first) is None
-    assert session.resume(engine, BODY, DEFAULT | {"entropy"}, first) is None
-
-
-def test_a_blocked_body_is_not_remembered(engine: Engine) -> None:
-    session = Session()
-    data = _conversation(40) + SECRETS[7].encode()
-    assert scan(engine, data, session=session).blocked
-    assert session.resume(engine, BODY, DEFAULT, data) is None
 
 
 # --- backends -----------------------------------------------------------------------------------------------------
