@@ -221,3 +221,6 @@ PLACES: dict[Place, Callable[[Words], Array]] = {
     "pairs": _pairs,
     "codes": _codes,
 }
+
+ROWS: tuple[Place, ...] = "run", "dotted", "hex", "base58"
+"""Those of what holds 24 letters, digits or `+/_-` at once."""

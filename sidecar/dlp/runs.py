@@ -30,6 +30,9 @@ _SMALL = 8 * 1024
 _CLASS = bytes(97 if (chr(code).isalnum() and code < 128) or code in b"+/_-" else 32 for code in range(256))
 _SAMPLES = b"a" * ((LONG + 1) // _STEP)
 _WHOLE = b"a" * (LONG + 1)
+_ROW = b"a" * LEAST
+_BEFORE, _BEHIND = 8, 80
+"""Bytes beside a row that a match holds at most, and more: two before it, and 57 of a dotted token behind it."""
 
 
 @dataclass(frozen=True)
@@ -117,7 +120,7 @@ class Splitter:
                 yield low, end
             low = end + 1
         if high - low > LONG:
-            yield from _exact(source, low, high)
+            yield from _exact(source, low, high, _WHOLE)
 
     def _other_after(self, source: bytes, low: int, high: int) -> int:
         """The first byte of something else in source[low:high]. In parts: large copies cost more than the search."""
@@ -127,12 +130,23 @@ class Splitter:
         return high
 
 
-def _exact(source: bytes, low: int, high: int) -> list[tuple[int, int]]:
-    """The blobs in source[low:high], byte for byte."""
+def rows(source: bytes) -> Stretches:
+    """The runs of `LEAST` characters and more, with all that a match in one of the places in `ROWS` has beside them."""
+    spans: list[tuple[int, int]] = []
+    for start, end in _exact(source, 0, len(source), _ROW):
+        low, high = max(0, start - _BEFORE), min(len(source), end + _BEHIND)
+        if spans and low <= spans[-1][1]:
+            low = spans.pop()[0]
+        spans.append((low, high))
+    return stretches(source, spans)
+
+
+def _exact(source: bytes, low: int, high: int, least: bytes) -> list[tuple[int, int]]:
+    """The runs in source[low:high] that are as long as `least`, byte for byte."""
     classes = source[low:high].translate(_CLASS)
     found: list[tuple[int, int]] = []
     at = 0
-    while (start := classes.find(_WHOLE, at)) >= 0:
+    while (start := classes.find(least, at)) >= 0:
         at = classes.find(b" ", start)
         at = at if at >= 0 else len(classes)
         found.append((low + start, low + at))
