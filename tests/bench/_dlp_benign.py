@@ -246,7 +246,8 @@ TEXTS: dict[str, Text] = {
     ),
     "queries": _many(
         lambda rng: (
-            f"SELECT * FROM sessions WHERE id = {rng.randrange(10**18, 6 * 10**18)} AND token_id = {rng.randrange(10**9)};"
+            f"SELECT * FROM sessions WHERE id = {rng.randrange(10**18, 6 * 10**18)} "
+            f"AND token_id = {rng.randrange(10**9)};"
         )
     ),
 }
