@@ -8,12 +8,16 @@ import httpx
 import pytest
 import websockets
 
+from sidecar.allowance import Metered
+from sidecar.contract import Route
 from tests.conftest import until
 from tests.sidecar.meter.meter_forms import FORMS, anthropic_json, anthropic_sse, chat_sse
 from tests.sidecar.meter.meter_kit import ENCODERS, Answer, flushed, split
 from tests.sidecar.metering_kit import (
     HOST,
     OTHER,
+    PROVIDER,
+    UNLIMITED,
     Provider,
     allowance,
     ask,
@@ -24,6 +28,7 @@ from tests.sidecar.metering_kit import (
     tokens,
     usages,
 )
+from tests.sidecar.proxy_kit import bottle
 
 
 def written(provider: Provider, rng: random.Random, each: int) -> list[tuple[str, Answer]]:
@@ -115,6 +120,20 @@ async def test_a_broken_stream_is_estimated_and_marked(who: str):
         made = answer.made[half - 1]
         assert abs(row.output - made) <= max(10, 0.25 * made)
         assert (row.fault.kind if row.fault else None) == ("network" if who == "upstream" else None)
+
+
+async def test_a_provider_whose_name_does_not_resolve_is_a_fault_of_the_network():
+    host = "nobody.invalid"
+    policy = {"metered": (Metered(provider=PROVIDER, host=host),)}
+    async with bottle(Route(host=host), policy=policy, allowance=UNLIMITED) as box, box.client() as client:
+        for path in ("/v1/messages", "/v1/messages/count_tokens"):
+            response = await client.post(f"https://{host}{path}", json={})
+            assert (response.status_code, response.json()["code"]) == (502, "upstream_unreachable")
+        await until(lambda: usages(box))
+        ((row,), opened) = usages(box), intents(box)
+        assert (opened, row.billable, row.total) == ([], False, 0)
+        assert row.fault is not None
+        assert (row.fault.kind, "could not be resolved" in row.fault.message) == ("network", True)
 
 
 async def test_what_a_metered_host_does_not_charge_has_no_row_and_other_hosts_are_none_of_our_business():

@@ -107,7 +107,8 @@ class Metering:
         usage, fault = _result(call, exchange, complete)
         if call.purpose == "free" and fault is None:
             return
-        call.intended = call.intended or call.purpose == "free"  # a refused connection has a row for its fault
+        # a row for the fault, also of a refused connection, and of a call whose host has no address: it never left
+        call.intended = call.intended or call.purpose == "free" or fault is not None
         if call.meter is not None:
             self._books.windows(call, call.meter.windows)
         exchange.detail.update(self._books.close(call, (usage,), fault))
