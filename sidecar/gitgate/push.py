@@ -214,12 +214,28 @@ async def _examine(session: Session, quarantine: Quarantine) -> decide.Sorted:
     )
     if found.refusing:
         session.detail["findings"] = len(found.refusing)
-        raise PushRefused(
-            "git_secret_found", "a secret was found", "this push holds what looks like a secret, and was refused:",
-            *(f"  {line}" for line in decide.listing(found.refusing)),
-            "remove it from every commit that has it (git rebase, git commit --amend), then push again",
-        )  # fmt: skip
+        raise _refusal(found.refusing)
     return found
+
+
+def _refusal(refusing: tuple[scan.Problem, ...]) -> PushRefused:
+    """A secret, or what could not be examined to its end: there is none to be removed then."""
+    unread = [problem for problem in refusing if problem.rule == scan.UNREAD]
+    lines = [f"  {line}" for line in decide.listing(refusing)]
+    larger = (
+        "what is not examined to its end was packed and is much larger unpacked, or is full of what looks like "
+        "credentials: commit it unpacked, in smaller files, or keep it elsewhere (a release, a download)"
+    )
+    if len(unread) == len(refusing):
+        return PushRefused(
+            "git_scan_failed", "not scanned", "this push was refused, since of it was not examined to the end:",
+            *lines, larger, "take it out of every commit that has it (git rebase, git commit --amend), then push again",
+        )  # fmt: skip
+    return PushRefused(
+        "git_secret_found", "a secret was found", "this push holds what looks like a secret, and was refused:",
+        *lines, *([larger] if unread else []),
+        "remove it from every commit that has it (git rebase, git commit --amend), then push again",
+    )  # fmt: skip
 
 
 async def _ask_about(session: Session, hidden: tuple[scan.Problem, ...]) -> None:

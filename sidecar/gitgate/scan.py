@@ -23,6 +23,8 @@ __all__ = ["DETECTORS", "Problem", "TooMuch", "examine", "findings", "located", 
 DETECTORS = frozenset({"token_patterns", "known_secrets", "financial"})
 _PUBLIC = frozenset({"financial_card", "financial_iban", "financial_bitcoin", "financial_bech32", "financial_ethereum"})
 """What tests and documents hold in numbers and nobody can spend with: not refused in a repository."""
+UNREAD = "limits"
+"""The rule of what was not examined to its end."""
 SUPPRESSION = re.compile(
     rb"gitleaks:\s?allow|betterleaks:\s?allow|pragma:\s?(?:allow|white)list[ -](?:nextline[ -])?secret"
     rb"|trufflehog:\s?ignore|ggignore|secret(?:lint|s)?[-:]?\s?(?:disable|ignore|allow)|noboost:secret|nosecret|carboy:\s?allow",
@@ -70,7 +72,8 @@ class Problem:
         commit = f"commit {self.commit[:12]}, " if self.commit else ""
         rule = self.rule if self.by == "carboy" else f"{self.by} {self.rule}"
         more = f", in {counted(self.places)} places" if self.places > 1 else ""
-        return f"{commit}{place}{line}{kind}: {rule}, {self.title}: {self.snippet}{more}"
+        said = f"{rule}, {self.title}: {self.snippet}" if self.rule != UNREAD else self.title
+        return f"{commit}{place}{line}{kind}: {said}{more}"
 
 
 def counted(number: int) -> str:
@@ -290,6 +293,8 @@ def _problem(each: Piece, finding: Finding, paths: dict[str, str]) -> Problem:
     if each.kind in ("commit", "tag"):
         body = data.find(b"\n\n")
         line = data.count(b"\n", body + 2, finding.start) + 1 if 0 <= body < finding.start else 0
+    if finding.kind == UNREAD:
+        line = 0
     own = finding.detector in ("token_patterns", "financial")
     return Problem(
         rule=finding.kind or finding.code,

@@ -1,6 +1,7 @@
 """The gate as git sees it: clones of every kind, pushes of every kind, upstream's words, and what is written down."""
 
 import base64
+import gzip
 import os
 import time
 from collections.abc import AsyncIterator, Iterator
@@ -34,7 +35,7 @@ def http(root: Path):
 
 @pytest_asyncio.fixture(scope="module", loop_scope="module")
 async def worlds(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Iterator[World]]:
-    async with one_each(tmp_path_factory.mktemp("up"), 16, max_push=4 * 1024 * 1024) as running:
+    async with one_each(tmp_path_factory.mktemp("up"), 17, max_push=4 * 1024 * 1024) as running:
         yield running
 
 
@@ -123,6 +124,23 @@ async def test_a_secret_is_refused_with_its_place(one: World) -> None:
     await one.git("reset", "-q", "--hard", "HEAD~2", cwd=clone)
     await one.commit(clone, {"src/config.py": "one = 1\n"})
     await one.git("push", "-q", "origin", "HEAD:main", cwd=clone)
+
+
+async def test_what_is_not_examined_to_its_end_is_not_called_a_secret(one: World) -> None:
+    clone = await one.clone()
+    (clone / "fixture.gz").write_bytes(gzip.compress(b"a line\n" * 4_000_000))
+    await one.commit(clone, {"a.txt": "a\n"})
+    code, said = await one.git("push", "origin", "HEAD:main", cwd=clone, check=False)
+    assert code == 1
+    assert "fixture.gz: Not examined to the end: " in said
+    assert "commit it unpacked, in smaller files" in said
+    assert "secret" not in said.replace("credential", "")
+    event = next(event for event in one.events() if event.method == "PUSH")
+    assert (event.decision, event.code) == ("deny", "git_scan_failed")
+    await one.commit(clone, {"config.py": f"key = '{KEY}'\n"})
+    code, said = await one.git("push", "origin", "HEAD:main", cwd=clone, check=False)
+    assert "a secret was found" in said
+    assert "commit it unpacked, in smaller files" in said
 
 
 async def test_all_or_nothing(one: World) -> None:
