@@ -36,6 +36,9 @@ def _print(report: LearnReport) -> None:
         note(f"not to be learned: {code}, {times} times")
     if report.left_out:
         note(f"and {report.left_out} more hosts")
+    if report.dropped:
+        were = "line was" if report.dropped == 1 else "lines were"
+        note(f"{report.dropped:,} older {were} dropped to make room, and may have told of more: `keep` in settings.yml")
     if report.hosts:
         for text in report.text.splitlines():
             line(text)

@@ -35,7 +35,9 @@ class Learning:
         events = await self._refusals(view)
         session = self._desk.session(view.session_id)
         present = session.record.policy.routes if session is not None else ()
-        return await asyncio.to_thread(learn, view.slug, events, present, view.bottles)
+        made = await asyncio.to_thread(learn, view.slug, events, present, view.bottles)
+        dropped = await self._store.dropped(session_id=view.session_id, decision="deny")
+        return made.model_copy(update={"dropped": dropped})
 
     async def _refusals(self, view: BottleView) -> list[tuple[float, Mapping[str, Any]]]:
         found: list[tuple[float, Mapping[str, Any]]] = []

@@ -3,6 +3,7 @@ the loop; what fails is in the log and tried again the next time."""
 
 import asyncio
 import logging
+import shutil
 import time
 
 from app.controller import saved
@@ -10,6 +11,7 @@ from app.controller.traces import Traces
 from app.errors import CarboyError
 from app.paths import Paths
 from app.settings import load_settings
+from app.store import pruning
 from app.store.base import Store
 from app.store.pruning import Pruned
 
@@ -32,6 +34,10 @@ async def keep_tidy(paths: Paths, store: Store, traces: Traces) -> None:
             log.warning("nothing old is removed from the store: %s", error)
         except Exception:
             log.exception("old rows of the store could not be removed")
+        try:
+            await shrink(paths, store)
+        except (CarboyError, OSError) as error:
+            log.warning("the store's file could not be made smaller: %s", error)
         await asyncio.sleep(TIDY_SECONDS)
 
 
@@ -42,3 +48,10 @@ async def prune(paths: Paths, store: Store) -> None:
     gone = await store.prune(time.time(), kept, keep)
     if gone != Pruned():
         log.info("made room: %d lines, %d rows of usage, %d proposals", gone.lines, gone.usage, gone.proposals)
+
+
+async def shrink(paths: Paths, store: Store) -> None:
+    """The file anew without what is free in it: written beside first, so only where the disk has room for that."""
+    room = await asyncio.to_thread(shutil.disk_usage, paths.state)
+    if room.free > 4 * pruning.MOST_LEFT and (gone := await store.shrink()):
+        log.info("the store's file is %d MiB smaller", gone >> 20)

@@ -63,6 +63,8 @@ class LearnReport(Snapshot):
     other: dict[str, int] = Field(default_factory=dict)
     left_out: int = 0
     """Further hosts, beyond what one person can look at."""
+    dropped: int = 0
+    """Older lines of refusals that made room for newer ones: what they were is not known any more."""
     name: str = ""
     text: str = ""
 

@@ -50,7 +50,12 @@ class LearnScreen(ListPage["LearnedHost"]):
         self.report = found = await self.client.learned(self.slug)
         self.note = f"what {printable(self.slug, 63)} was refused · nothing is allowed by looking"
         other = sum(found.other.values())
-        self.say(f"{other} {plural('refusal', other)} more that no route mends" if other else "", "faint")
+        gone = found.dropped
+        more = [
+            f"{other} {plural('refusal', other)} more that no route mends" if other else "",
+            f"{gone:,} older {plural('line', gone)} dropped to make room" if gone else "",
+        ]
+        self.say(" · ".join(filter(None, more)), "faint")
         self.query_one(KeyBar).show(self.keys if any(not host.known for host in found.hosts) else self.keys[:1])
         return found.hosts
 

@@ -175,6 +175,10 @@ class Store(MeterStore, ABC):
         sessions that are on disk and may be gone on with."""
 
     @abstractmethod
+    async def shrink(self) -> int:
+        """Give back the room that is free in the file, where it is most of it and quickly done: how many bytes."""
+
+    @abstractmethod
     async def refusals(self, session_id: str, since: float) -> list[tuple[str, str, str, int]]:
         """What this session was refused since then, and what failed: host, decision (deny or error), code and how
         often; the most frequent first, bounded."""

@@ -34,6 +34,9 @@ QUESTIONS = 200
 """Proposals of one session that no person decided, which stay."""
 CALLS = 10_000
 """Rows of usage of one session, the newest, which stay as long as it is on disk."""
+LEAST_FREE, MOST_LEFT = 64 * 1024 * 1024, 256 * 1024 * 1024
+"""Bytes that are free in the file at least, and that are not at most, where it is made smaller."""
+_PAGES = ("page_size", "page_count", "freelist_count")
 DAY = 86400.0
 
 
@@ -84,15 +87,17 @@ class Pruner:
         return gone
 
     async def _older(self, decision: str, until: float) -> int:
-        """From the first line on, as long as they are old: numbers follow times."""
+        """From the first line on, as long as they are old: numbers follow times. One of the future (a clock was wrong)
+        says nothing about those behind it."""
         gone, after = 0, 0
         sql = "SELECT seq, at FROM events WHERE decision = ? AND seq > ? ORDER BY seq LIMIT ?"
         while rows := await self._rows(sql, decision, after, STEP):
             after = rows[-1][0]
             old = [seq for seq, at in rows if at < until]
-            if not old:
+            if old:
+                gone += await self._drop(drop_lines, old)
+            elif any(at <= self._now for _, at in rows):
                 break
-            gone += await self._drop(drop_lines, old)
         return gone
 
     async def _large_sessions(self) -> int:
@@ -188,6 +193,18 @@ _OVER = (
     " AS place, decided_by = ?2 AS by_itself FROM proposals WHERE session_id = ?1 AND state != 'pending')"
     " WHERE (by_itself AND place > ?3) OR decided_at < ?4"
 )
+
+
+def shrink(db: sqlite3.Connection) -> int:
+    """Gives back what is free in the file, where that is most of it: how many bytes. Who writes waits meanwhile, for as
+    long as it takes to write what is left; so where that is much, the file stays as it is, and is filled again."""
+    page, pages, free = (int(db.execute(f"PRAGMA {name}").fetchone()[0]) for name in _PAGES)
+    left = (pages - free) * page
+    if free * page < LEAST_FREE or 2 * free < pages or left > MOST_LEFT:
+        return 0
+    db.execute("VACUUM")
+    db.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchall()
+    return free * page
 
 
 def drop_lines(db: sqlite3.Connection, keys: str) -> int:

@@ -25,7 +25,7 @@ from app.store.base import Asker, Decided, EventQuery, NewEvent, Position, Propo
 from app.store.chain import AuditRow
 from app.store.connection import Transaction, connect, prepare
 from app.store.metering import Counted, Kept, Metering
-from app.store.pruning import SIZE, Pruned, Pruner
+from app.store.pruning import SIZE, Pruned, Pruner, shrink
 from app.store.queries import dropped_query, event_query
 from app.store.sqlite_usage import SqliteUsage
 from app.tasks import cancel_and_wait, spawn
@@ -168,6 +168,9 @@ class SqliteStore(SqliteUsage, Store):
 
     async def prune(self, now: float, kept: Collection[str], keep: Keep) -> Pruned:
         return await Pruner(self._reading, self._writing, keep, now).run(kept)
+
+    async def shrink(self) -> int:
+        return await self._writing(shrink)
 
     async def refusals(self, session_id: str, since: float) -> list[tuple[str, str, str, int]]:
         return await self._reading(lambda db: desk.refusals(db, session_id, since))

@@ -6,9 +6,11 @@ from pathlib import Path
 
 import pytest
 
+from app.cli.learn import _print
 from app.controller.audit import Audit
 from app.controller.learning import PAGE, Learning
 from app.core.learning import LearnSave
+from app.core.schema import Keep
 from app.errors import CarboyError
 from app.manifests.folders import read_bottle
 from app.paths import Paths, private_folder
@@ -55,6 +57,18 @@ async def test_this_session_alone_and_more_than_a_page(room: Room) -> None:
     await room.refuse(room.session.id, *["new.example.org"] * (PAGE + 10))
     report = await room.learning.report(room.session.view)
     assert [(item.host, item.times) for item in report.hosts] == [("new.example.org", PAGE + 10)]
+
+
+async def test_it_says_that_older_refusals_were_dropped(room: Room, capsys: pytest.CaptureFixture[str]) -> None:
+    await room.refuse(room.session.id, *(f"h{number}.example.org" for number in range(40)))
+    await room.refuse("another", "other.example.org")
+    assert (await room.learning.report(room.session.view)).dropped == 0
+    await room.store.prune(time.time() + 400 * 86400, (), Keep())
+    await room.refuse(f"{room.session.id}", "late.example.org")
+    report = await room.learning.report(room.session.view)
+    assert report.dropped == 40
+    _print(report)
+    assert "40 older lines were dropped to make room" in capsys.readouterr().err
 
 
 async def test_the_file_is_written_once_and_is_a_bottle(room: Room) -> None:

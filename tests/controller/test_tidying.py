@@ -1,5 +1,6 @@
 """Old rows go while the controller runs: by the operator's settings, and never where those cannot be read."""
 
+import shutil
 import time
 from collections.abc import AsyncIterator
 
@@ -11,6 +12,7 @@ from app.controller.traces import Traces
 from app.core.usage import UsageRow
 from app.errors import CarboyError
 from app.paths import Paths, private_folder
+from app.store import pruning
 from app.store.base import EventQuery, NewEvent
 from app.store.metering import Metering, SumQuery
 from app.store.sqlite import SqliteStore
@@ -129,3 +131,24 @@ async def test_the_doctor_says_what_is_kept(paths: Paths, store: SqliteStore) ->
     found = await record_check(paths, store)
     assert not found.ok
     assert "keep" in found.fix
+
+
+async def test_the_file_is_made_smaller_where_the_disk_has_room(
+    paths: Paths, store: SqliteStore, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(pruning, "LEAST_FREE", 500_000)
+    await store.add_events(
+        "dev", "s1", [NewEvent(f"e{n}", 1.0, "egress", {"x": "y" * 5000}, "allow", "a") for n in range(300)]
+    )
+    configure(paths, "keep: {days: 10}\n")
+    await tidying.prune(paths, store)
+    await store.checkpoint()
+    before = paths.database.stat().st_size
+    full = shutil.disk_usage("/")._replace(free=pruning.MOST_LEFT)
+    with monkeypatch.context() as patched:
+        patched.setattr(shutil, "disk_usage", lambda _: full)
+        await tidying.shrink(paths, store)
+        assert paths.database.stat().st_size == before
+    monkeypatch.setattr(shutil, "disk_usage", lambda _: full._replace(free=10**12))
+    await tidying.shrink(paths, store)
+    assert paths.database.stat().st_size < before / 2

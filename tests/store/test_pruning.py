@@ -98,6 +98,39 @@ async def test_what_passed_goes_first_by_age(store: SqliteStore) -> None:
     assert await store.dropped(slug="ops") == 0
 
 
+async def test_lines_of_the_future_do_not_keep_the_old_behind_them(store: SqliteStore) -> None:
+    """A clock was wrong by a year for a while: more lines than are looked at at once."""
+    await store.add_events("dev", "s1", [line(days=-300) for _ in range(pruning.STEP + 100)])
+    await store.add_events("dev", "s1", [line(days=31) for _ in range(pruning.STEP + 100)])
+    await store.add_events("dev", "s1", [line(days=1) for _ in range(3)])
+    assert await store.prune(NOW, (), Keep()) == Pruned(lines=pruning.STEP + 100)
+    assert len(await lines(store)) == pruning.STEP + 103
+
+
+async def test_the_file_shrinks_where_most_of_it_is_free(
+    store: SqliteStore, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    file = tmp_path / "state" / "carboy.db"
+    await store.add_events("dev", "s1", [line(days=40, size=10_000) for _ in range(400)])
+    await store.add_events("dev", "s1", [line("deny", size=10_000) for _ in range(20)])
+    await store.ingest("dev", "s1", [], None, Metering(("global",), (), [answer(1)]))
+    await store.prune(NOW, (), Keep())
+    await store.checkpoint()
+    assert file.stat().st_size > 4_000_000
+    assert await store.shrink() == 0, "a few megabytes are not worth the while"
+    monkeypatch.setattr(pruning, "LEAST_FREE", 1_000_000)
+    monkeypatch.setattr(pruning, "MOST_LEFT", 1000)
+    assert await store.shrink() == 0, "nobody waits for much to be written anew"
+    monkeypatch.setattr(pruning, "MOST_LEFT", 10_000_000)
+    assert await store.shrink() > 3_000_000
+    assert file.stat().st_size < 1_000_000
+    assert await store.shrink() == 0
+    assert await lines(store) == ["deny"] * 20
+    assert [row.event_id for _, row in await store.usage_rows()] == ["r1.0"]
+    told, there = counted(file)
+    assert told == there
+
+
 async def test_all_is_kept_where_the_operator_says_so(store: SqliteStore) -> None:
     await store.add_events("dev", "s1", [line(days=4000, size=5000) for _ in range(50)])
     await store.ingest("dev", "s1", [], None, Metering(("global",), (), [answer(1, days=4000)]))
@@ -360,6 +393,15 @@ async def test_answers_of_sessions_that_are_gone_stay_a_year(store: SqliteStore)
     assert await store.proposal("gone-000001") is None
     assert len(await store.proposals()) == 5
     assert len(await store.audit()) == 4
+
+
+async def test_what_waits_stays_whatever_else_its_row_says(store: SqliteStore, tmp_path: Path) -> None:
+    for number in range(3):
+        await ask(store, number, "pending", "")
+    with closing(sqlite3.connect(tmp_path / "state" / "carboy.db")) as db, db:
+        db.execute("UPDATE proposals SET decided_by = 'carboy', decided_at = ?", (NOW - 400 * DAY,))
+    assert await store.prune(NOW, (), Keep()) == Pruned()
+    assert len(await store.proposals(state="pending")) == 3
 
 
 # --- kill -9 ----------------------------------------------------------------------------------------------------------
