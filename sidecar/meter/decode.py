@@ -112,7 +112,8 @@ class _Deflate:
 
 def _inflated(inflate: Any, data: bytes) -> Iterator[bytes]:
     """What `data` decodes to, a bounded piece at a time, up to its end or the stream's."""
-    while data:
+    full = False
+    while data or full:
         try:
             made = inflate.decompress(data, PIECE)
         except zlib.error as error:
@@ -120,6 +121,7 @@ def _inflated(inflate: Any, data: bytes) -> Iterator[bytes]:
         if made:
             yield made
         data = inflate.unconsumed_tail
+        full = len(made) == PIECE  # all of the input may be in, and some of the output still to come
 
 
 class _Brotli:
@@ -129,11 +131,10 @@ class _Brotli:
     def __call__(self, data: bytes) -> Iterator[bytes]:
         try:
             made = self._inflate.process(data, output_buffer_limit=PIECE)
+            # once it has all of the input it can "accept more", however much of the output is still to come
             while made or not self._inflate.can_accept_more_data():
                 if made:
                     yield made
-                if self._inflate.can_accept_more_data():
-                    return
                 made = self._inflate.process(b"", output_buffer_limit=PIECE)
         except brotli.error as error:
             raise Undecodable("br") from error

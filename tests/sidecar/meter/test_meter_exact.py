@@ -4,6 +4,7 @@ import random
 
 import pytest
 
+from sidecar.meter.decode import Decoder
 from sidecar.meter.learned import Calibration
 from sidecar.meter.usage import Usage
 from tests.sidecar.meter.meter_forms import FORMS, STREAMS, Maker
@@ -75,6 +76,23 @@ def test_a_broken_stream_is_read_alike_however_it_was_split(maker: Maker) -> Non
         body = answer.body[:cut]
         expected = metered(answer, "", [body], complete=False)
         assert metered(answer, "", split(body, rng), complete=False) == expected
+
+
+@pytest.mark.parametrize("encoding", sorted(ENCODERS.keys() - {""}))
+def test_what_packs_well_is_unpacked_to_its_end(encoding: str) -> None:
+    """A table of which a decoder has all of the input long before it has given all of the output."""
+    body = b"".join(b'{"id": %d, "name": "x", "value": null},\n' % number for number in range(40_000))
+    sent = ENCODERS[encoding](body)
+    for step in (len(sent), 16 * 1024):
+        decoder = Decoder(encoding)
+        pieces = [sent[at : at + step] for at in range(0, len(sent), step)]
+        assert b"".join(b"".join(decoder.feed(piece)) for piece in pieces) == body
+
+
+def test_bare_deflate_is_unpacked_to_its_end() -> None:
+    for size in range(65_500, 65_900, 7):
+        body = b"a" * size
+        assert b"".join(Decoder("deflate").feed(raw_deflate(body))) == body
 
 
 def test_deflate_without_its_header_and_gzip_in_members_and_two_encodings() -> None:
