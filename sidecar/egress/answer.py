@@ -2,7 +2,7 @@
 without any real credential. Made for streams: what may go on goes on at once. What it raises ends the flow.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 
 from sidecar.dlp.echo import EchoRedactor
 from sidecar.dlp.finding import Finding
@@ -12,6 +12,9 @@ from sidecar.meter.decode import Decoder
 
 MAX_DROPPED = 1024 * 1024
 """Read and dropped of an answer that was ended, so that the agent gets to read why; then the flow is cut."""
+
+MOST_AT_ONCE = 128 * 1024
+"""Decoded bytes that are looked through in one turn: 15 ms of HTML, a third of a second where they are hostile."""
 
 type Found = Callable[[Sequence[Finding]], Refusal | None]
 """Told of findings; gives the refusal where they end the answer."""
@@ -26,6 +29,7 @@ class Nothing:
 
     names: frozenset[str] = frozenset()
     holding = False
+    packed = False
 
     def release(self) -> bytes:
         return b""
@@ -55,6 +59,7 @@ class AnswerFilter:
         self._found = found
         self._events = events
         self._expected = expected
+        self._packed: Iterator[bytes] | None = None
         self._given = 0
         self._dropped = 0
         self._over = False
@@ -70,25 +75,51 @@ class AnswerFilter:
         """Something waits for what comes next."""
         return self._echo is not None and self._echo.holding and not self._over
 
+    @property
+    def packed(self) -> bool:
+        """Of what came, more is to be unpacked than is done at once: `release` goes on with it, before anything else
+        is fed."""
+        return self._packed is not None
+
     def release(self) -> bytes:
-        """What waits: nothing came next."""
+        """What goes on although nothing came: more of what is packed, else what waits for the next piece."""
+        if self._packed is not None:
+            return self._unpacked(self._packed)
         out = self._echo.release() if self._echo is not None and not self._over else b""
         self._given += len(out)
         return out
 
     def feed(self, data: bytes) -> bytes:
         """What goes on of these bytes; none are the end."""
-        pieces = [data] if self._decoder is None or not data else self._decoder.feed(data)
+        if data and self._decoder is not None:
+            return self._unpacked(self._decoder.feed(data))
+        return self._passed([data], last=not data)
+
+    def _unpacked(self, packed: Iterator[bytes]) -> bytes:
+        """As much as is done at once. A piece of some kilobytes may hold sixty megabytes."""
+        pieces: list[bytes] = []
+        left = MOST_AT_ONCE
+        self._packed = packed
+        while left > 0:
+            piece = next(packed, None)
+            if piece is None:
+                self._packed = None
+                break
+            pieces.append(piece)
+            left -= len(piece)
+        return self._passed(pieces)
+
+    def _passed(self, pieces: Sequence[bytes], *, last: bool = False) -> bytes:
         was_over = self._over
         out = b"".join(self._piece(piece) for piece in pieces if piece)
-        if not data and not self._over and self._watch is not None:
+        if last and not self._over and self._watch is not None:
             self._judge(self._watch.finish())
         if self._over and not was_over:
             out += self._last_words(None if self._expected is None else self._expected - self._given - len(out))
-        if not data and not self._over and self._echo is not None:
+        if last and not self._over and self._echo is not None:
             out += self._echo.finish()
         self._given += len(out)
-        if self._expected is not None and (self._given > self._expected or (not data and self._given < self._expected)):
+        if self._expected is not None and (self._given > self._expected or (last and self._given < self._expected)):
             raise BadAnswer("its length is not what was announced")
         return out
 

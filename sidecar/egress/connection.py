@@ -110,6 +110,7 @@ class Edge(LiveConnectionHandler):
         self._busy = False
         self._piece = PIECE
         self._dead = False
+        self._resting = 0
         self._moved = asyncio.Event()
         self._tasks: set[asyncio.Task[None]] = set()
         self._watch = Watch(self)
@@ -247,8 +248,9 @@ class Edge(LiveConnectionHandler):
             task = spawn(self.wakeup(command), name="wakeup")
             self.wakeup_timer.add(task)
             task.add_done_callback(self.wakeup_timer.discard)
-        elif isinstance(command, layers.NextPiece):
-            task = spawn(self._next_piece(command), name="local-answer")
+        elif isinstance(command, (layers.NextPiece, layers.Rest)):
+            work = self._next_piece(command) if isinstance(command, layers.NextPiece) else self._rest(command)
+            task = spawn(work, name=type(command).__name__)
             self._tasks.add(task)
             task.add_done_callback(self._tasks.discard)
         elif isinstance(command, commands.CloseTcpConnection):
@@ -292,6 +294,14 @@ class Edge(LiveConnectionHandler):
             if not piece:
                 command.source.close()
         self._take(layers.NextPieceCompleted(command, piece))
+
+    async def _rest(self, command: layers.Rest) -> None:
+        self._resting += 1
+        try:
+            await self._client_follows()
+        finally:
+            self._resting -= 1
+        await self.engine.turns.take(partial(self._take, layers.RestCompleted(command)))
 
     async def handle_hook(self, hook: commands.StartHook) -> None:
         """mitmproxy's own way in (connected, disconnected): the same as for hooks from the layers."""
@@ -427,6 +437,9 @@ class Edge(LiveConnectionHandler):
                 await _drain(io)
         else:
             await self._client_follows()
+            while self._resting and not self._dead:  # what came is still being unpacked
+                self._moved.clear()
+                await self._moved.wait()
 
     async def _client_follows(self) -> None:
         client = self.transports.get(self.client)

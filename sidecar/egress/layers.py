@@ -61,6 +61,18 @@ class NextPiece(commands.Command):
         self.source = source
 
 
+class Rest(commands.Command):
+    """Lets the client take what there is, and others have their turn, before this stream goes on."""
+
+    blocking = True
+
+
+@dataclass(repr=False)
+class RestCompleted(events.CommandCompleted):
+    command: Rest  # pyright: ignore[reportIncompatibleVariableOverride]  (as mitmproxy does itself)
+    reply: None = None
+
+
 @dataclass(repr=False)
 class NextPieceCompleted(events.CommandCompleted):
     command: NextPiece  # pyright: ignore[reportIncompatibleVariableOverride]  (as mitmproxy does itself)
@@ -107,13 +119,26 @@ class Stream(engine.HttpStream):
             return
         if event.command.came == self._came and self.flow.response is not None:
             try:
-                pieces = cast(Any, self.flow.response.stream)(None)
+                yield from self._go_on()
             except Exception:
                 yield from self.cut(_CHECK_FAILED)
                 return
-            for piece in pieces:
-                yield engine.SendHttp(engine.ResponseData(self.stream_id, piece), self.context.client)
         yield from self._hold()
+
+    def _go_on(self) -> Commands:
+        """Pass on what needs nothing more of the upstream's."""
+        assert self.flow.response is not None
+        for piece in cast(Any, self.flow.response.stream)(None):
+            yield engine.SendHttp(engine.ResponseData(self.stream_id, piece), self.context.client)
+
+    def _unpack(self) -> Commands:
+        """The rest of what came, a turn each: a small piece may hold very much."""
+        answer = self.exchange.answer
+        while answer is not None and answer.packed:
+            yield Rest()
+            if any(isinstance(event, RequestProtocolError) for event in self._paused_event_queue):
+                return  # its client is gone
+            yield from self._go_on()
 
     def state_wait_for_request_headers(self, event: engine.RequestHeaders) -> Commands:
         if event.request.http_version == "HTTP/1.0" and event.request.headers.get("expect", "").lower() == _CONTINUE:
@@ -257,6 +282,7 @@ class Stream(engine.HttpStream):
             event.trailers = answers.trailers(event.trailers)
         try:
             yield from super().state_stream_response_body(event)
+            yield from self._unpack()
         except Exception:
             yield from self.cut(_CHECK_FAILED)
             return

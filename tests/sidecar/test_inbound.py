@@ -13,6 +13,7 @@ from typing import Any
 
 import brotli
 import httpx
+import psutil
 import pytest
 import websockets
 import wsproto
@@ -496,6 +497,43 @@ async def test_what_may_begin_a_credential_does_not_wait_for_ever(upstream: Upst
             told += "".join([part async for part in parts])
         assert told.endswith(" it was\n\n")
         assert SECRET[12:] not in told
+
+
+LARGE = (b"<p>the quick brown fox</p> &#65;%41" * 600_000)[: 16 << 20]
+
+
+@pytest.mark.parametrize("http2", [False, True], ids=["h1", "h2"])
+@pytest.mark.parametrize("coding", ["gzip", "br", "zstd"])
+async def test_a_small_answer_that_holds_much_is_unpacked_in_turns(
+    upstream: Upstream, coding: str, http2: bool
+) -> None:
+    """Some kilobytes unpack to sixty megabytes: neither is all of it kept for a client that does not read, nor does
+    anything else wait for it."""
+    body = ENCODERS[coding](LARGE)
+    assert len(body) < 64 << 10
+
+    async def packed(seen: Seen, send: Send) -> None:
+        head = [(b"content-type", b"text/html"), (b"content-encoding", coding.encode())]
+        await answer(send, 200, body if seen.path == "/packed" else ENCODERS[coding](b"small"), head)
+
+    upstream.handler = packed
+    async with (
+        bottle(OWNED, **options(upstream)) as box,
+        box.client(http2=http2) as client,
+        asyncio.timeout(60),
+    ):
+        assert (await client.get(f"https://{HOST}/small")).content == b"small"
+        process = psutil.Process(box.process.pid)
+        before = process.memory_info().rss
+        async with client.stream("GET", f"https://{HOST}/packed") as got:
+            for _ in range(5):  # nobody reads, and others are served
+                assert (await client.get(f"https://{HOST}/small")).content == b"small"
+            await asyncio.sleep(0.5)
+            assert process.memory_info().rss - before < 24 << 20
+            assert await got.aread() == LARGE
+        async with client.stream("GET", f"https://{HOST}/packed") as got:
+            await anext(got.aiter_raw())
+        assert (await client.get(f"https://{HOST}/small")).content == b"small"
 
 
 async def test_a_fault_when_what_waited_is_let_go_ends_its_stream_alone(upstream: Upstream) -> None:

@@ -277,8 +277,8 @@ class Journal:
 
 
 def _counter(exchange: Exchange) -> Callable[[bytes | None], list[bytes]]:
-    """The stream callable of every response: it passes on what comes, at once; None asks for what waits. Nothing is no
-    piece: an empty chunk would be the end (RFC 9112 7.1)."""
+    """The stream callable of every response: it passes on what comes, at once; None asks for what goes on by itself.
+    Nothing is no piece: an empty chunk would be the end (RFC 9112 7.1)."""
 
     def count(data: bytes | None) -> list[bytes]:
         if data is None:
