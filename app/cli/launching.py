@@ -27,6 +27,9 @@ if TYPE_CHECKING:
 ASKING = 3
 """Rounds of preflight and questions: answers can only make further questions in one more round."""
 
+INTERRUPTED = 130
+"""128 + SIGINT, as a shell has it."""
+
 
 async def start(request: LaunchRequest, *, dry_run: bool, detach: bool, as_json: bool) -> int:
     """Carry out one `carboy start`; the exit code."""
@@ -205,6 +208,11 @@ async def _follow(client: "Client", slug: str, *, as_json: bool) -> int:
     except BrokenPipeError:
         note(f"nobody reads the output any more; {slug} runs on: carboy attach {slug}, or carboy stop {slug}")
         raise
+    except asyncio.CancelledError:
+        if not (stopping and printing.cancelled()):
+            raise
+        note(f"{slug} was told to stop, and is left to that")
+        return INTERRUPTED
     finally:
         await cancel_and_wait(printing)
     if as_json:

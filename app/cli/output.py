@@ -1,7 +1,6 @@
 """How commands print: JSON with stable names for scripts, aligned text for people. All text from bottles and files
 goes through `printable`: a terminal must never get an escape sequence that somebody else wrote."""
 
-import asyncio
 import sys
 import time
 from collections.abc import Awaitable, Callable, Coroutine, Iterable, Sequence
@@ -102,7 +101,9 @@ def ago(at: float | None) -> str:
 
 def run[T](main: Coroutine[Any, Any, T]) -> T:
     """Run a command's coroutine."""
-    return asyncio.run(main)
+    from app import tasks
+
+    return tasks.run(main)
 
 
 def with_client[T](work: Callable[["Client"], Awaitable[T]], *, start: bool = True) -> T:

@@ -17,6 +17,7 @@ from app.errors import CarboyError
 from app.paths import Paths
 from app.selftest import findings, runner
 from app.selftest.findings import Finding
+from app.tasks import run as run_loop
 
 ALLOWED = "allowed.carboy-selftest.example"
 SECONDS = 300.0
@@ -45,7 +46,7 @@ def run(
         paths = Paths.resolve({"CARBOY_HOME": str(base / "home")})
         _write(paths, image_base, runtime, memory)
         with _home(paths):
-            view, output = asyncio.run(_attack(paths, backend, project, facts | own_facts(project, memory), tell))
+            view, output = run_loop(_attack(paths, backend, project, facts | own_facts(project, memory), tell))
         found, ended = findings.parse(output)
         if not ended and b"@@last" in output and view.error.startswith("out of memory"):
             found.append(Finding("resources.memory", "held", "the whole bottle was ended, at limits.memory"))

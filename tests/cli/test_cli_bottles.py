@@ -87,14 +87,15 @@ def test_headless_gives_output_and_exit_code(run: Run) -> None:
     assert again.returncode in (0, 1)
 
 
+def begun(*arguments: str, project: Path) -> subprocess.Popen[str]:
+    """A command that is to be signalled."""
+    words = command("start", "--headless", "--label", "on", "-b", "plain", "--", *arguments)
+    pipe = subprocess.PIPE
+    return subprocess.Popen(words, cwd=project, env=environment(), stdout=pipe, stderr=pipe, text=True)
+
+
 def test_a_reader_that_goes_away_is_told_what_runs_on(run: Run, project: Path) -> None:
-    words = command(
-        "start", "--headless", "--label", "on", "-b", "plain", "--", "sh", "-c", "yes | head -n 999999; sleep 60"
-    )
-    started = subprocess.Popen(
-        words, cwd=project, env=environment(), stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
-    )
-    with started:
+    with begun("sh", "-c", "yes | head -n 999999; sleep 60", project=project) as started:
         assert started.stdout is not None
         assert started.stderr is not None
         started.stdout.readline()
@@ -102,6 +103,31 @@ def test_a_reader_that_goes_away_is_told_what_runs_on(run: Run, project: Path) -
         assert "on runs on: carboy attach on" in started.stderr.read()
     assert started.returncode == 0
     assert json.loads(run("info", "on", "--json").stdout)["state"] == "running"
+
+
+def test_a_second_ctrl_c_leaves_it(run: Run, project: Path) -> None:
+    with begun("sh", "-c", "trap '' TERM HUP; echo up; while :; do sleep 1; done", project=project) as started:
+        assert started.stdout is not None
+        assert started.stderr is not None
+        assert started.stdout.readline() == "up\n"
+        started.send_signal(signal.SIGINT)
+        while "stopping on" not in started.stderr.readline():
+            pass
+        started.send_signal(signal.SIGINT)
+        assert started.stderr.read() == "on was told to stop, and is left to that\n"
+    assert started.returncode == 130
+
+
+def test_a_launch_that_is_ended_by_sigterm_is_undone(run: Run, project: Path) -> None:
+    with begun("sleep", "600", project=project) as started:
+        assert started.stderr is not None
+        while "sidecar: done" not in started.stderr.readline():
+            pass
+        started.send_signal(signal.SIGTERM)
+        said = started.stderr.read()
+    assert started.returncode == 143
+    assert "cancelled: undoing" in said or "stopping on" in said  # in the midst of it, or where the agent ran already
+    assert [view["state"] for view in json.loads(run("list", "--json").stdout)] in ([], ["failed"], ["stopped"])
 
 
 def test_nothing_is_lost_of_much_output_and_short_lives(run: Run) -> None:
