@@ -394,7 +394,7 @@ async def test_a_part_of_an_encoded_body_ends_here(coding: str) -> None:
         bottle(OWNED, **options(upstream)) as box,
         box.client() as client,
     ):
-        got = await client.get(f"https://{HOST}/x", headers={"range": "bytes=0-15"})
+        got = await client.get(f"https://{HOST}/x", headers={"range": "bytes=0-"})
         if coding:
             assert (got.status_code, got.json()["code"]) == (502, "upstream_failed")
             assert "a part of an encoded body" in got.json()["reason"]
@@ -497,6 +497,37 @@ async def test_what_may_begin_a_credential_does_not_wait_for_ever(upstream: Upst
             told += "".join([part async for part in parts])
         assert told.endswith(" it was\n\n")
         assert SECRET[12:] not in told
+
+
+@pytest.mark.parametrize("http2", [False, True], ids=["h1", "h2"])
+async def test_a_credential_is_not_asked_for_letter_by_letter(upstream: Upstream, http2: bool) -> None:
+    """By parts of an answer that tells it. Large parts, and those of other hosts, are what downloads go on with."""
+
+    async def parts(seen: Seen, send: Send) -> None:
+        body = b"it is " + b"".join(value.encode() for value in seen.header("authorization")) + b"x" * 200_000
+        if not (asked := [*seen.header("range"), *seen.header("request-range")]):
+            await answer(send, body=body)
+            return
+        start, _, end = asked[0].removeprefix("bytes=").partition(",")[0].partition("-")
+        low, high = (int(start), int(end or len(body) - 1)) if start else (len(body) - int(end), len(body) - 1)
+        head = [(b"content-range", b"bytes %d-%d/%d" % (low, high, len(body))), (b"content-type", b"text/plain")]
+        await answer(send, 206, body[low : high + 1], head)
+
+    upstream.handler = parts
+    asked = [f"bytes={at}-{at + 4}" for at in range(0, 40, 5)]
+    asked += ["bytes=13-17, 20-24", "bytes= 13-17", "bytes=-99", "Bytes=13-17", "bytes=13-17,100000-200000"]
+    async with bottle(OWNED, **options(upstream)) as box, box.client(http2=http2) as client:
+        for name in ("range", "request-range"):
+            for said in asked:
+                got = await client.get(f"https://{HOST}/x", headers={name: said, "if-range": '"x"'})
+                assert (got.status_code, got.text[:23]) == (200, "it is Bearer [redacted]")
+                assert upstream.seen[-1].header("if-range") == []
+        for said in ("bytes=1000-", "bytes=0-65535", "bytes=-65536"):
+            got = await client.get(f"https://{HOST}/x", headers={"range": said, "if-range": '"x"'})
+            assert got.status_code == 206
+            assert SECRET not in got.text
+    async with bottle(Route(host=HOST), **options(upstream)) as box, box.client(http2=http2) as client:
+        assert (await client.get(f"https://{HOST}/x", headers={"range": "bytes=0-4"})).text == "it is"
 
 
 LARGE = (b"<p>the quick brown fox</p> &#65;%41" * 600_000)[: 16 << 20]
