@@ -58,9 +58,13 @@ def permissions_hold() -> Iterator[None]:
     assert libc.capget(header, had) == 0  # linux/capability.h, version 3: effective, permitted, inheritable, twice
     without = (ctypes.c_uint32 * 6)(*had)
     without[0] &= ~(1 << 1 | 1 << 2)  # CAP_DAC_OVERRIDE, CAP_DAC_READ_SEARCH
+    bits = libc.prctl(27, 0, 0, 0, 0)  # linux/prctl.h: PR_GET_SECUREBITS
+    # access(2) asks for what root might have, unless a change of ids no longer changes capabilities
+    assert libc.prctl(28, bits | 1 << 2, 0, 0, 0) == 0  # linux/securebits.h: SECBIT_NO_SETUID_FIXUP
     assert libc.capset(header, without) == 0
     yield
     assert libc.capset(header, had) == 0
+    assert libc.prctl(28, bits, 0, 0, 0) == 0
 
 
 @pytest.fixture

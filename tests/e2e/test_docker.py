@@ -321,7 +321,7 @@ async def test_a_running_bottle_holds_against_what_is_started_beside_its_agent(b
     await bottles.sessions.kill(view.slug)
 
 
-@pytest.mark.skipif(os.geteuid() == 0, reason="root may use every socket")
+@pytest.mark.usefixtures("permissions_hold")
 async def test_a_socket_that_one_may_not_use_is_said(
     bottles: Rig, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

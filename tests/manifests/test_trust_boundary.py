@@ -246,7 +246,7 @@ def test_projects_that_are_none(paths: Paths, tmp_path: Path) -> None:
         manifests.check_project(paths, Path("/tmp/a\0b"))
 
 
-@pytest.mark.skipif(os.geteuid() == 0, reason="root reads everything, and access(2) goes by that")
+@pytest.mark.usefixtures("permissions_hold")
 def test_a_project_that_cannot_be_read(paths: Paths, project: Path) -> None:
     project.chmod(0)
     with pytest.raises(CarboyError, match="cannot be read"):
