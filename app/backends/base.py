@@ -196,6 +196,10 @@ class Box(ABC):
     async def usage(self) -> Usage:
         raise NotSupported(f"{type(self).__name__} does not measure usage", "")
 
+    async def unlinked(self) -> int:
+        """Bytes on the disk of its folders that are in no folder any more, since only an open file holds them."""
+        raise NotSupported(f"{type(self).__name__} does not look at open files", "")
+
 
 Capability = Literal["pause", "commit", "limits", "reattach", "gpu", "disk_quota"]
 Progress = Callable[[str], None]

@@ -180,6 +180,10 @@ class HeldBox(Box):
         answer, _ = await call(self._channel, "usage")
         return Usage(int(answer["memory"]), int(answer["pids"]), float(answer["cpu_seconds"]))
 
+    async def unlinked(self) -> int:
+        answer, _ = await call(self._channel, "unlinked")
+        return int(answer["bytes"])
+
     async def keep(self, values: dict[str, Secret]) -> None:
         await call(self._channel, "keep", {name: value.reveal() for name, value in values.items()})
 

@@ -129,6 +129,9 @@ class Keeping:
         """Bytes that it has written outside the project."""
         state, backend = session.state_folder, self._backends.named(session.view.backend)
         own = await asyncio.to_thread(disk.used, [state / name for name in saved.HELD])
+        if session.box is not None:
+            with contextlib.suppress(CarboyError):  # it ended meanwhile, or its holder is of an older carboy
+                own += await session.box.unlinked()
         return own + await backend.layer(state)
 
     @asynccontextmanager

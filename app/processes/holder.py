@@ -71,7 +71,7 @@ class Holder:
             name: getattr(self, f"_{name}")
             for name in (
                 "open", "build", "keep", "kept", "listener", "check", "start", "attach", "exec",
-                "pause", "unpause", "usage", "stop", "kill", "status", "release",
+                "pause", "unpause", "usage", "unlinked", "stop", "kill", "status", "release",
             )
         }  # fmt: skip
 
@@ -261,6 +261,10 @@ class Holder:
     async def _usage(self, body: dict[str, Any]) -> Answer:
         del body
         return asdict(self._built.usage())
+
+    async def _unlinked(self, body: dict[str, Any]) -> Answer:
+        del body
+        return {"bytes": self._built.unlinked()}
 
     async def _stop(self, body: dict[str, Any]) -> Answer:
         await self._running.stop(min(float(body.get("grace", 5.0)), 60.0))

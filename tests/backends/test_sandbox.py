@@ -449,6 +449,22 @@ def test_a_bottle_adds_worktrees_of_its_own(spec: BoxSpec, build: Build) -> None
     assert shown.stdout == "made\nx\n"
 
 
+def test_files_without_a_name_are_seen(spec: BoxSpec, build: Build) -> None:
+    bottle = build(spec)
+    before = bottle.sandbox.unlinked()
+    command = (
+        "exec 9>~/x; rm ~/x; head -c 5000000 /dev/urandom >&9; exec 8>/tmp/y; rm /tmp/y; echo x >&8; exec sleep 60"
+    )
+    child = bottle.sandbox.spawn(Command(("/bin/sh", "-c", command), spec.home, tty=False))
+    until(lambda: bottle.sandbox.unlinked() - before >= 5_000_000)
+    assert 5_000_000 <= bottle.sandbox.unlinked() - before < 5_100_000
+    os.kill(child.pid, signal.SIGKILL)
+    until(lambda: bottle.sandbox.unlinked() == before)
+    assert bottle.sandbox.unlinked() == before
+    os.close(child.pidfd)
+    os.close(child.output_fd)
+
+
 def test_masks_do_not_follow_links(spec: BoxSpec, build: Build, tmp_path: Path) -> None:
     assert spec.project is not None
     secret = tmp_path / "secret"

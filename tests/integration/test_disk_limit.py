@@ -31,7 +31,14 @@ async def full(bottles: Rig) -> None:
     await until(lambda: bottles.sessions.named("one").view.state == "frozen", 60)
 
 
-async def test_a_full_bottle_is_paused_and_thawing_gives_it_more(paths: Paths, monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize(
+    "write",
+    ["head -c 25000000 /dev/urandom > ~/big", "exec 9> ~/big; rm ~/big; head -c 25000000 /dev/urandom >&9"],
+    ids=["a file", "a file without a name"],
+)
+async def test_a_full_bottle_is_paused_and_thawing_gives_it_more(
+    paths: Paths, monkeypatch: pytest.MonkeyPatch, write: str
+) -> None:
     monkeypatch.setattr(quota, "_CLOSE", 0.2)
     async with rig(paths) as bottles:
         (paths.bottles / "small.md").write_text(
@@ -44,7 +51,7 @@ async def test_a_full_bottle_is_paused_and_thawing_gives_it_more(paths: Paths, m
         notices = Notices(bottles.store, bus, Outlets(settings))
         quotas = Quotas(bottles.sessions, bottles.sessions.keeping.on_disk, audit, notices, first=0.2)
         try:
-            script = "head -c 25000000 /dev/urandom > ~/big; sync; while :; do sleep 0.1; done"
+            script = f"{write}; sync; while :; do sleep 0.1; done"
             view = await bottles.launch(script, bottles=("small",))
             session = bottles.sessions.named("one")
             heard = session.on_change

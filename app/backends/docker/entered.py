@@ -131,6 +131,10 @@ class Container:
         stats = tree.measure(tree.descendants(self._roots()) - {self.init_pid})
         return Usage(stats.memory, stats.pids, stats.cpu_seconds)
 
+    def unlinked(self) -> int:
+        """Bytes of files without a name on the disk of its folders."""
+        return tree.unlinked(tree.descendants(self._roots()), os.stat(self._spec.state).st_dev)
+
     def _roots(self) -> set[int]:
         """The container's first process, and what else was started in its namespace from outside."""
         return {self.init_pid, *tree.in_namespace(self.init_pid)}

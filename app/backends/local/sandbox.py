@@ -142,6 +142,10 @@ class Sandbox:
         memory = self._cgroup.memory() if self._cgroup else None
         return Usage(stats.memory if memory is None else memory, stats.pids, stats.cpu_seconds)
 
+    def unlinked(self) -> int:
+        """Bytes of files without a name on the disk of its folders."""
+        return tree.unlinked(tree.descendants(self._roots()), os.stat(self._spec.state).st_dev)
+
     def kill(self) -> None:
         """End everything inside, now: the kernel kills a process namespace with its process 1."""
         if self._cgroup is not None and self._frozen:
