@@ -1,8 +1,10 @@
 """Where carboy starts: `python -m app` and the `carboy` script. Turns every failure into one line and an exit code."""
 
+import contextlib
 import io
 import os
 import sys
+import termios
 from collections.abc import Sequence
 from typing import NoReturn
 
@@ -10,6 +12,7 @@ from typing import NoReturn
 def main(argv: Sequence[str] | None = None) -> None:
     """Run the command line, or the TUI where no command is given, and exit."""
     standard_streams()
+    usual_size()
     leave(run(list(sys.argv[1:] if argv is None else argv)))
 
 
@@ -21,6 +24,16 @@ def standard_streams() -> None:
             setattr(sys, name, os.fdopen(os.open(os.devnull, os.O_RDWR), mode))
     if isinstance(sys.stdout, io.TextIOWrapper):
         sys.stdout.reconfigure(errors="replace")
+
+
+def usual_size() -> None:
+    """A terminal that tells no size (0x0, as of a serial line, `script` or expect) gets the usual one: the app would
+    find two sizes for it, 80x24 and 80x25, and turn from one to the other without an end; an agent's would be 1x1."""
+    for fd in range(3):
+        with contextlib.suppress(OSError, termios.error):
+            rows, cols = termios.tcgetwinsize(fd)
+            if not (rows and cols):
+                termios.tcsetwinsize(fd, (rows or 24, cols or 80))
 
 
 def leave(code: int) -> NoReturn:

@@ -7,6 +7,7 @@ import select
 import signal
 import subprocess
 import sys
+import termios
 import time
 from pathlib import Path
 
@@ -73,6 +74,18 @@ def test_it_ends_when_its_terminal_is_closed_without_a_signal() -> None:
             pytest.fail("it runs on without a terminal")
         time.sleep(0.05)
     assert os.waitstatus_to_exitcode(status) in (0, 129, -signal.SIGTERM)
+
+
+@pytest.mark.parametrize(("size", "wanted"), [((0, 0), (24, 80)), ((0, 100), (24, 100)), ((3, 5), (3, 5))])
+def test_a_terminal_that_tells_no_size_gets_the_usual_one(size: tuple[int, int], wanted: tuple[int, int]) -> None:
+    master, terminal = pty.openpty()
+    try:
+        termios.tcsetwinsize(master, size)
+        subprocess.run([sys.executable, "-m", "app", "--version"], cwd=ROOT, stdout=terminal, check=True)
+        assert termios.tcgetwinsize(master) == wanted
+    finally:
+        os.close(master)
+        os.close(terminal)
 
 
 def test_what_cannot_be_written_to_a_closed_terminal_changes_no_exit_code() -> None:
