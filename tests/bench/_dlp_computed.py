@@ -153,6 +153,20 @@ def jwe(rng: random.Random) -> str:
     return ".".join((head, *(url64(rng.randbytes(size)) for size in (256, 12, rng.randint(60, 200), 16))))
 
 
+def long_jwe(rng: random.Random) -> str:
+    head = url64(json.dumps({"alg": "dir", "enc": "A256GCM"}, separators=(",", ":")).encode())
+    return f"{head}..{'.'.join(url64(rng.randbytes(size)) for size in (12, rng.randint(1600, 3000), 16))}"
+
+
+def long_jwt(rng: random.Random) -> str:
+    claims = {
+        "iss": "https://login.example.org",
+        "groups": [str(uuid.UUID(int=rng.getrandbits(128))) for _ in range(60)],
+    }
+    parts = ({"typ": "JWT", "alg": "RS256", "kid": rng.randbytes(16).hex()}, claims)
+    return ".".join([*(url64(json.dumps(each).encode()) for each in parts), url64(rng.randbytes(256))])
+
+
 def extended(rng: random.Random) -> str:
     return base58check(bytes.fromhex("0488ade4") + b"\x03" + rng.randbytes(40) + b"\0" + rng.randbytes(32))
 
@@ -311,6 +325,8 @@ SPECIFIED: dict[str, Maker] = {
     "aws-ses-smtp-password": ses,
     "aws-bedrock-short-term-key": bedrock,
     "jwe": jwe,
+    "jwe-long": long_jwe,
+    "jwt-long": long_jwt,
     "jwk-private-key": jwk,
     "pgp-private-key": pgp,
     "putty-private-key": putty,
@@ -337,6 +353,8 @@ SPOILT: dict[str, Maker] = {
     **{kind: broken(SPECIFIED[kind]) for kind in ("age-secret-key", "age-plugin-identity")},
     "ethereum": not_ethereum,
     "jwe": form("eyJ", (URL, 40), ".", (URL, 40), ".", (URL, 16), ".", (URL, 60), ".", (URL, 22)),
+    "jwe-long": form("eyJ", (URL, 40), ".", (URL, 40), ".", (URL, 16), ".", (URL, 2500), ".", (URL, 22)),
+    "jwt-long": form("eyJ", (URL, 40), ".eyJ", (URL, 2500), ".", (URL, 43)),
     "sentry-org-token": form("sntrys_", (URL, 20)),
     "onepassword-service-token": form("ops_", (URL, 40)),
     "cloudflare-tunnel-token": form("cloudflared tunnel run --token ", (URL, 40)),

@@ -50,6 +50,34 @@ TYPES = (
         check=jwt,
         edge="left",
     ),
+    # what goes on for longer than a search does is told by its beginning
+    cred(
+        "jwt-long",
+        "JSON Web Token",
+        "signed token with more than 2,000 characters of claims",
+        r"eyJ[A-Za-z0-9_-]{12,600}\.eyJ[A-Za-z0-9_-]{1000}[A-Za-z0-9_-]{1000}",
+        "Authorization: Bearer " + _jwt('{"alg":"RS256","typ":"JWT"}', '{"groups":"<hex:1700>"}'),
+        "token=" + _jwt('{"typ":"JWT","kid":"<hex:40>","alg":"RS256"}', '{"roles":"<hex:4000>"}'),
+        no=(
+            "eyJ<url:30>.eyJ<url:2100>.<url:43>",
+            _in_base64('{"alg":"HS256","typ":"JWT"}') + "." + _in_base64('{"groups":"<hex:1200>"}'),
+        ),
+        check=jwt,
+        edge="left",
+    ),
+    cred(
+        "jwe-long",
+        "JSON Web Token",
+        "encrypted token of more than 2,000 characters",
+        r"eyJ[A-Za-z0-9_-]{12,600}\.[A-Za-z0-9_-]{0,700}\.[A-Za-z0-9_-]{16,24}\.[A-Za-z0-9_-]{1000}[A-Za-z0-9_-]{1000}",
+        "next-auth.session-token=" + _in_base64('{"alg":"dir","enc":"A256GCM"}') + "..<b62:16>.<url:2500>.<b62:22>",
+        no=(
+            "eyJ<url:30>..<b62:16>.<url:2500>.<b62:22>",
+            _in_base64('{"alg":"dir","enc":"A256GCM"}') + "..<b62:16>.<url:1500>",
+        ),
+        check=jwt,
+        edge="left",
+    ),
     cred(
         "okta-token",
         "Okta",
