@@ -13,7 +13,7 @@ import requests
 
 from app.backends import masks
 from app.backends.base import BoxSpec, Command
-from app.backends.docker import covering, facts, hosts, images, options, script, seccomp, tiny
+from app.backends.docker import covering, facts, hosts, images, options, probing, script, seccomp, tiny
 from app.backends.docker.backend import DockerBackend
 from app.backends.docker.engine import Engine, translated
 from app.backends.docker.hijack import Demultiplexer
@@ -239,3 +239,22 @@ def test_a_carried_bottles_worktrees_have_their_masks(tmp_path: Path) -> None:
     (own,) = (bound for bound in shown.binds if bound.target == f"{project}/.git/worktrees")
     assert own.writable
     assert own.source == f"{state}/private/worktrees"
+
+
+@pytest.mark.parametrize(
+    ("program", "said", "mends"),
+    [("dockerd", "Docker is installed", "start docker"), ("podman", "Podman is installed", "start podman.socket"),
+     ("other", "No Docker or Podman engine", "apt install")],
+)  # fmt: skip
+async def test_an_engine_that_is_installed_and_does_not_run_is_not_to_be_installed(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, program: str, said: str, mends: str
+) -> None:
+    (tmp_path / program).touch(0o755)
+    found = shutil.which
+    monkeypatch.setattr(shutil, "which", lambda name, path: found(name, path=str(tmp_path)))
+    monkeypatch.setattr(hosts, "SYSTEM", ())
+    for name in ("DOCKER_HOST", "XDG_RUNTIME_DIR"):
+        monkeypatch.delenv(name, raising=False)
+    report, url = await probing.probe(lambda url: pytest.fail(url))
+    assert (report.works, url) == (False, "")
+    assert (said in report.reason, mends in report.fix) == (True, True)

@@ -6,6 +6,7 @@ import os
 import platform
 import re
 import secrets
+import shutil
 import tarfile
 import tempfile
 from collections.abc import Callable, Mapping
@@ -19,6 +20,11 @@ from app.core.schema import Limits
 from app.errors import CarboyError
 
 INSTALL = "Install one: `sudo apt install docker.io` (or podman), or https://docs.docker.com/engine/install/"
+STARTS = (
+    ("dockerd", "Docker", "`sudo systemctl start docker`"),
+    ("podman", "Podman", "`systemctl --user start podman.socket` (as root: without `--user`)"),
+)
+"""An engine's program, its name, and what makes it listen."""
 IMAGE = "localhost/carboy/probe"
 _IMAGE_ID = re.compile(r"sha256:[0-9a-f]{64}")
 CAPABILITIES = {"pause": True, "commit": True, "limits": True, "reattach": True, "gpu": False, "disk_quota": False}
@@ -41,7 +47,7 @@ async def probe(engine: Callable[[str], Engine]) -> tuple[BackendReport, str]:
     except CarboyError as error:
         return _no(error.message, error.hint), ""
     if not urls:
-        return _no("No Docker or Podman engine was found on this host", INSTALL), ""
+        return _no(*_absent()), ""
     refusals: list[CarboyError] = []
     for url in urls:
         try:
@@ -49,6 +55,15 @@ async def probe(engine: Callable[[str], Engine]) -> tuple[BackendReport, str]:
         except CarboyError as error:
             refusals.append(error)
     return _no("; ".join(error.message for error in refusals), refusals[0].hint), ""
+
+
+def _absent() -> tuple[str, str]:
+    """What is said where no socket is there, and how to get one."""
+    path = f"{os.environ.get('PATH', '')}{os.pathsep}/usr/sbin"  # a user's own often lacks the second
+    for program, title, start in STARTS:
+        if shutil.which(program, path=path):
+            return f"{title} is installed, and does not run", f"Start it: {start}"
+    return "No Docker or Podman engine was found on this host", INSTALL
 
 
 async def _try(engine: Engine) -> BackendReport:
