@@ -20,6 +20,7 @@ from app.core.scopes import GLOBAL, launch_scope, said, shown
 from app.core.spending import AnswerOrder, BudgetOrder, CutoffOrder
 from app.core.text import printable
 from app.errors import CarboyError
+from app.providers.metered import countable
 from app.store.base import Store
 from app.store.metering import Override
 
@@ -50,7 +51,7 @@ class Orders:
                 hint = "Set it first: carboy budget set SCOPE PROVIDER AMOUNT"
                 raise CarboyError(f"There is no budget of {name} for {order.provider} to raise", hint, "no_budget")
             amount, until = await self._more(before, amount)
-        elif session is not None:
+        else:
             _counted(session, order.provider)
         await self._put(scope, order.provider, amount, until, order.by, order.reason, before, session)
 
@@ -221,8 +222,13 @@ class Orders:
         )
 
 
-def _counted(session: Session, provider: str) -> None:
-    """Refuses a budget that would never be used up, since nothing in this bottle counts against it."""
+def _counted(session: Session | None, provider: str) -> None:
+    """Refuses a budget that would never be used up, since nothing (in this bottle) counts against it."""
+    if session is None:
+        if provider not in (known := countable()):
+            text = f"Nothing is counted as {printable(provider, 60)}, so no budget would hold it"
+            raise CarboyError(text, f"Name one of {', '.join(known)}", "bad_budget")
+        return
     known = sorted({entry.provider for entry in session.record.policy.metered})
     if provider not in known:
         text = f"What {printable(provider, 60)} uses in {session.slug} is not counted, so no budget would hold it"

@@ -32,7 +32,7 @@ from app.errors import CarboyError, NotFound
 from app.manifests.starters import library
 from app.paths import Paths
 from app.providers.base import Credential, Found, HostLogin, Picked, Provider, pick, with_auth
-from app.providers.metered import metered
+from app.providers.metered import countable, metered
 from app.providers.registry import provider as provider_named
 from app.secrets import Located, locate
 from sidecar.allowance import Metered
@@ -301,6 +301,9 @@ def _read_budget(reading: Reading, request: LaunchRequest) -> None:
             raise CarboyError(
                 f"--budget {name[:60]}: {why}", "Write claude=500k, or claude=$20", "bad_budget"
             ) from None
+    for name in sorted(reading.settings.budget.keys() - set(countable())):
+        text = f"settings.yml: nothing is counted as {name}, so its budget holds nothing"
+        reading.warnings.append(f"{text}; known are {', '.join(countable())}")
     known = ", ".join(sorted(providers))
     for name in sorted({*reading.budget, *reading.manifest.bottle.budget} - providers):
         reading.warnings.append(f"Nothing here counts against the budget for {name}: this bottle can use {known}")

@@ -3,6 +3,7 @@ under the vendor's. Pure."""
 
 from app.core.schema import Manifest
 from app.providers.base import Provider
+from app.providers.registry import names
 from app.providers.vendors import VENDORS
 from sidecar.allowance import Metered
 
@@ -20,3 +21,8 @@ def metered(provider: Provider, manifest: Manifest) -> tuple[Metered, ...]:
         known |= dict.fromkeys(SUBSCRIPTIONS, provider.name)
     hosts = {f"*.{host}": name for host, name in hosts.items() if host in vendors} | hosts
     return tuple(Metered(provider=name, host=host) for host, name in {**known, **hosts}.items())
+
+
+def countable() -> tuple[str, ...]:
+    """All names that anything can be counted under, in any bottle: an agent's, or a vendor's."""
+    return tuple(sorted({*names(), *VENDORS} - {"shell"}))

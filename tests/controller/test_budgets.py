@@ -64,6 +64,16 @@ async def test_a_budget_that_nothing_counts_against_is_not_set(paths: Paths) -> 
         assert [item.provider for item in shown(made).budgets] == ["claude"]
 
 
+@pytest.mark.parametrize("scope", ["global", "agent:dev", "bottle:box"])
+async def test_a_budget_under_a_name_that_nothing_is_counted_as_is_refused(paths: Paths, scope: str) -> None:
+    async with kit(paths) as made:
+        with pytest.raises(CarboyError, match="Nothing is counted as cluade") as caught:
+            await made.orders.set(BudgetOrder(scope=scope, provider="cluade", amount="5M"))
+        assert {"claude", "openai"} <= set(caught.value.hint.removeprefix("Name one of ").split(", "))
+        assert await actions(made) == []
+        await made.orders.set(BudgetOrder(scope=scope, provider="openai", amount="5M"))
+
+
 async def test_where_no_budget_governs_there_is_no_limit(paths: Paths) -> None:
     async with kit(paths) as made:
         await made.up(made.desk.add("one"))

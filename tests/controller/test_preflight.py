@@ -167,6 +167,14 @@ def test_canaries() -> None:
     assert first[1] != second[1]
 
 
+async def test_a_misspelt_budget_of_the_settings_is_told_of(paths: Paths, project: Path) -> None:
+    bottle(paths, "agent_provider: {template: shell}")
+    paths.settings.write_text("budget: {cluade: 5M, claude: 5M}\n")
+    plan = await plan_of(paths, ask(project))
+    (warning,) = [text for text in plan.shown.warnings if "budget" in text]
+    assert warning.startswith("settings.yml: nothing is counted as cluade")
+
+
 async def test_a_budget_without_a_name_is_the_bottles_own(paths: Paths, project: Path) -> None:
     bottle(paths, "agent_provider: {template: claude}")
     plan = await plan_of(
