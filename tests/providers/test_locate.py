@@ -15,6 +15,7 @@ from app.providers.claude import RECIPE
 from app.providers.locate import Recipe, candidates, locate, numbers
 from tests.e2e.packages import PINNED
 
+IMAGES = Path(__file__).parents[2] / "manifests/images"
 ELF = b"\x7fELF" + b"\0" * 60
 MACHINE = {"x86_64": "x64", "aarch64": "arm64", "arm64": "arm64"}[os.uname().machine]
 
@@ -171,7 +172,9 @@ def test_untried_versions_are_warned_of(home: Path, version: str, warned: bool) 
 @pytest.mark.parametrize("module", [claude, codex, gemini, opencode, pi])
 def test_the_tried_version_is_what_the_tests_install_and_not_warned_of(module: ModuleType) -> None:
     recipe: Recipe = module.RECIPE
-    assert f"{recipe.package}@{recipe.tried}" in PINNED.values()
+    pinned = f"{recipe.package}@{recipe.tried}"
+    assert pinned in PINNED.values()
+    assert f" {pinned};" in (IMAGES / recipe.program / "Dockerfile").read_text()
     low, high = recipe.tested
     assert low <= numbers(recipe.tried) < high
 
