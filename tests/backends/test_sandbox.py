@@ -1,5 +1,6 @@
 """Sandboxes of both engines, as the agent and the operator find them."""
 
+import errno
 import os
 import signal
 import socket
@@ -447,6 +448,17 @@ def test_a_bottle_adds_worktrees_of_its_own(spec: BoxSpec, build: Build) -> None
     assert not (project / ".git/worktrees").exists()
     shown = subprocess.run(["git", "log", "--format=%s", "work"], cwd=project, capture_output=True, text=True)
     assert shown.stdout == "made\nx\n"
+
+
+def test_a_bottle_leaves_the_operator_most_of_inotify(spec: BoxSpec, build: Build) -> None:
+    code = (
+        "import ctypes; libc = ctypes.CDLL(None, use_errno=True); count = 0\n"
+        "while libc.inotify_init() >= 0: count += 1\n"
+        "print(count, ctypes.get_errno())"
+    )
+    result = build(spec).run(f'python3 -c "{code}"')
+    host = int(Path("/proc/sys/fs/inotify/max_user_instances").read_text())
+    assert result.output == f"{host // 4} {errno.EMFILE}\n"
 
 
 def test_files_without_a_name_are_seen(spec: BoxSpec, build: Build) -> None:

@@ -25,9 +25,19 @@ _EMPTY = "/run/.empty"
 
 def finish() -> None:
     """Everything but the masks and the socket. The masks come between `files` and this in `Sandbox`."""
+    bound_watches()
     close_proc()
     for path in ("/dev", "/run", "/"):
         mounts.set_attributes(path, mounts.ATTR_RDONLY)
+
+
+def bound_watches() -> None:
+    """The kernel counts inotify for each user, and an ordinary user's bottles are that user: one that took all would
+    leave none to the operator's editor. A quarter for each bottle; a kernel without such bounds has none."""
+    for kind in ("instances", "watches"):
+        with contextlib.suppress(OSError, ValueError):
+            most = int(Path(f"/proc/sys/fs/inotify/max_user_{kind}").read_text())
+            Path(f"/proc/sys/user/max_inotify_{kind}").write_text(str(most // 4))
 
 
 def close_proc() -> None:
