@@ -167,6 +167,8 @@ def of_type(each: CredentialType) -> Rule:
     if keywords:
         # the keyword is the selective part; without it a bare run of hex would be a candidate everywhere
         choice = "|".join(_escaped(word) for word in each.keywords)
+        if searched == source and each.boundary in ("both", "right"):
+            searched = f"(?:{searched})(?:[^0-9A-Za-z_]|$)"  # else each place in a longer run is a hit
         searched = f"(?:{choice}).{{0,{KEYWORD_REACH}}}(?:{searched})"
         caseless, words = True, keywords
     return Rule(

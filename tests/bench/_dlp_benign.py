@@ -244,6 +244,12 @@ TEXTS: dict[str, Text] = {
             f'i="static/js/main.{_hex(rng, 4)}.chunk.js",password:"Password",apiKey:e.apiKey}},'
         )
     ),
+    "transfers of tokens": _many(
+        lambda rng: (
+            f'{{"tokenName": "A", "tokenDecimal": "18", "hash": "0x{_hex(rng, 32)}", "nonce": "{rng.randrange(99)}"}}'
+        ),
+        600,
+    ),
     "queries": _many(
         lambda rng: (
             f"SELECT * FROM sessions WHERE id = {rng.randrange(10**18, 6 * 10**18)} "
