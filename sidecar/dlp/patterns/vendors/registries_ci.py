@@ -125,9 +125,8 @@ _REGISTRIES = (
         "docker-config-auth",
         "Docker",
         "registry login in config.json",
-        # Amazon's registries: AWS and a token of up to 2,500 characters
-        r'auth\\{0,2}"\s{0,4}:\s{0,4}\\{0,2}"[A-Za-z0-9+/]{12,1000}[A-Za-z0-9+/]{0,1000}[A-Za-z0-9+/]{0,1000}'
-        r'[A-Za-z0-9+/]{0,400}={0,2}\\{0,2}"',
+        # no quotation mark behind it: Amazon's registries have 3,000 characters
+        r'auth\\{0,2}"\s{0,4}:\s{0,4}\\{0,2}"[A-Za-z0-9+/]{12,800}={0,2}',
         '{"auths": {"r.example.org": {"auth": "'
         + base64.b64encode(sample("robot:<b62:24>").encode()).decode()
         + '"}}}',
