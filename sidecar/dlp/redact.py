@@ -4,6 +4,7 @@
 """
 
 import json
+import re
 from collections.abc import Callable, Sequence
 from typing import Any, cast
 
@@ -15,6 +16,9 @@ from sidecar.dlp.finding import Finding
 MARK = "[redacted]"
 _ROUNDS = 4
 _DEPTH = 200
+_LONG = 700
+"""Bytes; rules for values that may be longer do not ask for their end."""
+_REST = re.compile(rb"[A-Za-z0-9+/_=.-]*")
 
 Scanner = Callable[[bytes], Scan]
 """Scans with the settings of the request at hand."""
@@ -105,7 +109,8 @@ def _clean_text(text: str, scan: Scanner) -> str:
 
 def _cut(data: bytes, findings: Sequence[Finding]) -> bytes:
     """`data` with the stretch of each finding in the raw view replaced, overlapping ones once."""
-    spans = sorted((f.start, f.end) for f in _blocking(findings) if f.view.startswith("raw") and f.end > f.start)
+    raw = (f for f in _blocking(findings) if f.view.startswith("raw") and f.end > f.start)
+    spans = sorted((f.start, _end(data, f.start, f.end)) for f in raw)
     out: list[bytes] = []
     at = 0
     for start, end in spans:
@@ -113,3 +118,9 @@ def _cut(data: bytes, findings: Sequence[Finding]) -> bytes:
             out += [data[at:start], MARK.encode()]
         at = max(at, end)
     return b"".join(out) + data[at:]
+
+
+def _end(data: bytes, start: int, end: int) -> int:
+    """Where a value ends of which the first `end - start` bytes were found: of a long one, a rule has its beginning."""
+    rest = _REST.match(data, end) if end - start >= _LONG else None
+    return rest.end() if rest else end

@@ -20,6 +20,7 @@ from sidecar.dlp.derived import Derived
 from sidecar.dlp.engine import DEFAULT, Engine, EngineConfig
 from sidecar.dlp.finding import Location
 from sidecar.dlp.needles import Known
+from sidecar.dlp.patterns.model import all_types
 from sidecar.dlp.patterns.vendors.structure import base62_crc32
 from sidecar.dlp.redact import redacted
 from sidecar.dlp.view import View
@@ -93,6 +94,17 @@ def test_redaction_leaves_no_finding_and_valid_json(document: object, index: int
     assert "[redacted]" in after["text"]
     assert not engine.scan(clean, where=BODY).findings
     assert SECRETS[index].encode() not in clean
+
+
+@pytest.mark.parametrize("name", ["jwt-long", "jwe-long", "docker-config-auth"])
+def test_of_a_value_that_is_longer_than_its_rule_nothing_is_left(engine: Engine, name: str) -> None:
+    text = max(next(each.positives for each in all_types() if each.id == name), key=len)
+    for data in (b"first " + text.encode() + b" last", json.dumps({"content": f"first {text} last"}).encode()):
+        clean = redacted(data, lambda text: engine.scan(text, where=BODY, every=True))
+        assert clean is not None
+        assert b"first " in clean
+        assert b" last" in clean
+        assert len(clean) < 150
 
 
 def test_redaction_keeps_the_rest_of_a_text(engine: Engine) -> None:
@@ -182,8 +194,6 @@ def test_benign_text_is_clean(engine: Engine) -> None:
 def test_the_backends_find_the_same() -> None:
     rng = random.Random(21)
     fast, portable = engine_for(SECRETS, CANARY, "hyperscan"), engine_for(SECRETS, CANARY, "portable")
-    from sidecar.dlp.patterns.model import all_types
-
     tokens = [text for each in all_types() for text in each.positives]
     for _ in range(1500):
         name = rng.choice(sorted(ALL))
