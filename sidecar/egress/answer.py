@@ -2,19 +2,23 @@
 without any real credential. Made for streams: what may go on goes on at once. What it raises ends the flow.
 """
 
+import time
 from collections.abc import Callable, Iterator, Sequence
 
 from sidecar.dlp.echo import EchoRedactor
 from sidecar.dlp.finding import Finding
 from sidecar.dlp.injection_deltas import AnswerWatch
 from sidecar.egress.refusal import Refusal
+from sidecar.egress.turns import AT_A_STRETCH
 from sidecar.meter.decode import Decoder
 
 MAX_DROPPED = 1024 * 1024
 """Read and dropped of an answer that was ended, so that the agent gets to read why; then the flow is cut."""
 
-MOST_AT_ONCE = 128 * 1024
-"""Decoded bytes that are looked through in one turn: 15 ms of HTML, a third of a second where they are hostile."""
+MOST_AT_ONCE = 256 * 1024
+"""Bytes that are looked through in one turn, where that takes no longer than `AT_A_STRETCH`."""
+FIRST_STEP, LEAST_STEP = 4 * 1024, 1024
+"""Bytes that are looked through by themselves: at first, and where they cost most (events of a few bytes each)."""
 
 type Found = Callable[[Sequence[Finding]], Refusal | None]
 """Told of findings; gives the refusal where they end the answer."""
@@ -60,6 +64,8 @@ class AnswerFilter:
         self._events = events
         self._expected = expected
         self._packed: Iterator[bytes] | None = None
+        self._rest = b""
+        self._step = FIRST_STEP
         self._given = 0
         self._dropped = 0
         self._over = False
@@ -77,41 +83,50 @@ class AnswerFilter:
 
     @property
     def packed(self) -> bool:
-        """Of what came, more is to be unpacked than is done at once: `release` goes on with it, before anything else
-        is fed."""
+        """Of what came, more is to be done than is done at once: `release` goes on with it, before anything else is
+        fed."""
         return self._packed is not None
 
     def release(self) -> bytes:
-        """What goes on although nothing came: more of what is packed, else what waits for the next piece."""
+        """What goes on although nothing came: more of what did, else what waits for the next piece."""
         if self._packed is not None:
-            return self._unpacked(self._packed)
+            return self._turn(self._packed)
         out = self._echo.release() if self._echo is not None and not self._over else b""
         self._given += len(out)
         return out
 
     def feed(self, data: bytes) -> bytes:
         """What goes on of these bytes; none are the end."""
-        if data and self._decoder is not None:
-            return self._unpacked(self._decoder.feed(data))
-        return self._passed([data], last=not data)
+        if not data:
+            return self._passed(b"", last=True)
+        self._packed = iter((data,)) if self._decoder is None else self._decoder.feed(data)
+        return self._turn(self._packed)
 
-    def _unpacked(self, packed: Iterator[bytes]) -> bytes:
-        """As much as is done at once. A piece of some kilobytes may hold sixty megabytes."""
-        pieces: list[bytes] = []
+    def _turn(self, packed: Iterator[bytes]) -> bytes:
+        """As much as is done at once. A piece of some kilobytes may hold sixty megabytes, or many thousand events."""
+        out: list[bytes] = []
+        now = started = time.perf_counter()
         left = MOST_AT_ONCE
-        self._packed = packed
-        while left > 0:
-            piece = next(packed, None)
-            if piece is None:
+        while True:
+            self._rest = self._rest or next(packed, b"")
+            if not self._rest:
                 self._packed = None
                 break
-            pieces.append(piece)
+            if left <= 0 or now - started > AT_A_STRETCH:
+                break
+            piece, self._rest = self._rest[: self._step], self._rest[self._step :]
+            out.append(self._passed(piece))
             left -= len(piece)
-        return self._passed(pieces)
+            before, now = now, time.perf_counter()
+            if now - before > AT_A_STRETCH:
+                self._step = max(LEAST_STEP, self._step // 4)
+            elif now - before < AT_A_STRETCH / 4:
+                self._step = min(MOST_AT_ONCE, self._step * 4)
+        return b"".join(out)
 
-    def _passed(self, pieces: Sequence[bytes], *, last: bool = False) -> bytes:
+    def _passed(self, piece: bytes, *, last: bool = False) -> bytes:
         was_over = self._over
-        out = b"".join(self._piece(piece) for piece in pieces if piece)
+        out = self._piece(piece) if piece else b""
         if last and not self._over and self._watch is not None:
             self._judge(self._watch.finish())
         if self._over and not was_over:

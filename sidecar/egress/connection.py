@@ -31,7 +31,7 @@ from sidecar.egress.policy import CompiledPolicy
 from sidecar.egress.proxy_types import Engine, Origin
 from sidecar.egress.reach import Destination, Unreachable
 from sidecar.egress.turns import PIECE
-from sidecar.egress.wire import Front2
+from sidecar.egress.wire import Front2, Rest, RestCompleted
 from sidecar.meter.ledger import suspended_too
 from sidecar.tasks import spawn
 
@@ -248,7 +248,7 @@ class Edge(LiveConnectionHandler):
             task = spawn(self.wakeup(command), name="wakeup")
             self.wakeup_timer.add(task)
             task.add_done_callback(self.wakeup_timer.discard)
-        elif isinstance(command, (layers.NextPiece, layers.Rest)):
+        elif isinstance(command, (layers.NextPiece, Rest)):
             work = self._next_piece(command) if isinstance(command, layers.NextPiece) else self._rest(command)
             task = spawn(work, name=type(command).__name__)
             self._tasks.add(task)
@@ -295,13 +295,13 @@ class Edge(LiveConnectionHandler):
                 command.source.close()
         self._take(layers.NextPieceCompleted(command, piece))
 
-    async def _rest(self, command: layers.Rest) -> None:
+    async def _rest(self, command: Rest) -> None:
         self._resting += 1
         try:
             await self._client_follows()
         finally:
             self._resting -= 1
-        await self.engine.turns.take(partial(self._take, layers.RestCompleted(command)))
+        await self.engine.turns.take(partial(self._take, RestCompleted(command)))
 
     async def handle_hook(self, hook: commands.StartHook) -> None:
         """mitmproxy's own way in (connected, disconnected): the same as for hooks from the layers."""

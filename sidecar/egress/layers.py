@@ -34,7 +34,19 @@ from sidecar.egress import answers
 from sidecar.egress.exchange import Exchange, Source, exchange_of, refusal_response, refuse
 from sidecar.egress.refusal import Refusal
 from sidecar.egress.websocket import Relay
-from sidecar.egress.wire import MAX_DISCARD, Back1, Back2, Front1, Front2, Hello, Hold, Quiet, edge_of, error_response
+from sidecar.egress.wire import (
+    MAX_DISCARD,
+    Back1,
+    Back2,
+    Front1,
+    Front2,
+    Hello,
+    Hold,
+    Quiet,
+    Rest,
+    edge_of,
+    error_response,
+)
 
 MAX_KEPT_CONNECTIONS = 32
 MAX_DROPPED = 16 * 1024
@@ -59,18 +71,6 @@ class NextPiece(commands.Command):
 
     def __init__(self, source: Source) -> None:
         self.source = source
-
-
-class Rest(commands.Command):
-    """Lets the client take what there is, and others have their turn, before this stream goes on."""
-
-    blocking = True
-
-
-@dataclass(repr=False)
-class RestCompleted(events.CommandCompleted):
-    command: Rest  # pyright: ignore[reportIncompatibleVariableOverride]  (as mitmproxy does itself)
-    reply: None = None
 
 
 @dataclass(repr=False)
@@ -132,7 +132,7 @@ class Stream(engine.HttpStream):
             yield engine.SendHttp(engine.ResponseData(self.stream_id, piece), self.context.client)
 
     def _unpack(self) -> Commands:
-        """The rest of what came, a turn each: a small piece may hold very much."""
+        """The rest of what came, a turn each: a small piece may hold very much, or cost it."""
         answer = self.exchange.answer
         while answer is not None and answer.packed:
             yield Rest()

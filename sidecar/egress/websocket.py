@@ -10,6 +10,7 @@ connection.
 # pyright: reportUnknownMemberType=false, reportUnknownArgumentType=false, reportUnknownVariableType=false
 # pyright: reportUnknownParameterType=false, reportMissingTypeArgument=false, reportPrivateImportUsage=false
 
+import time
 from collections.abc import Generator
 from dataclasses import dataclass
 from typing import Any
@@ -26,7 +27,8 @@ from sidecar.egress.exchange import exchange_of
 from sidecar.egress.limits import Bucket
 from sidecar.egress.messages import Collector, TooLarge, content
 from sidecar.egress.refusal import Refusal
-from sidecar.egress.wire import Hold, edge_of
+from sidecar.egress.turns import AT_A_STRETCH
+from sidecar.egress.wire import Hold, Rest, edge_of
 
 POLICY = 1008
 """Close code for what policy does not allow (RFC 6455 7.4.1)."""
@@ -83,7 +85,11 @@ class Relay(layer.Layer):
         ends = self.context.client, self.context.server
         source_conn, target_conn = ends if from_client else ends[::-1]
         source.receive_data(event.data if isinstance(event, events.DataReceived) else None)
+        started = time.perf_counter()
         for item in source.events():
+            if time.perf_counter() - started > AT_A_STRETCH:  # thousands of messages of a letter each
+                yield Rest()
+                started = time.perf_counter()
             if isinstance(item, Message):
                 self._count(item, from_client)
                 for frame in (yield from self._ask(item, from_client)):

@@ -66,6 +66,18 @@ class Hold(commands.RequestWakeup):
         self.came = came
 
 
+class Rest(commands.Command):
+    """Lets the client take what there is, and others have their turn, before this stream goes on."""
+
+    blocking = True
+
+
+@dataclass(repr=False)
+class RestCompleted(events.CommandCompleted):
+    command: Rest  # pyright: ignore[reportIncompatibleVariableOverride]  (as mitmproxy does itself)
+    reply: None = None
+
+
 class EdgeConnection(Protocol):
     """What layers need of the connection they belong to (`connection.py`)."""
 

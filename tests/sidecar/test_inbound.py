@@ -530,6 +530,44 @@ async def test_a_credential_is_not_asked_for_letter_by_letter(upstream: Upstream
         assert (await client.get(f"https://{HOST}/x", headers={"range": "bytes=0-4"})).text == "it is"
 
 
+@pytest.mark.parametrize("socket", [False, True], ids=["events", "messages"])
+async def test_the_operators_word_comes_through_whatever_an_answer_brings(socket: bool) -> None:
+    """Events and messages of a letter each cost most: what asks is answered between them."""
+    number = 3_000
+    tiny = b'data: {"d":"a"}\n\n'
+
+    async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        connection = wsproto.WSConnection(wsproto.ConnectionType.SERVER)
+        if not socket:
+            await reader.readuntil(b"\r\n\r\n")
+            size = b"Content-Length: %d" % (number * len(tiny))
+            writer.write(b"HTTP/1.1 200 OK\r\nContent-Type: text/event-stream\r\n%s\r\n\r\n" % size + tiny * number)
+        else:
+            connection.receive_data(await reader.readuntil(b"\r\n\r\n"))
+            assert [type(event) for event in connection.events()] == [events.Request]
+            writer.write(connection.send(events.AcceptConnection()) + connection.send(events.TextMessage("a")) * number)
+        await reader.read()
+
+    async def read(box: Bottle) -> int:
+        if socket:
+            async with connect(box, box.tls()) as opened:
+                return len([await opened.recv() for _ in range(number)])
+        async with box.client() as client:
+            return (await client.get(f"https://{HOST}/x")).content.count(tiny)
+
+    ca = authority()
+    async with server(serve, ca, HOST) as port:
+        more: Any = {"extra_ca": (pem(ca),), "connect_to": {f"{HOST}:443": f"127.0.0.1:{port}"}}
+        async with bottle(OWNED, secrets={"KEY": SECRET}, **more) as box, asyncio.timeout(60):
+            reading, answers = spawn(read(box), name="read"), 0
+            while not reading.done():
+                await box.channel.call("health", timeout=60)
+                await asyncio.sleep(0.02)
+                answers += 1
+            assert await reading == number
+            assert answers > 12
+
+
 LARGE = (b"<p>the quick brown fox</p> &#65;%41" * 600_000)[: 16 << 20]
 
 
