@@ -38,10 +38,10 @@ class Fault:
 
 
 _SENTENCES: dict[FaultKind, str] = {
-    "rate_limit": "The provider limits requests for now; the agent tries again by itself.",
+    "rate_limit": "The provider limits requests for now; an agent tries again by itself for a while.",
     "auth": "The provider refused the credential: check the secret that this bottle's route uses.",
     "quota": "The account's quota or credit is used up.",
-    "overloaded": "The provider is overloaded; the agent tries again more slowly.",
+    "overloaded": "The provider is overloaded; an agent tries again by itself for a while.",
     "network": "The provider could not be reached or broke the connection.",
     "unknown": "The provider answered with an error.",
 }
