@@ -64,7 +64,8 @@ def test_classes(
 def test_the_users_sentence_says_what_to_do() -> None:
     fault = classify(429, {"retry-after": "7200"}, {"error": {"message": "slow\x1b[31m down"}}, now=NOW)
     assert fault.message == (
-        "The provider limits requests for now; an agent tries again by itself for a while. It asks to wait 2 h. (slow[31m down)"
+        "The provider limits requests for now; an agent tries again by itself for a while. "
+        "It asks to wait 2 h. (slow[31m down)"
     )
     assert [wait_text(seconds) for seconds in (0.2, 90, 300, 7200, 400_000)] == ["1 s", "90 s", "5 min", "2 h", "5 d"]
 
