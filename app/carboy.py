@@ -101,6 +101,7 @@ class CarboyApp(Working, App[None], inherit_bindings=False):
 
     def on_mount(self) -> None:
         end_with_terminal(self)
+        self.app_resume_signal.subscribe(self, lambda _: self.refresh(layout=True))  # `fg`: Textual draws what changed
         self.call_after_refresh(self._painted)
 
     def _painted(self) -> None:

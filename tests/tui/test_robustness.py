@@ -1,6 +1,9 @@
 """The controller goes away and comes back; workers fail; notices pile up: the app stays."""
 
 import asyncio
+from typing import Any
+
+import pytest
 
 from app.core.model import Doctor, StreamEvent
 from app.errors import CarboyError
@@ -158,3 +161,13 @@ async def test_what_is_wrong_with_the_controller_is_told() -> None:
     async with app(client).run_test(size=(160, 48), notifications=True) as pilot:
         await ready(pilot)
         await until(pilot, lambda: "The disk is full" in text_of(pilot), "told")
+
+
+async def test_continued_after_a_stop_everything_is_drawn_anew(monkeypatch: pytest.MonkeyPatch) -> None:
+    """As a shell's `fg` does: Textual by itself draws what changed, on a screen that is empty by then."""
+    drawn: list[dict[str, Any]] = []
+    async with app(ScriptedClient()).run_test(size=(100, 30)) as pilot:
+        await ready(pilot)
+        monkeypatch.setattr(pilot.app, "refresh", lambda *_, **how: drawn.append(how))
+        pilot.app.app_resume_signal.publish(pilot.app)
+        await until(pilot, lambda: {"layout": True} in drawn, "drawn anew")
