@@ -101,9 +101,9 @@ PICTURES: dict[str, tuple[tuple[int, int], tuple[str, ...], str]] = {
 
 
 @pytest.mark.parametrize("name", PICTURES)
-def test_picture(name: str, snap_compare: Any, monkeypatch: pytest.MonkeyPatch, tmp_path: Any) -> None:
+def test_picture(name: str, snap_compare: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     if name.startswith("launch"):
-        monkeypatch.setattr("pathlib.Path.cwd", lambda: type(tmp_path)("/home/op/src/retry"))
+        monkeypatch.setattr("app.screens.launch.flow.present_folder", lambda: "/home/op/src/retry")
     size, pressed, shows = PICTURES[name]
     assert snap_compare(app(ScriptedClient()), terminal_size=size, run_before=keys(*pressed, shows=shows))
 
