@@ -3,7 +3,9 @@
 import json
 import os
 import shutil
+import socket
 import subprocess
+import threading
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any, cast
@@ -16,7 +18,7 @@ from app.backends.base import BoxSpec, Command
 from app.backends.docker import covering, facts, hosts, images, options, probing, script, seccomp, tiny
 from app.backends.docker.backend import DockerBackend
 from app.backends.docker.engine import Engine, translated
-from app.backends.docker.hijack import Demultiplexer
+from app.backends.docker.hijack import Demultiplexer, Frozen, attach
 from app.backends.docker.watch import Watch
 from app.backends.local.identity import Account
 from app.core.schema import Limits
@@ -37,6 +39,50 @@ def refuses(syscall: str, *args: int) -> int | None:
         ):
             return int(rule["errnoRet"])
     return None
+
+
+def _answering(path: str, answers: list[bytes]) -> threading.Thread:
+    """An engine that gives these answers, one to each connection."""
+    listener = socket.socket(socket.AF_UNIX)
+    listener.bind(path)
+    listener.listen()
+
+    def serve() -> None:
+        with listener:
+            for answer in answers:
+                client, _ = listener.accept()
+                with client:
+                    client.recv(65536)
+                    client.sendall(b"HTTP/1.1 " + answer)
+
+    thread = threading.Thread(target=serve)
+    thread.start()
+    return thread
+
+
+def _state(**values: bool) -> bytes:
+    text = json.dumps({"State": values}).encode()
+    return b"200 OK\r\nContent-Length: %d\r\n\r\n" % len(text) + text
+
+
+REFUSED = b"409 Conflict\r\n\r\n"
+
+
+def test_one_that_is_frozen_at_first_is_attached_to_once_it_goes_on(tmp_path: Path) -> None:
+    path = str(tmp_path / "engine.sock")
+    paused = [REFUSED, _state(Running=True, Paused=True)]
+    thread = _answering(path, [*paused, *paused, b"101 UPGRADED\r\n\r\nup"])
+    with attach(path, "abc", patience=30) as sock:
+        assert sock.recv(2) == b"up"
+    thread.join()
+
+
+@pytest.mark.parametrize(("state", "patience"), [(_state(Running=False), 30), (_state(Paused=True), -1)])
+def test_one_that_has_ended_or_stays_frozen_is_not_waited_for(tmp_path: Path, state: bytes, patience: float) -> None:
+    thread = _answering(path := str(tmp_path / "engine.sock"), [REFUSED, state])
+    with pytest.raises(Frozen):
+        attach(path, "abc", patience=patience)
+    thread.join()
 
 
 def test_a_process_is_the_container_or_a_strangers(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -6,6 +6,7 @@ runs in a process of a few megabytes for each bottle.
 import http.client
 import json
 import socket
+import time
 from typing import Any
 from urllib.parse import quote
 
@@ -15,6 +16,10 @@ _MAX_HEAD, _MAX_BODY, _MAX_REST = 65536, 4 * 1024 * 1024, 2000
 
 class EngineGone(Exception):
     """Nobody answers, or the answer makes no sense."""
+
+
+class Frozen(EngineGone):
+    """It is paused, by a snapshot for one: nobody is attached to it before it goes on."""
 
 
 class _Connection(http.client.HTTPConnection):
@@ -52,9 +57,20 @@ def container(identity: str, action: str) -> str:
     return f"/containers/{quote(identity, safe='')}/{action}"
 
 
-def attach(path: str, identity: str, *, since: bool = True) -> socket.socket:
-    """A container's terminal as a socket; with `since`, what it printed before comes first. Raises EngineGone."""
-    return _upgraded(path, container(identity, f"attach?stream=1&stdin=1&stdout=1&stderr=1&logs={int(since)}"), {})
+def attach(path: str, identity: str, *, since: bool = True, patience: float = 0.0) -> socket.socket:
+    """A container's terminal as a socket; with `since`, what it printed before comes first. One that is frozen has so
+    many seconds to go on. Raises EngineGone."""
+    target = container(identity, f"attach?stream=1&stdin=1&stdout=1&stderr=1&logs={int(since)}")
+    deadline = time.monotonic() + patience
+    while True:
+        try:
+            return _upgraded(path, target, {})
+        except Frozen:
+            _, found = ask(path, "GET", container(identity, "json"))
+            state = found.get("State") or {}
+            if time.monotonic() > deadline or not (state.get("Running") or state.get("Paused")):
+                raise
+            time.sleep(0.02)
 
 
 def start(path: str, identity: str, command: list[str], user: str) -> tuple[str, socket.socket]:
@@ -99,7 +115,8 @@ def _upgraded(path: str, target: str, body: dict[str, Any]) -> socket.socket:
         sock.sendall(f"{head}{kind}Content-Length: {len(text)}\r\n\r\n".encode() + text)
         status = _read_head(sock).split(b" ", 2)
         if len(status) < 2 or status[1] not in (b"101", b"200"):
-            raise EngineGone(f"the attachment was refused: {b' '.join(status)[:200].decode(errors='replace')}")
+            error = Frozen if status[1:2] == [b"409"] else EngineGone
+            raise error(f"the attachment was refused: {b' '.join(status)[:200].decode(errors='replace')}")
         sock.settimeout(None)
     except OSError as error:
         sock.close()

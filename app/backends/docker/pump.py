@@ -83,7 +83,8 @@ class Pump:
             tty.setraw(target.end)
 
     def run(self) -> int:
-        sock = hijack.attach(self._target.engine, self._target.id)
+        # a snapshot may have paused it already: the session counts as running
+        sock = hijack.attach(self._target.engine, self._target.id, patience=GATE_SECONDS)
         self._resize()
         self._pass_gate()
         while True:
