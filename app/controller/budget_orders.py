@@ -85,6 +85,11 @@ class Orders:
     async def cutoff(self, slug: str, order: CutoffOrder) -> BottleView:
         """Close the model's hosts now, whatever the budgets say."""
         session = self._live(slug)
+        for provider in order.providers:
+            if provider not in (known := _providers(session)):
+                text = f"Nothing of {slug} is known to go to {printable(provider, 60)}: nothing was cut off"
+                hint = f"Name one of {', '.join(known)}, or close every host with --all"
+                raise CarboyError(text, hint, "no_provider")
         facts = {"scope": order.scope, "providers": list(order.providers), "end_streams": order.end_streams}
         await self._record("cutoff", session, order.by, order.reason, may_wait=True, **facts)
         cut = OrderedCutoff(
@@ -229,11 +234,16 @@ def _counted(session: Session | None, provider: str) -> None:
             text = f"Nothing is counted as {printable(provider, 60)}, so no budget would hold it"
             raise CarboyError(text, f"Name one of {', '.join(known)}", "bad_budget")
         return
-    known = sorted({entry.provider for entry in session.record.policy.metered})
+    known = _providers(session)
     if provider not in known:
         text = f"What {printable(provider, 60)} uses in {session.slug} is not counted, so no budget would hold it"
         hint = f"Name one of {', '.join(known)}: carboy budget set {session.slug} PROVIDER AMOUNT" if known else ""
         raise CarboyError(text, hint, "bad_budget")
+
+
+def _providers(session: Session) -> list[str]:
+    """Those whose requests are told from others in this bottle."""
+    return sorted({entry.provider for entry in session.record.policy.metered})
 
 
 def amount_of(text: str, *, hard: bool = False) -> Amount:

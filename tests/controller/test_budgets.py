@@ -214,6 +214,19 @@ async def test_the_operators_cutoff_and_its_end(paths: Paths) -> None:
         assert await actions(made) == ["cutoff", "restore-egress", "budget-cutoff"]
 
 
+async def test_a_cutoff_of_a_provider_that_closes_nothing_is_refused(paths: Paths) -> None:
+    """Whoever misspells one must not believe that it is cut off."""
+    async with kit(paths) as made:
+        await made.up(made.desk.add("one"))
+        with pytest.raises(CarboyError) as caught:
+            await made.orders.cutoff("one", CutoffOrder(providers=("claude", "cluade"), by="me"))
+        assert (caught.value.code, "cluade" in caught.value.message) == ("no_provider", True)
+        assert "claude" in caught.value.hint
+        assert (shown(made).cut, await actions(made)) == ("", [])
+        await made.orders.cutoff("one", CutoffOrder(providers=("claude",), by="me"))
+        assert code(made) == "budget_cutoff"
+
+
 async def test_a_cutoff_is_in_force_when_it_returns_also_while_the_sidecar_is_told_of_something_else(
     paths: Paths,
 ) -> None:
