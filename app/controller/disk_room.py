@@ -17,7 +17,8 @@ LOOK_SECONDS = 10.0
 
 
 class DiskRoom:
-    """Looks at the disk of `folder` while a bottle lives. `warning` is what to tell, empty while there is room."""
+    """Looks at the disk of `folder` while a bottle lives, and until there is room again. `warning` is what to tell,
+    empty while there is room."""
 
     def __init__(
         self, folder: Path, live: Callable[[], Sequence[object]], notices: Notices, *, seconds: float = LOOK_SECONDS
@@ -37,7 +38,7 @@ class DiskRoom:
 
     async def _follow(self) -> None:
         while True:
-            if self._live():
+            if self._live() or self.warning:
                 self._tell(await asyncio.to_thread(_free, self._folder))
             await asyncio.sleep(self._seconds)
 

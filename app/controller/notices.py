@@ -3,7 +3,7 @@ to every client, hands them to the outlets. It decides nothing about bottles, an
 
 import logging
 import time
-from collections import OrderedDict
+from collections import OrderedDict, deque
 from collections.abc import Iterable, Mapping
 from typing import Any
 
@@ -11,6 +11,7 @@ from app.controller.events import Bus
 from app.controller.outlets import Outlets
 from app.core.model import LIVE, BottleView, StreamEvent
 from app.core.notices import KEPT, Notice, of_bottle, of_event, of_proposal
+from app.errors import CarboyError
 from app.store.base import Store
 from app.tasks import cancel_and_wait, spawn
 
@@ -34,6 +35,8 @@ class Notices:
         self._views: dict[str, BottleView] = {}
         self._asked: dict[str, list[float]] = {}
         self._told: OrderedDict[tuple[str, ...], float] = OrderedDict()
+        self._unkept: deque[Notice] = deque(maxlen=KEPT)
+        """What the store would not take, the oldest first: a full disk is what the operator must hear of then."""
         self._telling = spawn(_nothing(), name="notices")
 
     @property
@@ -74,13 +77,15 @@ class Notices:
         self._tell(notice)
 
     async def listed(self) -> list[Notice]:
-        return await self._store.notices()
+        """The newest first."""
+        return [*reversed(self._unkept), *await self._store.notices()][:KEPT]
 
     async def read(self, upto: int) -> None:
         await self._store.read_notices(upto)
 
     async def clear(self) -> None:
         await self._store.clear_notices()
+        self._unkept.clear()
 
     async def close(self) -> None:
         await cancel_and_wait(self._telling)
@@ -109,13 +114,29 @@ class Notices:
     async def _remember(self, notice: Notice, former: Any) -> None:
         if not former.done():
             await former
-        try:
-            notice = await self._store.add_notice(notice, KEPT)
-        except Exception as error:  # whatever is wrong with the store, the operator hears of it
-            log.error("a notice could not be kept: %s", error)
+        self._unkept.append(notice)
+        notice = await self._keep() or notice
         data = notice.model_dump(mode="json")
         self._bus.pass_on(StreamEvent(seq=0, at=notice.at, kind="notification", slug=notice.slug, data=data))
         self._outlets.send(notice)
+
+    async def _keep(self) -> Notice | None:
+        """Put down what is not yet; the last one of it, None where the store takes none. One that it can never take
+        stands in nobody's way."""
+        kept = None
+        while self._unkept:
+            first = self._unkept[0]
+            try:
+                kept = await self._store.add_notice(first, KEPT)
+            except CarboyError as error:  # whatever is wrong with the store, the operator hears of it
+                log.error("a notice could not be kept: %s", error)
+                return None
+            except Exception as error:
+                log.error("a notice cannot be kept: %s", error)
+                kept = None
+            if self._unkept and self._unkept[0] is first:  # or all were cleared meanwhile
+                self._unkept.popleft()
+        return kept
 
 
 async def _nothing() -> None:

@@ -82,7 +82,7 @@ class NoticesScreen(ListPage["Notice"]):
 
     def action_read(self) -> None:
         if self.items:
-            self.work("mark them as read", self._read(self.items[0].id))
+            self.work("mark them as read", self._read(max(item.id for item in self.items)))
 
     async def _read(self, upto: int) -> None:
         self.carboy.notices_read(tuple(await self.client.read_notices(upto)))

@@ -18,6 +18,7 @@ from app.controller.outlets import Outlets
 from app.core.model import StreamEvent
 from app.core.notices import Notice
 from app.core.schema import Settings
+from app.errors import CarboyError
 from app.secrets import Located
 from app.store.sqlite import SqliteStore
 from sidecar.secret import Secret
@@ -252,6 +253,28 @@ async def test_a_canary_is_one_notice_whatever_tells_of_it(room: Room) -> None:
     assert [(item.about, item.title) for item in await room.notices.listed()] == [("canary", "dev leaks")]
 
 
+async def test_what_cannot_be_kept_is_listed_and_kept_later(room: Room, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The notice of a full disk is one that the full disk does not take."""
+
+    async def full(*_: Any) -> Notice:
+        raise CarboyError("The disk is full", "", "disk_full")
+
+    room.notices.say(notice("first"))
+    await until(lambda: room.notices._telling.done())
+    with monkeypatch.context() as patch:
+        patch.setattr(room.store, "add_notice", full)
+        for title in ("full", "still"):
+            room.notices.say(notice(title))
+        await until(lambda: room.notices._telling.done())
+        assert [(item.title, item.id > 0) for item in await room.notices.listed()] == [
+            ("still", False), ("full", False), ("first", True),
+        ]  # fmt: skip
+    room.notices.say(notice("room"))
+    await until(lambda: room.notices._telling.done())
+    assert [item.title for item in await room.store.notices()] == ["room", "still", "full", "first"]
+    assert len(await room.notices.listed()) == 4
+
+
 async def test_a_disk_on_which_sidecars_stop_is_told_once_and_when_it_has_room_again(
     room: Room, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -265,6 +288,7 @@ async def test_a_disk_on_which_sidecars_stop_is_told_once_and_when_it_has_room_a
         bottles.append(1)
         await until(lambda: disk.warning)
         assert "Nothing leaves any bottle" in disk.warning
+        bottles.clear()  # what was told is taken back also where nobody needs the room any more
         free = 100_000_000
         await until(lambda: not disk.warning)
         await asyncio.sleep(0.02)
