@@ -161,6 +161,13 @@ class Proposals:
         running = self._telling.get(session_id)
         self._telling[session_id] = spawn(self._tell(session_id, running), name=f"tell {session_id}")
 
+    def sidecar_up(self, session_id: str) -> None:
+        """A sidecar is there, perhaps again: what could not be applied for want of one can be now."""
+        self.tell(session_id)
+        failed = [row for row in self._pending.values() if row.session_id == session_id and row.error]
+        if failed:
+            spawn(self._fault_all(failed, ""), name=f"sidecar is back {session_id}")
+
     # --- what operators do ------------------------------------------------------------------------------------------
 
     async def listed(self, *, slug: str | None = None, state: str | None = None) -> list[ProposalView]:
@@ -192,7 +199,7 @@ class Proposals:
             try:
                 done = await self._approving.apply(session, row, approval, decided, decide)
             except CarboyError as error:
-                await self._failed(row, error)
+                await self._fault_all([row], error.render())
                 raise
         await self._again(session)
         return proposal_views.shown(done, None)
@@ -258,12 +265,14 @@ class Proposals:
         self._arm()
         return done
 
-    async def _failed(self, row: ProposalRow, error: CarboyError) -> None:
-        await self._store.fault_proposal(row.id, error.render())
-        kept = await self._row(row.id)
-        if kept.state == "pending":
-            self._pending[kept.id] = kept
-            await self._publish(kept)
+    async def _fault_all(self, rows: Iterable[ProposalRow], error: str) -> None:
+        """Why these could not be applied, or that nothing speaks against another try."""
+        for row in rows:
+            await self._store.fault_proposal(row.id, error)
+            kept = await self._row(row.id)
+            if kept.state == "pending":
+                self._pending[kept.id] = kept
+                await self._publish(kept)
 
     async def _finish(self, session: Session | None, row: ProposalRow) -> ProposalRow:
         """An approval that is in force though nobody could say so (its controller was killed between, or the disk was

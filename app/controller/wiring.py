@@ -87,7 +87,7 @@ async def wire(paths: Paths, stack: AsyncExitStack, stop: Callable[[], None]) ->
     stack.push_async_callback(canaries.close)
     desk = OperatorDesk(paths, store, bus, audit, sessions, lambda: _settings(paths, []))
     ingest.told.proposed, ingest.told.kept = proposals.opened, lambda *news: _kept(proposals, desk, canaries, *news)
-    sessions.on_sidecar = proposals.tell
+    sessions.on_sidecar = proposals.sidecar_up
     history.also = proposals.ended
     desk.listen(history, proposals, stack)
     budgets = await budget_wiring.connect(paths, store, bus, audit, sessions, ingest, history, stack)

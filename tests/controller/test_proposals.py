@@ -186,6 +186,21 @@ async def test_what_cannot_be_applied_stays_pending_and_says_why(room: Room) -> 
     assert (await room.queue.listed())[0].error == ""
 
 
+async def test_a_card_does_not_say_that_its_sidecar_is_down_once_it_is_back(room: Room) -> None:
+    session = room.desk.add("dev", API)
+    await room.queue.opened(session.id, asks(session, NEW))
+    sidecar(session).down = True
+    with pytest.raises(CarboyError):
+        await room.queue.approve("p-000001", ApproveBody())
+    assert (await room.queue.listed())[0].error
+    sidecar(session).down = False
+    with room.bus.subscribe() as events:
+        room.queue.sidecar_up(session.id)
+        event = await anext(aiter(events))
+    assert (event.kind, event.data["error"], event.data["state"]) == ("proposal", "", "pending")
+    assert (await room.queue.listed())[0].error == ""
+
+
 @pytest.mark.parametrize("scope", ["session", "save"])
 async def test_what_cannot_be_put_on_record_is_taken_back(
     room: Room, monkeypatch: pytest.MonkeyPatch, scope: str
