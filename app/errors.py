@@ -85,13 +85,9 @@ ROOM_NEEDED = 64 * 1024
 """With less than this free, an input or output error of the database is taken for a full disk."""
 
 
-def disk_full(what: str) -> CarboyError:
+def disk_full(what: str, hint: str = "Make room, or set CARBOY_HOME to another disk") -> CarboyError:
     """The disk with our state is full. Bottles run on: what they need is in memory, or already there."""
-    return CarboyError(
-        f"The disk is full: {what} cannot be written",
-        "Make room, or set CARBOY_HOME to another disk. Running bottles go on",
-        "disk_full",
-    )
+    return CarboyError(f"The disk is full: {what} cannot be written", f"{hint}. Running bottles go on", "disk_full")
 
 
 CLOSED = frozenset({errno.EACCES, errno.EPERM, errno.EROFS, errno.ENOTDIR})

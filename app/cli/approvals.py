@@ -30,7 +30,7 @@ def who() -> str:
 @click.command()
 @click.argument("identity", metavar="[ID]", required=False)
 @click.option("--all", "every", is_flag=True, help="Decided ones, too.")
-@click.option("--slug", help="Only those of this bottle.")
+@click.option("--slug", type=SLUG, help="Only those of this bottle.")
 @json_option
 def proposals(identity: str | None, every: bool, slug: str | None, as_json: bool) -> None:
     """Show what waits for your decision; with an ID, one proposal in full."""

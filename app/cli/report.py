@@ -8,7 +8,7 @@ from app.core.report import Report, summary
 
 @click.command()
 @click.argument("slug", type=SLUG, required=False)
-@click.option("--since", type=float, metavar="HOURS", help="Only of the last HOURS.")
+@click.option("--since", type=click.FloatRange(0, 50 * 365 * 24), metavar="HOURS", help="Only of the last HOURS.")
 @json_option
 def report(slug: str | None, since: float | None, as_json: bool) -> None:
     """Show what a bottle did: outcome, spend, refusals, decisions, files written. Without SLUG: all bottles, since the

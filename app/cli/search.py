@@ -4,14 +4,14 @@ import time
 
 import click
 
-from app.cli.output import json_option, line, note, print_json, with_client
+from app.cli.output import SLUG, json_option, line, note, print_json, with_client
 from app.core.found import Found, Passage
 from app.core.text import printable
 
 
 @click.command()
 @click.argument("text", nargs=-1)
-@click.option("--bottle", "slug", help="Only sessions of this bottle.")
+@click.option("--bottle", "slug", type=SLUG, help="Only sessions of this bottle.")
 @click.option("--limit", type=click.IntRange(1, 200), default=20, show_default=True, help="Most hits.")
 @click.option("--around", "number", type=int, help="What was said around a hit, by its number.")
 @json_option

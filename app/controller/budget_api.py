@@ -49,7 +49,10 @@ async def traces(request: web.Request) -> web.Response:
         found = [one for slug in kept.bottles() if asked.slug in (None, slug) for one in kept.read(slug, asked)]
         return sorted(found, key=lambda one: (one.created_at, one.id))[-asked.limit :]
 
-    return answer(await asyncio.to_thread(read))
+    found = await asyncio.to_thread(read)
+    if not found and asked.slug is not None:
+        await find(parts, asked.slug)
+    return answer(found)
 
 
 async def totals(request: web.Request) -> web.Response:

@@ -129,7 +129,10 @@ async def away(request: web.Request) -> web.Response:
 async def search(request: web.Request) -> web.Response:
     """Transcripts of live and past sessions, by words."""
     asked = query(request, SearchQuery)
-    return answer(await desk(request).searching.index.find(asked.text, slug=asked.slug, limit=asked.limit))
+    found = await desk(request).searching.index.find(asked.text, slug=asked.slug, limit=asked.limit)
+    if not found.hits and asked.slug is not None:
+        await find(request.app[PARTS], asked.slug)
+    return answer(found)
 
 
 async def around(request: web.Request) -> web.Response:

@@ -3,7 +3,7 @@
 from aiohttp import web
 from pydantic import Field
 
-from app.controller.api import PARTS, answer, body, query, slug_of
+from app.controller.api import PARTS, answer, body, find, query, slug_of
 from app.controller.proposals import Proposals
 from app.core.approvals import ApproveBody, RejectBody, RoutesEdit
 from app.core.model import Snapshot
@@ -27,7 +27,10 @@ def _identity(request: web.Request) -> str:
 
 async def listed(request: web.Request) -> web.Response:
     asked = query(request, ListQuery)
-    return answer(await queue(request).listed(slug=asked.slug, state=asked.state))
+    found = await queue(request).listed(slug=asked.slug, state=asked.state)
+    if not found and asked.slug is not None:
+        await find(request.app[PARTS], asked.slug)
+    return answer(found)
 
 
 async def one(request: web.Request) -> web.Response:

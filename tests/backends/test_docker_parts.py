@@ -210,6 +210,12 @@ def test_errors_in_words(error: Exception, code: str) -> None:
     assert translated(error, "unix:///x").code == code
 
 
+def test_a_full_engine_is_not_mended_by_another_place_for_our_own_files() -> None:
+    full = translated(RuntimeError("write /x: no space left on device"), "unix:///x")
+    assert "CARBOY_HOME" not in full.hint
+    assert "docker system df" in full.hint
+
+
 def test_frames_of_a_container_without_a_terminal() -> None:
     frames = b"\x01\0\0\0\0\0\0\x03abc\x02\0\0\0\0\0\0\x01d"
     for cut in range(len(frames)):

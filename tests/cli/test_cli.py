@@ -355,6 +355,19 @@ def test_no_bottle_can_have_that_name(run: Run, command: str, name: str) -> None
     assert "No bottle can have that name" in ended.stderr
 
 
+def test_a_bottle_that_never_was_is_no_bottle_of_which_nothing_is_found(run: Run) -> None:
+    ok(run("init"))
+    for words in (("traces", "nobody"), ("search", "x", "--bottle", "nobody"), ("proposals", "--slug", "nobody")):
+        ended = run(*words)
+        assert (ended.returncode, ended.stdout) == (1, ""), words
+        assert "There is no bottle nobody" in ended.stderr
+    assert ok(run("traces")) == "no traces\n"
+
+
+def test_no_report_of_the_time_to_come(run: Run) -> None:
+    assert run("report", "--since", "-3").returncode == 2
+
+
 def test_an_editor_of_nobody_needs_a_terminal(run: Run) -> None:
     ok(run("init"))
     ended = run("edit", "bottle/base", EDITOR="", VISUAL="")

@@ -85,7 +85,7 @@ def translated(error: Exception, url: str) -> CarboyError:
             "docker",
         )  # fmt: skip
     if "no space left" in text.lower():
-        return disk_full("the engine's storage")
+        return disk_full("the engine's storage", "Make room there: `docker system df` shows what takes it")
     if "no such image" in text.lower() or type(error).__name__ == "ImageNotFound":
         return NotFound(f"The image is missing: {text[:300]}", "It is built at the next launch", "image_missing")
     if status == 404:

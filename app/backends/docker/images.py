@@ -153,7 +153,7 @@ def _build(client: Any, build: Build, tell: Progress) -> None:
                 said.append(line)
                 tell(line)
             if "error" in item and "no space left" in text.lower():
-                raise disk_full("the engine's storage")
+                raise disk_full("the engine's storage", "Make room there: `docker system df` shows what takes it")
             if "error" in item:
                 raise CarboyError(
                     f"The image could not be built from {build.source}: {' | '.join(said)}"[:4000],
