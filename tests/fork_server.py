@@ -38,6 +38,7 @@ _SERVER = "CARBOY_TEST_FORK_SERVER"
 """The abstract socket of a server that serves this process too, and the `_here` for which that is so."""
 _ORDER_BYTES = 1 << 20
 _ASKING = threading.Lock()
+_STARTING = threading.Lock()
 
 
 class Forked:
@@ -176,8 +177,13 @@ def _ask(order: dict[str, object], fds: list[int]) -> tuple[str, list[int]]:
     return answer.decode(), fds
 
 
-@functools.cache
 def _server() -> socket.socket:
+    with _STARTING:  # threads that need it first at the same time must not each start one
+        return _connected()
+
+
+@functools.cache
+def _connected() -> socket.socket:
     name, _, where = os.environ.get(_SERVER, "").partition(" ")
     if where != _here():
         name, where = f"carboy-test-{os.getpid()}-{secrets.token_hex(8)}", _here()

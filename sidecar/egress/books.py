@@ -37,6 +37,10 @@ FIRST_OUTPUT = 1000
 STEP, LEAST_STEP, STEP_SECONDS = 0.015, 256, 0.02
 """How far an answer has come is written down after so much more of it (a part, and bytes), not more often than so: a
 sidecar that is killed leaves the rest uncounted. Some 400 rows for an answer of megabytes."""
+MOST_UNFINISHED = 8
+"""Answers in a row that ended before the model had ended them, until one request is refused: some agents take such an
+answer for a turn and ask again at once, without end (OpenCode 1.18.33: ten times a second). The others give up after
+two to six."""
 MAX_WINDOWS = 64
 MAX_PARTS = 20
 
@@ -94,6 +98,8 @@ class Books:
         self._timer: asyncio.TimerHandle | None = None
         self._windows: dict[str, tuple[Gauge, ...]] = {}
         self._output = float(FIRST_OUTPUT)
+        self._unfinished: dict[str, int] = {}
+        """Of each provider: how many answers in a row the model had not ended."""
 
     # --- allowances ---------------------------------------------------------------------------------------------------
 
@@ -181,6 +187,15 @@ class Books:
         call.input = tokens
         self.ledger.release(call.request_id)
 
+    def stuck(self, call: Call) -> Verdict | None:
+        """Why `call` must not leave where its agent asks again and again for what never comes. It is told once, then
+        the count begins anew: whoever mended it may go on."""
+        if call.purpose != "call" or self._unfinished.get(call.provider, 0) < MOST_UNFINISHED:
+            return None
+        del self._unfinished[call.provider]
+        what = f"the last {MOST_UNFINISHED} answers from {call.host} ended before the model had ended them"
+        return Verdict("answers_unfinished", what)
+
     def reserve(self, call: Call) -> None:
         self.ledger.reserve(call.request_id, call.need)
         self._look()
@@ -241,6 +256,7 @@ class Books:
         if call.closed:
             return {}
         call.closed = True
+        self._count_unfinished(call)
         if call.timer is not None:
             call.timer.cancel()
         parts = [_set_aside(call, part) for part in _parts(usages)] or [Usage("", call.facts.model, billable=False)]
@@ -258,6 +274,14 @@ class Books:
         self._wake()
         tokens = sum(part.total for part in parts if part.billable)
         return {"provider": call.provider, "model": parts[0].model, "tokens": tokens} if parts[0].billable else {}
+
+    def _count_unfinished(self, call: Call) -> None:
+        if call.meter is None or call.purpose != "call":
+            return
+        if call.meter.unfinished:
+            self._unfinished[call.provider] = self._unfinished.get(call.provider, 0) + 1
+        elif call.meter.fault is None:
+            self._unfinished.pop(call.provider, None)
 
     def lost(self, call: Call) -> None:
         """Its answer's metering failed: what was set aside for it is what it used."""

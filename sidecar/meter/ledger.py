@@ -26,7 +26,9 @@ _NOT_SEEN = (
     "conversation"
 )
 
-Code = Literal["", "budget_exhausted", "budget_unknown", "budget_cutoff", "budget_preflight", "budget_busy"]
+Code = Literal[
+    "", "budget_exhausted", "budget_unknown", "budget_cutoff", "budget_preflight", "budget_busy", "answers_unfinished"
+]
 
 
 def suspended_too() -> float:

@@ -46,6 +46,8 @@ class Meter:
         """Gauges that the headers told of, and events since."""
         self.fault: Fault | None = None
         """What went wrong, once it is known: after `finish` at the latest."""
+        self.unfinished = False
+        """It came to its end without an error, and the model had not ended it; known after `finish`."""
         self._tally = tally
         self._purpose: choose.Purpose = purpose
         self._status = status
@@ -190,5 +192,20 @@ class Meter:
             self.fault = classify(self._status, self._headers, self._body, now=self._now, windows=self.windows)
         elif error is not None:
             self.fault = classify(None, self._headers, error, now=self._now, windows=self.windows)
+        elif complete and self._cut_short():
+            self.unfinished = True
+            what = "the answer ended before the model had ended it" if self._read else "that was no answer of a model"
+            self.fault = network_fault(what)
         elif not complete and not usage.complete and usage.billable:
             self.fault = network_fault("")
+
+    def _cut_short(self) -> bool:
+        """Whether an answer that is whole by its framing has no end of the model's in it, or nothing at all."""
+        tally = self._tally
+        if tally is None or self._purpose != "call" or self._status >= 300 or tally.ended or tally.background:
+            return False
+        if self._read:
+            return self._facts.stream and "oversized_event" not in self._flags
+        # a sound or a picture is an answer, and so is what only hides its form
+        told = self._size == 0 or any(kind in self._type for kind in ("html", "json", "event-stream"))
+        return told and "bad_encoding" not in self._flags

@@ -1,5 +1,6 @@
 """At a provider's limit, with each real agent: an overloaded provider is tried again until it answers, a used up limit
-stops the bottle where its profile says so, and Codex's limit is understood on its WebSocket as well.
+stops the bottle where its profile says so, Codex's limit is understood on its WebSocket as well, and none asks without
+end for an answer that never comes.
 
 All agents do so at the same time."""
 
@@ -133,3 +134,32 @@ def test_codex_waits_out_its_limit_on_a_websocket(worlds: Callable[..., World], 
     early = [at - limit.asked[0] for at in limit.asked if limit.asked[0] + SLACK < at < limit.ends_at]
     assert not early, f"it went on asking: {early}"
     assert any(one.method == "WS" for one in world.vendor.of(role.host)), "and then by WebSocket"
+
+
+class Mute(Limited):
+    """Its answers are none: 200, and nothing in them, as of a gateway that has lost its way."""
+
+    async def __call__(self, request: web.Request, seen: Seen) -> web.StreamResponse:
+        if request.method != "POST":
+            return await self._answer(request, seen)
+        self.asked.append(time.time())
+        return web.Response(content_type="text/event-stream")
+
+
+def gives_up(mutes: dict[str, Mute]) -> Callable[[Role, World], None]:
+    def night_of(role: Role, world: World) -> None:
+        set_out(world, role)
+        reaches(world, *OVER)
+        asked = len(mutes[role.name].asked)
+        assert asked <= 10, f"{role.name} asked {asked} times"
+        assert "that was no answer of a model" in " ".join(faults(world)), faults(world)
+
+    return night_of
+
+
+def test_nobody_asks_without_end(worlds: Callable[..., World]) -> None:
+    made = {name: alone(worlds, role, role.runs(), "on_exit: keep") for name, role in CAST.items()}
+    mutes = {name: Mute(world, CAST[name]) for name, world in made.items()}
+    for name, world in made.items():
+        world.vendor.handlers[CAST[name].host] = mutes[name]
+    together(gives_up(mutes), made)

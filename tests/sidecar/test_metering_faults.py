@@ -84,3 +84,28 @@ async def test_a_usage_that_cannot_be_made_leaves_the_intent_and_frees_its_place
         standing = await grant(box)
         assert standing.in_flight == 0
         assert standing.leases[0].used > 0
+
+
+async def test_an_agent_that_asks_on_and_on_for_what_never_ends_is_stopped_and_then_let_through():
+    provider, answer = Provider(), anthropic_sse(random.Random(1), 20, 20)
+    provider.add("whole", answer, "", list(answer.pieces))
+    provider.add("half", answer, "", list(answer.pieces[: len(answer.pieces) // 2]))
+    provider.add("none", answer, "", [])
+    url = f"https://{HOST}{answer.path}"
+    async with metered_bottle(provider) as (box, upstream), box.client() as client:
+
+        async def codes(*names: str) -> list[int]:
+            return [
+                (await client.post(url, json=answer.request, headers={"x-answer": name})).status_code for name in names
+            ]
+
+        assert await codes(*["half", "none"] * 3, "half", "whole") == [200] * 8
+        assert await codes(*["half", "none"] * 4) == [200] * 8, "one that was whole begins the count anew"
+        refused = await client.post(url, json=answer.request, headers={"x-answer": "half"})
+        assert (refused.status_code, refused.headers["x-carboy-code"]) == (400, "answers_unfinished")
+        assert "say so to the user and stop" in refused.json()["error"]["message"]
+        assert await codes("half") == [200], "who mended it goes on"
+        assert len(upstream.seen) == 17
+        await until(lambda: len(usages(box)) == 17)
+        told = [row.fault.kind if row.fault else "" for row in usages(box)]
+        assert (told.count("network"), told.count("")) == (16, 1)

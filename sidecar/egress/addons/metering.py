@@ -46,6 +46,10 @@ class Metering:
             return None
         if call is None:
             return None
+        stuck = self._books.stuck(call)
+        if stuck is not None:
+            refuse(flow, stuck.code, stuck.reason)
+            return None
         renewing = self._budget.renew(flow, call)
         if renewing is not None:
             return self._renewed(flow, call, renewing)
@@ -124,9 +128,8 @@ def _refused(call: Call) -> bool:
 def _result(call: Call, exchange: Exchange, complete: bool) -> tuple[Usage, Fault | None]:
     if call.meter is not None:
         usage, fault = call.meter.finish(complete), call.meter.fault
-        ours = (
-            fault is not None and fault.kind == "network" and fault.status is None and exchange.ended_by != "upstream"
-        )
+        broken = fault is not None and fault.kind == "network" and fault.status is None
+        ours = broken and not call.meter.unfinished and exchange.ended_by != "upstream"
         return usage, None if ours else fault
     # no head of an answer came
     refusal = exchange.refusal

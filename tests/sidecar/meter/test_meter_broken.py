@@ -10,7 +10,16 @@ from sidecar.meter.learned import Calibration
 from sidecar.meter.meter import Meter
 from sidecar.meter.request import request_facts
 from sidecar.meter.usage import Usage
-from tests.sidecar.meter.meter_forms import STREAMS, Maker, anthropic_json, anthropic_sse, chat_sse, responses_sse
+from tests.sidecar.meter.meter_forms import (
+    FORMS,
+    STREAMS,
+    Maker,
+    anthropic_json,
+    anthropic_sse,
+    chat_sse,
+    ollama_lines,
+    responses_sse,
+)
 from tests.sidecar.meter.meter_kit import NOW, Answer, flushed, meter_of, metered, parts, samples, split, sse, tokens
 
 stream_ids = [maker.__name__ for maker in STREAMS]
@@ -290,3 +299,42 @@ def test_text_after_the_last_usage_is_added() -> None:
     found = metered(answer, "", [*answer.pieces[:half], told, *rest])
     assert (found.estimated, found.input) == (True, 10)
     assert found.output == pytest.approx(answer.made[-1], rel=0.10)
+
+
+@pytest.mark.parametrize("maker", FORMS, ids=[maker.__name__ for maker in FORMS])
+def test_an_answer_that_the_model_did_not_end_is_a_fault_though_its_framing_is_whole(maker: Maker) -> None:
+    answer = maker(random.Random(5), 300, 300)
+    whole = meter_of(answer)
+    whole.feed(answer.body)
+    whole.finish(complete=True)
+    assert (whole.unfinished, whole.fault) == (False, None)
+    if len(answer.pieces) < 3 or not answer.request.get("stream", maker is not ollama_lines):
+        return
+    cut = meter_of(answer)
+    for piece in answer.pieces[: len(answer.pieces) // 2]:
+        cut.feed(piece)
+    usage = cut.finish(complete=True)
+    assert (cut.unfinished, usage.billable) == (True, True)
+    assert cut.fault is not None
+    assert cut.fault.kind == "network"
+
+
+@pytest.mark.parametrize(
+    ("path", "kind", "body", "unfinished"),
+    [
+        ("/v1/messages", "application/json", b"", True),
+        ("/v1/messages", "text/event-stream", b"", True),
+        ("/v1/messages", "text/html", b"<html>Sign in to this network</html>", True),
+        ("/v1/messages", "application/json", b"{", True),
+        ("/v1/audio/speech", "audio/mpeg", b"ID3", False),
+        ("/v1/audio/transcriptions", "text/plain", b"what was said", False),
+        ("/v1/embeddings", "application/json", b'{"data": []}', False),
+        ("/v1/models/g:generateContent", "application/x-protobuf", b"\x0a\x00", False),
+    ],
+)
+def test_what_is_no_answer_of_a_model_at_all(path: str, kind: str, body: bytes, unfinished: bool) -> None:
+    answer = replace(anthropic_json(random.Random(1), 5, 5), path=path, content_type=kind)
+    meter = meter_of(answer)
+    meter.feed(body)
+    meter.finish(complete=True)
+    assert (meter.unfinished, meter.fault is not None) == (unfinished, unfinished)
