@@ -242,8 +242,12 @@ class Backend(ABC):
 
     def runtime_problem(self, runtime: str | None) -> CarboyError | None:
         """Why a bottle cannot run under this container runtime; None where it can."""
-        del runtime
-        return None
+        if not runtime:
+            return None
+        return NotSupported(
+            f"The backend {self.name} has no container runtimes: a bottle cannot run under {runtime} there",
+            "Write `backend: docker` beside it, or take `runtime` out of the bottle file",
+        )
 
     async def layer(self, state: Path) -> int:
         """Bytes that a session's sandbox has written outside its state folder and the project."""

@@ -29,25 +29,31 @@ class NoBackend(CarboyError):
         self.tried = tried
 
 
-async def choose(backends: Sequence[Backend], wish: str | None, isolation: Isolation | None) -> Chosen:
+async def choose(
+    backends: Sequence[Backend], wish: str | None, isolation: Isolation | None, runtime: str | None = None
+) -> Chosen:
     """The backend for a wish (`auto`, None or a name) and a least isolation (hardening.md, Selecting a backend).
 
     A named one is never replaced by another. Raises NoBackend, or NotFound for a name that does not exist.
     """
     tried: list[BackendReport] = []
-    for backend in candidates(backends, wish, isolation):
+    for backend in candidates(backends, wish, isolation, runtime):
         report = await backend.probe()
         tried.append(report)
         if report.works:
             return Chosen(backend, tuple(tried))
-    raise refusal(tuple(tried), wish, isolation)
+    raise refusal(tuple(tried), wish, isolation, runtime)
 
 
-def candidates(backends: Sequence[Backend], wish: str | None, isolation: Isolation | None) -> list[Backend]:
-    """Those to try, in order: the named one alone, else all that are strong enough, the weakest of them first. Pure."""
+def candidates(
+    backends: Sequence[Backend], wish: str | None, isolation: Isolation | None, runtime: str | None
+) -> list[Backend]:
+    """Those to try, in order: the named one alone, else all that are strong enough, the weakest of them first. Who asks
+    for a container's runtime is not given a sandbox without one. Pure."""
     least = STRENGTH[isolation or "process"]
     if wish in (None, AUTO):
-        enough = [backend for backend in backends if STRENGTH[backend.isolation] >= least]
+        known = [backend for backend in backends if backend.uses_images or not runtime]
+        enough = [backend for backend in known if STRENGTH[backend.isolation] >= least]
         return sorted(enough, key=lambda backend: STRENGTH[backend.isolation]) if isolation else enough
     named = [backend for backend in backends if backend.name == wish]
     if not named:
@@ -72,11 +78,14 @@ def check_name(name: str) -> None:
         raise unknown(name)
 
 
-def refusal(tried: tuple[BackendReport, ...], wish: str | None, isolation: Isolation | None) -> NoBackend:
+def refusal(
+    tried: tuple[BackendReport, ...], wish: str | None, isolation: Isolation | None, runtime: str | None
+) -> NoBackend:
     """Why there is none, in words. Pure."""
     if not tried:
         return NoBackend(f"No backend here isolates by {isolation}", "Lower `isolation` in the bottle", ())
     reasons = "; ".join(f"{report.name}: {report.reason}" for report in tried)
     fixes = ". ".join(dict.fromkeys(report.fix for report in tried if report.fix))
-    what = "No backend works here" if wish in (None, AUTO) else f"The backend {wish} does not work here"
+    some = f"No backend that has container runtimes ({runtime})" if runtime else "No backend"
+    what = f"{some} works here" if wish in (None, AUTO) else f"The backend {wish} does not work here"
     return NoBackend(f"{what}: {reasons}", fixes, tried)

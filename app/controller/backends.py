@@ -43,9 +43,9 @@ class Backends:
     async def select(self, wish: str | None, manifest: Manifest) -> Selected:
         """The backend for this launch with all that was tried, or why there is none."""
         try:
-            chosen = await select.choose(
-                tuple(self._all.values()), wish or manifest.bottle.backend, manifest.bottle.isolation
-            )
+            bottle = manifest.bottle
+            every = tuple(self._all.values())
+            chosen = await select.choose(every, wish or bottle.backend, bottle.isolation, bottle.runtime)
         except CarboyError as error:
             return None, tuple(getattr(error, "tried", ())), error
         return chosen.backend, chosen.tried, None

@@ -272,9 +272,7 @@ def _find(reading: Reading, request: LaunchRequest, backend: Backend | None) -> 
         reading.image = f"{FILE}{own}" if own else f"{RECIPE}{template}" if recipe else None
     elif own:
         reading.warnings.append(f"agent_provider.dockerfile is for container backends: {own} is not used")
-    if manifest.bottle.runtime and (backend is None or not backend.uses_images):
-        reading.warnings.append(f"runtime is for container backends: {manifest.bottle.runtime} is not used")
-    elif backend is not None and (problem := backend.runtime_problem(manifest.bottle.runtime)):
+    if backend is not None and (problem := backend.runtime_problem(manifest.bottle.runtime)):
         reading.problems.append(problem)
     with _collect(reading):
         environ = dict(os.environ) | {name: value.reveal() for name, value in request.env.items()}

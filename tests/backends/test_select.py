@@ -17,6 +17,7 @@ class Fake(Backend):
 
     def __init__(self, name: str, isolation: Isolation, works: bool) -> None:
         self.name, self.isolation, self.works, self.asked = name, isolation, works, 0
+        self.uses_images = isolation != "process"
 
     async def probe(self) -> BackendReport:
         self.asked += 1
@@ -67,6 +68,17 @@ async def test_a_named_backend_that_is_too_weak_is_refused_untried() -> None:
     with pytest.raises(select.NoBackend, match="isolates by process"):
         await select.choose(made, "local", "vm")
     assert all(backend.asked == 0 for backend in made if isinstance(backend, Fake))
+
+
+async def test_who_names_a_runtime_is_given_no_sandbox_without_one() -> None:
+    assert (await select.choose(backends(), "auto", None, "runsc")).backend.name == "docker"
+    with pytest.raises(select.NoBackend, match=r"container runtimes \(runsc\) works here: docker: not here; microvm"):
+        await select.choose(backends(docker=False, vm=False), None, None, "runsc")
+    local = (await select.choose(backends(), "local", None, "runsc")).backend
+    problem = local.runtime_problem("runsc")
+    assert problem is not None
+    assert "cannot run under runsc" in problem.message
+    assert local.runtime_problem(None) is None
 
 
 async def test_none_works_and_unknown_names() -> None:

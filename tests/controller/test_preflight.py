@@ -1,9 +1,11 @@
 """From a request to what would be made: names, secrets, routes, and everything that stands in the way at once."""
 
 from pathlib import Path
+from typing import Any
 
 import pytest
 
+from app.backends.local.backend import LocalBackend
 from app.controller import plan as plans
 from app.controller.placeholders import canary, placeholder, placeholders
 from app.controller.plan import environment, join_routes
@@ -63,6 +65,19 @@ async def test_an_unknown_provider_or_backend_is_told_with_its_key_and_file(path
     assert "backend (from b): No backend works here" in told
     plan = await plan_of(paths, ask(project, backend="dokcer"))
     assert "No backend works here" in [problem.message for problem in plan.problems]
+
+
+async def test_a_runtime_is_never_left_aside(paths: Paths, project: Path) -> None:
+    async def local(wish: str | None, manifest: Manifest) -> Selected:
+        return LocalBackend(no_holder, lambda _: ""), (), None
+
+    async def no_holder(_: str) -> Any:
+        raise AssertionError
+
+    bottle(paths, "runtime: runsc")
+    plan = await make_plan(ask(project), paths, lambda _: False, local)
+    assert "not_supported" in codes(plan)
+    assert any("cannot run under runsc" in problem.message for problem in plan.problems)
 
 
 async def test_sources_of_secrets(paths: Paths, project: Path) -> None:
