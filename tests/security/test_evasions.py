@@ -71,6 +71,7 @@ async def all_tried(box: Bottle, hosts: tuple[str, ...]) -> dict[str, str]:
 
 def test_there_are_enough_and_each_has_a_name() -> None:
     assert len({evasion.name for evasion in ALL}) == len(ALL) >= 150
+    assert f"all of {len(ALL)} ways to smuggle" in " ".join((ROOT / "README.md").read_text().split())
 
 
 @pytest.mark.e2e
