@@ -72,11 +72,6 @@ def remove(name: str) -> None:
         raise NotFound(f"The keyring has no secret {name}", "`carboy secret list` shows them", "no_such_secret")
 
 
-def keyring_name() -> str | None:
-    """Which keyring answers here, for `doctor`; None without one."""
-    return keyrings.choose().name
-
-
 def _asked[T](work: Callable[[], T]) -> T:
     """Ask the keyring, on a thread of its own: one that hangs is given up. Its own errors are not passed on, since
     their text may repeat the value."""

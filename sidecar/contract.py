@@ -39,7 +39,6 @@ class Wire(BaseModel):
 
 _TOKEN = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+")  # RFC 9110 5.6.2
 _LABEL = re.compile(r"(?!-)[a-z0-9_-]{1,63}(?<!-)")
-AUTH_SCHEMES = ("Bearer", "token", "basic")
 CREDENTIAL_HEADERS = frozenset({"authorization", "x-api-key", "api-key", "x-goog-api-key", "proxy-authorization"})
 """Headers that a route with `auth` strips from what the agent sent (egress.md, step 5)."""
 
@@ -322,10 +321,6 @@ class InquiryAnswer(Wire):
 
 
 # --- control channel ----------------------------------------------------------------------------------------------
-
-ControlOp = Literal[
-    "configure", "listen", "policy", "secrets", "ack", "decision", "allowance", "inquire", "health", "stop"
-]
 
 
 class Request(Wire):

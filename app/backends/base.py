@@ -139,7 +139,6 @@ class Terminal(ABC):
 class Box(ABC):
     """One sandbox. Methods are safe to call again after a controller restart, through `Backend.adopt`."""
 
-    spec_slug: str
     session_id: str
     engine: str = ""
     notes: Callable[[str, dict[str, Any]], None] | None = None

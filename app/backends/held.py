@@ -96,8 +96,7 @@ async def call(
 class HeldBox(Box):
     """One session holder's sandbox."""
 
-    def __init__(self, slug: str, session_id: str, channel: Channel, dial: Dial, engine: str) -> None:
-        self.spec_slug = slug
+    def __init__(self, session_id: str, channel: Channel, dial: Dial, engine: str) -> None:
         self.session_id = session_id
         self.engine = engine
         self.notes = None

@@ -69,7 +69,6 @@ class Supervisor:
         self._giving = asyncio.Lock()
         self._now = asyncio.Event()
         self._watching: asyncio.Task[None] | None = None
-        self._pids: list[ProcessId] = []
 
     # --- what the launcher and the sessions call --------------------------------------------------------------------
 

@@ -52,10 +52,6 @@ class Modes:
         return APP_CURSOR in self.private
 
     @property
-    def app_keypad(self) -> bool:
-        return APP_KEYPAD in self.private
-
-    @property
     def bracketed_paste(self) -> bool:
         return PASTE in self.private
 
@@ -66,10 +62,6 @@ class Modes:
     @property
     def sync(self) -> bool:
         return SYNC in self.private
-
-    @property
-    def alt_scroll(self) -> bool:
-        return ALT_SCROLL in self.private
 
     @property
     def mouse(self) -> int:

@@ -15,7 +15,7 @@ from dataclasses import dataclass
 from typing import Any, cast
 
 from mitmproxy import flow as mflow
-from mitmproxy.connection import Connection, ConnectionState, Server
+from mitmproxy.connection import ConnectionState, Server
 from mitmproxy.http import Request, Response
 from mitmproxy.net.tls import starts_like_tls_record
 from mitmproxy.proxy import commands, context, events, layer
@@ -406,10 +406,6 @@ def choose(asked: layer.NextLayer) -> None:
 
 def closed(ctx: context.Context) -> layer.Layer:
     return Closed(ctx)
-
-
-def upstream_of(layers: Http) -> list[Connection]:
-    return [connection for connection in layers.connections if connection is not layers.context.client]
 
 
 # mitmproxy makes these by their module's names; there is no other seam (12.3: mitmproxy/proxy/layers/http/__init__.py)

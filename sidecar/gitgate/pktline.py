@@ -11,7 +11,7 @@ MAX_PACKET = 65520
 """Length with its four digits (gitprotocol-common: LARGE_PACKET_MAX)."""
 MAX_DATA = MAX_PACKET - 5
 """Payload of a packet on a side band."""
-FLUSH, DELIM, END = b"0000", b"0001", b"0002"
+FLUSH = b"0000"
 ZERO = "0" * 40
 MAX_COMMANDS = 500
 """References in one push."""

@@ -15,14 +15,14 @@ from sidecar.kernel.libc import syscall
 from sidecar.kernel.syscalls import UnknownMachine
 
 _CREATE, _ADD, _RESTRICT = "landlock_create_ruleset", "landlock_add_rule", "landlock_restrict_self"
-_RULE_PATH_BENEATH, _RULE_NET_PORT = 1, 2
+_RULE_PATH_BENEATH = 1
 
 # linux/landlock.h
 EXECUTE, WRITE_FILE, READ_FILE, READ_DIR = 1 << 0, 1 << 1, 1 << 2, 1 << 3
 REMOVE_DIR, REMOVE_FILE = 1 << 4, 1 << 5
 MAKE_CHAR, MAKE_DIR, MAKE_REG, MAKE_SOCK, MAKE_FIFO, MAKE_BLOCK, MAKE_SYM = (1 << bit for bit in range(6, 13))
 REFER, TRUNCATE, IOCTL_DEV = 1 << 13, 1 << 14, 1 << 15
-BIND_TCP, CONNECT_TCP = 1 << 0, 1 << 1
+BIND_TCP = 1 << 0
 SCOPE_ABSTRACT_UNIX, SCOPE_SIGNAL = 1 << 0, 1 << 1
 
 READ = READ_FILE | READ_DIR
@@ -88,10 +88,6 @@ class Ruleset:
         for path in paths:
             with contextlib.suppress(FileNotFoundError, NotADirectoryError, PermissionError):
                 self.allow(path, rights)
-
-    def allow_port(self, port: int, rights: int) -> None:
-        if self.net:
-            syscall(_ADD, self._fd, _RULE_NET_PORT, struct.pack("=QQ", rights & self.net, port), 0)
 
     def enforce(self) -> None:
         """Apply to this thread and all it starts. Needs no_new_privs. There is no way back."""

@@ -7,7 +7,7 @@ import pytest
 from keyring.backend import KeyringBackend
 from keyring.backends import fail
 
-from app import secrets
+from app import keyrings, secrets
 from app.errors import CarboyError
 from sidecar.secret import Secret
 
@@ -66,7 +66,7 @@ def test_the_order_of_places(before: None) -> None:
 
 def test_without_a_keyring_nothing_is_stored_anywhere(before: None) -> None:
     keyring.set_keyring(fail.Keyring())
-    assert secrets.keyring_name() is None
+    assert keyrings.choose().name is None
     assert secrets.locate(["A"], environment={"A": Secret("e")})["A"].source == "environment"
     with pytest.raises(CarboyError) as caught:
         secrets.store("A", Secret("value"))

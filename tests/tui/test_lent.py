@@ -12,7 +12,6 @@ import pytest
 ENDS = 'printf "EDITOR-ENDS"\nprintf after > "$1"\n'
 
 
-@pytest.mark.skipif(sys.platform == "win32", reason="needs a pseudo-terminal")
 @pytest.mark.parametrize(
     "script",
     ['printf "EDITOR-HERE"\nsleep 2\n', "trap '' INT QUIT\nprintf EDITOR-HERE\nkill -INT 0\nkill -QUIT 0\nsleep 0.5\n"],

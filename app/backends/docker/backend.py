@@ -146,7 +146,7 @@ class DockerBackend(Backend):
             await asyncio.shield(self.remove(spec.state))
             raise
         dial = held.dialler(spec.session_id, spec.run, self._token)
-        box = DockerBox(spec.slug, spec.session_id, holder.channel, dial, str(place["engine"]))
+        box = DockerBox(spec.session_id, holder.channel, dial, str(place["engine"]))
         box.at(engine, self._watch(engine), known, spec)
         box.forked = holder
         return box
@@ -188,6 +188,7 @@ class DockerBackend(Backend):
     # --- finding ------------------------------------------------------------------------------------------------------
 
     async def adopt(self, slug: str, session_id: str, state: Path, run: Path) -> Box | None:
+        del slug
         known = await asyncio.to_thread(facts.load, state)
         if known is None:
             return None
@@ -196,7 +197,7 @@ class DockerBackend(Backend):
         if found is None:
             return None
         channel, status = found
-        box = DockerBox(slug, session_id, channel, dial, str(status.get("engine", "")))
+        box = DockerBox(session_id, channel, dial, str(status.get("engine", "")))
         engine = self.engine(known.url)
         box.at(engine, self._watch(engine), known, None)
         return box
@@ -214,7 +215,7 @@ class DockerBackend(Backend):
         holder = await self._fork_holder(session_id)
         await held.build(holder, spec, container=place, again=True)
         dial = held.dialler(session_id, run, self._token)
-        box = DockerBox(slug, session_id, holder.channel, dial, str(place["engine"]))
+        box = DockerBox(session_id, holder.channel, dial, str(place["engine"]))
         box.at(engine, self._watch(engine), known, None)
         box.forked = holder
         box.helping = lambda: self._help(engine, spec, known, lambda _: None)

@@ -177,7 +177,7 @@ class Inside:
 
 def _keep_capabilities() -> None:
     """A change of uid takes none away from here on (capabilities(7))."""
-    libc.prctl(_PR_SET_SECUREBITS, _NO_SETUID_FIXUP)
+    libc.prctl(libc.PR_SET_SECUREBITS, _NO_SETUID_FIXUP)
 
 
-_PR_SET_SECUREBITS, _NO_SETUID_FIXUP = 28, 1 << 2  # linux/prctl.h, linux/securebits.h
+_NO_SETUID_FIXUP = 1 << 2  # linux/securebits.h

@@ -53,18 +53,18 @@ class LocalBackend(Backend):
         progress(f"building the sandbox with {spec.engine}")
         answer = await held.build(holder, spec)
         dial = held.dialler(spec.session_id, spec.run, self._token)
-        box = HeldBox(spec.slug, spec.session_id, holder.channel, dial, str(answer.get("engine", "")))
+        box = HeldBox(spec.session_id, holder.channel, dial, str(answer.get("engine", "")))
         box.forked = holder
         return box
 
     async def adopt(self, slug: str, session_id: str, state: Path, run: Path) -> Box | None:
-        del state
+        del slug, state
         dial = held.dialler(session_id, run, self._token)
         found = await held.find(dial)
         if found is None:
             return None
         channel, status = found
-        return HeldBox(slug, session_id, channel, dial, str(status.get("engine", "")))
+        return HeldBox(session_id, channel, dial, str(status.get("engine", "")))
 
     async def cleanup(self, live: frozenset[str], kept: frozenset[str]) -> list[str]:
         """Control groups of sandboxes that are gone: all else of a sandbox ends with its holder."""

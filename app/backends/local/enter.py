@@ -43,7 +43,6 @@ class Namespaces:
     owner: int
     user: int
     others: tuple[tuple[int, int], ...]
-    pid_inode: int = 0
 
     @classmethod
     def of(cls, pid: int) -> "Namespaces":
@@ -58,7 +57,7 @@ class Namespaces:
                 os.close(fd)
             raise
         others = tuple((fd, kind) for fd, (_, kind) in zip(opened, _KINDS, strict=False))
-        return cls(owner, opened[-1], others, os.fstat(others[-1][0]).st_ino)
+        return cls(owner, opened[-1], others)
 
     def close(self) -> None:
         for fd in (self.owner, self.user, *(fd for fd, _ in self.others)):

@@ -28,7 +28,6 @@ from sidecar.kernel import landlock, libc
 ENGINES: dict[str, type[Engine]] = {"bubblewrap": Bubblewrap, "nsbox": Nsbox}
 STEP_SECONDS = 20.0
 KILL_SECONDS = 10.0
-_PR_SET_CHILD_SUBREAPER = 36  # linux/prctl.h
 
 
 @dataclass(frozen=True)
@@ -68,7 +67,7 @@ class Sandbox:
         name = engine or spec.engine or "bubblewrap"
         if name not in ENGINES:
             raise CarboyError(f"There is no sandbox engine {name!r}", f"Use one of {', '.join(ENGINES)}", "engine")
-        libc.prctl(_PR_SET_CHILD_SUBREAPER, 1)
+        libc.prctl(libc.PR_SET_CHILD_SUBREAPER, 1)
         account = Account.of_this_process()
         homes.prepare(spec)
         layout = plan(spec)
