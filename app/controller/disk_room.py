@@ -9,7 +9,7 @@ from pathlib import Path
 
 from app.controller.notices import Notices
 from app.core.notices import Level, Notice
-from app.core.units import size
+from app.core.units import room
 from app.tasks import cancel_and_wait, spawn
 from sidecar.spool import RESERVED_BYTES
 
@@ -46,7 +46,7 @@ class DiskRoom:
         before, self.warning = self.warning, ""
         if free < RESERVED_BYTES:
             self.warning = (
-                f"The disk is full: {size(free)} are left, {size(RESERVED_BYTES)} are needed to record what happens."
+                f"The disk is full: {room(free)} are left, {room(RESERVED_BYTES)} are needed to record what happens."
                 " Nothing leaves any bottle until you make room"
             )
         if self.warning and not before:

@@ -1,5 +1,5 @@
 """Keeps bottles within `limits.disk`: looks at what their writable layers hold, warns, and pauses one that is nearly
-full so that the operator can decide: thawing it lets it go on, with a tenth more. Deletes nothing."""
+full so that the operator can decide: thawing it lets it go on, with more room. Deletes nothing."""
 
 import asyncio
 import contextlib
@@ -14,7 +14,7 @@ from app.controller.session import Session
 from app.core import quota
 from app.core.model import BottleView
 from app.core.notices import Level, Notice
-from app.core.units import size
+from app.core.units import room
 from app.errors import CarboyError
 from app.tasks import cancel_and_wait, spawn
 
@@ -82,7 +82,7 @@ class Quotas:
                 case "warn" if not warned:
                     warned = True
                     self._say(
-                        session, "warning", f"has {size(used)} of {size(limit)} on disk", "`limits.disk` bounds it"
+                        session, "warning", f"has {room(used)} of {room(limit)} on disk", "`limits.disk` bounds it"
                     )
                 case _:
                     pass
@@ -99,8 +99,8 @@ class Quotas:
             log.warning("%s could not be paused: %s", session.slug, error)
             self._keep(session, disk_full=0)
             return False
-        text = f"carboy thaw {session.slug} lets it go on with a tenth more; or stop it"
-        self._say(session, "error", f"is paused: {size(used)} of {size(limit)} on disk", text)
+        text = f"carboy thaw {session.slug} lets it go on until it has 30 % more; or stop it"
+        self._say(session, "error", f"is paused: {room(used)} of {room(limit)} on disk", text)
         return True
 
     async def _let_on(self, session: Session) -> None:

@@ -25,5 +25,6 @@ def next_look(used: int, limit: int, took: float) -> float:
 
 
 def raised(used: int, limit: int) -> int:
-    """The limit once the operator let a full bottle go on: a tenth more than what it uses."""
+    """The limit once the operator let a full bottle go on: it is warned of again with a tenth more than what it uses,
+    and paused with 30 % more."""
     return max(limit, int(used * 1.1 / WARN))

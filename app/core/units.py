@@ -3,12 +3,17 @@
 import time
 
 _STEPS = ((1_000_000_000_000, "T"), (1_000_000_000, "G"), (1_000_000, "M"), (1_000, "k"))
+_BINARY = ((2**40, "Ti"), (2**30, "Gi"), (2**20, "Mi"), (2**10, "Ki"))
 MINUTE, HOUR, DAY = 60, 3600, 86400
 
 
 def count(value: float) -> str:
     """`18200` as `18.2k`: three digits at most, so that columns stay narrow."""
-    for step, unit in _STEPS:
+    return _scaled(value, _STEPS)
+
+
+def _scaled(value: float, steps: tuple[tuple[int, str], ...]) -> str:
+    for step, unit in steps:
         if value >= step * 0.9995:
             scaled = value / step
             return f"{scaled:.0f}{unit}" if scaled >= 99.95 else f"{scaled:.1f}{unit}"
@@ -18,6 +23,11 @@ def count(value: float) -> str:
 def size(value: float) -> str:
     """Bytes, in decimal units: `1.2MB`."""
     return f"{count(value)}B"
+
+
+def room(value: float) -> str:
+    """Bytes beside a limit, as people write limits (`app.core.amounts.size`): `38.0GiB` of `40GiB`."""
+    return f"{_scaled(value, _BINARY).replace('.0', '')}B"
 
 
 def plural(noun: str, number: float) -> str:

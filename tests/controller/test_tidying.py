@@ -126,7 +126,7 @@ async def test_the_doctor_says_what_is_kept(paths: Paths, store: SqliteStore) ->
     assert (found.ok, found.text.partition(",")[0]) == (True, "3 lines of bottles")
     await tidying.prune(paths, store)
     configure(paths, "keep: {size: 5MiB}\n")
-    assert (await record_check(paths, store)).text.endswith("of 5.2MB at most; 2 older lines dropped")
+    assert (await record_check(paths, store)).text.endswith("of 5MiB at most; 2 older lines dropped")
     configure(paths, "keep: al\n")
     found = await record_check(paths, store)
     assert not found.ok

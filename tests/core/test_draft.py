@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from app.core import fuzzy, units
+from app.core import amounts, fuzzy, units
 from app.core.draft import free, label_problem, moved, slug, toggled
 from app.core.model import SLUG_PATTERN
 
@@ -72,6 +72,12 @@ def test_counts_stay_short(value: int, text: str) -> None:
 def test_no_time_breaks_the_clock(at: float) -> None:
     assert units.time_of_day(at)
     assert units.date_and_time(at)
+
+
+def test_sizes_beside_a_limit_read_as_limits_are_written() -> None:
+    sizes = (0, 1023, 8 * 2**20, 38 * 2**30 + 2**29, 40 * 2**30, 2**40)
+    assert [units.room(value) for value in sizes] == ["0B", "1023B", "8MiB", "38.5GiB", "40GiB", "1TiB"]
+    assert all(amounts.size(units.room(value)) == value for value in sizes[2:])
 
 
 def test_durations() -> None:

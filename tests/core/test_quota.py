@@ -24,4 +24,6 @@ def test_the_fuller_the_more_often_and_never_all_the_time() -> None:
 def test_one_that_was_let_go_on_is_neither_full_nor_warned_about_at_once() -> None:
     more = quota.raised(96, 100)
     assert quota.standing(96, more) == "room"
+    assert (quota.standing(105, more), quota.standing(106, more)) == ("room", "warn")
+    assert (quota.standing(124, more), quota.standing(126, more)) == ("warn", "full")  # 30 % more, as the notice says
     assert quota.raised(10, 100) == 100
