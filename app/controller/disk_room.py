@@ -43,12 +43,7 @@ class DiskRoom:
             await asyncio.sleep(self._seconds)
 
     def _tell(self, free: int) -> None:
-        before, self.warning = self.warning, ""
-        if free < RESERVED_BYTES:
-            self.warning = (
-                f"The disk is full: {room(free)} are left, {room(RESERVED_BYTES)} are needed to record what happens."
-                " Nothing leaves any bottle until you make room"
-            )
+        before, self.warning = self.warning, _shortage(free)
         if self.warning and not before:
             self._say("error", "Nothing leaves any bottle", self.warning)
         elif before and not self.warning:
@@ -56,6 +51,20 @@ class DiskRoom:
 
     def _say(self, level: Level, title: str, text: str) -> None:
         self._notices.say(Notice(at=time.time(), about="disk", level=level, title=title, text=text))
+
+
+def shortage(folder: Path) -> str:
+    """What to tell of the disk of `folder`, empty while it has room."""
+    return _shortage(_free(folder))
+
+
+def _shortage(free: int) -> str:
+    if free >= RESERVED_BYTES:
+        return ""
+    return (
+        f"The disk is full: {room(free)} are left, {room(RESERVED_BYTES)} are needed to record what happens."
+        " Nothing leaves any bottle until you make room"
+    )
 
 
 def _free(folder: Path) -> int:

@@ -20,6 +20,7 @@ from app.backends.base import Backend, BoxSpec
 from app.backends.docker.images import FILE, RECIPE, has_recipe
 from app.controller import deploykeys
 from app.controller import plan as plans
+from app.controller.disk_room import shortage
 from app.controller.gitgate import key_problems
 from app.controller.plan import Plan
 from app.core import slug as slugs
@@ -197,6 +198,8 @@ def _read(request: LaunchRequest, paths: Paths, confirmed: tuple[str, ...] | Non
     reading.manifest = alone(reading.manifest, request.unattended)
     bottle = reading.manifest.bottle
     reading.warnings += reading.manifest.warnings
+    if paths.state.is_dir() and (full := shortage(paths.state)):
+        reading.warnings.append(full)
     if request.headless or profile(reading.manifest) != Profile():
         reading.warnings += night.warnings()
     reading.workspace = request.workspace or bottle.workspace

@@ -6,6 +6,7 @@ from typing import Any
 import pytest
 
 from app.backends.local.backend import LocalBackend
+from app.controller import disk_room
 from app.controller import plan as plans
 from app.controller.placeholders import canary, placeholder, placeholders
 from app.controller.plan import environment, join_routes
@@ -55,6 +56,18 @@ async def test_all_that_stands_in_the_way_is_shown_at_once(paths: Paths, project
     assert len(plan.shown.problems) == len(plan.problems)
     assert set(plan.shown.wants_env) >= {"NOT_SET_HERE", "S"}
     assert plan.shown.wants_prompt == {"C": "what?"}
+
+
+async def test_a_disk_on_which_nothing_would_leave_the_bottle_is_told_before(
+    paths: Paths, project: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    bottle(paths, "supervise: true")
+    paths.state.mkdir(parents=True, exist_ok=True)
+    free = 100_000_000
+    monkeypatch.setattr(disk_room, "_free", lambda _: free)
+    assert not any("disk" in text for text in (await plan_of(paths, ask(project))).shown.warnings)
+    free = 1000
+    assert any("Nothing leaves any bottle" in text for text in (await plan_of(paths, ask(project))).shown.warnings)
 
 
 async def test_an_unknown_provider_or_backend_is_told_with_its_key_and_file(paths: Paths, project: Path) -> None:
