@@ -26,7 +26,7 @@ def atomic_write(path: Path, data: bytes, mode: int = 0o600) -> None:
     temporary = target.parent / f".{target.name[:100]}.{secrets.token_hex(6)}.tmp"
     descriptor = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC, mode)
     try:
-        _fill(descriptor, data, mode)
+        _fill(descriptor, data, mode, target)
         os.replace(temporary, target)
     except BaseException:
         temporary.unlink(missing_ok=True)
@@ -39,7 +39,7 @@ def create(path: Path, data: bytes, mode: int = 0o600) -> bool:
     temporary = path.parent / f".{path.name[:100]}.{secrets.token_hex(6)}.tmp"
     descriptor = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC, mode)
     try:
-        _fill(descriptor, data, mode)
+        _fill(descriptor, data, mode, path)
         os.link(temporary, path, follow_symlinks=False)
     except FileExistsError:
         return False
@@ -83,9 +83,14 @@ def read_bounded(path: Path | str, limit: int, *, folder: int | None = None, fol
     return data
 
 
-def _fill(descriptor: int, data: bytes, mode: int) -> None:
-    with open(descriptor, "wb") as file:
-        os.fchmod(descriptor, mode)  # whatever the umask says
-        file.write(data)
-        file.flush()
-        os.fsync(descriptor)
+def _fill(descriptor: int, data: bytes, mode: int, path: Path) -> None:
+    """Raises OSError with the name of the file that is being made, which one of a descriptor does not have."""
+    try:
+        with open(descriptor, "wb") as file:
+            os.fchmod(descriptor, mode)  # whatever the umask says
+            file.write(data)
+            file.flush()
+            os.fsync(descriptor)
+    except OSError as error:
+        error.filename = error.filename or str(path)
+        raise

@@ -11,7 +11,7 @@ from typing import Any
 import click
 
 from app import __version__
-from app.errors import NO_ROOM, CarboyError, no_access
+from app.errors import NO_ROOM, CarboyError, disk_full, no_access
 
 COMMANDS: dict[str, tuple[str, str]] = {
     "init": ("app.cli.config:init", "Create the config folder from the starter library."),
@@ -140,9 +140,10 @@ def execute(argv: list[str]) -> int:
         if (closed := no_access(error)) is not None:
             say_error(closed)
             return 1
-        if error.filename is not None or error.errno not in NO_ROOM:
+        if error.errno not in NO_ROOM:
             return _fault(error)
-        say_error(CarboyError("The output cannot be written: the disk is full", "Make room where it goes", "disk_full"))
+        output = CarboyError("The output cannot be written: the disk is full", "Make room where it goes", "disk_full")
+        say_error(output if error.filename is None else disk_full(os.fsdecode(error.filename)))
         return 1
     except Exception as error:
         return _fault(error)

@@ -304,6 +304,16 @@ def test_a_reader_that_goes_away_is_no_error(fresh: Run, carboy_home: Path) -> N
         assert (ended.returncode, ended.stderr) == (0, ""), arguments
 
 
+def test_a_file_of_ours_that_finds_no_room_is_named(fresh: Run, carboy_home: Path) -> None:
+    env = {**os.environ, "PYTHONPATH": os.pathsep.join((str(ROOT), *sys.path)), "PYTHONDONTWRITEBYTECODE": "1"}
+    command = f"ulimit -f 0; exec {sys.executable} -P -m app init --yes"
+    ended = subprocess.run(["sh", "-c", command], capture_output=True, text=True, env=env, check=False)
+    assert ended.returncode == 1
+    assert f"The disk is full: {carboy_home}" in ended.stderr
+    assert not [file for file in carboy_home.rglob("*.md") if file.stat().st_size == 0]
+    ok(fresh("init", "--yes"))
+
+
 @pytest.mark.parametrize("closed", ["<&-", ">&-", "2>&-", "<&- >&- 2>&-"])
 def test_a_closed_descriptor_is_no_error(fresh: Run, carboy_home: Path, closed: str) -> None:
     ok(fresh("init"))
