@@ -1,7 +1,8 @@
 """Commands on bottles: list, info, stop, kill, freeze, thaw."""
 
+import shlex
 from collections.abc import Awaitable, Callable
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
 
 import click
 
@@ -9,12 +10,14 @@ from app.cli import say_error
 from app.cli.output import SLUG, ago, json_option, line, note, print_json, table, with_client
 from app.core.bottles import lost
 from app.core.model import LIVE, BottleView, Catalogue, Provenance
+from app.core.units import date_and_time
 from app.errors import CarboyError, NotFound
 from app.paths import present_folder
 
 if TYPE_CHECKING:
     from app.client import Client
 
+_MOMENTS = frozenset({"at", "last_activity"})
 _WHATS = ("active", "agents", "bottles", "archived", "prompts")
 
 
@@ -140,8 +143,24 @@ def _named(catalogue: Catalogue, name: str) -> tuple[str | None, tuple[str, ...]
 
 def _print_fields(view: BottleView) -> None:
     for key, value in view.model_dump(mode="json").items():
-        if value not in (None, "", [], {}):
-            line(f"{key + ':':14} {value}")
+        if text := _words(key, value):
+            line(f"{key + ':':14} {text}")
+
+
+def _words(name: str, value: Any) -> str:
+    """A field's value as people read it; --json has it as it is."""
+    if name == "command":
+        return shlex.join(value)
+    if isinstance(value, dict):
+        fields = cast("dict[str, Any]", value)
+        return ", ".join(f"{key} {text}" for key, one in fields.items() if one and (text := _words(key, one)))
+    if isinstance(value, list):
+        return "; ".join(_words(name, one) for one in cast("list[Any]", value))
+    if isinstance(value, bool):
+        return "yes" if value else "no"
+    if isinstance(value, float) and (name in _MOMENTS or name.endswith("_at")):
+        return date_and_time(value)
+    return "" if value is None else str(value)
 
 
 def print_provenance(provenance: tuple[Provenance, ...], *, defaults: bool = True) -> None:

@@ -5,6 +5,7 @@ import fcntl
 import json
 import os
 import pty
+import re
 import select
 import shutil
 import signal
@@ -83,6 +84,9 @@ def test_headless_gives_output_and_exit_code(run: Run) -> None:
     (view,) = json.loads(run("list", "--json").stdout)
     assert (view["slug"], view["state"], view["exit_code"]) == ("one", "failed", 7)
     assert json.loads(run("info", "one", "--json").stdout)["session_id"] == view["session_id"]
+    shown = run("info", "one").stdout
+    assert not re.search(r"[{}\[\]']|\d{10}\.", shown.split("command:")[0]), "times and words, no program's own form"
+    assert re.search(r"^created_at: +20\d\d-", shown, re.MULTILINE)
     again = run("start", "--headless", "--label", "one", "-b", "plain", "--", "true")
     assert again.returncode in (0, 1)
 
