@@ -258,7 +258,7 @@ def _read_provider(reading: Reading, request: LaunchRequest) -> None:
     reading.problems += [plans.missing_secret(names, "the agent") for names in reading.picked.missing]
     reading.routes = (*with_auth(own, reading.picked.chosen), *routes[len(own) :])
     reading.provider_hosts = hosts
-    reading.metered = metered(provider, manifest)
+    reading.metered = metered(provider, manifest, reading.env.plain)
     reading.uses = repos | plans.needed(reading.routes, reading.picked.chosen, reading.env)
     reading.problems += plans.secret_problems(reading.uses, reading.located, reading.env, reading.routes)
     reading.warnings += plans.short_secrets({name: reading.located[name] for name in reading.uses})

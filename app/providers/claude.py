@@ -1,7 +1,8 @@
 """The `claude` provider: Claude Code, unmodified, with a placeholder where its credential would be.
 
 Facts about the CLI are from running 2.1.332 behind a recording proxy (docs/providers.md). Its own host name stays:
-the request is intercepted, not redirected, so that ANTHROPIC_BASE_URL is the operator's to use or not.
+the request is intercepted, not redirected. `settings.base_url` is an API of the operator's own that speaks as
+Anthropic's does (a company's gateway).
 """
 
 from pathlib import Path
@@ -12,6 +13,7 @@ from app.errors import ConfigError
 from app.providers import mcp, models
 from app.providers.base import LAST, Credential, Found, LaunchContext, ModelSource, Prepared, Provider
 from app.providers.conversation import Reader
+from app.providers.endpoint import Endpoint, gateway
 from app.providers.formats import ClaudeFormat
 from app.providers.locate import Recipe, locate
 from app.providers.prepare import PATIENCE_MS, bounded, command, json_file, model, placeholder_env, startup_args
@@ -21,6 +23,10 @@ from sidecar.contract import PathMatch, Route, RouteDlp, RouteMatch
 HOST = "api.anthropic.com"
 API_KEY = "ANTHROPIC_API_KEY"
 OAUTH = "CLAUDE_CODE_OAUTH_TOKEN"
+BEARER = "ANTHROPIC_AUTH_TOKEN"
+"""Of a gateway that wants `Authorization: Bearer`."""
+WAYS = ("api-key", "oauth")
+OWN_WAYS = ("api-key", "bearer")
 TRIED = "2.1.332"
 INSTALL = (
     "Install it with `npm install -g @anthropic-ai/claude-code` or `curl -fsSL https://claude.ai/install.sh | bash`"
@@ -63,7 +69,7 @@ class ClaudeProvider(Provider):
     title = "Claude Code"
     tested_versions = TRIED
     install_hint = INSTALL
-    settings_keys = frozenset({"auth", "fallback_model"})
+    settings_keys = frozenset({"auth", "base_url", "fallback_model"})
 
     def find(self, environ: dict[str, str]) -> Found:
         return locate(RECIPE, environ)
@@ -71,6 +77,11 @@ class ClaudeProvider(Provider):
     def credentials(self, manifest: Manifest) -> tuple[Credential, ...]:
         self.check(manifest)
         chosen = manifest.bottle.agent_provider.auth_token
+        own = _gateway(manifest)
+        if own is not None:
+            if _auth(manifest) == "bearer":
+                return (Credential(chosen or "", BEARER, own.vendor.host, "authorization", scheme="Bearer"),)
+            return (own.vendor.credential(chosen),)
         if chosen is None:
             return (_api_key(API_KEY), _oauth(OAUTH))
         return (_oauth(chosen),) if _is_oauth(manifest, chosen) else (_api_key(chosen),)
@@ -78,9 +89,14 @@ class ClaudeProvider(Provider):
     def check(self, manifest: Manifest) -> None:
         super().check(manifest)
         fallback_model(manifest)
+        _auth(manifest)
+        _gateway(manifest)
 
     def routes(self, manifest: Manifest) -> tuple[Route, ...]:
         self.check(manifest)
+        own = _gateway(manifest)
+        if own is not None:
+            return (own.vendor.route,)
         return (
             Route(
                 host=HOST,
@@ -94,10 +110,14 @@ class ClaudeProvider(Provider):
         return models.CLAUDE
 
     def model_source(self, manifest: Manifest) -> ModelSource | None:
-        return models.anthropic_source(HOST, "/v1")
+        own = _gateway(manifest)
+        return own.vendor.models if own is not None else models.anthropic_source(HOST, "/v1")
 
     def prepare(self, context: LaunchContext) -> Prepared:
         env = ENV | placeholder_env(context, self.credentials(context.manifest))
+        own = _gateway(context.manifest)
+        if own is not None:
+            env["ANTHROPIC_BASE_URL"] = own.base_url
         made = command(context, RECIPE.program, _arguments(context))
         return Prepared(made, _files(context, env.get(API_KEY, "")), env)
 
@@ -129,12 +149,22 @@ def _oauth(token_ref: str) -> Credential:
 
 def _is_oauth(manifest: Manifest, token_ref: str) -> bool:
     """`settings.auth` says which kind the secret is; without it the secret's name does."""
-    auth = (manifest.bottle.agent_provider.settings.model_extra or {}).get("auth")
-    if auth not in (None, "api-key", "oauth"):
+    auth = _auth(manifest)
+    return auth == "oauth" if auth else "OAUTH" in token_ref.upper()
+
+
+def _auth(manifest: Manifest) -> str:
+    given = manifest.bottle.agent_provider.settings.model_extra or {}
+    auth, ways = given.get("auth"), OWN_WAYS if "base_url" in given else WAYS
+    if auth is not None and auth not in ways:
         raise ConfigError(
-            f"not a way to sign in: {auth!r}", "Write api-key or oauth", key="agent_provider.settings.auth"
+            f"not a way to sign in: {auth!r}", f"Write {' or '.join(ways)}", key="agent_provider.settings.auth"
         )
-    return auth == "oauth" if auth is not None else "OAUTH" in token_ref.upper()
+    return auth or ""
+
+
+def _gateway(manifest: Manifest) -> Endpoint | None:
+    return gateway(manifest, "anthropic", "anthropic-messages")
 
 
 def fallback_model(manifest: Manifest) -> str:

@@ -24,11 +24,12 @@ from app.providers.base import (
     Renewal,
 )
 from app.providers.conversation import Reader
+from app.providers.endpoint import Endpoint, gateway
 from app.providers.formats import CodexFormat
 from app.providers.locate import Recipe, locate
 from app.providers.prepare import PATIENCE_MS, bounded, command, model, placeholder_env, startup_args
 from app.providers.reading import LineReader
-from app.providers.vendors import VENDORS
+from app.providers.vendors import VENDORS, Vendor
 from sidecar.contract import Route
 
 OPENAI = VENDORS["openai"]
@@ -48,7 +49,7 @@ class CodexProvider(Provider):
     tested_versions = TRIED
     install_hint = INSTALL
     login_hint = chatgpt.LOG_IN
-    settings_keys = frozenset({"transport", "effort"})
+    settings_keys = frozenset({"base_url", "transport", "effort"})
 
     def check(self, manifest: Manifest) -> None:
         super().check(manifest)
@@ -58,6 +59,13 @@ class CodexProvider(Provider):
                 "Keep one of them",
                 key="agent_provider.forward_host_credentials",
             )
+        if _forwards(manifest) and _setting(manifest, "base_url", ""):
+            raise ConfigError(
+                "the host's ChatGPT login is for ChatGPT alone",
+                "Write auth_token: NAME for an API of your own, or take base_url out",
+                key="agent_provider.settings.base_url",
+            )
+        _gateway(manifest)
         if _setting(manifest, "transport", "websocket") not in TRANSPORTS:
             raise ConfigError(
                 "not a way that Codex speaks to its model",
@@ -72,7 +80,7 @@ class CodexProvider(Provider):
         self.check(manifest)
         if _forwards(manifest):
             return (Credential(chatgpt.LOGIN, "", chatgpt.HOST, "authorization", scheme="Bearer"),)
-        return (OPENAI.credential(manifest.bottle.agent_provider.auth_token),)
+        return (_vendor(manifest).credential(manifest.bottle.agent_provider.auth_token),)
 
     def host_login(self, manifest: Manifest, environ: Mapping[str, str]) -> HostLogin | None:
         return chatgpt.login(environ) if _forwards(manifest) else None
@@ -82,7 +90,7 @@ class CodexProvider(Provider):
 
     def routes(self, manifest: Manifest) -> tuple[Route, ...]:
         self.check(manifest)
-        return (chatgpt.ROUTE if _forwards(manifest) else OPENAI.route,)
+        return (chatgpt.ROUTE if _forwards(manifest) else _vendor(manifest).route,)
 
     def models(self, manifest: Manifest) -> tuple[str, ...]:
         return models.OPENAI
@@ -122,7 +130,16 @@ RECIPE = Recipe(
 
 
 def _model_source(manifest: Manifest) -> ModelSource | None:
-    return models.chatgpt_source(chatgpt.HOST, TRIED) if _forwards(manifest) else OPENAI.models
+    return models.chatgpt_source(chatgpt.HOST, TRIED) if _forwards(manifest) else _vendor(manifest).models
+
+
+def _gateway(manifest: Manifest) -> Endpoint | None:
+    return gateway(manifest, "openai", "openai-responses")
+
+
+def _vendor(manifest: Manifest) -> Vendor:
+    own = _gateway(manifest)
+    return own.vendor if own is not None else OPENAI
 
 
 def _forwards(manifest: Manifest) -> bool:
@@ -176,7 +193,7 @@ def _config(context: LaunchContext) -> Mapping[str, Value]:
                 "name": "OpenAI",
                 **_signed_in(context.manifest),
                 "wire_api": "responses",
-                "supports_websockets": _setting(context.manifest, "transport", "websocket") == "websocket",
+                "supports_websockets": _transport(context.manifest) == "websocket",
                 "stream_idle_timeout_ms": PATIENCE_MS,  # its own: 300 s
             }
         },
@@ -192,11 +209,17 @@ def _config(context: LaunchContext) -> Mapping[str, Value]:
     }
 
 
+def _transport(manifest: Manifest) -> str:
+    """Few gateways speak WebSocket."""
+    return _setting(manifest, "transport", "websocket" if _gateway(manifest) is None else "sse")
+
+
 def _signed_in(manifest: Manifest) -> Mapping[str, Value]:
     """By a key in the environment; or by the login in `auth.json`, for whose host it knows the address."""
     if _forwards(manifest):
         return {"requires_openai_auth": True}
-    return {"base_url": f"https://{OPENAI.host}/v1", "env_key": OPENAI.env}
+    own = _gateway(manifest)
+    return {"base_url": own.base_url if own is not None else f"https://{OPENAI.host}/v1", "env_key": OPENAI.env}
 
 
 def _mcp_servers(context: LaunchContext) -> Mapping[str, Value]:

@@ -1,10 +1,11 @@
 """Which LLM API an agent of any vendor is to use: a known vendor's, or one of the operator's own by its base URL.
 
-Read from `agent_provider.settings` of agents that speak to many (pi, opencode). Pure.
+Read from `agent_provider.settings`: `endpoint` for agents that speak to many (pi, opencode), `gateway` for those that
+speak to one (claude, codex). Pure.
 """
 
 import re
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from urllib.parse import urlsplit
 
 from app.core.schema import Manifest
@@ -50,12 +51,31 @@ def endpoint(manifest: Manifest) -> Endpoint:
         raise ConfigError(
             f"not a number of tokens: {window!r}", "Write context_window: 200000", key=f"{WHERE}.context_window"
         )
+    address = _address(base_url, api)
+    return Endpoint(_own(name, address, api), address, api, _models(given.get("models")), window)
+
+
+def gateway(manifest: Manifest, vendor_name: str, api: str) -> Endpoint | None:
+    """Where an agent that speaks to one vendor alone finds its API at an address of the operator's own; None where the
+    vendor's is meant. It has a key of its own: the vendor's real one must not go there unasked."""
+    provider = manifest.bottle.agent_provider
+    base_url = (provider.settings.model_extra or {}).get("base_url")
+    if base_url is None:
+        return None
+    if not provider.auth_token:
+        raise ConfigError(
+            "an API of your own needs a key of its own", "Write auth_token: NAME", key="agent_provider.auth_token"
+        )
+    address = _address(base_url, api)
+    return Endpoint(replace(_own(vendor_name, address, api), env=VENDORS[vendor_name].env), address, api)
+
+
+def _address(base_url: object, api: str) -> str:
     if not isinstance(base_url, str):
         raise _bad(base_url, "text is needed")
     address = base_url.rstrip("/")
-    if api == "anthropic-messages":  # its clients add the version themselves
-        address = address.removesuffix("/v1")
-    return Endpoint(_own(name, address, api), address, api, _models(given.get("models")), window)
+    # Anthropic's clients add the version themselves
+    return address.removesuffix("/v1") if api == "anthropic-messages" else address
 
 
 def offered(chosen: Endpoint) -> tuple[str, ...]:

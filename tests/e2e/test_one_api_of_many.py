@@ -1,4 +1,5 @@
-"""OpenCode and Pi from npm, unmodified, each with the APIs of several vendors and one of the operator's own."""
+"""OpenCode and Pi from npm, unmodified, each with the APIs of several vendors and one of the operator's own; Claude
+Code and Codex with the operator's own, on which their budget holds."""
 
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -7,7 +8,7 @@ import pytest
 
 from app.demo.pretend import anthropic, gemini, openai
 from tests.e2e.cast import CAST, REFUSED
-from tests.e2e.judge import a_world, egress, whole_turn
+from tests.e2e.judge import a_world, egress, start, whole_turn
 from tests.e2e.world import Agent, World
 
 pytestmark = [pytest.mark.e2e, pytest.mark.sandbox, pytest.mark.timeout(300)]
@@ -60,3 +61,27 @@ def test_a_headless_turn_with_a_tool_call(worlds: Callable[..., World], name: st
     assert (chosen.host, chosen.path) in allowed
     assert {host for host, _ in allowed} == {chosen.host}  # a smaller model of the same vendor may name the session
     assert {host for decided, host, _ in asked if decided == "deny"} == {REFUSED} | EXTRA[name]
+
+
+GATEWAYS = {
+    "claude": Vendor("", COMPANY, "LLM_KEY", "x-api-key", "", "/v1/messages"),
+    "claude bearer": Vendor(", auth: bearer", COMPANY, "LLM_KEY", "authorization", "Bearer ", "/v1/messages"),
+    "codex": Vendor("", COMPANY, "LLM_KEY", "authorization", "Bearer ", "/v1/responses"),
+}
+
+
+@pytest.mark.parametrize("which", list(GATEWAYS))
+def test_a_gateway_of_the_operators_own(worlds: Callable[..., World], which: str) -> None:
+    role, chosen = CAST[which.split()[0]], GATEWAYS[which]
+    own = f", auth_token: LLM_KEY, settings: {{base_url: 'https://{COMPANY}/v1'{chosen.keys}}}"
+    world = a_world(worlds, Agent(role.agent.packages, role.agent.provider + own, (COMPANY, role.host)), role.runs())
+    vendors = world.vendor.vendors
+    world.vendor.handlers[COMPANY] = vendors.openai if role.name == "codex" else vendors.anthropic
+    whole_turn(world, chosen.variable, KEY, header=chosen.header, scheme=chosen.scheme)
+    assert (COMPANY, chosen.path) in {
+        (host, path) for decided, host, path in egress(world, "turn") if decided == "allow"
+    }
+    assert not world.vendor.of(role.host), "nothing of it goes to the vendor"
+    ran = start(world, {chosen.variable: KEY}, "--budget", f"{role.name}=1")
+    assert ran.returncode != 0
+    assert "budget_exhausted" in ran.stdout + ran.stderr

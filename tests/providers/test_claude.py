@@ -51,8 +51,37 @@ def test_which_credential_goes_where(made: Manifest, expected: list[tuple[str, s
 def test_settings_are_checked() -> None:
     with pytest.raises(ConfigError, match="cookie"):
         CLAUDE.credentials(manifest("X", auth="cookie"))
-    with pytest.raises(ConfigError, match="base_url"):
-        CLAUDE.routes(manifest(base_url="https://x"))
+    with pytest.raises(ConfigError, match="colour"):
+        CLAUDE.routes(manifest(colour="red"))
+    with pytest.raises(ConfigError, match="needs a key of its own"):
+        CLAUDE.routes(manifest(base_url="https://llm.company.example"))
+    with pytest.raises(ConfigError, match="https is needed"):
+        CLAUDE.check(manifest("K", base_url="http://llm.company.example"))
+    with pytest.raises(ConfigError, match="bearer"):
+        CLAUDE.check(manifest("K", auth="bearer"))
+
+
+@pytest.mark.parametrize(
+    ("settings", "variable", "header"),
+    [({}, "ANTHROPIC_API_KEY", "x-api-key"), ({"auth": "bearer"}, "ANTHROPIC_AUTH_TOKEN", "authorization")],
+)
+def test_an_api_of_the_operators_own(settings: dict[str, str], variable: str, header: str) -> None:
+    made = manifest("LLM_KEY", base_url="https://llm.company.example/ai/v1/", **settings)
+    (credential,) = CLAUDE.credentials(made)
+    expected = ("LLM_KEY", variable, "llm.company.example", header)
+    assert (credential.token_ref, credential.env, credential.host, credential.header) == expected
+    (route,) = CLAUDE.routes(made)
+    assert route.host == "llm.company.example"
+    assert {path.value for match in route.matches for path in match.paths} == {
+        "/ai/v1/messages", "/ai/v1/messages/count_tokens", "/ai/v1/models",
+    }  # fmt: skip
+    assert {entry.host for entry in CLAUDE.metered(made)} == {"llm.company.example"}
+    prepared = CLAUDE.prepare(replace(CONTEXT, manifest=made, placeholders={"LLM_KEY": PLACEHOLDER}))
+    assert prepared.env["ANTHROPIC_BASE_URL"] == "https://llm.company.example/ai"
+    assert prepared.env[variable] == PLACEHOLDER
+    source = CLAUDE.model_source(made)
+    assert source is not None
+    assert (source.host, source.path) == ("llm.company.example", "/ai/v1/models?limit=1000")
 
 
 def test_the_route_is_the_api_and_no_telemetry() -> None:

@@ -87,9 +87,28 @@ def test_the_placeholder_is_in_the_environment_alone() -> None:
     assert PLACEHOLDER not in prepared.command.argv
 
 
+def test_an_api_of_the_operators_own() -> None:
+    made = manifest(base_url="https://llm.company.example:8443/v1", auth_token="LLM_KEY")
+    (credential,) = CODEX.credentials(made)
+    assert (credential.token_ref, credential.host, credential.header) == (
+        "LLM_KEY",
+        "llm.company.example",
+        "authorization",
+    )
+    (route,) = CODEX.routes(made)
+    assert (route.host, route.ports) == ("llm.company.example", (8443,))
+    own = config(context(made))["model_providers"]["carboy"]
+    assert own["base_url"] == "https://llm.company.example:8443/v1"
+    assert own["supports_websockets"] is False, "few gateways speak it"
+    prepared = CODEX.prepare(context(made, placeholders={"LLM_KEY": PLACEHOLDER}))
+    assert prepared.env == {"OPENAI_API_KEY": PLACEHOLDER}
+
+
 def test_what_is_not_possible_is_said() -> None:
-    with pytest.raises(ConfigError, match="base_url"):
-        CODEX.routes(manifest(base_url="https://x"))
+    with pytest.raises(ConfigError, match="colour"):
+        CODEX.routes(manifest(colour="red"))
+    with pytest.raises(ConfigError, match="needs a key of its own"):
+        CODEX.routes(manifest(base_url="https://llm.company.example/v1"))
     with pytest.raises(ConfigError, match="speaks"):
         CODEX.routes(manifest(transport="carrier pigeon"))
     with pytest.raises(CarboyError) as caught:

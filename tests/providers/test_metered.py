@@ -21,5 +21,22 @@ from sidecar.egress.metered import MeteredHosts
     ],
 )
 def test_a_vendor_s_regions_are_metered_as_it_is(name: str, host: str, whose: str | None) -> None:
-    hosts = MeteredHosts.compile(metered(provider(name), Manifest()))
+    hosts = MeteredHosts.compile(metered(provider(name), Manifest(), {}))
     assert hosts.provider_of(host, "/v1/responses") == whose
+
+
+@pytest.mark.parametrize(
+    ("name", "variable", "whose"),
+    [
+        ("claude", "ANTHROPIC_BASE_URL", "claude"),
+        ("claude", "ANTHROPIC_BEDROCK_BASE_URL", "claude"),
+        ("codex", "OPENAI_BASE_URL", "codex"),
+        ("gemini", "GOOGLE_GEMINI_BASE_URL", "gemini"),
+        ("shell", "OPENAI_API_BASE", "openai"),
+        ("shell", "UNRELATED_BASE_URL", None),
+    ],
+)
+def test_an_address_to_which_a_variable_leads_is_metered(name: str, variable: str, whose: str | None) -> None:
+    env = {variable: "https://LLM.company.example:8443/v1", "GOOGLE_VERTEX_BASE_URL": "no address"}
+    hosts = MeteredHosts.compile(metered(provider(name), Manifest(), env))
+    assert hosts.provider_of("llm.company.example", "/v1/messages") == whose
