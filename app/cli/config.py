@@ -101,7 +101,10 @@ def _say(one: "Ready") -> None:
         return
     line(f"{one.title} {one.version}".rstrip() + f": carboy start {one.agent}")
     if one.wants:
-        note(f"  it needs a key first: carboy secret set {one.wants}")
+        others = f" (or {', '.join(one.secrets[1:])})" if one.secrets[1:] else ""
+        note(f"  it needs a key first: carboy secret set {one.wants}{others}")
+    elif one.forwards:
+        note("  with its own login on this host, which stays outside the bottle")
 
 
 @click.command()

@@ -231,6 +231,12 @@ class Ready(Snapshot):
     secrets: tuple[str, ...] = ()
     available: str = ""
     """The secret that is there already."""
+    login: str = ""
+    """The CLI's own login on this host, which is forwarded where no secret is there."""
+
+    @property
+    def forwards(self) -> bool:
+        return bool(self.login) and self.available == self.login
 
     @property
     def wants(self) -> str:

@@ -7,11 +7,12 @@ from pathlib import Path
 
 from app import keyrings
 from app.core.model import Ready, SetUp
-from app.core.schema import Manifest
+from app.core.schema import AgentProvider, Bottle, Manifest
 from app.errors import CarboyError
 from app.files import create
 from app.manifests.starters import init, library
 from app.paths import Paths, private_folder
+from app.providers.base import Provider
 
 PLAIN = frozenset({"shell"})
 """Always here, and served by the starter library."""
@@ -28,7 +29,8 @@ def look() -> list[Ready]:
     located = locate(wanted)
     there = {name for name in wanted if located[name].source != "missing" or os.environ.get(name)}
     return [
-        one.model_copy(update={"available": next((name for name in one.secrets if name in there), "")}) for one in found
+        one.model_copy(update={"available": next((name for name in one.secrets if name in there), one.login)})
+        for one in found
     ]
 
 
@@ -46,7 +48,18 @@ def _one(name: str) -> Ready:
         wanted = tuple(dict.fromkeys(one.token_ref for one in chosen.credentials(Manifest())))
     except CarboyError as error:
         return made.model_copy(update={"hint": error.hint or error.message})
-    return made.model_copy(update={"found": True, "version": cli.version, "secrets": wanted})
+    there = {"found": True, "version": cli.version, "secrets": wanted, "login": _login(chosen)}
+    return made.model_copy(update=there)
+
+
+def _login(chosen: Provider) -> str:
+    """The name of its own login on this host; empty where there is none, or it has no such thing."""
+    forwards = AgentProvider(template=chosen.name, forward_host_credentials=True)
+    try:
+        login = chosen.host_login(Manifest(bottle=Bottle(agent_provider=forwards)), os.environ)
+    except CarboyError:
+        return ""
+    return login.token_ref if login is not None else ""
 
 
 def found() -> SetUp:
@@ -79,7 +92,9 @@ def _files(paths: Paths, ready: Ready) -> tuple[str, ...]:
     private_folder(paths.agents)
     private_folder(paths.bottles)
     written: list[Path] = []
-    bottle = f"---\nextends: [{ready.provider}, net-read, github-read]\n---\nEveryday development with {ready.title}.\n"
+    login = "agent_provider: {auth_token: null, forward_host_credentials: true}\n" if ready.forwards else ""
+    head = f"extends: [{ready.provider}, net-read, github-read]\n{login}"
+    bottle = f"---\n{head}---\nEveryday development with {ready.title}.\n"
     for file, text in (
         (paths.bottles / f"{ready.provider}-dev.md", bottle),
         (paths.agents / f"{ready.agent}.md", _agent(ready)),

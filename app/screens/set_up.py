@@ -115,6 +115,8 @@ def _rows(found: SetUp) -> Iterable[Widget]:
 
 
 def _title(one: Ready) -> Content:
-    key = f"{one.available} is there" if one.available else f"wants {one.wants}" if one.wants else ""
+    key = f"{one.available} is there" if one.available else f"wants {' or '.join(one.secrets)}" if one.wants else ""
+    if one.forwards:
+        key = "logged in on this host"
     parts = (f"{one.title} {one.version}", f"agent {one.agent}", key)
     return ink((printable(" · ".join(part for part in parts if part), 120), "ink"))
