@@ -107,6 +107,39 @@ def test_of_a_value_that_is_longer_than_its_rule_nothing_is_left(engine: Engine,
         assert len(clean) < 150
 
 
+def _written_keys() -> dict[str, str]:
+    """Private keys of 4096 bits and more, as files and tools have them."""
+    lines = "\n".join(base64.b64encode(random.Random(number).randbytes(48)).decode() for number in range(110))
+    last = "JTG5QrQibgLg5oee8CsOpEejG2uw"
+    pem = "-----BEGIN {0}PRIVATE KEY-----\n{2}{1}\n-----END {0}PRIVATE KEY-----\n"
+    aes = "Proc-Type: 4,ENCRYPTED\nDEK-Info: AES-128-CBC,0123456789ABCDEF0123456789ABCDEF\n\n"
+    plain = pem.format("", f"{lines}\n{last}", "")
+    return {
+        "PKCS#8": plain,
+        "OpenSSH": pem.format("OPENSSH ", f"{lines}\n{last}", ""),
+        "with headers": pem.format("RSA ", f"{lines}\n{last}", aes),
+        "PGP": f"-----BEGIN PGP PRIVATE KEY BLOCK-----\n\n{lines}\n=ab12\n-----END PGP PRIVATE KEY BLOCK-----\n",
+        "PuTTY": "PuTTY-User-Key-File-3: ssh-rsa\nEncryption: none\nComment: k\n"
+        f"Public-Lines: 22\n{lines[: 65 * 22 - 1]}\nPrivate-Lines: 56\n{lines[65 * 22 :]}\n",
+        "CRLF": plain.replace("\n", "\r\n"),
+        "indented": plain.replace("\n", "\n        ").rstrip(" "),
+        "in a string": plain.replace("\n", "\\n") + "\n",
+        "base64": base64.b64encode(plain.encode()).decode() + "\n",
+        "base64 in lines": base64.encodebytes(plain.encode()).decode(),
+    }
+
+
+@pytest.mark.parametrize("name", _written_keys())
+def test_of_a_long_private_key_no_line_is_left(engine: Engine, name: str) -> None:
+    key = _written_keys()[name]
+    for text in (f"first:\n{key}the last line", json.dumps({"content": f"first:\n{key}the last line"})):
+        clean = redacted(text.encode(), lambda text: engine.scan(text, where=BODY))
+        assert clean is not None
+        assert b"first:" in clean
+        assert b"the last line" in clean
+        assert len(clean) < 300
+
+
 def test_redaction_keeps_the_rest_of_a_text(engine: Engine) -> None:
     data = PROSE + b" key: " + SECRETS[0].encode() + b" " + PROSE
     clean = redacted(data, lambda text: engine.scan(text, where=BODY))
