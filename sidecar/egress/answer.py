@@ -98,9 +98,16 @@ class AnswerFilter:
     def feed(self, data: bytes) -> bytes:
         """What goes on of these bytes; none are the end."""
         if not data:
+            self._ended()
             return self._passed(b"", last=True)
         self._packed = iter((data,)) if self._decoder is None else self._decoder.feed(data)
         return self._turn(self._packed)
+
+    def _ended(self) -> None:
+        """Half of an answer must not pass for one: the agent gets it without the encoding that tells where it ends. An
+        event stream has an end of its own, and servers leave off the encoding's."""
+        if self._decoder is not None and not (self._decoder.whole or self._events or self._over):
+            raise BadAnswer("it breaks off inside of its content encoding")
 
     def _turn(self, packed: Iterator[bytes]) -> bytes:
         """As much as is done at once. A piece of some kilobytes may hold sixty megabytes, or many thousand events."""

@@ -29,6 +29,11 @@ class Undecodable(Exception):
 
 
 class _Decoder(Protocol):
+    @property
+    def whole(self) -> bool:
+        """What came does not end inside of something that goes on."""
+        ...
+
     def __call__(self, data: bytes) -> Iterator[bytes]: ...
 
 
@@ -54,6 +59,11 @@ class Decoder:
                 raise Undecodable("too much of too little")
             yield piece
 
+    @property
+    def whole(self) -> bool:
+        """False where what came is only the beginning of an encoded body."""
+        return all(decoder.whole for decoder in self._chain)
+
     def _through(self, data: bytes, chain: list[_Decoder]) -> Iterator[bytes]:
         if not chain:
             yield data
@@ -78,8 +88,14 @@ class _Gzip:
 
     def __init__(self) -> None:
         self._inflate = zlib.decompressobj(zlib.MAX_WBITS | 16)
+        self._begun = False
+
+    @property
+    def whole(self) -> bool:
+        return self._inflate.eof or not self._begun
 
     def __call__(self, data: bytes) -> Iterator[bytes]:
+        self._begun = self._begun or bool(data)
         while data:
             if self._inflate.eof:
                 data = data.lstrip(b"\0")
@@ -96,6 +112,10 @@ class _Deflate:
     def __init__(self) -> None:
         self._head = b""
         self._inflate: Any = None
+
+    @property
+    def whole(self) -> bool:
+        return not self._head if self._inflate is None else self._inflate.eof
 
     def __call__(self, data: bytes) -> Iterator[bytes]:
         if self._inflate is None:
@@ -127,8 +147,14 @@ def _inflated(inflate: Any, data: bytes) -> Iterator[bytes]:
 class _Brotli:
     def __init__(self) -> None:
         self._inflate = brotli.Decompressor()
+        self._begun = False
+
+    @property
+    def whole(self) -> bool:
+        return self._inflate.is_finished() or not self._begun
 
     def __call__(self, data: bytes) -> Iterator[bytes]:
+        self._begun = self._begun or bool(data)
         try:
             made = self._inflate.process(data, output_buffer_limit=PIECE)
             # once it has all of the input it can "accept more", however much of the output is still to come
@@ -143,11 +169,17 @@ class _Brotli:
 class _Zstd:
     def __init__(self) -> None:
         self._inflate = self._make()
+        self._begun = False
+
+    @property
+    def whole(self) -> bool:
+        return self._inflate.eof or not self._begun
 
     def _make(self) -> "zstandard.ZstdDecompressionObj":
         return zstandard.ZstdDecompressor(max_window_size=ZSTD_WINDOW).decompressobj()
 
     def __call__(self, data: bytes) -> Iterator[bytes]:
+        self._begun = self._begun or bool(data)
         for at in range(0, len(data), ZSTD_STEP):
             rest = data[at : at + ZSTD_STEP]
             while rest:
