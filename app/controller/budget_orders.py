@@ -64,7 +64,7 @@ class Orders:
         session = self._live(slug)
         if order.action == "policy":
             await self._record("budget-policy", session, order.by, order.reason, policy=order.policy)
-            session.update(shutdown=order.policy)
+            _keep(session, shutdown=order.policy)
             await self._budgets.apply(session.id)
             return session.view
         provider = self._spent_provider(session, order.provider)
@@ -100,7 +100,10 @@ class Orders:
             providers=order.providers,
             end_streams=order.end_streams,
         )
-        session.update(cutoff=cut)
+        try:
+            session.update(cutoff=cut)
+        except OSError as error:  # in force all the same: a full disk must keep nothing open
+            log.error("the record of %s cannot be saved: %s", slug, error)
         await self._budgets.apply(session.id)
         healthy = session.view.sidecar.state == "healthy"
         if session.supervisor is not None and healthy and not self._budgets.heard(session.id):
@@ -121,7 +124,7 @@ class Orders:
                 )
             raise CarboyError(f"{slug} is not cut off", "", "wrong_state")
         await self._record("restore-egress", session, order.by, order.reason)
-        session.update(cutoff=None)
+        _keep(session, cutoff=None)
         await self._budgets.apply(session.id)
         return session.view
 
@@ -225,6 +228,16 @@ class Orders:
         await self._audit.record(
             action, slug=slug, session_id=identity, actor=by or "operator", may_wait=may_wait, reason=reason, **facts
         )
+
+
+def _keep(session: Session, **changes: Any) -> None:
+    """Change fields of the record. Raises OSError with nothing changed."""
+    before = {name: getattr(session.record, name) for name in changes}
+    try:
+        session.update(**changes)
+    except OSError:
+        session.update(save=False, **before)
+        raise
 
 
 def _counted(session: Session | None, provider: str) -> None:

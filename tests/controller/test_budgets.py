@@ -1,12 +1,15 @@
 """Budgets as they are kept: shared, never passed by more than what is in flight, told of once, raised live, fired."""
 
 import asyncio
+import errno
+import os
 import time
 from pathlib import Path
 
 import pytest
 
 from app.controller.metering import Report
+from app.controller.record import SessionRecord
 from app.core.model import BottleView, SidecarHealth
 from app.core.schema import Amount
 from app.core.spending import AnswerOrder, BudgetOrder, CutoffOrder
@@ -225,6 +228,25 @@ async def test_a_cutoff_of_a_provider_that_closes_nothing_is_refused(paths: Path
         assert (shown(made).cut, await actions(made)) == ("", [])
         await made.orders.cutoff("one", CutoffOrder(providers=("claude",), by="me"))
         assert code(made) == "budget_cutoff"
+
+
+async def test_a_full_disk_keeps_no_cutoff_from_being_in_force_and_ends_none(
+    paths: Paths, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def full(*_: object) -> None:
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    async with kit(paths) as made:
+        one = made.desk.add("one")
+        await made.up(one)
+        with monkeypatch.context() as patch:
+            patch.setattr(SessionRecord, "save", full)
+            await made.orders.cutoff("one", CutoffOrder(reason="enough", by="me"))
+            assert (code(made), shown(made).cut) == ("budget_cutoff", "operator")
+            with pytest.raises(OSError, match="space"):
+                await made.orders.restore("one", CutoffOrder(by="me"))
+        await made.budgets.apply(one.id)
+        assert (code(made), shown(made).cut) == ("budget_cutoff", "operator")
 
 
 async def test_a_cutoff_is_in_force_when_it_returns_also_while_the_sidecar_is_told_of_something_else(
