@@ -80,7 +80,7 @@ def archive(slugs: tuple[str, ...], as_json: bool) -> int:
 
 @click.command()
 @click.argument("slug", type=SLUG)
-@click.option("--as", "name", help="Its new name, where its own is taken or another is wanted.")
+@click.option("--as", "name", type=SLUG, help="Its new name, where its own is taken or another is wanted.")
 @json_option
 def restore(slug: str, name: str | None, as_json: bool) -> None:
     """Bring an archived bottle back; `carboy resume` goes on with it."""
