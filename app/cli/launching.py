@@ -6,13 +6,13 @@ ever asked: what is missing is an error.
 
 import asyncio
 import contextlib
-import getpass
 import os
 import signal
 import sys
 from collections.abc import AsyncIterator
 from typing import TYPE_CHECKING, Any
 
+from app.cli.asking import typed
 from app.cli.output import line, note, print_json
 from app.cli.plain import PlainText
 from app.commands import textual_key
@@ -67,7 +67,7 @@ async def _prepare(client: "Client", request: LaunchRequest, *, ask: bool) -> tu
     for _ in range(ASKING):
         filled = _from_environment(request, plan)
         if ask and filled == request:
-            filled = await asyncio.to_thread(_ask, request, plan)
+            filled = await _ask(request, plan)
         if filled == request:
             break
         request = filled
@@ -89,38 +89,33 @@ def _from_environment(request: LaunchRequest, plan: Preflight) -> LaunchRequest:
     return request.model_copy(update={"env": {**request.env, **found}}) if found else request
 
 
-def _ask(request: LaunchRequest, plan: Preflight) -> LaunchRequest:
-    """Ask for what is missing. Runs on a thread: it waits for a person."""
+async def _ask(request: LaunchRequest, plan: Preflight) -> LaunchRequest:
+    """Ask for what is missing."""
     questions = {name: text for name, text in plan.wants_prompt.items() if name not in request.secrets}
     for need in plan.secrets:
         if need.source == "missing" and need.name not in request.secrets:
             questions.setdefault(need.name, f"{need.name} (for {need.used_by})")
-    typed = {name: Secret(_hidden(text)) for name, text in questions.items()}
+    typed = {name: Secret(await _hidden(text)) for name, text in questions.items()}
     confirmed = [content for content in plan.confirm if content not in request.confirm]
     for content in confirmed:
-        _confirm(plan.confirm[content])
+        await _confirm(plan.confirm[content])
     if not typed and not confirmed:
         return request
     update = {"secrets": {**request.secrets, **typed}, "confirm": (*request.confirm, *confirmed)}
     return request.model_copy(update=update)
 
 
-def _hidden(question: str) -> str:
-    from app.core.text import printable
-
-    try:
-        value = getpass.getpass(f"{printable(question, 300)}: ", stream=sys.stderr)
-    except EOFError:
-        value = ""
+async def _hidden(question: str) -> str:
+    value = await typed(f"{question}: ", hidden=True)
     if not value:
         raise CarboyError("Nothing was typed", "Store the secret in the keyring, or try again", "secret_missing")
     return value
 
 
-def _confirm(what: str) -> None:
+async def _confirm(what: str) -> None:
     note(f"This project brings {what}.")
-    print("Let it run here? [y/N] ", end="", file=sys.stderr, flush=True)
-    if sys.stdin.readline().strip().lower() not in ("y", "yes"):
+    answer = await typed("Let it run here? [y/N] ")
+    if answer.strip().lower() not in ("y", "yes"):
         raise Refused("Not confirmed, so not started", "", "agent_not_confirmed")
 
 

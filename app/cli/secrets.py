@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 import click
 
+from app.cli.asking import typed
 from app.cli.output import SLUG, ago, json_option, line, note, print_json, run, table, with_client
 from app.core.model import BottleView
 from app.errors import CarboyError
@@ -113,22 +114,21 @@ async def _give(slug: str, names: tuple[str, ...], fd: int | None) -> BottleView
         if not wanted:
             note(f"{slug} lacks no secret")
             return await client.bottle(slug)
-        # before the event loop does anything else: a prompt may take its time
-        return await client.give_secrets(slug, {name: _value(name, fd) for name in wanted})
+        return await client.give_secrets(slug, {name: await _value(name, fd) for name in wanted})
 
 
 async def _lacking(client: "Client", slug: str) -> tuple[str, ...]:
     return (await client.bottle(slug)).missing_secrets
 
 
-def _value(name: str, fd: int | None) -> Secret:
+async def _value(name: str, fd: int | None) -> Secret:
     keep_to_itself()
     if fd is not None:
         value = from_descriptor(fd)
     elif os.environ.get(name):
         value = os.environ[name]
     elif sys.stdin.isatty():
-        value = getpass.getpass(f"{name}: ", stream=sys.stderr)
+        value = await typed(f"{name}: ", hidden=True)
     else:
         raise CarboyError(
             f"There is no value for {name}", f"Set the environment variable {name}, or use --fd", "secret_missing"

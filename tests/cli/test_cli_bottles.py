@@ -288,6 +288,39 @@ def test_interactive_start_shows_the_terminal_and_ends_with_its_code(run: Run, p
         os.close(terminal)
 
 
+@pytest.mark.parametrize(("how", "wanted"), [("ctrl+c", 130), ("SIGTERM", 143), ("value", 0)])
+def test_a_question_for_a_secret_can_be_broken_off(
+    run: Run, paths: Paths, project: Path, how: str, wanted: int
+) -> None:
+    asks = BOTTLE.replace("egress:", "env: {KEY: {prompt: 'Which key?'}}\negress:", 1)
+    asks = asks.replace("host: allowed.example", "{host: allowed.example, auth: {token_ref: KEY}}")
+    (paths.bottles / "asks.md").write_text(asks)
+    ours, theirs = pty.openpty()
+    words = command("start", "--detach", "--label", "asking", "-b", "asks", "--", "true")
+    # a session of its own, with this terminal as its own: a ctrl+c typed there is a signal
+    begin = [sys.executable, "-c", f"import os; os.login_tty(0); os.execve({words[0]!r}, {words!r}, os.environ)"]
+    process = subprocess.Popen(begin, cwd=project, env=environment(), stdin=theirs, stdout=theirs, stderr=theirs)
+    shown = bytearray()
+    try:
+        while b"Which key?: " not in shown:
+            shown += os.read(ours, 4096)
+        until(lambda: not termios.tcgetattr(theirs)[3] & termios.ECHO, "it echoes")
+        if how == "SIGTERM":
+            process.send_signal(signal.SIGTERM)
+        else:
+            os.write(ours, b"\x03" if how == "ctrl+c" else b"a-key-of-some-length\n")
+        assert process.wait(60) == wanted
+        assert termios.tcgetattr(theirs)[3] & termios.ECHO
+        while select.select([ours], [], [], 0)[0]:
+            shown += os.read(ours, 4096)
+        assert b"a-key-of-some-length" not in shown
+    finally:
+        process.kill()
+        process.wait()
+        os.close(ours)
+        os.close(theirs)
+
+
 def test_time_that_is_over_is_exit_code_124(run: Run, paths: Paths) -> None:
     (paths.bottles / "short.md").write_text(BOTTLE.replace("egress:", "limits: {wall_clock: 1s}\negress:", 1))
     ended = run("start", "--headless", "-b", "short", "--", "sh", "-c", "sleep 100")
