@@ -73,10 +73,13 @@ PRIVATE_COPIES = frozenset({".git/config", ".git/config.worktree"})
 """Read-only would break `git config`: of these the bottle gets a copy of its own, to read and write."""
 
 
-def complete(own: Iterable[Mask] = ()) -> tuple[Mask, ...]:
-    """The defaults, with the manifest's own masks over them, by path. Raises CarboyError for a path that leaves the
-    project or is all of it."""
+def complete(own: Iterable[Mask] = (), named: Iterable[Mask] = ()) -> tuple[Mask, ...]:
+    """The defaults and what git's config has `named` in the project, with the manifest's own masks over them, by path.
+    Raises CarboyError for a path that leaves the project or is all of it."""
     chosen = {mask.path: mask for mask in DEFAULT}
+    for mask in sorted(named, key=lambda mask: mask.path):
+        if not _within(mask.path, chosen):
+            chosen[mask.path] = mask
     for mask in own:
         path = _clean(mask.path)
         chosen[path] = Mask(path=path, mode=mask.mode)
@@ -84,6 +87,10 @@ def complete(own: Iterable[Mask] = ()) -> tuple[Mask, ...]:
             for below in [other for other in chosen if other.startswith(path + "/")]:
                 chosen[below] = Mask(path=below, mode="allow")
     return tuple(chosen[path] for path in sorted(chosen))
+
+
+def _within(path: str, masked: Iterable[str]) -> bool:
+    return any(path == mask or path.startswith(mask + "/") for mask in masked)
 
 
 def describe(masks: Iterable[Mask]) -> list[str]:

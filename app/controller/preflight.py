@@ -14,8 +14,8 @@ from pathlib import Path
 from pydantic import ValidationError
 
 from app import manifests, night, settings
+from app.backends import gitprograms, workspace
 from app.backends import masks as pivot
-from app.backends import workspace
 from app.backends.base import Backend, BoxSpec
 from app.backends.docker.images import FILE, RECIPE, has_recipe
 from app.controller import deploykeys
@@ -206,7 +206,8 @@ def _read(request: LaunchRequest, paths: Paths, confirmed: tuple[str, ...] | Non
     with _collect(reading):
         reading.project = None if reading.workspace == "none" else manifests.check_project(paths, cwd)
     with _collect(reading):
-        reading.masks = pivot.complete(bottle.masks) if reading.workspace != "none" else ()
+        named = gitprograms.named(reading.project) if reading.project is not None else ()
+        reading.masks = pivot.complete(bottle.masks, named) if reading.workspace != "none" else ()
     reading.repos, problems = repositories(reading.manifest)
     reading.problems += problems
     reading.problems += key_problems(reading.repos)

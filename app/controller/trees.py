@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 
-from app.backends import changes, masks, restore, workspace
+from app.backends import changes, gitprograms, masks, restore, workspace
 from app.controller.record import SessionRecord
 from app.core.changed import Changed
 from app.core.schema import Mask
@@ -36,11 +36,12 @@ class Trees:
 def trees_of(record: SessionRecord, state: Path) -> Trees:
     """Of one session. Blocks; raises CarboyError where what it changed cannot be told."""
     slug = record.view.slug
-    mode, covered = record.view.workspace, masks.complete(record.manifest.bottle.masks)
+    mode = record.view.workspace
     if record.project is None or mode not in ("copy", "mount"):
         what = "has no project" if record.project is None else "sees the project read-only: it changed nothing there"
         raise CarboyError(f"{slug} {what}", "`workspace: copy` or `mount` let it change files", "workspace")
     project = Path(record.project)
+    covered = masks.complete(record.manifest.bottle.masks, gitprograms.named(project, launch=False))
     if mode == "copy":
         if not (state / workspace.FOLDER).is_dir():
             raise CarboyError(f"The copy of the project that {slug} had is gone", "", "workspace")

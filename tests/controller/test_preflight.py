@@ -1,5 +1,6 @@
 """From a request to what would be made: names, secrets, routes, and everything that stands in the way at once."""
 
+import subprocess
 from pathlib import Path
 from typing import Any
 
@@ -212,3 +213,10 @@ async def test_a_budget_without_a_name_is_the_bottles_own(paths: Paths, project:
     bottle(paths, "env: {}")
     plan = await plan_of(paths, ask(project, budget={"": "500k"}))
     assert codes(plan) == {"bad_budget"}
+
+
+async def test_what_gits_config_names_in_the_project_is_masked(paths: Paths, project: Path) -> None:
+    bottle(paths, "supervise: true")
+    subprocess.run(["git", "-C", str(project), "init", "-q"], check=True)
+    subprocess.run(["git", "-C", str(project), "config", "core.hooksPath", ".githooks"], check=True)
+    assert ".githooks: read-only" in (await plan_of(paths, ask(project))).shown.masks
