@@ -137,13 +137,16 @@ class Session(Vertical):
             try:
                 await self._follow()
                 attempt = 0
-                self._say(ink(("the terminal's stream ended, attaching again", "asks")))
+                word = ink(("the terminal's stream ended, attaching again", "asks"))
             except asyncio.CancelledError:
                 raise
             except Exception as error:
                 if not isinstance(error, CarboyError | OSError):
                     log.exception("the terminal's link failed")
-                self._say(ink(("▲ terminal: ", "bold asks"), (explain(error), "asks")))
+                word = ink(("▲ terminal: ", "bold asks"), (explain(error), "asks"))
+            if not bottles.live(self.view):  # heard of before its stream was over: nothing is attached again
+                return
+            self._say(word)
             await asyncio.sleep(RETRY[min(attempt, len(RETRY) - 1)])
             attempt += 1
 

@@ -69,6 +69,19 @@ async def test_a_terminal_that_breaks_attaches_again_and_redraws() -> None:
         assert "Thinking" not in text_of(pilot)
 
 
+async def test_a_terminal_that_breaks_after_its_bottle_has_ended_is_not_being_restored() -> None:
+    client = ScriptedClient()
+    async with app(client).run_test(size=(160, 48)) as pilot:
+        await ready(pilot)
+        await until(pilot, lambda: "Thinking" in text_of(pilot), "live")
+        client.change(client.by_slug["impl-1"].model_copy(update={"state": "ended", "exit_code": 0}))
+        await until(pilot, lambda: "ended with exit code 0" in text_of(pilot), "ended")
+        client.terminals[-1].queue.put_nowait(None)
+        await until(pilot, lambda: client.terminals[-1].closed, "its stream is over")
+        await pilot.pause(0.1)
+        assert "connection was lost" not in text_of(pilot)
+
+
 async def test_a_terminal_that_cannot_be_had_says_why() -> None:
     client = ScriptedClient()
     client.fail["terminal"] = CarboyError("The session holder does not answer", "Stop the bottle", "holder")
