@@ -18,6 +18,9 @@ NOTE = 30
 ROOMY, USUAL = 84, 58
 """From these widths on, the duration and the note have columns of their own."""
 
+SHORT = {"notice": "note", "warning": "warn", "error": "err", "refused": "no", "allowed": "gone"}
+"""Words that fit beside the glyph. What was allowed and has no status: who asked went away before there was one."""
+
 Part = tuple[str, str]
 """A tone, and its text."""
 
@@ -48,7 +51,7 @@ def parts(entry: Entry, widths: Columns) -> list[Part]:
     if entry.kind == "notice":
         room = widths.slug + widths.target + widths.note + widths.took + METHOD
         text = fit(printable(entry.reason, 400), room)
-        return [*line, (verdict.tone, fit(f"{verdict.glyph} {verdict.word[:4]}", VERDICT)), ("soft", text)]
+        return [*line, (verdict.tone, fit(f"{verdict.glyph} {_short(entry)}", VERDICT)), ("soft", text)]
     line.append((verdict.tone, fit(f"{verdict.glyph} {outcome(entry)}", VERDICT)))
     if widths.slug:
         line.append(("soft", fit(printable(entry.slug, SLUG), widths.slug)))
@@ -74,13 +77,19 @@ def outcome(entry: Entry) -> str:
         return "open"
     if entry.status is not None:
         return str(entry.status)
-    return {"deny": "no", "error": "err"}.get(entry.decision, entry.verdict.word[:4])
+    return _short(entry)
+
+
+def _short(entry: Entry) -> str:
+    return SHORT.get(entry.verdict.word, entry.verdict.word[:4])
 
 
 def note(entry: Entry) -> Part:
     """What the last wide column says: why not, else how much went up and came down."""
     if entry.decision in ("deny", "hold", "redact", "error"):
         return entry.verdict.tone, printable(entry.why, 200)
+    if outcome(entry) == SHORT["allowed"]:
+        return "quiet", printable(entry.why, 200)
     if entry.bytes_up or entry.bytes_down:
         return "quiet", f"{count(entry.bytes_up)} → {count(entry.bytes_down)}"
     return "quiet", ""

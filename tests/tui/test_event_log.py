@@ -53,6 +53,15 @@ async def test_a_flood_is_drawn_ten_times_a_second_and_bounded() -> None:
         assert app.log_view.shown <= 1100
 
 
+def test_words_beside_the_glyph_are_words_and_an_answer_that_nobody_awaited_is_none() -> None:
+    gone = item(1, phase="closed", code="client_closed", reason="the client is gone", bytes_up=154)
+    texts = ["".join(text for _, text in parts(one, columns(100, False))) for one in (
+        gone, *(entry(2, 2.0, "b", "notice", {"level": level, "text": "x"}) for level in ("info", "warning", "error")),
+    )]  # fmt: skip
+    assert [text.split()[1:3] for text in texts] == [["✓", "gone"], ["·", "note"], ["▲", "warn"], ["!", "err"]]
+    assert "the client is gone" in texts[0]
+
+
 async def test_paused_it_stays_where_one_looks_while_old_lines_go() -> None:
     app = LogApp(cap=1000)
     async with app.run_test(size=(100, 20)) as pilot:
