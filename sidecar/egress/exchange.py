@@ -141,7 +141,8 @@ class Exchange:
     message: str | bytes = b""
     """The agent's message that the hook `agent_message` is about."""
     taps: list[Callable[[bytes], None]] = field(default_factory=list[Callable[[bytes], None]])
-    """They see the answer's body, piece by piece, as the upstream sent it. One that raises ends the flow."""
+    """They see the answer's body, piece by piece, as the upstream sent it, and are called with nothing for more of what
+    came. One that raises ends the flow."""
     answer: "AnswerFilter | None" = None
     """What the answer's bytes go through before the agent gets them."""
     inspects: bool = False
@@ -165,6 +166,16 @@ class Exchange:
     """What the scan found: never written down, wherever it stands."""
     path_hidden: bool = False
     """Something was found in the path that stands there in disguise: none of it is written down."""
+
+    @property
+    def metering(self) -> bool:
+        """The meter has not yet read all that came of the answer."""
+        return self.call is not None and self.call.meter is not None and self.call.meter.packed
+
+    @property
+    def packed(self) -> bool:
+        """Of what came of the answer, more is to be done than is done at once."""
+        return self.metering or (self.answer is not None and self.answer.packed)
 
 
 def exchange_of(flow: HTTPFlow) -> Exchange:

@@ -133,8 +133,7 @@ class Stream(engine.HttpStream):
 
     def _unpack(self) -> Commands:
         """The rest of what came, a turn each: a small piece may hold very much, or cost it."""
-        answer = self.exchange.answer
-        while answer is not None and answer.packed:
+        while self.exchange.packed:
             yield Rest()
             if any(isinstance(event, RequestProtocolError) for event in self._paused_event_queue):
                 return  # its client is gone

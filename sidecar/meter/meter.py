@@ -4,11 +4,12 @@ It is given copies and gives nothing back to the stream, so it can neither chang
 what it is fed: an answer that cannot be read ends as `unmetered`, which is shown, never as silence.
 """
 
-from collections.abc import Mapping
+import sys
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import replace
 from typing import Self
 
-from sidecar.meter.decode import Decoder, Undecodable
+from sidecar.meter.decode import PIECE, Decoder, Undecodable
 from sidecar.meter.dialects import choose
 from sidecar.meter.dialects.responses import Responses
 from sidecar.meter.dialects.tally import Tally
@@ -60,6 +61,7 @@ class Meter:
         self._flags: set[Flag] = set()
         self._result: Usage | None = None
         self._decoder: Decoder | None = None
+        self._coming: Iterator[bytes] | None = None
         self._body: Tree = {}
         self._size = 0
         self._read = False
@@ -92,18 +94,32 @@ class Meter:
         tally = choose.by_path(path) if purpose == "call" else None
         return cls(tally, purpose, status, lower, facts, learned or Calibration(), now)
 
-    def feed(self, chunk: bytes) -> None:
-        """One raw chunk as it passes, still encoded."""
+    def feed(self, chunk: bytes, most: int = sys.maxsize) -> None:
+        """One raw chunk as it passes, still encoded. Of what it holds no more than some `most` bytes are read now."""
+        self.read_on()
         self._size += len(chunk)
-        if self._decoder is None or self._result is not None:
-            return
+        if self._decoder is not None and self._result is None:
+            self._coming = _slices(self._decoder.feed(chunk))
+            self.read_on(most)
+
+    @property
+    def packed(self) -> bool:
+        """There is more in what came than was read yet."""
+        return self._coming is not None
+
+    def read_on(self, most: int = sys.maxsize) -> None:
+        """As much more of what came: some kilobytes may hold sixty megabytes of events."""
         try:
-            for piece in self._decoder.feed(chunk):
+            for piece in self._coming or ():
                 for event in self._frames.feed(piece):
                     self._see(event)
+                most -= len(piece)
+                if most <= 0:
+                    return
         except Undecodable:
             self._flags.add("bad_encoding")
             self._decoder = None
+        self._coming = None
 
     def so_far(self) -> Usage | None:
         """What would be written if it broke off here; None where nothing can be said, or it has ended."""
@@ -116,6 +132,7 @@ class Meter:
         """The usage; asked again, the same. `complete` is false when the connection broke or somebody hung up."""
         if self._result is not None:
             return self._result
+        self.read_on()
         for event in self._frames.finish():
             self._see(event)
         self._result = self._usage(complete)
@@ -209,3 +226,9 @@ class Meter:
         # a sound or a picture is an answer, and so is what only hides its form
         told = self._size == 0 or any(kind in self._type for kind in ("html", "json", "event-stream"))
         return told and "bad_encoding" not in self._flags
+
+
+def _slices(pieces: Iterable[bytes]) -> Iterator[bytes]:
+    for piece in pieces:
+        for at in range(0, len(piece), PIECE):
+            yield piece[at : at + PIECE]

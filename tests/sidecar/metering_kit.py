@@ -59,6 +59,7 @@ async def metered_bottle(
     handler: Callable[..., Awaitable[None]],
     granted: Allowance | None = UNLIMITED,
     hold_seconds: float = 300.0,
+    route: Route | None = None,
     **kwargs: Any,
 ) -> AsyncIterator[tuple[Bottle, Upstream]]:
     """A bottle with a metered host and one that is not, both led to one upstream."""
@@ -66,7 +67,7 @@ async def metered_bottle(
         policy = {"metered": (Metered(provider=PROVIDER, host=HOST),), "hold_seconds": hold_seconds}
         mapped = {f"{host}:443": f"127.0.0.1:{upstream.port}" for host in (HOST, OTHER)}
         async with bottle(
-            Route(host=HOST),
+            route or Route(host=HOST),
             Route(host=OTHER),
             policy=policy,
             allowance=granted,

@@ -9,7 +9,7 @@ import pytest
 import websockets
 
 from sidecar.allowance import Metered
-from sidecar.contract import Route
+from sidecar.contract import Route, RouteDlp
 from tests.conftest import until
 from tests.sidecar.meter.meter_forms import FORMS, anthropic_json, anthropic_sse, chat_sse
 from tests.sidecar.meter.meter_kit import ENCODERS, Answer, flushed, split
@@ -90,6 +90,25 @@ async def test_an_event_reaches_the_agent_before_the_next_one_is_sent():
                     assert usages(box) == []
                     provider.gate.set()
         assert got == answer.body
+
+
+@pytest.mark.parametrize("looks", [True, False], ids=["looked through", "as it is"])
+async def test_a_small_answer_that_holds_much_is_metered_in_turns(looks: bool) -> None:
+    """Nothing else waits for it, and it comes whole."""
+    provider, answer = Provider(), anthropic_sse(random.Random(2), 40, 40)
+    pings = b'event: ping\ndata: {"type": "ping"}\n\n' * 150_000
+    body = answer.pieces[0] + pings + b"".join(answer.pieces[1:])
+    provider.add("packed", answer, "gzip", [ENCODERS["gzip"](body)])
+    provider.add("small", answer, "gzip", [ENCODERS["gzip"](answer.body)])
+    route = Route(host=HOST, dlp=RouteDlp(inbound_detectors=None if looks else False))
+    async with metered_bottle(provider, route=route) as (box, _), box.client(http2=True) as client:
+        url, small = f"https://{HOST}{answer.path}", {"x-answer": "small"}
+        async with client.stream("POST", url, json=answer.request, headers={"x-answer": "packed"}) as got:
+            assert (await client.post(url, json=answer.request, headers=small)).content == answer.body
+            await box.channel.call("health")
+            assert await got.aread() == body
+        await until(lambda: len(usages(box)) == 2)
+        assert [(numbers(row), row.complete) for row in usages(box)] == [(answer.truth.parts, True)] * 2
 
 
 @pytest.mark.parametrize("who", ["client", "upstream"])

@@ -281,14 +281,15 @@ def _counter(exchange: Exchange) -> Callable[[bytes | None], list[bytes]]:
     Nothing is no piece: an empty chunk would be the end (RFC 9112 7.1)."""
 
     def count(data: bytes | None) -> list[bytes]:
-        if data is None:
-            data = exchange.answer.release() if exchange.answer is not None else b""
-        else:
+        answer, metering = exchange.answer, exchange.metering
+        for tap in exchange.taps:
+            tap(data or b"")
+        if data is not None:
             exchange.bytes_down += len(data)
-            for tap in exchange.taps:
-                tap(data)
-            if exchange.answer is not None:
-                data = exchange.answer.feed(data)
+            data = data if answer is None else answer.feed(data)
+        elif answer is not None and (answer.packed or not metering):
+            data = answer.release()
+        data = data or b""
         if exchange.told is not None and len(exchange.told) < TOLD_BYTES:
             exchange.told += data[:TOLD_BYTES]
         return [data] if data else []

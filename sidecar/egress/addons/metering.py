@@ -1,7 +1,8 @@
 """Metering of HTTP answers: an intent on disk before a metered request leaves, copies of the answer's bytes for the
 meter as they pass, and its usage in the spool when it has ended, however it ended.
 
-It changes no byte of an answer and holds none up. What fails here ends the request: nothing unmetered goes on.
+It changes no byte of an answer, and holds none up but where some kilobytes hold megabytes: others have their turn then.
+What fails here ends the request: nothing unmetered goes on.
 """
 
 # mitmproxy's headers are typed in part only
@@ -15,6 +16,7 @@ from mitmproxy.http import Headers, HTTPFlow
 
 from sidecar.egress.addons.budget import Budget
 from sidecar.egress.addons.journal import Journal
+from sidecar.egress.answer import MOST_AT_ONCE
 from sidecar.egress.books import Books, Call
 from sidecar.egress.exchange import Exchange, exchange_of, refuse
 from sidecar.meter.faults import Fault, network_fault
@@ -147,7 +149,10 @@ def _tap(books: Books, call: Call, meter: Meter):
     def tap(data: bytes) -> None:
         if call.first is None and data:
             call.first = time.perf_counter()
-        meter.feed(data)
+        if data:
+            meter.feed(data, MOST_AT_ONCE)
+        else:
+            meter.read_on(MOST_AT_ONCE)
         books.passed(call, len(data), meter.so_far)
 
     return tap

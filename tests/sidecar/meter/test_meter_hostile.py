@@ -17,7 +17,7 @@ from hypothesis import strategies as st
 from sidecar.meter.decode import MOST_DECODED
 from sidecar.meter.frames import MOST_EVENT
 from sidecar.meter.request import request_facts
-from tests.sidecar.meter.meter_forms import FORMS, gemini_sse, responses_json, responses_sse
+from tests.sidecar.meter.meter_forms import FORMS, anthropic_sse, gemini_sse, responses_json, responses_sse
 from tests.sidecar.meter.meter_kit import ENCODERS, Answer, meter_of, metered, parts, split
 
 MEGABYTE = 1024 * 1024
@@ -45,6 +45,25 @@ def test_usage_of_an_event_of_megabytes_is_exact_in_bounded_memory(encoding: str
     assert parts(usage) == answer.truth.parts
     assert usage.flags == ("oversized_event",)
     assert peak < 8 * MEGABYTE
+
+
+@pytest.mark.parametrize("encoding", ["gzip", "br", "zstd"])
+def test_of_a_piece_that_holds_much_no_more_is_read_at_once_than_was_said(encoding: str) -> None:
+    answer = anthropic_sse(random.Random(4), 40, 40)
+    pings = b'event: ping\ndata: {"type": "ping"}\n\n' * 100_000
+    body = ENCODERS[encoding](answer.pieces[0] + pings + b"".join(answer.pieces[1:]))
+    assert len(body) < 64 * 1024
+    meter, turns = meter_of(answer, encoding), 1
+    meter.feed(body, 256 * 1024)
+    while meter.packed:
+        meter.read_on(256 * 1024)
+        turns += 1
+    assert turns >= len(pings) // (512 * 1024)
+    assert parts(meter.finish(complete=True)) == answer.truth.parts
+
+    hung_up = meter_of(answer, encoding)
+    hung_up.feed(body, 1)
+    assert parts(hung_up.finish(complete=False)) == answer.truth.parts
 
 
 def test_large_bodies_and_pieces_of_other_forms() -> None:
