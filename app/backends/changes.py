@@ -11,10 +11,10 @@ import stat
 from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 
-from app.backends.differences import unified
 from app.backends.local import mounts
 from app.backends.workspace import MAX_DEPTH, UNREADABLE, copy_content
 from app.core.changed import Brought, Changed, Kind
+from app.core.differences import unified
 from app.core.schema import Mask
 from app.core.text import printable
 from app.errors import CarboyError, NotFound

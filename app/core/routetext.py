@@ -1,7 +1,6 @@
 """Routes as people read and edit them: YAML in a manifest's own keys, and the difference of two lists, line by line.
 Pure. Text comes back through the same bounded parser and the same schema as a manifest."""
 
-import difflib
 import io
 from collections.abc import Iterable
 from typing import Any, cast
@@ -9,6 +8,7 @@ from typing import Any, cast
 from pydantic import BaseModel, ConfigDict
 from ruamel.yaml import YAML
 
+from app.core import differences
 from app.core.faults import check
 from app.core.frontmatter import parse_yaml
 from app.core.routes import Routes, changed_hosts
@@ -67,8 +67,8 @@ def diff(before: Routes, after: Routes) -> tuple[str, ...]:
     for host in changed_hosts(before, after):
         old = _lines(route for route in before if route.host == host)
         new = _lines(route for route in after if route.host == host)
-        lines += [line for line in difflib.ndiff(old, new) if not line.startswith("?")]
-    return tuple(f"{line[0]}{line[2:]}".rstrip() for line in lines)
+        lines += differences.whole(old, new)
+    return tuple(line.rstrip() for line in lines)
 
 
 def _lines(routes: Iterable[Route]) -> list[str]:

@@ -3,6 +3,7 @@ rest, comments included, stays as it is. The result is checked as any bottle fil
 
 import difflib
 import io
+from collections import Counter
 from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
@@ -203,8 +204,12 @@ _STYLES: tuple[_Style, ...] = tuple(
 def _style_of(header: str, tree: Any) -> _Style:
     """The indentation in which the file, written back unchanged, differs least from what it is."""
 
+    before = Counter(header.splitlines())
+
     def differs(style: _Style) -> int:
-        return sum(line[:1] in "+-" for line in difflib.ndiff(header.splitlines(), _dump(tree, style).splitlines()))
+        """Lines, in whatever place: written back they stand in the same order."""
+        after = Counter(_dump(tree, style).splitlines())
+        return (before - after).total() + (after - before).total()
 
     best, least = _STYLES[0], differs(_STYLES[0])
     for style in _STYLES[1:]:

@@ -80,6 +80,21 @@ def test_comments_quotes_and_notes_stay(paths: Paths, folder: Path) -> None:
     assert len(removed) <= 3, saving.diff
 
 
+@pytest.mark.timeout(60)
+def test_a_long_file_in_an_indentation_of_its_own_is_written(paths: Paths, folder: Path) -> None:
+    """Each of forty styles was compared with it, every line with every other: that took minutes."""
+    deep = "".join(
+        f"            -     host: h{number}.example\n                  matches:\n"
+        f"                        -     methods: [GET]\n                              paths: [{{value: /p{number}}}]\n"
+        for number in range(150)
+    )
+    (folder / "dev.md").write_text(f"---\nextends: base\negress:\n      routes:\n{deep}---\n")
+    saving = prepare(paths, ("dev",), {"new.example"}, (route("new.example", "/x"),))
+    assert saving is not None
+    assert b"host: new.example" in saving.new
+    assert saving.new.count(b"host: h") == 150
+
+
 def test_a_host_can_be_taken_out(paths: Paths, folder: Path) -> None:
     saving = save(paths, ("dev",), hosts=("files.example",))
     saving.write()

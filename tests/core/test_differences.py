@@ -6,8 +6,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from app.backends import differences
-from app.backends.differences import unified
+from app.core import differences
+from app.core.differences import unified
 
 LINES = st.lists(st.sampled_from(["a", "b", "", "  c"]), max_size=30)
 

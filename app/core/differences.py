@@ -2,7 +2,7 @@
 agent chose for it. Where it takes too long the rest is shown as taken out and put in. Pure."""
 
 import difflib
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from itertools import accumulate
 
 STEPS = 5_000_000
@@ -37,12 +37,21 @@ def unified(old: Sequence[str], new: Sequence[str], path: str) -> Iterator[str]:
             yield f"+++ b/{path}"
         first, last = group[0], group[-1]
         yield f"@@ -{_range(first[1], last[2])} +{_range(first[3], last[4])} @@"
-        for tag, old_from, old_to, new_from, new_to in group:
-            if tag == "equal":
-                yield from (" " + line for line in old[old_from:old_to])
-            else:
-                yield from ("-" + line for line in old[old_from:old_to])
-                yield from ("+" + line for line in new[new_from:new_to])
+        yield from _marked(old, new, group)
+
+
+def whole(old: Sequence[str], new: Sequence[str]) -> Iterator[str]:
+    """All lines, also those that are the same."""
+    return _marked(old, new, _Bounded(old, new).get_opcodes())
+
+
+def _marked(old: Sequence[str], new: Sequence[str], steps: Iterable[tuple[str, int, int, int, int]]) -> Iterator[str]:
+    for tag, old_from, old_to, new_from, new_to in steps:
+        if tag == "equal":
+            yield from (" " + line for line in old[old_from:old_to])
+        else:
+            yield from ("-" + line for line in old[old_from:old_to])
+            yield from ("+" + line for line in new[new_from:new_to])
 
 
 def _range(start: int, stop: int) -> str:
