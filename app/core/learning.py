@@ -26,6 +26,10 @@ LEARNT = frozenset({"host_not_allowed", "method_not_allowed", "path_not_allowed"
 MOST_HOSTS = 200
 MOST_PATHS = 12
 """Paths of a host and method told apart; beyond, they are joined at the segments that they share."""
+MOST_DEPTH = 16
+"""Segments up to which many paths may share a prefix: a bottle chooses what it is refused, and each costs a look."""
+MOST_METHODS = 16
+"""Of one host; what else a bottle makes up for a method is counted, and not proposed."""
 WHOLE = 4
 """As many paths at most are taken as they are; more are a pattern, and become prefixes."""
 _NAMES = re.compile(r"[0-9]+|[0-9a-f]{8,}|[0-9A-Za-z_=-]{22,}|.*\*.*|.*…", re.ASCII)
@@ -81,6 +85,7 @@ class _Seen:
     times: int = 0
     first: float = 0.0
     last: float = 0.0
+    methods: set[str] = field(default_factory=set[str])
     paths: Counter[tuple[str, str, bool]] = field(default_factory=Counter[tuple[str, str, bool]])
     fetches: set[str] = field(default_factory=set[str])
 
@@ -119,9 +124,12 @@ def _count(one: _Seen, at: float, data: Mapping[str, Any]) -> None:
     if data.get("code") == "git_fetch_not_allowed" or "git-upload-pack" in target:
         one.fetches.add(path.partition("/info/refs")[0].partition("/git-upload-pack")[0])
         return
-    stem, prefix = stable(path)
-    if len(one.paths) < 5000 or (str(data.get("method", "")), stem, prefix) in one.paths:
-        one.paths[str(data.get("method", ""))[:32], stem, prefix] += times
+    method = str(data.get("method", ""))[:32]
+    key = (method, *stable(path))
+    has_room = len(one.paths) < 5000 and (method in one.methods or len(one.methods) < MOST_METHODS)
+    if key in one.paths or has_room:
+        one.methods.add(method)
+        one.paths[key] += times
 
 
 def stable(path: str) -> tuple[str, bool]:
@@ -139,12 +147,12 @@ def joined(found: Counter[tuple[str, bool]]) -> Counter[tuple[str, bool]]:
     """A few paths as they are; many as the prefixes that they share, the longest that make them few."""
     if len(found) <= WHOLE:
         return found
-    depth = max(path.count("/") for path, _ in found)
+    depth = min(MOST_DEPTH + 1, max(path.count("/") for path, _ in found))
     while depth > 1:
         depth -= 1
         shorter: Counter[tuple[str, bool]] = Counter()
         for (path, prefix), times in found.items():
-            parts = path.split("/")
+            parts = path.split("/", depth + 1)
             cut = len(parts) - 1 > depth
             shorter["/".join(parts[: depth + 1]) if cut else path, prefix or cut] += times
         if len(shorter) <= MOST_PATHS:

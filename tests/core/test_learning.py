@@ -1,5 +1,7 @@
 """Learning: refusals become the narrowest routes, names are shown for what they are, no file says more than that."""
 
+import itertools
+from collections import Counter
 from contextlib import suppress
 from typing import Any
 
@@ -50,6 +52,25 @@ def test_many_paths_are_joined_where_they_part() -> None:
     )
     (asked,) = report.hosts[0].asked
     assert (asked.path, asked.prefix) == ("/simple", True)
+
+
+@pytest.mark.timeout(60)
+def test_deep_paths_that_a_bottle_chose_are_joined_in_seconds() -> None:
+    """From the deepest of 500 segments up, each path was cut anew for each: minutes of the controller."""
+    deep = ["/" + "".join(letters) + "/a" * 500 for letters in itertools.product("abcdefghijklm", repeat=3)]
+    report = learn("dev", [refused(f"h{number}.example", path) for number in range(20) for path in deep])
+    assert [(host.times, len(host.asked), host.asked[0].path) for host in report.hosts] == [(13**3, 1, "/")] * 20
+    assert joined(Counter({("/x/" + "y/" * 30 + letter, False): 1 for letter in "abcdefg"})) == {
+        ("/x" + "/y" * 15, True): 7
+    }
+
+
+def test_made_up_methods_are_counted_and_not_proposed() -> None:
+    words = ["GET", "POST", *map("".join, itertools.product("ABCDEFGH", repeat=4))]
+    (host,) = learn("dev", [refused("a.example", "/x", method) for method in words]).hosts
+    assert host.times == len(words)
+    assert len(host.asked) == 16
+    assert allows(host.route, "a.example", "/x", "POST")
 
 
 def test_counted_floods_count() -> None:
