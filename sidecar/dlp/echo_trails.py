@@ -15,6 +15,7 @@ from typing import Any, cast
 
 import orjson
 
+from sidecar import json_values
 from sidecar.dlp.echo_seek import Seeker, Span, masked, merged, short
 
 CONTEXT = 2048
@@ -207,19 +208,12 @@ def read(payload: bytes) -> Piece:
     text = payload.lstrip(BEFORE)
     if text[:1] in (b"{", b"["):
         try:
-            tree = _tree(text)
+            tree = json_values.read(text)
         except (ValueError, RecursionError):
             pass
         else:
             return Piece(payload, tree, list(_leaves(tree)))
     return Piece(payload, None, [Leaf((), None, None, payload)])
-
-
-def _tree(text: bytes) -> Any:
-    try:
-        return orjson.loads(text)
-    except orjson.JSONDecodeError:
-        return json.loads(text)  # halves of a surrogate pair and NaN are read by most clients
 
 
 def _dumped(tree: Any) -> bytes:

@@ -5,16 +5,15 @@ whole, in the form in which it leaves.
 """
 
 import gzip
-import json
 import zlib
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from typing import Any, NamedTuple, cast
 
 import brotli as brotli_module  # pyright: ignore[reportMissingTypeStubs]
-import orjson
 import zstandard
 
+from sidecar import json_values
 from sidecar.dlp import crlf
 from sidecar.dlp.decode import Part, Undecodable
 from sidecar.dlp.engine import Engine, Scan
@@ -230,12 +229,9 @@ def _clean_body(engines: Engines, message: Message, look: Look) -> bytes | None:
 def _is_json(data: bytes) -> bool:
     """As its receiver may read it: in UTF-16 too."""
     try:
-        orjson.loads(data)
-    except orjson.JSONDecodeError:
-        try:
-            json.loads(data)
-        except (ValueError, RecursionError):
-            return False
+        json_values.read(data)
+    except (ValueError, RecursionError):
+        return False
     return True
 
 

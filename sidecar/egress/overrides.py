@@ -12,6 +12,7 @@ from typing import Any
 from urllib.parse import unquote_plus
 
 from sidecar.egress import paths
+from sidecar.json_values import number
 
 METHOD_HEADERS = frozenset({"x-http-method-override", "x-method-override", "x-http-method"})
 TARGET_HEADERS = frozenset({"x-original-url", "x-rewrite-url"})
@@ -31,6 +32,8 @@ _IN_PARTS = re.compile(
     _NAMED + rb"""[^\r\n]{0,512}(?:\r?\n[^\r\n]{1,512}){0,8}\r?\n\r?\n([^\r\n]{0,64})""", re.IGNORECASE
 )
 _IN_JSON = re.compile(rb"_method|\\u00", re.IGNORECASE)
+_ESCAPE = re.compile(rb"\\u00([0-9a-f]{2})", re.IGNORECASE)
+_FIELD_ALONE = re.compile(rb"(?<![0-9A-Za-z])_method(?![0-9A-Za-z_])", re.IGNORECASE)
 
 
 def methods(headers: Iterable[tuple[str, str]], targets: Iterable[str]) -> tuple[str, ...]:
@@ -106,8 +109,12 @@ def _in_json(body: bytes) -> Iterator[str]:
     if not body.lstrip(b"\xef\xbb\xbf \t\r\n").startswith(b"{") or not _IN_JSON.search(body):
         return
     try:
-        found = json.loads(body.decode("utf-8-sig", "replace"), object_pairs_hook=_Object, strict=False)
+        text = body.decode("utf-8-sig", "replace")
+        found = json.loads(text, object_pairs_hook=_Object, strict=False, parse_int=number)
     except ValueError:
+        # not JSON to us: others take comments, single quotes, a comma too many
+        if _FIELD_ALONE.search(_ESCAPE.sub(lambda escape: bytes.fromhex(escape[1].decode()), body)):
+            yield UNKNOWN
         return
     except RecursionError:
         yield UNKNOWN

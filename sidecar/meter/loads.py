@@ -1,13 +1,8 @@
-"""JSON from outside, read without ever raising.
+"""JSON from outside, read without ever raising."""
 
-orjson is fast and strict; what it refuses and agents' own parsers accept (lone surrogates from servers that cut
-UTF-16, NaN in log probabilities) is read again by the standard library.
-"""
-
-import json
 from typing import Any, cast
 
-import orjson
+from sidecar import json_values
 
 type Tree = dict[str, Any]
 
@@ -19,11 +14,7 @@ class Unreadable:
 def loads(data: bytes | bytearray | str) -> Any:
     """The value, or `Unreadable`."""
     try:
-        return orjson.loads(data)
-    except orjson.JSONDecodeError:
-        pass
-    try:
-        return json.loads(data)
+        return json_values.read(data)
     except (ValueError, RecursionError):
         return Unreadable
 

@@ -122,6 +122,12 @@ def part(head: str, value: str) -> bytes:
         (b'{"text": "curl -d a&_method=DELETE", "a": {"_method": "DELETE"}}', "application/json", ()),
         (b'{"a": ' + b"[" * 100_000, "application/json", ()),
         (b'{"_method": ' + b"[" * 100_000, "application/json", (UNKNOWN,)),
+        (b'{"_method": "DELETE", "a": ' + b"1" * 5000 + b"}", "application/json", ("DELETE",)),
+        (b'{"a": -' + b"1" * 5000 + b', "\\u005fmethod": "DELETE"}', "", ("DELETE",)),
+        (b'{"_method": "DELETE",}', "application/json", (UNKNOWN,)),
+        (b"{'_Method': 'DELETE'}", "application/json", (UNKNOWN,)),
+        (b'{/**/"\\u005Fmethod": "DELETE"}', "", (UNKNOWN,)),
+        (b'{"http_method": "GET", "a": "\\u00e9"}\n{"http_method": "PUT"}', "application/x-ndjson", ()),
         (b"_method=DELETE", "", ("DELETE",)),
         (b"_method=DELETE", "text/plain", ("DELETE",)),
         (b'{"_method": "DELETE"}', "", ("DELETE",)),
@@ -136,7 +142,7 @@ def test_two_content_types_are_read_in_every_way():
 
 
 def test_large_bodies_cost_what_they_weigh():
-    for text in (b'name="_method"\r\n', b"name    =", b"&", b"_method", b"name*=utf-8'", b'{"a":'):
+    for text in (b'name="_method"\r\n', b"name    =", b"&", b"_method", b"name*=utf-8'", b'{"a":', b"{\\u00"):
         in_body(text * (2_000_000 // len(text)), [])
 
 

@@ -326,6 +326,10 @@ FRAMED: dict[str, tuple[str, Callable[[int, str], bytes]]] = {
         "text/event-stream",
         lambda _, text: b"data: " + numbered(1, text)[:-1] + b', "face": "\\ud83d"}\n\n',
     ),
+    "a number that is long": (
+        "text/event-stream",
+        lambda _, text: b"data: " + numbered(1, text)[:-1] + b', "at": ' + b"1" * 5000 + b"}\n\n",
+    ),
     "sequence": ("application/json-seq", lambda _, text: b"\x1e" + numbered(1, text) + b"\n"),
     "ndjson": ("application/ndjson; charset=utf-8", lambda _, text: numbered(1, text) + b"\n"),
     "jsonlines": ("application/jsonlines", lambda _, text: numbered(1, text) + b"\n"),
@@ -338,7 +342,9 @@ def test_deltas_are_put_together_however_their_events_are_written(engine: Engine
     pieces = [SECRETS[0][at : at + 4] for at in range(0, len(SECRETS[0]), 4)]
     stream = [event(number, text) for number, text in enumerate(["so ", *pieces, " it is"])]
     out = through(EchoRedactor(engine, kind), stream)
-    lines = [json.loads(line.strip(b"\x1e").removeprefix(b"data:")) for line in out.splitlines() if line]
+    lines = [
+        json.loads(line.strip(b"\x1e").removeprefix(b"data:"), parse_int=float) for line in out.splitlines() if line
+    ]
     assert "".join(line["delta"] for line in lines) == "so " + SECRETS[0][:4] + "[redacted] it is"
     assert out.count(b"\x1e") == (len(stream) if name == "sequence" else 0)
     assert out.count(b"ud83d") == (len(stream) if name == "half a character" else 0)

@@ -136,6 +136,9 @@ def test_request_facts() -> None:
     facts = request_facts("POST", "/v1/responses", json.dumps(large).encode())
     assert (facts.model, facts.previous, facts.background) == ("last", "r", True)
     assert facts.input_units == pytest.approx(4_000_000, rel=0.15)
+    digits = b'{"model": "m", "background": true, "previous_response_id": "r", "seed": ' + b"1" * 5000 + b"}"
+    facts = request_facts("POST", "/v1/responses", digits)
+    assert (facts.model, facts.previous, facts.background) == ("m", "r", True)
 
 
 @pytest.mark.parametrize("words", [1, 4_000_000], ids=["parsed", "sieved"])
