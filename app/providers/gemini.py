@@ -32,7 +32,12 @@ SETTINGS = {
     "privacy": {"usageStatisticsEnabled": False},
     "telemetry": {"enabled": False},
     "ide": {"enabled": False, "hasSeenNudge": True},
-    "tools": {"useRipgrep": False},  # it is not in every bottle, and its absence is told above every answer
+    "tools": {
+        "useRipgrep": False,  # it is not in every bottle, and its absence is told above every answer
+        # it looks every host up first, and where there is no DNS takes each for a private one: it could fetch nothing,
+        # and would not tell the model why. A command (curl) can, and shows what carboy refuses
+        "exclude": ["web_fetch"],
+    },
     "ui": {"hideTips": True},
 }
 

@@ -34,7 +34,8 @@ MAX_BODY = 1024 * 1024
 """Of a call. The largest that makes sense, 500 routes, is a tenth of it."""
 INSTRUCTIONS = (
     "This sandbox reaches only what its operator allowed. When a request is refused with carboy's 403, or before work "
-    "that needs a host which list-egress-routes does not show, ask with these tools. Do not look for a way around."
+    "that needs a host which list-egress-routes does not show, ask with these tools. Where a tool shows nothing but "
+    "403, send the same request with curl to read the reason. Do not look for a way around."
 )
 OWN_HOSTS = ("mcp.carboy.internal", "carboy.internal", "127.0.0.1", "localhost", "[::1]")
 _ORIGINS = [f"http://{host}" for host in OWN_HOSTS]

@@ -1,6 +1,7 @@
 """Gemini CLI from npm, unmodified, in a real bottle behind a real sidecar, against a pretend Gemini API."""
 
 from collections.abc import Callable
+from typing import Any
 
 import pytest
 
@@ -23,6 +24,14 @@ def test_a_headless_turn_with_a_tool_call(worlds: Worlds) -> None:
         ("allow", gemini.HOST, "streamGenerateContent"),
         ("deny", REFUSED, "/"),
     }
+    offered = {name for one in world.vendor.seen for name in declared(one.json())}
+    assert "run_shell_command" in offered
+    assert "web_fetch" not in offered, "it works nowhere without DNS"
+
+
+def declared(body: dict[str, Any]) -> list[str]:
+    """The tools that a request offers its model."""
+    return [one["name"] for tool in body.get("tools") or [] for one in tool.get("functionDeclarations") or []]
 
 
 def test_a_model_of_ones_choice(worlds: Worlds) -> None:
