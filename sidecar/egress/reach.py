@@ -178,7 +178,11 @@ def _in_thread(host: str, over: Callable[[], None]) -> asyncio.Future[tuple[str,
         with contextlib.suppress(RuntimeError):  # the loop is closed: nobody waits any more
             loop.call_soon_threadsafe(done, found, problem)
 
-    threading.Thread(target=work, name="look-up", daemon=True).start()
+    try:
+        threading.Thread(target=work, name="look-up", daemon=True).start()
+    except RuntimeError as error:  # the system has no thread for it now: its place is the next one's
+        over()
+        raise OSError(str(error)) from None
     return future
 
 

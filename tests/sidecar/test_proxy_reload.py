@@ -1,13 +1,14 @@
 """A policy that changes under what is going on: what it no longer allows ends, before and after it was sent."""
 
 import asyncio
+import threading
 from collections.abc import AsyncIterator
 from typing import Any
 
 import pytest
 
 from sidecar.contract import Policy, Route
-from sidecar.egress.reach import Reach, Unreachable, UpstreamSettings
+from sidecar.egress.reach import MAX_LOOKUPS, Reach, Unreachable, UpstreamSettings
 from tests.sidecar.attack_kit import H2, Tap, fields, read_some, tap, tunnel
 from tests.sidecar.proxy_kit import Bottle, Upstream, authority, bottle, pem
 
@@ -127,3 +128,16 @@ async def test_an_address_is_private_whoever_asks():
     assert reach.known("1.1.1.1", 80, True).private is False  # type: ignore[union-attr]
     with pytest.raises(Unreachable):
         reach.known("::ffff:127.0.0.1", 80, False)
+
+
+async def test_a_look_up_that_gets_no_thread_keeps_no_place(monkeypatch: pytest.MonkeyPatch):
+    def none_left(_: threading.Thread) -> None:
+        raise RuntimeError("can't start new thread")
+
+    reach = Reach(UpstreamSettings())
+    with monkeypatch.context() as patch:
+        patch.setattr(threading.Thread, "start", none_left)
+        for number in range(2 * MAX_LOOKUPS):
+            with pytest.raises(Unreachable, match="could not be resolved"):
+                await asyncio.wait_for(reach.find(f"host{number}.example", 443, False), 5)
+    assert (await reach.find("localhost", 80, True)).private
