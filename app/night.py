@@ -5,7 +5,7 @@ import os
 import shutil
 import subprocess
 import sys
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 
 from app.core.model import DoctorCheck
@@ -63,9 +63,9 @@ def warnings() -> tuple[str, ...]:
     return tuple(f"{check.text}. {check.fix}" for check in checks if check is not None and not check.ok)
 
 
-def _safely(check: object) -> DoctorCheck | None:
+def _safely(check: Callable[[], DoctorCheck | None]) -> DoctorCheck | None:
     try:
-        return check()  # type: ignore[operator]
+        return check()
     except Exception:
         return None
 
