@@ -32,14 +32,16 @@ SETTINGS = {
     "privacy": {"usageStatisticsEnabled": False},
     "telemetry": {"enabled": False},
     "ide": {"enabled": False, "hasSeenNudge": True},
-    "tools": {
-        "useRipgrep": False,  # it is not in every bottle, and its absence is told above every answer
-        # it looks every host up first, and where there is no DNS takes each for a private one: it could fetch nothing,
-        # and would not tell the model why. A command (curl) can, and shows what carboy refuses
-        "exclude": ["web_fetch"],
-    },
+    "tools": {"useRipgrep": False},  # it is not in every bottle, and its absence is told above every answer
     "ui": {"hideTips": True},
 }
+POLICY = b"""[[rule]]
+toolName = "web_fetch"
+decision = "deny"
+priority = 999
+"""
+"""It looks every host up first, and where there is no DNS takes each for a private one: it could fetch nothing, and
+would not tell the model why. A command (curl) can, and shows what carboy refuses."""
 
 
 class GeminiProvider(Provider):
@@ -77,6 +79,7 @@ class GeminiProvider(Provider):
         files = [
             json_file(f"{folder}/settings.json", SETTINGS | {"mcpServers": _mcp_servers(context)}),
             json_file(env["GEMINI_EXP"], _flags()),
+            FileIn(f"{folder}/policies/carboy.toml", POLICY, 0o600),
         ]
         if context.manifest.prompt:  # its own instructions stay; this is what it takes for the user's
             files.append(FileIn(f"{folder}/GEMINI.md", context.manifest.prompt.encode(), 0o600))
