@@ -136,6 +136,36 @@ async def test_masks_hold_in_a_repository_and_outlive_a_rename(bottles: Rig) -> 
     assert not (bottles.project / ".other").exists()
 
 
+async def test_worktrees_cannot_be_pointed_to_another_config(bottles: Rig, tmp_path: Path) -> None:
+    def git(*args: str, at: Path = bottles.project) -> str:
+        command = ["git", "-c", "safe.directory=*", "-c", "user.name=a", "-c", "user.email=b", "-C", str(at), *args]
+        return subprocess.run(command, check=True, capture_output=True, text=True).stdout
+
+    planted, before, later = tmp_path / "planted", tmp_path / "before", tmp_path / "later"
+    git("init", "-q")
+    git("commit", "-q", "--allow-empty", "-m", "x")
+    git("worktree", "add", "-q", str(before))
+    if os.geteuid() == 0:
+        subprocess.run(["chown", "-R", f"{OWNER}:{OWNER}", str(bottles.project)], check=True)
+    script = (
+        f"cp -r .git evil; printf '[core]\n\tfsmonitor = touch {planted}; false\n' > evil/config;"
+        "git worktree add -q own; git -C own status --short && echo own; while ! [ -e go ]; do sleep 0.1; done;"
+        "cd .git/worktrees; mv before away; for each in before later; do mkdir -p $each; rm -f $each/commondir;"
+        "echo $PWD/../../evil > $each/commondir; done; rm -rf ../worktrees; echo attacked; sleep 99"
+    )
+    await launch(bottles, script)
+    assert b"own" in await see(bottles, b"own\r\n")
+    git("worktree", "add", "-q", "--detach", str(later))
+    (bottles.project / "go").touch()
+    await see(bottles, b"attacked")
+    git("status", at=later)
+    git("worktree", "remove", "--force", str(later))
+    git("worktree", "prune")
+    assert not planted.exists()
+    await bottles.sessions.kill("one")
+    assert {path.name for path in (bottles.project / ".git/worktrees").iterdir()} <= {"before"}
+
+
 async def test_the_agent_can_neither_end_nor_replace_its_relay(bottles: Rig) -> None:
     view = await launch(bottles, "sleep 600")
     script = (
