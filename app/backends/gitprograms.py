@@ -83,6 +83,8 @@ def _untold(top: Path, reason: str) -> CarboyError:
 
 def _paths(top: Path, origin: str, key: str, value: str) -> Iterator[str]:
     """Absolute, not normalized."""
+    if not value:
+        return
     if key == _HOOKS:
         yield os.path.join(top, os.path.expanduser(value))
     elif _INCLUDE.fullmatch(key):

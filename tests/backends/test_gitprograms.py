@@ -49,6 +49,12 @@ def test_hooks_and_included_config_and_programs(project: Path) -> None:
     assert paths(project) == {".gitconfig", ".githooks", "tools/strip.sh", "strip it"}
 
 
+@pytest.mark.parametrize("value", ["", "/dev/null", ".git/hooks", "../hooks"])
+def test_hooks_that_are_elsewhere_or_nowhere_need_no_mask(project: Path, value: str) -> None:
+    git(project, "config", "core.hooksPath", value)
+    assert masks.complete((), gitprograms.named(project)) == masks.complete()
+
+
 def test_config_under_a_condition_counts_whether_it_holds_or_not(project: Path) -> None:
     (project / "extra").touch()
     git(project, "config", "includeIf.onbranch:other.path", str(project / "extra"))
