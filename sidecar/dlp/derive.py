@@ -24,6 +24,7 @@ from sidecar.dlp.bits import (
 )
 from sidecar.dlp.derived import Allowance, Derived, TooMuch
 from sidecar.dlp.escapes import codes, entities, narrowed, percent, quoted_printable, unescape, unmarked
+from sidecar.dlp.lookup import IN, kind, lookup, rows
 from sidecar.dlp.matcher import Spec, Where
 from sidecar.dlp.needles import OVERLAYS, decoded_url_alphabet
 from sidecar.dlp.portable_matcher import Expression
@@ -55,7 +56,7 @@ type _Lines = re.Pattern[bytes] | Expression
 _STEP = 16 * 1024
 _TAIL = 256
 """Bytes between two parts of a run are fewer: one that ends so near the end of what was read may go on."""
-_IN_HEX = bytes(32 if chr(code) in "0123456789abcdefABCDEF" else 120 for code in range(256))
+_IN_HEX = kind(lambda code: chr(code) not in "0123456789abcdefABCDEF")
 
 
 def _back(text: bytes, at: int, alphabet: bytes, floor: int) -> int:
@@ -70,9 +71,9 @@ def _back(text: bytes, at: int, alphabet: bytes, floor: int) -> int:
 
 
 def _past(text: bytes, at: int, table: bytes) -> int:
-    """Where what `table` makes a blank ends, from `at` on."""
+    """Where there is something of the kind of `table`, from `at` on."""
     while at < len(text):
-        after = text[at : at + _STEP].translate(table).find(b"x")
+        after = lookup(text[at : at + _STEP], table).find(IN)
         if after >= 0:
             return at + after
         at += _STEP
@@ -202,23 +203,12 @@ def from_hex(run: bytes) -> bytes:
 
 
 _LEAST_B32 = 32
-_B32_TABLES = tuple(
-    bytes(97 if code in kind else 32 for code in range(256)) for kind in (BASE32.encode(), BASE32.lower().encode())
-)
+_B32_TABLES = tuple(kind(letters.encode().__contains__) for letters in (BASE32, BASE32.lower()))
 
 
 def _long_base32(text: bytes) -> list[int]:
     """Ends of the least that is taken for base32, one for each run: a quarter of what the whole expression costs."""
-    found: list[int] = []
-    for table in _B32_TABLES:
-        letters = text.translate(table)
-        end = 0
-        while (start := letters.find(b"a" * _LEAST_B32, end)) >= 0:
-            found.append(start + _LEAST_B32)
-            end = letters.find(b" ", start)
-            if end < 0:
-                break
-    return sorted(found)
+    return sorted(start + _LEAST_B32 for table in _B32_TABLES for start, _ in rows(text, table, _LEAST_B32))
 
 
 def _base32(text: bytes, ends: Ends, allowance: Allowance) -> Iterator[Derived]:

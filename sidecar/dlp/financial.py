@@ -31,7 +31,10 @@ _CARD_END = r"(?:[^0-9A-Za-z_+/=]|$)"
 _CARD_SEARCH = "|".join(
     (
         rf"{_BEFORE}(?:{money.cards(named=False)}){_CARD_END}",
-        rf"{_BEFORE}(?:[2-6][0-9]{{3}}[ .\-][0-9]{{4}}[ .\-][0-9]{{2}}|3[0-9]{{3}}[ .\-][0-9]{{6}}[ .\-])",
+        *(
+            rf"{_BEFORE}(?:[2-6][0-9]{{3}}(?:{mark}[0-9]{{4}}){{2}}{mark}[0-9]|3[0-9]{{3}}{mark}[0-9]{{6}}{mark}[0-9]{{4}})"
+            for mark in (" ", r"\.", "-")
+        ),
     )
 )
 """Its beginning, length and end are told by the search: a text of decimal fractions, coordinates or large numbers would

@@ -13,6 +13,7 @@ from typing import Any
 
 import numpy as np
 
+from sidecar.dlp.lookup import lookup
 from sidecar.dlp.matcher import Place
 
 WORD = 8
@@ -49,8 +50,8 @@ class Words:
         padded = text + b"\n" * (-len(text) % WORD)
         self.size = len(text)
         self.words: Array = np.frombuffer(padded, np.uint64)
-        self._kinds: Array = np.frombuffer(padded.translate(_KINDS), np.uint64)
-        both = self._kinds & (self._kinds >> np.uint64(32))
+        self.kinds: Array = np.frombuffer(lookup(padded, _KINDS), np.uint64)
+        both = self.kinds & (self.kinds >> np.uint64(32))
         both &= both >> np.uint64(16)
         both &= both >> np.uint64(8)
         self.whole: Array = both.astype(np.uint8)
@@ -76,7 +77,7 @@ class Words:
 
     def count(self, kind: int) -> Array:
         """How many bytes of each word are of `kind`."""
-        return np.bitwise_count(self._kinds & np.uint64(_ONES * kind))
+        return np.bitwise_count(self.kinds & np.uint64(_ONES * kind))
 
     def hold(self, code: int, places: Array) -> Array:
         """Which of these words hold this byte."""
@@ -90,7 +91,7 @@ class Words:
     @cached_property
     def twos(self) -> Array:
         """The kinds of which a byte and the next are."""
-        kinds = self._kinds.view(np.uint8)
+        kinds = self.kinds.view(np.uint8)
         return kinds[:-1] & kinds[1:]
 
     def cut(self, mask: Array) -> "Kept":
@@ -163,8 +164,19 @@ def _dotted(words: Words) -> Array:
 
 
 def _cards(words: Words) -> Array:
-    """Thirteen digits at least, with a mark after every fourth or near the end: six in one word, however they lie."""
-    return _spread(words.digits >= 6, 2, 2)
+    """Thirteen digits at least, with a mark after every fourth or near the end: six in one word, however they lie, and
+    two marks in that word are alike, with four or six of them between. In a time or a date there are two."""
+    found = words.digits >= 6
+    at = np.flatnonzero(found)
+    text, marks = words.words[at], ~words.kinds[at] & np.uint64(_ONES * _DIGIT)
+    other = np.zeros_like(marks)
+    for apart in range(1, WORD):
+        shift = np.uint64(WORD * apart)
+        both = marks & (marks << shift)
+        # each mark's one bit made all bits of its byte
+        other |= (text ^ (text << shift)) & (both // _DIGIT * 255) if apart in (5, 7) else both
+    found[at] = other == 0
+    return _spread(found, 2, 2)
 
 
 def _numbers(words: Words) -> Array:
@@ -203,9 +215,12 @@ def _codes(words: Words) -> Array:
 
 def _pairs(words: Words) -> Array:
     """Six times two hexadecimal digits and one or two marks: 18 bytes without other letters, one to four of each eight
-    of them marks."""
+    of them marks, and never three digits in a row."""
     marks = words.count(_SPACED)
     found = ((words.whole & _PAIR) != 0) & (marks >= 1) & (marks <= 4)
+    at = np.flatnonzero(found)
+    digits = words.kinds[at] & np.uint64(_ONES * _HEX)
+    found[at] = (digits & (digits >> np.uint64(WORD)) & (digits >> np.uint64(2 * WORD))) == 0
     return _spread(found, 1, 1)
 
 

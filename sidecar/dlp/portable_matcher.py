@@ -17,6 +17,7 @@ from sidecar.dlp import gates, literal_sieve
 from sidecar.dlp.following import one_byte
 from sidecar.dlp.literal_owners import Owners
 from sidecar.dlp.literal_sieve import LiteralSieve
+from sidecar.dlp.lookup import lookup
 from sidecar.dlp.matcher import Backend, Hits, Searcher, Spec
 from sidecar.dlp.runs import stretches
 from sidecar.dlp.shape import max_width
@@ -174,7 +175,7 @@ class _Byte:
 
     def scan(self, text: bytes, limit: int) -> Hits:
         pairs: list[tuple[int, int]] = []
-        found = text.translate(self._table)
+        found = lookup(text, self._table)
         at = found.find(1)
         while at >= 0:
             pairs.append((self._index, at + 1))
@@ -290,7 +291,7 @@ class _Expressions:
             found = self._sieve.scan(text)
             if found is not None and len(found[0]) <= _WORDS * limit:
                 return list(owners.followed(text, *found, sure=False)), False
-        hits = self._words.scan(text.translate(_LOWER), _WORDS * limit)
+        hits = self._words.scan(lookup(text, _LOWER), _WORDS * limit)
         return owners.of(text, hits.pairs), hits.overflow
 
     def _confirmed(self, text: bytes, pairs: list[tuple[int, int]], limit: int) -> tuple[list[tuple[int, int]], bool]:

@@ -16,11 +16,12 @@ from sidecar.dlp.bits import ascii_islands
 from sidecar.dlp.derive import decoders
 from sidecar.dlp.escapes import wide_ends
 from sidecar.dlp.financial import financial_rules
+from sidecar.dlp.lookup import kind, rows
 from sidecar.dlp.matcher import Backend, Hits, Place, Searcher, Spec, Where, backend
 from sidecar.dlp.matcher import Engine as Engines
 from sidecar.dlp.places import PLACES, ROWS
 from sidecar.dlp.rules import Rule, credential_rules
-from sidecar.dlp.runs import Split, Splitter, Stretches, rows
+from sidecar.dlp.runs import Split, Stretches, long_rows
 from sidecar.dlp.steps import Decoder, Signs
 
 PARALLEL = 128 * 1024
@@ -56,7 +57,6 @@ class Shapes:
         base = len(self.rules)
         signs = [(base + place, spec) for place, each in enumerate(self.decoders) for spec in each.specs]
         self._again = _Search([each for each in specs if _distinct(each[1])], self.backend)
-        self._splitter = Splitter(self.backend)
         self._rules = _Searches(specs, self.backend)
         self._all = _Searches([*specs, *signs], self.backend)
         self._signs = _Searches(signs, self.backend)
@@ -66,7 +66,7 @@ class Shapes:
         names = [each.name for each in self.decoders]
         self._base64, self._wide = names.index("base64"), names.index("wide")
         self._blobs = [
-            (place, _Blobs([spec for spec in each.specs if spec.where == "blob"], self.backend))
+            (place, _Blobs([spec for spec in each.specs if spec.where == "blob"]))
             for place, each in enumerate(self.decoders)
             if any(spec.where == "blob" for spec in each.specs)
         ]
@@ -87,14 +87,15 @@ class Shapes:
         most, few = 2048 + len(text) // 256, 512 + len(text) // 256
         here = len(text) < PARALLEL
         whole = Beside(partial(searches.scan_text, text, most), here=here)
-        split = self._splitter.split(text)
+        split = Split.of(text)
         prose = Beside(partial(searches.scan_prose, split, few), here=here)
+        lanes = Beside(partial(searches.scan_lanes, split, few), here=here)
         blobs = Beside(partial(self._in_blobs, split.blobs), here=here or not split.blobs.text)
         meanwhile()
-        parts = [searches.scan_lanes(split, few), searches.scan_places(split, few)]
+        parts = [searches.scan_places(split, few)]
         # the last first: what the other thread has not come to is done here
         in_blobs = blobs.result()
-        parts.append(prose.result())
+        parts += [lanes.result(), prose.result()]
         first = whole.result()
         if not first.overflow and any(hits.overflow for hits in parts):
             hits, signs = self._search_apart(split, first, most, rules=rules)
@@ -187,7 +188,7 @@ class _Searches:
         if not self._places:
             return Hits([], False)
         if len(text) < self._short:
-            long = rows(text)
+            long = long_rows(text)
             hits, inside = self._others.scan(text, limit), _back(self._rows.scan(long.text, limit), long)
             return _back(Hits(hits.pairs + inside.pairs, hits.overflow or inside.overflow), split.prose)
         words = split.words
@@ -263,49 +264,27 @@ class _Lanes:
 
 
 class _Blobs:
-    """Long runs of one alphabet inside blobs: expressions of the form `[…]{n}`, one place a run.
+    """Long runs of one alphabet inside blobs: expressions of the form `[…]{n}`, one place a run."""
 
-    A run is long, so it is a hit at each of its characters: only the first counts, and the rest is passed over.
-    """
-
-    def __init__(self, specs: list[Spec], engine: Engines) -> None:
-        # each by itself: hyperscan runs one such class three times as fast as two of them
-        self._runs = [engine.expressions([spec]) for spec in specs]
-        others = [spec.source[: spec.source.index("]") + 1].replace("[", "[^") for spec in specs]
-        self._ends = [engine.expressions([Spec(source)]) for source in others]
-        self._samples = [_sampled(spec.source) for spec in specs] if engine.name == "portable" else None
+    def __init__(self, specs: list[Spec]) -> None:
+        self._kinds = [_kind(spec.source) for spec in specs]
 
     def find(self, part: Stretches) -> list[int] | None:
         """An end inside each such run; None where there are many."""
-        text = part.text
         ends: list[int] = []
-        if self._samples:
-            each = text[::_EACH]
-            if not any(needle in each.translate(table) for table, needle in self._samples):
-                return ends
-        for run, after in zip(self._runs, self._ends, strict=True):
-            at = 0
-            while pairs := run.scan(text[at:] if at else text, 1).pairs:
+        for table, least in self._kinds:
+            for start, _ in rows(part.text, table, least):
                 if len(ends) == _BLOB_RUNS:
                     return None
-                at += pairs[0][1]
-                ends.append(part.origin(at))
-                other = after.scan(text[at:], 1).pairs
-                if not other:
-                    break
-                at += other[0][1]
+                ends.append(part.origin(start + least))
         return ends
 
 
-_EACH = 3
-
-
-def _sampled(source: str) -> tuple[bytes, bytes]:
-    """For `[…]{n}`: which bytes are of it, and what every third byte of such a run looks like. RE2 is slow at these."""
-    kind, count = source.removesuffix("}").split("{")
-    inside = re.compile(kind.encode())
-    table = bytes(97 if inside.match(bytes([code])) else 32 for code in range(256))
-    return table, b"a" * (int(count) // _EACH)
+def _kind(source: str) -> tuple[bytes, int]:
+    """For `[…]{n}`: the table of its kind, and n."""
+    members, count = source.removesuffix("}").split("{")
+    inside = re.compile(members.encode())
+    return kind(lambda code: inside.match(bytes([code]))), int(count)
 
 
 def shapes(name: Backend | None = None) -> Shapes:

@@ -15,17 +15,18 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from sidecar.dlp import bits, derive, escapes, fold, hyperscan_matcher, needles
+from sidecar.dlp import bits, derive, escapes, fold, hyperscan_matcher, needles, runs
 from sidecar.dlp.cores import Cores
 from sidecar.dlp.derived import Allowance
 from sidecar.dlp.engine import Engine, EngineConfig
 from sidecar.dlp.finding import Location, Match
+from sidecar.dlp.lookup import rows
 from sidecar.dlp.matcher import Spec, backend
 from sidecar.dlp.patterns.model import all_types
 from sidecar.dlp.patterns.vendors import structure
 from sidecar.dlp.places import PLACES, ROWS, Words
 from sidecar.dlp.rules import credential_rules
-from sidecar.dlp.runs import Splitter, rows
+from sidecar.dlp.runs import Split, long_rows
 from sidecar.dlp.searches import _Blobs, shapes
 
 MANY = settings(max_examples=100, deadline=None)
@@ -188,7 +189,7 @@ def test_places_leave_out_nothing_that_matches() -> None:
                 text = b"".join(rng.choice(PIECES)[: rng.randint(1, 120)] for _ in range(rng.randint(1, 400)))
                 whole = set(search.scan(text, 1 << 20).pairs)
                 words = Words(text)
-                for kept in (words.cut(PLACES[place](words)), *([rows(text)] if place in ROWS else [])):
+                for kept in (words.cut(PLACES[place](words)), *([long_rows(text)] if place in ROWS else [])):
                     assert whole <= {(spec, kept.origin(end)) for spec, end in search.scan(kept.text, 1 << 20).pairs}
                 held |= {place} if whole else set()
         assert held == set(compiled._places)
@@ -198,7 +199,7 @@ def test_a_long_text_is_searched_as_a_short_one(monkeypatch: pytest.MonkeyPatch)
     rng = random.Random(6)
     compiled = shapes("hyperscan")
     for _ in range(12):
-        split = compiled._splitter.split(b"".join(rng.choice(PIECES) for _ in range(800)))
+        split = Split.of(b"".join(rng.choice(PIECES) for _ in range(800)))
         both: list[set[tuple[int, int]]] = []
         for short in (1 << 20, 0):
             monkeypatch.setattr(compiled._all, "_short", short)
@@ -224,8 +225,7 @@ def test_blobs_are_the_long_runs(parts: list[tuple[str, int, int]]) -> None:
         else:
             text += b" ".join([b"a" * rng.randint(10, 40)] * (size // 30))
     plain = [match.span() for match in re.finditer(rb"[A-Za-z0-9+/_-]{1025,}", text)]
-    for name in ("hyperscan", "portable"):
-        assert shapes(name)._splitter._spans(text) == plain  # type: ignore[arg-type]
+    assert list(rows(text, runs._CLASS, 1025)) == plain
 
 
 @MANY
@@ -292,19 +292,18 @@ def test_parts_of_a_text_hold_each_match_once_or_more() -> None:
 def test_each_run_in_a_blob_is_found_once_and_many_mean_everywhere() -> None:
     rng = random.Random(4)
     noise = base64.b64encode(rng.randbytes(3000)).replace(b"=", b"")
-    for name in ("hyperscan", "portable"):
-        search = _Blobs([Spec(r"[0-9A-Fa-f]{64}", where="blob")], backend(name))  # type: ignore[arg-type]
-        for count in (0, 1, 5, 64, 65, 200):
-            runs = [rng.randbytes(rng.randint(32, 200)).hex().encode() for _ in range(count)]
-            text = noise + b"".join(run + b"+" + noise[: rng.randint(1, 900)] for run in runs)
-            plain = [match.span() for match in re.finditer(rb"[0-9A-Fa-f]{64,}", text)]
-            found = search.find(Splitter(backend(name)).split(text).blobs)  # type: ignore[arg-type]
-            if len(plain) > 64:
-                assert found is None
-            else:
-                assert found is not None
-                assert len(found) == len(plain)
-                assert all(start + 64 == end for (start, _), end in zip(plain, found, strict=True))
+    search = _Blobs([Spec(r"[0-9A-Fa-f]{64}", where="blob")])
+    for count in (0, 1, 5, 64, 65, 200):
+        hexes = [rng.randbytes(rng.randint(32, 200)).hex().encode() for _ in range(count)]
+        text = noise + b"".join(each + b"+" + noise[: rng.randint(1, 900)] for each in hexes)
+        plain = [match.span() for match in re.finditer(rb"[0-9A-Fa-f]{64,}", text)]
+        found = search.find(Split.of(text).blobs)
+        if len(plain) > 64:
+            assert found is None
+        else:
+            assert found is not None
+            assert len(found) == len(plain)
+            assert all(start + 64 == end for (start, _), end in zip(plain, found, strict=True))
 
 
 def test_hex_in_a_blob_is_decoded_wherever_it_stands() -> None:
