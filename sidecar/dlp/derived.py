@@ -13,13 +13,17 @@ _VAIN = 512
 
 
 class Derived(NamedTuple):
-    """`data` came out of source text[start:end] by `name`; with `decode`, character after character."""
+    """`data` came out of source text[start:end] by `name`; with `decode`, character after character.
+
+    `turned`: in one of its layers it was turned round, and is not again.
+    """
 
     name: str
     start: int
     end: int
     data: bytes
     decode: Callable[[bytes], bytes] | None = None
+    turned: bool = False
 
 
 class TooMuch(Exception):

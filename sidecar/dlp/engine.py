@@ -231,16 +231,15 @@ class Engine:
         chosen = [(self._shapes.decoders[place], signs[place]) for place in sorted(signs)]
         work.streams |= any(decoder.streams for decoder, _ in chosen)
         known = work.known.alike - view.base if view.parent is None else 0
-        for turned in (False, True):
-            if turned and (view.turned or depth < DEPTH - 1):
-                return
-            parts: list[Derived] = []
-            for part in _expanded(view, [each for each in chosen if each[0].outer == turned], work.allowance, known):
-                if part.end > known and part.data not in work.seen:  # what several ways lead to is examined once
-                    work.seen.add(part.data)
-                    parts.append(part)
-            if parts:
-                self._examine(derived(view, parts, turned=turned or view.turned), work, depth - 1)
+        if depth < DEPTH - 1:
+            chosen = [each for each in chosen if not each[0].outer]
+        parts: list[Derived] = []
+        for part in _expanded(view, chosen, work.allowance, known):
+            if part.end > known and part.data not in work.seen:  # what several ways lead to is examined once
+                work.seen.add(part.data)
+                parts.append(part)
+        if parts:
+            self._examine(derived(view, parts), work, depth - 1)
 
     def _rules(self, view: View, hits: Hits, work: _Work) -> None:
         pairs = hits.pairs
@@ -278,20 +277,23 @@ class Engine:
 def _expanded(view: View, work: Sequence[tuple[Decoder, Ends]], allowance: Allowance, known: int) -> Iterator[Derived]:
     """What decoders make of a text, each stretch of a derived one by itself. Of what is before `known` not all."""
     work = [(decoder, None if ends is None else sorted(ends)) for decoder, ends in work]
-    for start, stop in view.stretches():
+    for start, stop, turned in view.stretches():
         text = view.text[start:stop]
         inside: list[tuple[Decoder, Ends]] = []
         for decoder, ends in work:
+            if turned and decoder.outer:
+                continue
             if ends is not None:
                 ends = [end - start for end in ends[bisect_right(ends, start) : bisect_right(ends, stop + 1)]]
             if ends != []:
                 inside.append((decoder, ends))
         for part in stepped(text, [each for each in inside if each[0].step], allowance, known):
-            yield part._replace(start=part.start + start, end=part.end + start)
+            yield part._replace(start=part.start + start, end=part.end + start, turned=turned)
         for decoder, ends in inside:
             if decoder.expand is not None:
                 for part in decoder.expand(text, ends, allowance):
-                    yield part._replace(start=part.start + start, end=part.end + start)
+                    changed = turned or decoder.outer
+                    yield part._replace(start=part.start + start, end=part.end + start, turned=changed)
 
 
 def _finding(rule: Rule, view: View, start: int, end: int, value: bytes, example: bool, examples: Severity) -> Finding:

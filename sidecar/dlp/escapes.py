@@ -7,6 +7,7 @@ import re
 
 from sidecar.dlp.bits import percent_decoded
 from sidecar.dlp.fold import replaced
+from sidecar.dlp.lookup import lookup
 
 _PERCENT = re.compile(rb"(?:%[0-9A-Fa-f]{2})+")
 _PERCENT_U = re.compile(rb"%u([0-9A-Fa-f]{4})")
@@ -28,7 +29,7 @@ def wide_ends(text: bytes, most: int) -> list[int] | None:
     expression for them takes 40 ns for each NUL, of which a binary text may be full."""
     if b"\0" not in text:
         return []
-    kinds = text.translate(_WIDE)
+    kinds = lookup(text, _WIDE)
     found: list[int] = []
     for sign in _WIDE_SIGNS:
         at = kinds.find(sign)
@@ -79,14 +80,18 @@ def _meaning(escape: bytes) -> bytes:
     return b"\n" if blank else plain[::2]
 
 
+_MARKS = b"\0", b"\xff"
+
+
 def unescape(data: bytes) -> bytes:
     """One layer of the backslash escapes of JSON, JavaScript, Python and C taken off."""
     # a run of backslashes is read in pairs from its first, so what stands between two pairs is read by itself
     pairs = data.count(b"\\\\")
-    if pairs > 1 and b"\0" not in data:
-        whole = _unescaped(data.replace(b"\\\\", b"\0"))
-        if whole.count(b"\0") == pairs:  # none came out of an escape
-            return whole.replace(b"\0", b"\\")
+    for mark in _MARKS if pairs > 1 else ():
+        if mark not in data:
+            whole = _unescaped(data.replace(b"\\\\", mark))
+            if whole.count(mark) == pairs:  # none came out of an escape
+                return whole.replace(mark, b"\\")
     return b"\\".join([_unescaped(part) for part in data.split(b"\\\\")])
 
 

@@ -1,5 +1,6 @@
 """What a decoder is, and how one layer is taken off a text by several of them at once. Pure."""
 
+import os
 from bisect import bisect_left, bisect_right
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
@@ -19,7 +20,7 @@ Signs = dict[int, list[int] | None]
 """For each decoder with work, by its number, the ends of the places, or None where there are so many that all is."""
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, eq=False)
 class Decoder:
     """`specs` find where it has work. `step` takes a layer off the stretches around its places, character after
     character, or `expand` says what it makes of the text. `harmless`: what the step changes is looked for changed as
@@ -57,29 +58,58 @@ def stepped(
         yield from _at_once(text, group, allowance, known)
 
 
-def _at_once(text: bytes, work: Sequence[tuple[Decoder, Ends]], allowance: Allowance, known: int) -> Iterator[Derived]:
+def _at_once(text: bytes, work: Sequence[tuple[Decoder, Ends]], allowance: Allowance, known: int) -> list[Derived]:
     every = None if any(ends is None for _, ends in work) else sorted(end for _, ends in work for end in ends or ())
+    alike: dict[tuple[Decoder, ...], list[tuple[int, int]]] = {}
     for start, end in spread(text, every):
-        if end <= known:
-            continue
-        piece = data = text[start:end]
-        steps: list[tuple[str, Step]] = []
-        alone: list[Derived] = []
-        for decoder, ends in work:
-            step = decoder.step
-            if step is None or (ends is not None and bisect_left(ends, start) == bisect_right(ends, end)):
-                continue
-            after = step(data)
-            if after and after != data:
-                if not decoder.harmless:
-                    alone.append(Derived(decoder.name, start, end, step(piece) if steps else after, step))
-                data = after
-                steps.append((decoder.name, step))
+        if end > known:
+            here = tuple(decoder for decoder, ends in work if _has_work(decoder, ends, start, end))
+            alike.setdefault(here, []).append((start, end))
+    found = [part for here, spans in alike.items() for part in _taken_off(text, here, spans, allowance)]
+    return sorted(found, key=lambda part: part.start)
+
+
+def _has_work(decoder: Decoder, ends: Ends, start: int, end: int) -> bool:
+    return decoder.step is not None and (ends is None or bisect_left(ends, start) != bisect_right(ends, end))
+
+
+def _taken_off(
+    text: bytes, decoders: Sequence[Decoder], spans: Sequence[tuple[int, int]], allowance: Allowance
+) -> Iterator[Derived]:
+    """One layer taken off these stretches by these decoders, all stretches at once."""
+    pieces = [text[start:end] for start, end in spans]
+    now = pieces.copy()
+    changed: list[list[tuple[Decoder, Step]]] = [[] for _ in pieces]
+    for decoder in decoders:
+        if step := decoder.step:
+            for place, after in enumerate(_of_each(step, now)):
+                if after and after != now[place]:
+                    now[place] = after
+                    changed[place].append((decoder, step))
+    for (start, end), piece, data, steps in zip(spans, pieces, now, changed, strict=True):
         if steps:
-            name = "+".join(name for name, _ in steps)
-            yield Derived(name, start, end, allowance.take(data), in_a_row(steps))
-        if len(alone) > 1 and allowance.one_by_one(sum(len(part.data) for part in alone)):
-            yield from (part for part in alone if part.data not in (b"", piece, data))
+            name = "+".join(decoder.name for decoder, _ in steps)
+            yield Derived(
+                name, start, end, allowance.take(data), in_a_row([(decoder.name, step) for decoder, step in steps])
+            )
+        own = [(decoder, step) for decoder, step in steps if not decoder.harmless]
+        if len(own) > 1:
+            alone = [Derived(decoder.name, start, end, step(piece), step) for decoder, step in own]
+            if allowance.one_by_one(sum(len(part.data) for part in alone)):
+                yield from (part for part in alone if part.data not in (b"", piece, data))
+
+
+_BETWEEN = bytes(1 + code % 6 for code in os.urandom(16))
+"""Stands in no text and is what no step changes, makes or joins to something else."""
+
+
+def _of_each(step: Step, pieces: Sequence[bytes]) -> list[bytes]:
+    """What the step makes of each piece: a call for all of them, where the pieces are told apart afterwards."""
+    if len(pieces) > 1:
+        *after, rest = step(_BETWEEN.join([*pieces, b""])).split(_BETWEEN)
+        if len(after) == len(pieces) and not rest:
+            return after
+    return [step(piece) for piece in pieces]
 
 
 def in_a_row(steps: Sequence[tuple[str, Step]]) -> Step:
