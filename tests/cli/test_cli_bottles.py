@@ -298,8 +298,13 @@ def test_a_question_for_a_secret_can_be_broken_off(
     ours, theirs = pty.openpty()
     words = command("start", "--detach", "--label", "asking", "-b", "asks", "--", "true")
     # a session of its own, with this terminal as its own: a ctrl+c typed there is a signal
-    begin = [sys.executable, "-c", f"import os; os.login_tty(0); os.execve({words[0]!r}, {words!r}, os.environ)"]
-    process = subprocess.Popen(begin, cwd=project, env=environment(), stdin=theirs, stdout=theirs, stderr=theirs)
+    begin = (
+        "import os, signal; os.login_tty(0); signal.signal(signal.SIGINT, signal.SIG_DFL); "  # a job has it ignored
+        f"os.execve({words[0]!r}, {words!r}, os.environ)"
+    )
+    process = subprocess.Popen(
+        [sys.executable, "-c", begin], cwd=project, env=environment(), stdin=theirs, stdout=theirs, stderr=theirs
+    )
     shown = bytearray()
     try:
         while b"Which key?: " not in shown:
