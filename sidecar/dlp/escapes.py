@@ -81,6 +81,7 @@ def _meaning(escape: bytes) -> bytes:
 
 
 _MARKS = b"\0", b"\xff"
+"""Either stands for two backslashes meanwhile, where a text has none of it."""
 
 
 def unescape(data: bytes) -> bytes:
