@@ -146,8 +146,10 @@ async def test_any_command() -> None:
     client.preflight_answer = clean
     async with app(client).run_test(size=(100, 30)) as pilot:
         await opened(pilot)
-        await pilot.press(*"any", "enter", *"echo", "space", "quotation_mark", "a", "enter")
-        assert "Close the quotes" in text_of(pilot)
+        await pilot.press(*"any", "enter")
+        await until(pilot, lambda: getattr(pilot.app.focused, "id", None) == "command", "asked for the command")
+        await pilot.press(*"echo", "space", "quotation_mark", "a", "enter")
+        await until(pilot, lambda: "Close the quotes" in text_of(pilot), "complained")
         await pilot.press("space", "b", "quotation_mark", "enter")
         await at(pilot, "BottlesStep")
         await pilot.press("enter")
