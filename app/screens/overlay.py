@@ -35,17 +35,16 @@ class Overlay(Box[None]):
         with Vertical() as box:
             box.border_title = ink((self.title_text, "bold"))
             box.border_subtitle = ink((self.note_text or "↵ choose · esc close", "faint"))
-            yield Picker(self.choices())
+            yield Picker(self.choices(), picked=self._picked)
 
     def on_mount(self) -> None:
         self.query_one(Picker).focus()
 
-    def on_picker_picked(self, event: Picker.Picked) -> None:
-        event.stop()
-        if event.choice.reason:
-            self.carboy.notify(event.choice.reason, severity="warning")
+    def _picked(self, choice: Choice) -> None:
+        if choice.reason:
+            self.carboy.notify(choice.reason, severity="warning")
         else:
-            self.chosen(event.choice)
+            self.chosen(choice)
 
     def choices(self) -> Iterable[Choice]:
         raise NotImplementedError

@@ -3,10 +3,10 @@ be chosen stay visible with their reason; choosing one says so instead of closin
 
 from __future__ import annotations
 
-from collections.abc import Iterable
 from typing import TYPE_CHECKING, NamedTuple
 
 from textual.containers import Vertical
+from textual.events import Key
 from textual.message import Message
 from textual.widgets import Input
 from textual.widgets.option_list import Option
@@ -17,9 +17,11 @@ from app.widgets.ink import ink, lines, spread, style
 from app.widgets.option_list import Options
 
 if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable
+
     from textual.app import ComposeResult
     from textual.content import Content
-    from textual.events import Key, Resize
+    from textual.events import Resize
 
 
 class Choice(NamedTuple):
@@ -35,18 +37,32 @@ class Choice(NamedTuple):
     always: bool = False
 
 
+class PickerRow(Option):
+    """A row knows its choice: by the time that a click is heard of, the list may have other rows."""
+
+    def __init__(self, choice: Choice, content: Content) -> None:
+        super().__init__(content)
+        self.choice = choice
+
+
 class PickerField(Input):
-    """Leaves the arrows, paging and enter to the list below it."""
+    """Leaves the arrows, paging and enter to the list below it. What was typed right behind the enter that chose is
+    for whoever has the keyboard since."""
 
     async def on_key(self, event: Key) -> None:
-        picker = self.parent
-        if isinstance(picker, Picker) and picker.steer(event.key):
-            event.stop()
-            event.prevent_default()
+        picker, now = self.parent, self.app.screen.focused
+        if now is not self:
+            if now is not None:
+                now._forward_event(Key(event.key, event.character))
+        elif not (isinstance(picker, Picker) and picker.steer(event.key)):
+            return
+        event.stop()
+        event.prevent_default()
 
 
 class Picker(Vertical):
-    """`choices` may be replaced while it is open; the typed text and the row under the cursor stay."""
+    """`choices` may be replaced while it is open; the typed text and the row under the cursor stay. `picked` is called
+    with the row that was chosen, before any key that follows is looked at."""
 
     DEFAULT_CSS = """
     Picker { height: 1fr; }
@@ -55,14 +71,6 @@ class Picker(Vertical):
     Picker > Options { height: 1fr; }
     Picker > Options > .option-list--option-highlighted { background: $cursor; }
     """
-
-    class Picked(Message):
-        """A row was chosen."""
-
-        def __init__(self, picker: Picker, choice: Choice) -> None:
-            super().__init__()
-            self.picker = picker
-            self.choice = choice
 
     class Highlighted(Message):
         """The cursor is on another row; None where nothing fits."""
@@ -73,13 +81,21 @@ class Picker(Vertical):
             self.choice = choice
 
     def __init__(
-        self, choices: Iterable[Choice] = (), *, placeholder: str = "type to filter", id: str | None = None
+        self,
+        choices: Iterable[Choice] = (),
+        *,
+        picked: Callable[[Choice], None],
+        placeholder: str = "type to filter",
+        id: str | None = None,
     ) -> None:
         super().__init__(id=id)
         self.choices = tuple(choices)
+        self.picked = picked
         self.placeholder = placeholder
         self.fitting: tuple[Choice, ...] = ()
         self._cursor = ""
+        self._filtered = ""
+        """What `fitting` was found by."""
         self._width = 0
 
     def compose(self) -> ComposeResult:
@@ -120,24 +136,34 @@ class Picker(Vertical):
             "down": rows.action_cursor_down,
             "pageup": rows.action_page_up,
             "pagedown": rows.action_page_down,
-            "enter": rows.action_select,
+            "enter": self._choose,
         }
         if key not in moves:
             return False
+        self._follow()  # the key may be quicker than the word that something was typed
         if self.fitting:
             moves[key]()
         return True
 
+    def _choose(self) -> None:
+        if (current := self.current) is not None:
+            self.picked(current)
+
     def on_input_changed(self, event: Input.Changed) -> None:
         event.stop()
-        self._cursor = ""
-        self._refilter()
+        self._follow()
+
+    def _follow(self) -> None:
+        """Offer what fits the typed text, where that has changed."""
+        if self.typed != self._filtered:
+            self._cursor = ""
+            self._refilter()
 
     def on_resize(self, event: Resize) -> None:
         self._refilter()
 
     def _refilter(self) -> None:
-        typed = self.typed
+        typed = self._filtered = self.typed
         found = [(hit, choice) for choice in self.choices if (hit := _hit(typed, choice)) is not None]
         if typed.strip():
             found.sort(key=lambda pair: -pair[0].score)
@@ -145,7 +171,7 @@ class Picker(Vertical):
         rows = self.query_one(Options)
         self._width = rows.scrollable_content_region.width
         width = max(16, self._width - 2)
-        options = [Option(_row(choice, hit, width)) for hit, choice in found]
+        options = [PickerRow(choice, _row(choice, hit, width)) for hit, choice in found]
         with self.prevent(Options.OptionHighlighted):
             rows.set_options(options or [Option(ink(("nothing fits", "faint")), disabled=True)])
             at = next((at for at, choice in enumerate(self.fitting) if choice.id == self._cursor), 0)
@@ -169,8 +195,8 @@ class Picker(Vertical):
 
     def on_option_list_option_selected(self, event: Options.OptionSelected) -> None:
         event.stop()
-        if event.option_index < len(self.fitting):
-            self.post_message(self.Picked(self, self.fitting[event.option_index]))
+        if isinstance(event.option, PickerRow):
+            self.picked(event.option.choice)
 
 
 def _hit(typed: str, choice: Choice) -> fuzzy.Match | None:

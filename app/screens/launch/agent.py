@@ -36,7 +36,7 @@ class AgentStep(Step):
 
     def body(self) -> Iterable[Widget]:
         yield Input(placeholder="the command, as you would type it: make nightly", id="command", compact=True)
-        yield Picker(placeholder="type to filter agents")
+        yield Picker(picked=self._picked, placeholder="type to filter agents")
         yield Static(id="ignored")
 
     def on_mount(self) -> None:
@@ -68,8 +68,7 @@ class AgentStep(Step):
             self.complain("")
             self._load()
 
-    def on_picker_picked(self, event: Picker.Picked) -> None:
-        choice = event.choice
+    def _picked(self, choice: Choice) -> None:
         if choice.reason:
             self.complain(choice.reason)
             return
@@ -79,7 +78,7 @@ class AgentStep(Step):
             return
         if choice.id == ANY_COMMAND:
             self.add_class("-command")
-            self.query_one("#command", Input).focus()
+            self.set_focus(self.query_one("#command", Input))
             return
         self.remove_class("-command")
         self._go(agent=choice.id, command=())
