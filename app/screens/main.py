@@ -54,6 +54,18 @@ SETTLE = 0.08
 SCROLL, NEXT_PANEL = Key("↑↓", "scroll"), Key("tab", "next panel")
 """Offered where the panels beside the terminal are higher than the window."""
 
+CARD_KEYS = (
+    Key("↵", "look", "focused.answer('open')"),
+    Key("a", "allow", "focused.answer('allow')"),
+    Key("r", "reject", "focused.answer('reject')"),
+    Key("e", "edit", "focused.answer('edit')"),
+    Key("A", "allow all alike", "focused.answer('batch')"),
+    Key("l", "its request", "focused.answer('log')"),
+    NEXT_PANEL,
+    Key("?", "keys", "app.help"),
+)
+"""What the keys are while a card has the keyboard."""
+
 ARRANGEMENTS = frozenset({"-small", "-tabs", "-wide", "-medium", "-tall", *(f"-tab-{panel}" for panel in PANELS)})
 
 
@@ -278,6 +290,9 @@ class MainScreen(BottleActions, KeepingActions, ApprovalActions, Screen[None]):
             return
         if self.query_one(EgressPanel).editing:
             self.query_one(KeyBar).show(FILTER_KEYS)
+            return
+        if self.focused is self.approvals and self.approvals.chosen is not None:
+            self.query_one(KeyBar).show(list(CARD_KEYS))
             return
         view = self.view
         offered = {"", "bottle", "live" if bottles.live(view) else "over"} if view is not None else {""}

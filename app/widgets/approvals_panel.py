@@ -156,6 +156,10 @@ class ApprovalsPanel(Options):
         if self._views:
             self._freshen()
 
+    def check_action(self, action: str, parameters: tuple[object, ...]) -> bool | None:
+        """Without a card its keys are the screen's: `e` opens the egress log, `A` the archive."""
+        return action != "answer" or self.chosen is not None
+
     def action_answer(self, verb: Verb) -> None:
         view = self.chosen
         if view is not None and self.armed(view):

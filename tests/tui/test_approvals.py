@@ -13,10 +13,12 @@ from app.core.risks import Risk
 from app.errors import CarboyError
 from app.screens.answer import Answer
 from app.screens.confirm import Confirm
+from app.screens.egress import EgressScreen
 from app.screens.proposal import ProposalScreen, RoutesEditor
 from app.widgets import approvals_panel
 from app.widgets.answer_field import AnswerField
 from app.widgets.approvals_panel import ApprovalsPanel
+from app.widgets.key_bar import KeyBar
 from tests.tui.scripted import ScriptedClient, app, asked, found
 from tests.tui.waiting import ready, text_of, until
 
@@ -96,6 +98,26 @@ async def test_from_the_terminal_and_back(size: tuple[int, int]) -> None:
         await pilot.press("enter")
         await until(pilot, lambda: client.answers, "an answer")
         await until(pilot, main._in_terminal, "back in the terminal")
+
+
+async def test_the_keys_are_the_cards_where_there_is_one_and_the_screens_where_there_is_none(
+    size: tuple[int, int],
+) -> None:
+    client = client_with()
+    async with app(client).run_test(size=size) as pilot:
+        await ready(pilot)
+        await pilot.press("4")
+        await pilot.press("e")
+        await on_screen(pilot, EgressScreen)
+        await pilot.press("escape")
+        bar = pilot.app.screen.query_one(KeyBar)
+        assert "egress" in [key.word for key in bar.keys]
+        client.ask(asked())
+        await until(pilot, lambda: "edit" in [key.word for key in bar.keys], "the card's keys")
+        assert "egress" not in [key.word for key in bar.keys]
+        await armed(pilot)
+        await pilot.press("e")
+        await on_screen(pilot, RoutesEditor)
 
 
 async def test_a_new_card_takes_no_answer_for_half_a_second(size: tuple[int, int]) -> None:
