@@ -220,17 +220,18 @@ async def _change(client: "Client", slug: str, text: str | None, reason: str, sa
     from app.core.approvals import RoutesEdit
 
     now = await client.live_routes(slug)
-    wanted = _edited(now.text) if text is None else text
+    wanted = await _edited(now.text) if text is None else text
     return await client.edit_routes(
         slug,
         RoutesEdit(text=wanted, seen=now.seen, reason=reason, scope="save" if save else "session", by=who()),
     )
 
 
-def _edited(text: str) -> str:
+async def _edited(text: str) -> str:
     """What the operator's editor makes of `text`; asked again while it is no routes file."""
     import sys
 
+    from app.cli.asking import typed
     from app.cli.config import open_editor
     from app.core.routetext import read_routes
 
@@ -247,7 +248,7 @@ def _edited(text: str) -> str:
                 if not sys.stdin.isatty():
                     raise
                 note(error.render())
-                if not click.confirm("Edit it again?", default=True, err=True):
+                if (await typed("Edit it again? [Y/n] ")).strip().lower() in ("n", "no"):
                     raise CarboyError("Nothing was changed", "", "config") from None
             else:
                 return wanted

@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from app.paths import Paths
-from tests.cli.test_cli_bottles import Run, project, run, until
+from tests.cli.test_cli_bottles import Run, at_a_terminal, command, project, run, until
 
 pytestmark = [pytest.mark.sandbox, pytest.mark.skipif(sys.platform != "linux", reason="local bottles need Linux")]
 __all__ = ["project", "run"]
@@ -97,3 +97,25 @@ def test_routes_from_a_file(run: Run, project: Path) -> None:
     assert wrong.returncode == 1
     assert "hosts" in wrong.stderr
     assert run("approve", "p-nothing").returncode == 1
+
+
+@pytest.mark.parametrize(("key", "wanted"), [(b"\x03", 130), (b"n\n", 1)])
+def test_routes_that_cannot_be_read_are_edited_again_or_broken_off_at_once(
+    run: Run, project: Path, key: bytes, wanted: int
+) -> None:
+    assert run("start", "--detach", "--label", "one", "-b", "plain", "--", "sleep", "600").returncode == 0
+    spoil = project / "spoil"
+    spoil.write_text("#!/bin/sh\necho 'routes: 7' >\"$1\"\n")
+    spoil.chmod(0o755)
+    process, ours, theirs = at_a_terminal(command("routes", "one", "--edit"), project, EDITOR=str(spoil))
+    shown = bytearray()
+    try:
+        while b"Edit it again?" not in shown:
+            shown += os.read(ours, 4096)
+        os.write(ours, key)
+        assert process.wait(60) == wanted
+    finally:
+        process.kill()
+        process.wait()
+        os.close(ours)
+        os.close(theirs)

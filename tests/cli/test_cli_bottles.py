@@ -288,6 +288,24 @@ def test_interactive_start_shows_the_terminal_and_ends_with_its_code(run: Run, p
         os.close(terminal)
 
 
+def at_a_terminal(words: list[str], project: Path, **more: str) -> tuple[subprocess.Popen[bytes], int, int]:
+    """The command in a session and a terminal of its own, where a typed ctrl+c is a signal; the terminal's two ends."""
+    ours, theirs = pty.openpty()
+    begin = (
+        "import os, signal; os.login_tty(0); signal.signal(signal.SIGINT, signal.SIG_DFL); "  # a job has it ignored
+        f"os.execve({words[0]!r}, {words!r}, os.environ)"
+    )
+    process = subprocess.Popen(
+        [sys.executable, "-c", begin],
+        cwd=project,
+        env=environment() | more,
+        stdin=theirs,
+        stdout=theirs,
+        stderr=theirs,
+    )
+    return process, ours, theirs
+
+
 @pytest.mark.parametrize(("how", "wanted"), [("ctrl+c", 130), ("SIGTERM", 143), ("value", 0)])
 def test_a_question_for_a_secret_can_be_broken_off(
     run: Run, paths: Paths, project: Path, how: str, wanted: int
@@ -295,16 +313,8 @@ def test_a_question_for_a_secret_can_be_broken_off(
     asks = BOTTLE.replace("egress:", "env: {KEY: {prompt: 'Which key?'}}\negress:", 1)
     asks = asks.replace("host: allowed.example", "{host: allowed.example, auth: {token_ref: KEY}}")
     (paths.bottles / "asks.md").write_text(asks)
-    ours, theirs = pty.openpty()
     words = command("start", "--detach", "--label", "asking", "-b", "asks", "--", "true")
-    # a session of its own, with this terminal as its own: a ctrl+c typed there is a signal
-    begin = (
-        "import os, signal; os.login_tty(0); signal.signal(signal.SIGINT, signal.SIG_DFL); "  # a job has it ignored
-        f"os.execve({words[0]!r}, {words!r}, os.environ)"
-    )
-    process = subprocess.Popen(
-        [sys.executable, "-c", begin], cwd=project, env=environment(), stdin=theirs, stdout=theirs, stderr=theirs
-    )
+    process, ours, theirs = at_a_terminal(words, project)
     shown = bytearray()
     try:
         while b"Which key?: " not in shown:
