@@ -219,11 +219,25 @@ def _read(request: LaunchRequest, paths: Paths, confirmed: tuple[str, ...] | Non
         _read_provider(reading, request)
         _read_budget(reading, request)
     _read_confirmations(reading, request, paths, cwd)
+    _read_command(reading, request)
+    return reading
+
+
+def _read_command(reading: Reading, request: LaunchRequest) -> None:
+    """What is run, and a warning for what was asked of an agent where none would hear of it."""
+    problems, warnings = reading.problems, reading.warnings
     if request.headless and not request.prompt and not request.command:
-        reading.problems.append(
+        problems.append(
             CarboyError("Headless needs a task", "Give --prompt TEXT, or a command after --", "headless_task")
         )
-    return reading
+    if request.command and not request.command[0]:
+        problems.append(
+            CarboyError("The command has no name", "Write the program first, as in -- make test", "no_command")
+        )
+    if request.command and request.prompt:
+        warnings.append("The task is not used: a command is run instead of an agent")
+    if request.model and _template(reading.manifest) == "shell":
+        warnings.append(f"The model {request.model!r} is not used: the bottle has no agent that takes one")
 
 
 def _said_by(manifest: Manifest, key: str, error: CarboyError) -> CarboyError:

@@ -59,6 +59,23 @@ async def test_all_that_stands_in_the_way_is_shown_at_once(paths: Paths, project
     assert plan.shown.wants_prompt == {"C": "what?"}
 
 
+async def test_what_is_asked_of_an_agent_where_none_hears_of_it_is_told(paths: Paths, project: Path) -> None:
+    bottle(paths, "supervise: true")
+    plan = await plan_of(paths, ask(project, model="opus", prompt="mend it"))
+    assert [text for text in plan.shown.warnings if "not used" in text] == [
+        "The task is not used: a command is run instead of an agent",
+        "The model 'opus' is not used: the bottle has no agent that takes one",
+    ]
+    bottle(paths, "agent_provider: {template: claude}")
+    plan = await plan_of(paths, ask(project, model="opus", prompt="mend it", command=()))
+    assert not [text for text in plan.shown.warnings if "not used" in text]
+
+
+async def test_a_command_without_a_name_is_refused_before_the_launch(paths: Paths, project: Path) -> None:
+    bottle(paths, "supervise: true")
+    assert "no_command" in codes(await plan_of(paths, ask(project, command=("", "x"))))
+
+
 async def test_a_disk_on_which_nothing_would_leave_the_bottle_is_told_before(
     paths: Paths, project: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
