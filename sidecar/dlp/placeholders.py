@@ -15,6 +15,15 @@ _WORDS = re.compile(
 _RUN = re.compile(rb"(.)\1{7}")
 _SEQUENCES = (b"0123456789", b"1234567890", b"abcdefghij", b"9876543210")
 
+_FILE = re.compile(rb"-----BEGIN |---- BEGIN |PuTTY-")
+_PIECE = re.compile(rb"[A-Za-z0-9+/=]+")
+
+
+def judged_by(value: bytes) -> bytes:
+    """What of a value tells a placeholder: of a private key its longest run of letters, since anybody's words stand in
+    a comment, a name of a file or what is put before each line."""
+    return max(_PIECE.findall(value), key=len, default=value) if _FILE.match(value) else value
+
 
 def is_placeholder(value: bytes) -> bool:
     """True for what stands in documentation where a value would be."""

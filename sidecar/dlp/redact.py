@@ -25,6 +25,13 @@ _REST = re.compile(
 )
 """The run goes on, and so do lines that hold nothing else: a key of 4096 bits has 3.2 KB, in PuTTY's form between two
 headers."""
+_KEY = b"-----BEGIN "
+_KEY_LINES = re.compile(
+    rb"[A-Za-z0-9+/=]*+(?:(?:(?!-----END ).){1,160}?[A-Za-z0-9+/]{60}[A-Za-z0-9+/=]*+)*+"
+    rb"(?:(?:(?!-----).){1,160}?-----END [A-Z0-9 ]{3,40}-----)?",
+    re.DOTALL,
+)
+"""The rest of a private key with something before each of its lines, to its last one."""
 
 Scanner = Callable[[bytes], Scan]
 """Scans with the settings of the request at hand."""
@@ -128,6 +135,8 @@ def _cut(data: bytes, findings: Sequence[Finding]) -> bytes:
 
 def _end(data: bytes, start: int, end: int) -> int:
     """Where a value ends of which the first `end - start` bytes were found: of a long one, a rule has its beginning."""
+    if data.startswith(_KEY, start) and (rest := _KEY_LINES.match(data, end)):
+        end = rest.end()
     if end - start < _LONG:
         return end
     rest = _REST.match(data, start + len(data[start:end].rstrip(b" \t\r\n\\")))  # it may end inside of a line's break

@@ -323,7 +323,7 @@ def test_hex_in_a_blob_is_decoded_wherever_it_stands() -> None:
 def test_long_values_are_found_from_their_beginning_as_from_their_end() -> None:
     rng = random.Random(8)
     types = {each.id: each for each in all_types()}
-    edges = [b"\\n", b"\\u0041", b"%41", b" ", b"-", b"_", b"a", b'"', b"\n", b""]
+    edges = [b"\\n", b"\\u2192", b"[1;31m", b"=3D", b"\\0", b"%41", b" ", b"-", b"_", b"a", b'"', b"\n", b""]
     wide = [(rule, rule.wide) for rule in credential_rules() if rule.wide is not None]
     compared = 0
     for rule, found in wide:

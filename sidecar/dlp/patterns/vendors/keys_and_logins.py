@@ -10,6 +10,7 @@ from sidecar.dlp.patterns.vendors.structure import (
     basic_credentials,
     bech32,
     key_value_password,
+    mixed,
     netrc_password,
     pem_in_base64,
     unbase64,
@@ -30,6 +31,11 @@ def _pem(kind: str, body: str = "<b64:64>\n<b64:64>\n<b64:64>\n<b64:64>\n") -> s
     return f"-----BEGIN {kind}-----\n{sample(body)}-----END {kind}-----\n"
 
 
+def _marked(mark: str) -> str:
+    """A key with something before each line, as tools show files."""
+    return mark + _pem("EC PRIVATE KEY").replace("\n", "\n" + mark)
+
+
 _KEYS = (
     cred(
         "pem-private-key",
@@ -40,6 +46,22 @@ _KEYS = (
         _pem("PRIVATE KEY").replace("\n", "\\n"),
         _pem("EC PRIVATE KEY"),
         no=(_pem("PUBLIC KEY"), "-----BEGIN PRIVATE KEY-----\nshort\n-----END", _pem("CERTIFICATE")),
+        edge="none",
+        prefix=10,
+    ),
+    cred(
+        "private-key-in-marked-lines",
+        "PEM",
+        "private key with line numbers, quotation marks or comments between its lines",
+        rf"-----BEGIN (?:(?:RSA|EC|DSA|ENCRYPTED|ANY|ED25519|OPENSSH|PGP) )?PRIVATE KEY(?: BLOCK)?-----{_BODY}{{0,40}}"
+        r"[^A-Za-z0-9+/=\s\\][^\x00]{0,120}[A-Za-z0-9+/]{60}",
+        _marked("     1: "),
+        _marked("> "),
+        _marked("keys/id_ec:1:"),
+        _pem("OPENSSH PRIVATE KEY").replace("\n", '",\n  "'),
+        _pem("PRIVATE KEY").replace("\n", "<br>"),
+        no=(_marked("> ").replace("PRIVATE", "PUBLIC"), "> -----BEGIN PRIVATE KEY-----\n> ...\n> -----END"),
+        check=lambda text: mixed(text[-60:]),
         edge="none",
         prefix=10,
     ),

@@ -1,0 +1,96 @@
+"""Ways by which credentials were carried past the scan, each found since. Both searches."""
+
+import json
+import random
+import string
+from functools import cache
+
+import pytest
+
+from sidecar.dlp.engine import Engine, EngineConfig
+from sidecar.dlp.matcher import Backend
+from sidecar.dlp.redact import redacted
+from tests.sidecar.dlp.dlp_kit import PROSE, names, scan
+
+BACKENDS: tuple[Backend, ...] = ("hyperscan", "portable")
+RNG = random.Random(17)
+TOKENS = {
+    "anthropic-api-key": "sk-ant-" + "api03-" + "".join(RNG.choices(string.ascii_letters + string.digits, k=93)) + "AA",
+    "aws-access-key-id": "AK" + "IA" + "".join(RNG.choices(string.ascii_uppercase + "234567", k=16)),
+}
+
+
+@cache
+def engine(backend: Backend) -> Engine:
+    return Engine.compile(EngineConfig(backend=backend))
+
+
+def among_prose(text: str) -> bytes:
+    return PROSE + b"\n" + text.encode() + b"\n" + PROSE
+
+
+@pytest.mark.parametrize(
+    "put",
+    [
+        lambda token: json.dumps("     1→" + token),
+        lambda token: json.dumps(f"see “{token}” there"),
+        lambda token: json.dumps(json.dumps(f"密钥{token}。")),
+        lambda token: f"\x1b[32m{token}\x1b[0m",
+        lambda token: json.dumps(f"\x1b[01;31m\x1b[K{token}\x1b[m\x1b[K"),
+        lambda token: f"\x1b[38;2;255;100;200m{token}\x1b[0m",
+        lambda token: f"printf '\\033[1m{token}\\033[0m'",
+        lambda token: f"token=3D{token}=20ok",
+        lambda token: f"b'\\x0a{token}'",
+        lambda token: f"a\\v{token}\\0{token}",
+    ],
+    ids=["arrow", "quoted", "nested", "colour", "grep", "true colour", "printf", "mail", "bytes", "c"],
+)
+@pytest.mark.parametrize("kind", TOKENS)
+@pytest.mark.parametrize("backend", BACKENDS)
+def test_no_escape_before_a_credential_makes_it_part_of_a_word(backend: Backend, kind: str, put) -> None:  # type: ignore[no-untyped-def]
+    assert kind in names(scan(engine(backend), among_prose(put(TOKENS[kind]))))
+
+
+LINES = ["".join(RNG.choices(string.ascii_letters + string.digits, k=64)) for _ in range(20)] + ["ZmFyIGF3YXk="]
+KEY = ["-----BEGIN RSA PRIVATE KEY-----", *LINES, "-----END RSA PRIVATE KEY-----"]
+MARKED = {
+    "numbered": "\n".join(f"{at:6}→{line}" for at, line in enumerate(KEY, 1)),
+    "quoted": "> " + "\n> ".join(KEY),
+    "found": "\n".join(f"keys/my_key.pem:{at}:{line}" for at, line in enumerate(KEY, 1)),
+    "commented": "# " + "\n# ".join(KEY),
+    "joined": '"' + '\\n" +\n    "'.join(KEY) + '"',
+    "a list": json.dumps(KEY, indent=2),
+    "with line ends shown": "$\n".join(KEY),
+    "markup": "<br>".join(KEY),
+    "as numbers": json.dumps(list("\n".join(KEY).encode())),
+}
+
+
+@pytest.mark.parametrize("form", MARKED)
+@pytest.mark.parametrize("backend", BACKENDS)
+def test_a_key_with_something_before_each_line_is_found(backend: Backend, form: str) -> None:
+    for text in (MARKED[form], json.dumps({"content": MARKED[form]}), json.dumps(json.dumps(MARKED[form]))):
+        # where an arrow is escaped, all before a line is letters, blanks and backslashes
+        found = names(scan(engine(backend), among_prose(text)))
+        assert found in ({"private-key-in-marked-lines"}, {"pem-private-key"})
+
+
+@pytest.mark.parametrize("form", ["numbered", "quoted", "found", "commented", "joined", "markup"])
+def test_of_a_key_with_something_before_each_line_no_line_is_left(form: str) -> None:
+    cut = MARKED[form][: MARKED[form].index(LINES[15])]
+    for marked, end in ((MARKED[form], " the last line"), (cut, "")):
+        for text in (f"first {marked}{end}", json.dumps({"content": f"first {marked}{end}"})):
+            clean = redacted(text.encode(), lambda data: scan(engine("hyperscan"), data))
+            assert clean is not None
+            assert b"first" in clean
+            assert end.encode() in clean
+            assert not any(line.encode() in clean for line in LINES)
+
+
+@pytest.mark.parametrize("words", ["my-key", "changeme", "your_key"])
+def test_no_comment_makes_a_placeholder_of_a_key(words: str) -> None:
+    body = "\n".join(LINES[:4])
+    pgp = f"-----BEGIN PGP PRIVATE KEY BLOCK-----\nComment: {words}\n\n{body}\n-----END PGP PRIVATE KEY BLOCK-----"
+    putty = f"PuTTY-User-Key-File-3: ssh-rsa\nEncryption: none\nComment: {words}\nPublic-Lines: 4\n{body}\n"
+    for text in (pgp, putty):
+        assert scan(engine("hyperscan"), among_prose(text)).blocked
