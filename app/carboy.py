@@ -12,13 +12,15 @@ from typing import TYPE_CHECKING, Any, ClassVar
 
 from textual.app import App
 from textual.binding import Binding, BindingType
+from textual.events import Event, Paste
 from textual.notifications import SeverityLevel
 
 from app import themes
 from app.commands import command, textual_key
 from app.core.board import Board
 from app.core.journal import Entry
-from app.core.text import printable, printable_lines
+from app.core.text import printable, printable_lines, visible
+from app.core.units import plural
 from app.feed import Connect, Feed
 from app.hangup import end_with_terminal
 from app.messages import BoardChanged, BoardReplaced, Link, LinkChanged, SettingsChanged
@@ -252,6 +254,21 @@ class CarboyApp(Working, App[None], inherit_bindings=False):
             screen.post_message(make())
 
     # --- notices ----------------------------------------------------------------------------------------------------
+
+    async def on_event(self, event: Event) -> None:
+        """What is pasted into a field is what can be seen: hidden text is no order to an agent, and a turned direction
+        shows a line that is none. The agent's own terminal gets it all (`app.terminal.keys`)."""
+        if isinstance(event, Paste) and not event.is_forwarded:
+            from textual.widgets import Input, TextArea
+
+            if isinstance(self.focused, Input | TextArea):
+                text = event.text.replace("\r\n", "\n").replace("\r", "\n")
+                seen = visible(text)
+                if hidden := len(text) - len(seen):
+                    what = f"{hidden} invisible {plural('character', hidden)} of what was pasted"
+                    self.notify(f"{what} {'was' if hidden == 1 else 'were'} left out", severity="warning")
+                event = Paste(seen)
+        await super().on_event(event)
 
     def on_notify(self, event: Notify) -> None:
         """Keep at most `TOASTS` alive and never two alike; Textual's own handler then adds this one."""

@@ -37,6 +37,16 @@ def printable_lines(text: str, limit: int = 4000, width: int = 1000) -> str:
     return joined if max(len(text), len(joined)) <= limit else joined[: max(0, limit - 1)] + ELLIPSIS
 
 
+def visible(text: str) -> str:
+    """`text` without what draws nothing or turns the direction of what follows: for fields, which draw what they hold
+    as it is. Line feeds, tabs, spaces of any width and the joiners of living scripts stay."""
+    return "".join(char for char in text if (char.isprintable() and char not in INVISIBLE) or _kept(char))
+
+
+def _kept(char: str) -> bool:
+    return char in "\n\t\u200c\u200d" or unicodedata.category(char) == "Zs"
+
+
 def _escaped(text: str) -> str:
     out: list[str] = []
     marks = 0

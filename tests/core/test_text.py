@@ -7,7 +7,7 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 from rich.cells import cell_len
 
-from app.core.text import MARKS_IN_A_ROW, printable, printable_lines
+from app.core.text import MARKS_IN_A_ROW, printable, printable_lines, visible
 from app.terminal.emulator import Emulator
 
 ANY = st.text(st.characters(exclude_categories=()), max_size=400)
@@ -85,3 +85,16 @@ def test_twice_is_the_same_as_once(text: str, limit: int) -> None:
 def test_lines_stay_lines(text: str) -> None:
     for line in printable_lines(text).split("\n"):
         assert line == "" or line.isprintable()
+
+
+@pytest.mark.parametrize(
+    ("pasted", "kept"),
+    [
+        ("a\u202egpj.exe\u202c b", "agpj.exe b"),
+        ("mend it\U000e0069\U000e0067 \ufeff\x1b[31m\x00", "mend it [31m"),
+        ("two\nlines\tand\u00a0a gap", "two\nlines\tand\u00a0a gap"),
+        ("می\u200cخواهم", "می\u200cخواهم"),
+    ],
+)
+def test_what_can_be_seen_of_a_paste(pasted: str, kept: str) -> None:
+    assert visible(pasted) == kept

@@ -5,8 +5,9 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from textual.events import Paste
 from textual.pilot import Pilot
-from textual.widgets import Input, Static
+from textual.widgets import Input, Static, TextArea
 
 from app.core.model import BottleEntry, Catalogue, LaunchRequest, Preflight, StreamEvent
 from app.errors import CarboyError
@@ -91,6 +92,21 @@ async def test_the_whole_way(size: tuple[int, int]) -> None:
         assert (sent.agent, sent.bottles, sent.prompt) == ("researcher", ("net-read", "claude"), "fix it")
         assert (sent.label, sent.color, sent.model, sent.backend) == ("retry", "green", "opus", None)
         assert sent.secrets["ANTHROPIC_API_KEY"].reveal() == "sk-secret"
+
+
+async def test_hidden_characters_of_a_paste_do_not_get_into_the_task_or_the_name() -> None:
+    async with app().run_test(size=(100, 30), notifications=True) as pilot:
+        await opened(pilot)
+        await pilot.press("enter")
+        await at(pilot, "BottlesStep")
+        await pilot.press("enter")
+        await at(pilot, "TaskStep")
+        pilot.app.post_message(Paste("mend \u202egpj\u202c it\r\nnow\U000e0041"))
+        await until(pilot, lambda: "3 invisible characters of what was pasted were left out" in text_of(pilot), "said")
+        assert pilot.app.screen.query_one("#task", TextArea).text == "mend gpj it\nnow"
+        await pilot.press("tab")
+        pilot.app.post_message(Paste("na\u202eme"))
+        await until(pilot, lambda: pilot.app.screen.query_one("#label", Input).value == "name", "the name")
 
 
 async def test_escape_goes_back_one_step_and_keeps_everything(size: tuple[int, int]) -> None:
