@@ -410,10 +410,7 @@ def _shown(
         resolved=provenance_list(manifest),
         routes=tuple(route.model_dump(mode="json", exclude_defaults=True) for route in reading.routes),
         creates=_creates(paths, slug, backend, reading, manifest),
-        secrets=tuple(
-            SecretNeed(name=name, used_by=used_by, source=reading.located[name].source)
-            for name, used_by in reading.uses.items()
-        ),
+        secrets=_secrets(reading),
         wants_env=tuple(dict.fromkeys((*reading.env.wants, *wants))),
         wants_prompt=dict(reading.env.prompts),
         confirm=reading.confirm,
@@ -421,6 +418,20 @@ def _shown(
         warnings=tuple(dict.fromkeys((*reading.warnings, *plans.posture(reading.settings, report)))),
         problems=tuple(problem.render() for problem in reading.problems),
     )
+
+
+def _secrets(reading: Reading) -> tuple[SecretNeed, ...]:
+    """What is used; and of credentials that are each good alone, and all missing, the first, so that it can be typed in
+    (once there is an agent to use it)."""
+    needs = [
+        SecretNeed(name=name, used_by=used_by, source=reading.located[name].source)
+        for name, used_by in reading.uses.items()
+    ]
+    for first, *others in reading.picked.missing if reading.found is not None else ():
+        if first not in reading.uses:
+            used_by = f"the agent; {' or '.join(others)} would do as well" if others else "the agent"
+            needs.append(SecretNeed(name=first, used_by=used_by, source="missing"))
+    return tuple(needs)
 
 
 def _command(request: LaunchRequest, reading: Reading) -> tuple[str, ...]:

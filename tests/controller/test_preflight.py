@@ -16,6 +16,8 @@ from app.core.model import LaunchRequest
 from app.core.schema import Bottle, Manifest
 from app.errors import CarboyError
 from app.paths import Paths
+from app.providers.base import Found
+from app.providers.claude import ClaudeProvider
 from sidecar.contract import Route
 from sidecar.secret import Secret
 
@@ -125,6 +127,22 @@ async def test_sources_of_secrets(paths: Paths, project: Path) -> None:
     text = plan.shown.model_dump_json() + repr(plan)
     assert "from-the-environment" not in text
     assert "typed-in-at-launch" not in text
+
+
+async def test_a_key_that_the_agent_lacks_can_be_typed_in_where_others_would_do_as_well(
+    paths: Paths, project: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    bottle(paths, "agent_provider: {template: claude}")
+    without_cli = await plan_of(paths, ask(project, command=()))
+    assert {"provider_missing", "secret_missing"} <= codes(without_cli)
+    assert without_cli.shown.secrets == ()
+    monkeypatch.setattr(ClaudeProvider, "find", lambda self, environ: Found(program="claude", version="2"))
+    (need,) = (await plan_of(paths, ask(project, command=()))).shown.secrets
+    assert (need.name, need.source) == ("ANTHROPIC_API_KEY", "missing")
+    assert "CLAUDE_CODE_OAUTH_TOKEN would do as well" in need.used_by
+    typed = await plan_of(paths, ask(project, command=(), secrets={need.name: "sk-ant-typed-in"}))
+    assert codes(typed) == set()
+    assert [(one.name, one.source) for one in typed.shown.secrets] == [("ANTHROPIC_API_KEY", "request")]
 
 
 async def test_a_host_value_that_is_a_credential_is_refused(paths: Paths, project: Path) -> None:

@@ -1,6 +1,7 @@
 """From `n` to a running bottle, and every way back."""
 
 import asyncio
+import typing
 from pathlib import Path
 from typing import Any
 
@@ -9,8 +10,9 @@ from textual.events import Paste
 from textual.pilot import Pilot
 from textual.widgets import Input, Static, TextArea
 
-from app.core.model import BottleEntry, Catalogue, LaunchRequest, Preflight, StreamEvent
+from app.core.model import BottleEntry, Catalogue, LaunchRequest, Preflight, SecretNeed, StreamEvent
 from app.errors import CarboyError
+from app.screens.launch.report import lines_of
 from app.widgets.option_strip import OptionStrip
 from tests.tui.scripted import CATALOGUE, ScriptedClient, app, preflight
 from tests.tui.waiting import ready, text_of, until
@@ -107,6 +109,14 @@ async def test_hidden_characters_of_a_paste_do_not_get_into_the_task_or_the_name
         await pilot.press("tab")
         pilot.app.post_message(Paste("na\u202eme"))
         await until(pilot, lambda: pilot.app.screen.query_one("#label", Input).value == "name", "the name")
+
+
+@pytest.mark.parametrize("source", typing.get_args(SecretNeed.model_fields["source"].annotation))
+def test_a_preflight_says_where_each_secret_comes_from(source: Any) -> None:
+    request = LaunchRequest(agent="developer", cwd="/w")
+    found = preflight(request, secrets=(SecretNeed(name="KEY", used_by="codex", source=source),), problems=())
+    (row,) = (row.plain for row in lines_of(found) if "KEY" in row.plain)
+    assert "used by codex" in row
 
 
 async def test_escape_goes_back_one_step_and_keeps_everything(size: tuple[int, int]) -> None:

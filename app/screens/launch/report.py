@@ -18,6 +18,7 @@ SOURCES = {
     "keyring": ("✓", "ok", "from the keyring"),
     "environment": ("✓", "ok", "from the environment"),
     "request": ("✓", "ok", "typed in for this launch"),
+    "login": ("✓", "ok", "this host's own login"),
     "missing": ("✗", "refused", "missing"),
 }
 
@@ -59,7 +60,7 @@ def _what(found: Preflight) -> list[Row]:
         ("in", f"{found.backend}{engine}: {found.isolation} isolation"),
         ("sees", f"{found.workspace} {found.cwd}"),
     )
-    return [fact(name, printable(value, 400), 9) for name, value in facts]
+    return [fact(name, printable(value, 400), 9) for name, value in facts if value]
 
 
 def _tried(found: Preflight) -> list[Row]:
