@@ -61,8 +61,8 @@ class PickerField(Input):
 
 
 class Picker(Vertical):
-    """`choices` may be replaced while it is open; the typed text and the row under the cursor stay. `picked` is called
-    with the row that was chosen, before any key that follows is looked at."""
+    """`choices` may be replaced while it is open; the typed text and the row under the cursor stay. None at first: they
+    are being read. `picked` is called with the row that was chosen, before any key that follows is looked at."""
 
     DEFAULT_CSS = """
     Picker { height: 1fr; }
@@ -82,15 +82,16 @@ class Picker(Vertical):
 
     def __init__(
         self,
-        choices: Iterable[Choice] = (),
+        choices: Iterable[Choice] | None = None,
         *,
         picked: Callable[[Choice], None],
         placeholder: str = "type to filter",
         id: str | None = None,
     ) -> None:
         super().__init__(id=id)
-        self.choices = tuple(choices)
+        self.choices = tuple(choices or ())
         self.picked = picked
+        self._empty = "nothing fits" if choices is not None else "reading…"
         self.placeholder = placeholder
         self.fitting: tuple[Choice, ...] = ()
         self._cursor = ""
@@ -124,7 +125,7 @@ class Picker(Vertical):
 
     def show(self, choices: Iterable[Choice]) -> None:
         """Offer other rows."""
-        self.choices = tuple(choices)
+        self.choices, self._empty = tuple(choices), "nothing fits"
         if self.is_mounted:
             self._refilter()
 
@@ -173,7 +174,7 @@ class Picker(Vertical):
         width = max(16, self._width - 2)
         options = [PickerRow(choice, _row(choice, hit, width)) for hit, choice in found]
         with self.prevent(Options.OptionHighlighted):
-            rows.set_options(options or [Option(ink(("nothing fits", "faint")), disabled=True)])
+            rows.set_options(options or [Option(ink((self._empty, "faint")), disabled=True)])
             at = next((at for at, choice in enumerate(self.fitting) if choice.id == self._cursor), 0)
             rows.highlighted = at if self.fitting else None
         self.call_after_refresh(self._fit)

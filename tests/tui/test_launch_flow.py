@@ -67,6 +67,25 @@ async def test_a_newcomer_gets_the_starter_library_from_the_picker(size: tuple[i
         await at(pilot, "BottlesStep")
 
 
+async def test_agents_that_are_still_being_read_are_not_said_to_be_none() -> None:
+    gate, client = asyncio.Event(), ScriptedClient()
+
+    async def late(cwd: str | None = None) -> Catalogue:
+        await gate.wait()
+        return CATALOGUE
+
+    client.catalogue = late  # type: ignore[method-assign]
+    async with app(client).run_test(size=(80, 24)) as pilot:
+        await ready(pilot)
+        await pilot.press("n")
+        await at(pilot, "AgentStep")
+        assert "reading…" in text_of(pilot)
+        assert "nothing fits" not in text_of(pilot)
+        gate.set()
+        await until(pilot, lambda: "developer" in text_of(pilot), "agents")
+        assert "reading…" not in text_of(pilot)
+
+
 async def test_the_whole_way(size: tuple[int, int]) -> None:
     client = ScriptedClient()
     async with app(client).run_test(size=size) as pilot:

@@ -57,6 +57,11 @@ class AgentStep(Step):
         warnings = "\n".join(f"▲ {printable(text, 300)}" for text in catalogue.warnings)
         self.query_one("#ignored", Static).update(ink((warnings, "asks")))
 
+    def failed(self, what: str, error: Exception) -> None:
+        super().failed(what, error)
+        if self.flow.catalogue is None:
+            self.query_one(Picker).show(())  # it is not being read any more
+
     def _set_up(self) -> None:
         from app.screens.set_up import SetUpAgents
 
