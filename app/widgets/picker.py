@@ -91,7 +91,7 @@ class Picker(Vertical):
         super().__init__(id=id)
         self.choices = tuple(choices or ())
         self.picked = picked
-        self._empty = "nothing fits" if choices is not None else "reading…"
+        self._empty = "nothing fits" if choices is not None else "nothing to choose from yet"
         self.placeholder = placeholder
         self.fitting: tuple[Choice, ...] = ()
         self._cursor = ""

@@ -79,11 +79,11 @@ async def test_agents_that_are_still_being_read_are_not_said_to_be_none() -> Non
         await ready(pilot)
         await pilot.press("n")
         await at(pilot, "AgentStep")
-        assert "reading…" in text_of(pilot)
+        assert "nothing to choose from yet" in text_of(pilot)
         assert "nothing fits" not in text_of(pilot)
         gate.set()
         await until(pilot, lambda: "developer" in text_of(pilot), "agents")
-        assert "reading…" not in text_of(pilot)
+        assert "nothing to choose" not in text_of(pilot)
 
 
 async def test_the_whole_way(size: tuple[int, int]) -> None:

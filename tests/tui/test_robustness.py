@@ -44,6 +44,18 @@ async def test_a_stream_that_mends_itself_is_said_too() -> None:
         await until(pilot, lambda: "▲ reconnecting" not in text_of(pilot), "gone")
 
 
+async def test_who_was_quicker_than_the_controller_gets_the_agents_once_it_is_there() -> None:
+    client = ScriptedClient()
+    client.fail["connect"] = CarboyError("No controller can be started", "Look at its log", "no_controller")
+    async with app(client).run_test(size=(100, 30)) as pilot:
+        await until(pilot, lambda: "No controller can be started" in text_of(pilot), "why")
+        await pilot.press("n")
+        await until(pilot, lambda: "does not answer yet" in text_of(pilot), "said in the flow")
+        del client.fail["connect"]
+        await until(pilot, lambda: "developer" in text_of(pilot), "the agents", seconds=20)
+        assert "does not answer yet" not in text_of(pilot)
+
+
 async def test_no_controller_at_all_keeps_the_app_usable() -> None:
     client = ScriptedClient()
     client.fail["connect"] = CarboyError("No controller can be started", "Look at its log", "no_controller")
@@ -51,6 +63,7 @@ async def test_no_controller_at_all_keeps_the_app_usable() -> None:
         await until(pilot, lambda: "No controller can be started" in text_of(pilot), "why")
         await pilot.press("n")
         await until(pilot, lambda: "does not answer yet" in text_of(pilot), "said in the flow")
+        assert "nothing to choose from yet" in text_of(pilot)
         await pilot.press("escape", "D")
         await until(pilot, lambda: "Could not show doctor" in text_of(pilot), "said in the doctor")
         await pilot.press("escape")

@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from textual.widget import Widget
 
     from app.core.model import AgentEntry
-    from app.messages import BoardChanged
+    from app.messages import BoardChanged, BoardReplaced
 
 
 class AgentStep(Step):
@@ -57,15 +57,15 @@ class AgentStep(Step):
         warnings = "\n".join(f"▲ {printable(text, 300)}" for text in catalogue.warnings)
         self.query_one("#ignored", Static).update(ink((warnings, "asks")))
 
-    def failed(self, what: str, error: Exception) -> None:
-        super().failed(what, error)
-        if self.flow.catalogue is None:
-            self.query_one(Picker).show(())  # it is not being read any more
-
     def _set_up(self) -> None:
         from app.screens.set_up import SetUpAgents
 
         self.app.push_screen(SetUpAgents(), lambda done: self._load() if done else None)
+
+    def on_board_replaced(self, event: BoardReplaced) -> None:
+        """Whoever was quicker than the controller gets the agents once it is there."""
+        self.complain("")
+        self._load()
 
     def on_board_changed(self, event: BoardChanged) -> None:
         """Manifests are read again as soon as a file changes; what was typed stays."""
