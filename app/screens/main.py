@@ -317,6 +317,8 @@ class MainScreen(BottleActions, KeepingActions, ApprovalActions, Screen[None]):
     # --- layout -----------------------------------------------------------------------------------------------------
 
     def on_resize(self, event: events.Resize) -> None:
+        if self._in_terminal():
+            self.tab = "terminal"  # what is typed stays the agent's where the window has room for one panel alone
         self._arrange()
         self.call_after_refresh(self._keep_in_sight)
 
@@ -434,8 +436,8 @@ def _frame_title(view: BottleView, now: float, width: int) -> Content:
     """The label first, how long it runs last; what lies between gives way."""
     color = f"bottle-{view.color}" if view.color else "accent"
     facts = " · ".join(part for part in (view.provider, bottles.lineage(view), bottles.where(view)) if part)
-    head = ink((bottles.title(view), f"bold {color}"))
     tail = ink((" ─ ", "faint"), (bottles.running_time(view, now), "soft"))
+    head = ink((bottles.title(view), f"bold {color}")).truncate(max(8, width - 8 - tail.cell_length), ellipsis=True)
     room = max(0, width - 8 - head.cell_length - tail.cell_length)
     middle = ink((f" ─ {facts}", "faint")).truncate(room, ellipsis=True) if room > 8 else ink()
     return head + middle + tail

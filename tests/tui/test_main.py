@@ -346,6 +346,32 @@ async def test_a_window_too_small_says_so() -> None:
         await until(pilot, lambda: "Thinking" in text_of(pilot), "back")
 
 
+@pytest.mark.parametrize("between", [(50, 12), (30, 8), (90, 30)])
+async def test_the_agent_keeps_the_keyboard_while_the_window_is_small(between: tuple[int, int]) -> None:
+    async with app().run_test(size=(160, 48)) as pilot:
+        await ready(pilot)
+        main = pilot.app.screen
+        await pilot.press("2")
+        await pilot.click("TerminalPane")
+        await until(pilot, main._in_terminal, "in the terminal, by the mouse")
+        await pilot.resize_terminal(*between)
+        await pilot.pause()
+        assert main._in_terminal()
+        await pilot.press("F", "n")
+        await pilot.resize_terminal(160, 48)
+        await pilot.pause()
+        assert main._in_terminal()
+        assert pilot.app.screen is main
+        assert pilot.app.feed.client.calls == []
+
+
+async def test_how_long_it_runs_is_told_beside_the_longest_name() -> None:
+    client = ScriptedClient(views=(view("long", label="a very long name " * 5),))
+    async with app(client).run_test(size=(80, 24)) as pilot:
+        await ready(pilot)
+        await until(pilot, lambda: "… ─ 00:12:31" in text_of(pilot), "the clock")
+
+
 async def test_no_bottles_says_what_to_do() -> None:
     async with app(ScriptedClient(views=(), history=[])).run_test(size=(100, 30)) as pilot:
         await ready(pilot)
