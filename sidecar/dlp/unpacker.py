@@ -17,6 +17,8 @@ _IN_ZSTD = 512
 """Its output cannot be bounded: so many bytes hold up to 16 MiB."""
 _SIGN = 16
 """Bytes that tell what begins."""
+BREAK = b"\n\0\n"
+"""Behind each member of an archive: the next begins with a word of its own."""
 _BROKEN = zlib.error, lzma.LZMAError, zstandard.ZstdError, OSError, EOFError, ValueError
 
 
@@ -73,6 +75,7 @@ class Unpacker:
         if stream.eof:
             self._at -= len(stream.unused_data)
             self._stream = None
+            piece += BREAK * (self._kind == "zip")
         return piece, True
 
     def _begin(self) -> bool:

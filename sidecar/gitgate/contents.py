@@ -8,6 +8,7 @@ import asyncio
 from collections.abc import AsyncIterator, Iterable
 from dataclasses import dataclass
 
+from sidecar.dlp import zips
 from sidecar.dlp.unpacker import Unpacker, kind_of
 from sidecar.gitgate import limits
 from sidecar.gitgate.git import GitFailed, Running, finished, pieces
@@ -38,9 +39,11 @@ class Piece:
     """Lines before it."""
     unpacked: bool = False
     """It was compressed there."""
+    inside: tuple[bytes, ...] = ()
+    """Names of the members it was taken out of, one in the other."""
 
     def instead(self, data: bytes) -> "Piece":
-        return Piece(self.oid, self.kind, self.size, data, self.start, self.line)
+        return Piece(self.oid, self.kind, self.size, data, self.start, self.line, inside=self.inside)
 
 
 async def new_objects(quarantine: Quarantine, tips: list[str]) -> dict[str, str]:
@@ -128,25 +131,37 @@ def _header(line: bytes) -> tuple[str, str, int]:
 
 async def _pieces(source: "_Source", oid: str, kind: str, size: int) -> AsyncIterator[Piece]:
     kept = b""
-    start = line = done = 0
+    start = line = 0
     unpacker: Unpacker | None = None
-    while True:
-        part = min(limits.WINDOW, size - done)
-        fresh = await source.exactly(part)
-        if not done and size > part and (packed := kind_of(fresh)):
+    async for fresh, shown in _windows(source, size):
+        if not start and not kept and size > len(fresh) and (packed := kind_of(fresh)):
             unpacker = Unpacker(packed, limits.OVERLAP)
-        data = kept + fresh
-        done += part
+        data = kept + shown
         yield Piece(oid, kind, size, data, start, line)
         if unpacker is not None:  # within one window the scan unpacks by itself
             unpacker.give(fresh)
             while held := await asyncio.to_thread(unpacker.take, limits.WINDOW):
                 yield Piece(oid, kind, size, held, unpacked=True)
-        if done >= size:
-            return
         cut = max(0, len(data) - limits.OVERLAP)
         line += data.count(b"\n", 0, cut)
         kept, start = data[cut:], start + cut
+
+
+async def _windows(source: "_Source", size: int) -> AsyncIterator[tuple[bytes, bytes]]:
+    """An object part by part: as it is, and as it is looked at. What a sound archive holds is unpacked beside it, and
+    not looked for in a part once more, which would be too much for one text."""
+    first = await source.exactly(min(limits.WINDOW, size))
+    if len(first) < size <= limits.MAX_WHOLE and kind_of(first) == "zip":
+        data = first + await source.exactly(size - len(first))
+        found = await asyncio.to_thread(zips.sound, data, limits.MAX_UNPACKED)
+        shown = zips.unsigned(data, found)
+        for at in range(0, size, limits.WINDOW):
+            yield data[at : at + limits.WINDOW], shown[at : at + limits.WINDOW]
+        return
+    yield first, first
+    for done in range(len(first), size, limits.WINDOW):
+        part = await source.exactly(min(limits.WINDOW, size - done))
+        yield part, part
 
 
 class _Source:

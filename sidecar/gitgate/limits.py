@@ -26,6 +26,12 @@ MAX_PATHS = 128 * 1024 * 1024
 """Characters of their paths in all, which are kept while they are scanned."""
 MAX_UNPACKED = 2 * 1024 * 1024 * 1024
 """Their content in all: a small pack may unpack to anything."""
+MAX_WHOLE = 64 * 1024 * 1024
+"""A larger file is a zip archive that is told to be sound by its whole, up to this size."""
+MAX_ARCHIVE = 128 * 1024 * 1024
+"""One zip archive and its members, where they are looked at one by one: sixteen times the largest that is."""
+MAX_OPENED = 1024 * 1024 * 1024
+"""The same of a push."""
 WINDOW = 8 * 1024 * 1024
 """A larger file is scanned in pieces of this size, so that memory is bounded."""
 OVERLAP = 64 * 1024

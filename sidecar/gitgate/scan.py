@@ -12,7 +12,9 @@ from dataclasses import dataclass, field, replace
 from sidecar.dlp.containers import ZLIB
 from sidecar.dlp.engine import Engine
 from sidecar.dlp.finding import Finding, Location, Match
+from sidecar.dlp.zips import Broken
 from sidecar.gitgate import limits
+from sidecar.gitgate.archives import Archives
 from sidecar.gitgate.contents import Piece, TooMuch, everything, new_objects, some
 from sidecar.gitgate.git import GitFailed
 from sidecar.gitgate.quarantine import Quarantine
@@ -153,25 +155,29 @@ async def _in_contents(
 ) -> None:
     """Problems in the objects that `listing` says are new. That there are none is seen without knowing which are."""
     left: set[str] = set()
+    archives = Archives()
     async for batch in everything(quarantine):
         left.update(each.oid for each in batch)
-        tally.add(await _in_batch(engine, batch, listing))
+        tally.add(await _in_batch(engine, batch, listing, archives))
         if tally.enough:
             return
     # what upstream never had, or has no more, though it is here already
     if missing := (await listing).keys() - left:
         async for batch in some(quarantine, missing):
-            tally.add(await _in_batch(engine, batch, listing))
+            tally.add(await _in_batch(engine, batch, listing, archives))
             if tally.enough:
                 return
 
 
-async def _in_batch(engine: Engine, batch: list[Piece], listing: asyncio.Task[dict[str, str]]) -> list[Problem]:
+async def _in_batch(
+    engine: Engine, batch: list[Piece], listing: asyncio.Task[dict[str, str]], archives: Archives
+) -> list[Problem]:
     suspicious = await asyncio.to_thread(_suspicious, engine, batch)
     if not suspicious:
         return []
     paths = await listing
-    return await asyncio.to_thread(_scan, engine, [each for each in suspicious if each.piece.oid in paths], paths)
+    new = [each for each in suspicious if each.piece.oid in paths]
+    return await asyncio.to_thread(_scan, engine, new, paths, archives)
 
 
 def _suspicious(engine: Engine, batch: list[Piece]) -> list[_Text]:
@@ -210,14 +216,45 @@ def _texts(piece: Piece) -> list[_Text]:
     return texts
 
 
-def _scan(engine: Engine, texts: list[_Text], paths: dict[str, str]) -> list[Problem]:
+def _scan(engine: Engine, texts: list[_Text], paths: dict[str, str], archives: Archives) -> list[Problem]:
     found: list[Problem] = []
     for each in texts:
         if each.piece.kind == "tree":
             found += _scan_tree(engine, each.piece, paths)
-        else:
-            found += [_problem(each.piece, finding, paths) for finding in findings(engine, each.data)]
+            continue
+        here = [_problem(each.piece, finding, paths) for finding in findings(engine, each.data)]
+        if any(problem.rule == UNREAD for problem in here):
+            here = _member_by_member(engine, each.piece, paths, archives, here)
+        found += here
     return found
+
+
+def _member_by_member(
+    engine: Engine, piece: Piece, paths: dict[str, str], archives: Archives, before: list[Problem]
+) -> list[Problem]:
+    """The problems of what was too much at once, read file by file where it is an archive; else those `before`."""
+    found: list[Problem] = []
+    taken_apart = False
+    try:
+        for batch in archives.opened(piece):
+            taken_apart = True
+            for text in _suspicious(engine, batch):
+                problems = _scan(engine, [text], paths, archives)
+                if problems and text.piece.inside[-1]:
+                    what = _member(engine, text.piece.inside)
+                    problems = [each if each.what != "file" else replace(each, what=what) for each in problems]
+                found += problems
+    except Broken:
+        return before
+    values = {problem.value.reveal() for problem in found if problem.value is not None}
+    kept = [each for each in before if each.value is None or each.value.reveal() not in values]
+    return found + [each for each in kept if each.rule != UNREAD] if taken_apart else before
+
+
+def _member(engine: Engine, names: tuple[bytes, ...]) -> str:
+    name = masked(engine, " in ".join(each.decode(errors="replace") for each in reversed(names)))
+    shown = "".join(char if char.isprintable() else "?" for char in name)
+    return f"in its {shown[:_PLACE]}"
 
 
 def findings(engine: Engine, data: bytes) -> list[Finding]:
@@ -293,7 +330,7 @@ def _problem(each: Piece, finding: Finding, paths: dict[str, str]) -> Problem:
     if each.kind in ("commit", "tag"):
         body = data.find(b"\n\n")
         line = data.count(b"\n", body + 2, finding.start) + 1 if 0 <= body < finding.start else 0
-    if finding.kind == UNREAD:
+    if finding.kind == UNREAD or each.inside:
         line = 0
     own = finding.detector in ("token_patterns", "financial")
     return Problem(

@@ -4,6 +4,7 @@ import base64
 import gzip
 import os
 import time
+import zipfile
 from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
 from typing import Any
@@ -141,6 +142,22 @@ async def test_what_is_not_examined_to_its_end_is_not_called_a_secret(one: World
     code, said = await one.git("push", "origin", "HEAD:main", cwd=clone, check=False)
     assert "a secret was found" in said
     assert "commit it unpacked, in smaller files" in said
+
+
+async def test_an_archive_of_many_files_is_read_file_by_file(one: World) -> None:
+    clone = await one.clone()
+    with zipfile.ZipFile(clone / "lib.whl", "w", zipfile.ZIP_DEFLATED) as archive:
+        archive.writestr("one.txt", b"a line\n" * 1_500_000)
+        archive.writestr("two.txt", b"two\n")
+    await one.commit(clone, {"a.txt": "a\n"})
+    await one.git("push", "-q", "origin", "HEAD:main", cwd=clone)
+    with zipfile.ZipFile(clone / "lib.whl", "a", zipfile.ZIP_DEFLATED) as archive:
+        archive.writestr("config.py", f"key = '{KEY}'\n")
+    await one.commit(clone, {"a.txt": "b\n"})
+    code, said = await one.git("push", "origin", "HEAD:main", cwd=clone, check=False)
+    assert code == 1
+    assert "lib.whl (in its config.py): aws-access-key-id" in said
+    assert "Not examined to the end" not in said
 
 
 async def test_all_or_nothing(one: World) -> None:
