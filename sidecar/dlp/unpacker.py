@@ -36,6 +36,7 @@ class Unpacker:
         self._kind = kind
         self._overlap = overlap
         self._end = b""
+        self._rest = b""
         self._stream: Any = None
         self._data = b""
         self._at = 0
@@ -46,9 +47,17 @@ class Unpacker:
 
     def take(self, most: int) -> bytes:
         """The next of what it holds, `most` bytes and some more, behind the end of what was taken before; less where it
-        needs more, and nothing where there is nothing new."""
-        found = bytearray(self._end)
-        while len(found) < most and not self._over and (self._stream is not None or self._begin()):
+        needs more, and nothing where there is nothing new. A member of an archive is not divided where `most` has room
+        for it: what is packed in it once more is read from its beginning to its end."""
+        before = len(self._end)
+        found = bytearray(self._end + self._rest)
+        begun = before if self._stream is not None else len(found)
+        self._rest = b""
+        while len(found) - before < most and not self._over:
+            if self._stream is None:
+                begun = len(found)
+                if not self._begin():
+                    break
             try:
                 piece, moved = self._step()
             except _BROKEN:
@@ -58,7 +67,9 @@ class Unpacker:
             found += piece
             if not moved:
                 break
-        fresh = len(found) > len(self._end)
+        if self._kind == "zip" and self._stream is not None and begun > before and len(found) - before >= most:
+            found, self._rest = found[:begun], bytes(found[begun:])
+        fresh = len(found) > before
         self._end = bytes(found[-self._overlap :])
         return bytes(found) if fresh else b""
 
@@ -71,9 +82,9 @@ class Unpacker:
         if not given and not waits:
             return b"", False
         piece: bytes = stream.decompress(given) if self._kind == "zstd" else stream.decompress(given, _OUT)
-        self._at += len(given) - len(getattr(stream, "unconsumed_tail", b""))
+        # at its end zlib names what is left in both
+        self._at += len(given) - len(stream.unused_data if stream.eof else getattr(stream, "unconsumed_tail", b""))
         if stream.eof:
-            self._at -= len(stream.unused_data)
             self._stream = None
             piece += BREAK * (self._kind == "zip")
         return piece, True

@@ -134,7 +134,7 @@ async def _pieces(source: "_Source", oid: str, kind: str, size: int) -> AsyncIte
     start = line = 0
     unpacker: Unpacker | None = None
     async for fresh, shown in _windows(source, size):
-        if not start and not kept and size > len(fresh) and (packed := kind_of(fresh)):
+        if unpacker is None and not kept and size > len(shown) and (packed := kind_of(fresh)):
             unpacker = Unpacker(packed, limits.OVERLAP)
         data = kept + shown
         yield Piece(oid, kind, size, data, start, line)
@@ -148,15 +148,16 @@ async def _pieces(source: "_Source", oid: str, kind: str, size: int) -> AsyncIte
 
 
 async def _windows(source: "_Source", size: int) -> AsyncIterator[tuple[bytes, bytes]]:
-    """An object part by part: as it is, and as it is looked at. What a sound archive holds is unpacked beside it, and
-    not looked for in a part once more, which would be too much for one text."""
+    """An object part by part: as it comes, and as it is looked at. What a sound archive holds is unpacked beside it,
+    all at once, and not looked for in a part once more, which would be too much for one text."""
     first = await source.exactly(min(limits.WINDOW, size))
     if len(first) < size <= limits.MAX_WHOLE and kind_of(first) == "zip":
         data = first + await source.exactly(size - len(first))
         found = await asyncio.to_thread(zips.sound, data, limits.MAX_UNPACKED)
         shown = zips.unsigned(data, found)
         for at in range(0, size, limits.WINDOW):
-            yield data[at : at + limits.WINDOW], shown[at : at + limits.WINDOW]
+            window = slice(at, at + limits.WINDOW)
+            yield data[window] if not found else data if not at else b"", shown[window]
         return
     yield first, first
     for done in range(len(first), size, limits.WINDOW):

@@ -73,6 +73,24 @@ def test_what_is_cut_off_gives_its_beginning_and_a_bomb_is_taken_in_parts(form: 
         assert len(first) <= 3 << 20
 
 
+@pytest.mark.parametrize("form", ["gzip", "zip"])
+def test_what_follows_a_stream_that_unpacks_to_much_is_read_once(form: str) -> None:
+    """zlib names what follows twice where it had to stop before."""
+    much = bytes(5 << 20)
+    data = gzip.compress(much) + gzip.compress(WORDS) if form == "gzip" else zipped(much, WORDS)
+    assert unpacked(data, 1 << 30).replace(BREAK, b"") == much + WORDS
+
+
+def test_a_member_is_in_one_piece_where_there_is_room_for_it() -> None:
+    members = [NOISE.randbytes(size) for size in (70_000, 40_000, 100_000, 5_000, 90_000, 1_000, 99_000, 350_000, 20)]
+    unpacker = Unpacker("zip", OVERLAP)
+    unpacker.give(zipped(*members))
+    taken = list(iter(lambda: unpacker.take(100_000), b""))
+    divided = [len(member) for member in members if not any(member in piece for piece in taken)]
+    assert divided == [350_000]
+    assert max(map(len, taken)) < 2 << 20
+
+
 def test_a_member_that_is_broken_hides_no_other() -> None:
     bad = bytearray(zipped(b"first " * 1000, WORDS))
     bad[40:60] = b"\xff" * 20
