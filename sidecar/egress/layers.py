@@ -35,6 +35,7 @@ from sidecar.egress.exchange import Exchange, Source, exchange_of, refusal_respo
 from sidecar.egress.refusal import Refusal
 from sidecar.egress.websocket import Relay
 from sidecar.egress.wire import (
+    MALFORMED,
     MAX_DISCARD,
     Back1,
     Back2,
@@ -245,9 +246,8 @@ class Stream(engine.HttpStream):
         return bool(problem)
 
     def check_killed(self, emit_error_hook: bool) -> Generator[commands.Command, Any, bool]:
-        left = any(isinstance(event, RequestProtocolError) for event in self._paused_event_queue)
-        if left and not self.exchange.ended_by:
-            self.exchange.ended_by = "client"
+        for event in self._paused_event_queue:
+            self._note_end(event)
         killed = yield from super().check_killed(emit_error_hook)
         if killed and self.exchange.sent:
             yield engine.SendHttp(RequestProtocolError(self.stream_id, "killed", ErrorCode.CANCEL), self.context.server)
@@ -267,9 +267,17 @@ class Stream(engine.HttpStream):
             if not self.flow.request.is_http2:
                 self.flow.response.headers["connection"] = "close"
 
+    def _note_end(self, event: events.Event) -> None:
+        """Which side broke it off, where one did."""
+        if self.exchange.ended_by:
+            return
+        if isinstance(event, ResponseProtocolError):
+            self.exchange.ended_by = "upstream"
+        elif isinstance(event, RequestProtocolError) and event.code is not MALFORMED:
+            self.exchange.ended_by = "client"
+
     def handle_protocol_error(self, event: RequestProtocolError | ResponseProtocolError) -> Commands:
-        if not self.exchange.ended_by:
-            self.exchange.ended_by = "client" if isinstance(event, RequestProtocolError) else "upstream"
+        self._note_end(event)
         before_headers = self.server_state == self.state_wait_for_response_headers
         if isinstance(event, ResponseProtocolError) and before_headers and self.client_state == self.state_done:
             yield from self._upstream_failed("upstream_failed", event.message.partition(":")[0])

@@ -52,6 +52,8 @@ HOLD_SECONDS = 1.0
 it says anything more."""
 ITEM_BYTES = 128
 """What a piece of a response costs while it waits, beside its bytes."""
+MALFORMED = ErrorCode.REQUEST_VALIDATION_FAILED
+"""Of a request that ends here for what the client sent. mitmproxy has one code for that and for a client that left."""
 _EMPTY_LINES = re.compile(rb"(?:\r?\n)+")
 _INTERIM = re.compile(rb"HTTP/1\.[01] 1(?!01)[0-9]{2}")
 
@@ -136,11 +138,21 @@ class Front1(_http1.Http1Server):
             if self._behind > MAX_DISCARD:
                 yield from self._broken("the body of a refused request does not end")
                 return
+        closing: list[commands.Command] = []
         try:
-            yield from super().read_body(event)
+            for command in super().read_body(event):
+                if isinstance(command, commands.CloseConnection):
+                    closing.append(command)
+                elif isinstance(event, events.DataReceived) and _tells_fault(command):
+                    # mitmproxy only closes; not its words: they quote what was sent
+                    yield from self._broken("the chunks of the body are not well-formed")
+                    return
+                else:
+                    yield command
         except NotImplementedError:  # mitmproxy's way to say that there were trailers
             yield from self._broken("trailers in requests are not passed on")
             return
+        yield from closing
         if self.state == self.read_body and len(self.buf) > MAX_PARTIAL:
             yield from self._broken("a chunk's head that does not end")
 
@@ -155,7 +167,11 @@ class Front1(_http1.Http1Server):
         if self.response is None:
             yield commands.SendData(self.conn, error_response(400, why))
         yield commands.CloseConnection(self.conn)
-        yield ReceiveHttp(RequestProtocolError(self.stream_id, why, ErrorCode.GENERIC_CLIENT_ERROR))
+        yield ReceiveHttp(RequestProtocolError(self.stream_id, why, MALFORMED))
+
+
+def _tells_fault(command: commands.Command) -> bool:
+    return isinstance(command, ReceiveHttp) and isinstance(command.event, RequestProtocolError)
 
 
 class Frames(FrameBuffer):
@@ -260,6 +276,12 @@ class Front2(_Frames, _http2.Http2Server):
             # where the stream's reset or the connection's end came with it, mitmproxy forgets it, and would go on
             self.streams.setdefault(event.stream_id, StreamState.HEADERS_RECEIVED)
         return stops
+
+    def protocol_error(self, message: str, error_code: int = h2.errors.ErrorCodes.PROTOCOL_ERROR) -> Commands:
+        for command in super().protocol_error(message, error_code):
+            if isinstance(command, ReceiveHttp) and isinstance(command.event, RequestProtocolError):
+                command.event.code = MALFORMED
+            yield command
 
     def _handle_event(self, event: events.Event) -> Commands:
         status = event.code.http_status_code() if isinstance(event, ResponseProtocolError) else None

@@ -78,7 +78,7 @@ async def test_the_first_one_leaving_takes_nothing_from_the_second(http2: bool) 
             second = post(staying)
             await held(box, 2)
             first.cancel()
-        await box.event(code="client_closed")
+        assert (await box.event(code="client_closed")).decision == "error", "nothing of it left"
         assert await decide(box, asked.proposal_id, "approved", reason="ours", scope="once")
         assert (await second).status_code == 200
         assert {event.action for event in proposals(box)} == {"open"}
@@ -92,7 +92,7 @@ async def test_a_stream_that_is_reset_while_it_is_held_never_leaves() -> None:
         asked = await proposal(box)
         client.conn.reset_stream(stream)
         client.flush()
-        await box.event(code="client_closed")
+        assert (await box.event(code="client_closed")).decision == "error", "nothing of it left"
         assert await decide(box, asked.proposal_id, "approved", reason="ours", scope="once")
         assert await client.answer(client.request(fields(HOST, "/b"))) == "200", "the connection goes on"
         assert [seen.path for seen in upstream.seen] == ["/b"]

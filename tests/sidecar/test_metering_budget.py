@@ -146,9 +146,10 @@ async def test_a_request_that_waits_for_the_operator_goes_on_or_ends_with_the_ti
             assert (await asked).status_code == 200
 
 
-async def test_a_client_that_leaves_while_it_waits_is_forgotten():
-    async with metered_bottle(Vendor(), allowance(tokens(0, when_spent="ask"))) as (box, _):
-        async with box.client() as client:
+@pytest.mark.parametrize("http2", [False, True], ids=["h1", "h2"])
+async def test_a_client_that_leaves_while_it_waits_is_forgotten(http2: bool):
+    async with metered_bottle(Vendor(), allowance(tokens(0, when_spent="ask"))) as (box, upstream):
+        async with box.client(http2=http2) as client:
             asked = spawn(post(client), name="asked", on_error=lambda _: None)
             await waiting(box)
             asked.cancel()
@@ -158,8 +159,9 @@ async def test_a_client_that_leaves_while_it_waits_is_forgotten():
             return standing.waiting == standing.in_flight == 0
 
         await until(nobody)
-        assert (await box.event(phase="closed")).code == "client_closed"
-        assert box.notices() == []
+        event = await box.event(phase="closed")
+        assert (event.decision, event.code) == ("error", "client_closed"), "it never left"
+        assert (upstream.seen, box.notices()) == ([], [])
 
 
 @pytest.mark.parametrize("http2", [False, True], ids=["h1", "h2"])

@@ -34,6 +34,8 @@ _LONG_BODY = 1024 * 1024
 _UNSAFE = re.compile(r"[^ -~]")
 _VALUE = re.compile(r"(?<==)[^&]+")
 _MASK = "*"
+NEVER_LEFT = "error", "client_closed", "the client went away before its request was sent"
+"""Decision, code and reason: nobody refused it, and nothing of it is at a server."""
 
 
 def printable(text: str, limit: int) -> str:
@@ -89,8 +91,12 @@ class Journal:
         if exchange_of(flow).refusal is not None:
             self._finish(flow)
             return
-        gone = reason == "the client is gone"
-        self._close(flow, "allow" if gone else "error", "client_closed" if gone else "killed", reason)
+        if reason != "the client is gone":
+            self._close(flow, "error", "killed", reason)
+        elif exchange_of(flow).sent:
+            self._close(flow, *_left(exchange_of(flow)))
+        else:
+            self._close(flow, *NEVER_LEFT)
 
     def over(self, flow: HTTPFlow) -> None:
         """Nothing more will be heard of this flow."""
@@ -144,17 +150,17 @@ class Journal:
     def _finish(self, flow: HTTPFlow) -> None:
         exchange = exchange_of(flow)
         if exchange.refusal is not None:
-            decision = (
-                "error" if exchange.refusal.status == 502 or exchange.refusal.code == "internal_error" else "deny"
-            )
-            self._close(flow, decision, exchange.refusal.code, exchange.refusal.reason)
+            refusal = exchange.refusal
+            failed = refusal.status == 502 or refusal.code in ("internal_error", "client_closed")
+            self._close(flow, "error" if failed else "deny", refusal.code, refusal.reason)
         elif flow.error is None and exchange.redacted:
             self._close(flow, "redact", "redacted", "what was found in it was taken out before it left")
         elif flow.error is None:
             self._close(flow, "allow", "ok", "")
+        elif not exchange.sent and exchange.ended_by == "client":
+            self._close(flow, *NEVER_LEFT)
         elif not exchange.sent:
-            code = "client_closed" if exchange.ended_by == "client" else "bad_request"
-            self._close(flow, "deny", code, flow.error.msg)
+            self._close(flow, "deny", "bad_request", flow.error.msg)
         else:
             self._close(flow, *_why_ended(exchange, flow.error.msg))
 
@@ -307,10 +313,15 @@ def _goes_on(flow: HTTPFlow) -> bool:
     return length.isdigit() and int(length) > _LONG_BODY
 
 
+def _left(exchange: Exchange) -> tuple[str, str, str]:
+    """Of one that was sent: what was found in it was taken out all the same."""
+    return "redact" if exchange.redacted else "allow", "client_closed", "the client went away"
+
+
 def _why_ended(exchange: Exchange, message: str) -> tuple[str, str, str]:
     """Decision, code and reason of a flow that broke after it was sent."""
     if exchange.ended_by == "client":
-        return "allow", "client_closed", "the client went away"
+        return _left(exchange)
     if exchange.ended_by == "upstream":
         return "error", "upstream_failed", message.partition(":")[0]
     return "error", "killed", "ended by the proxy"
