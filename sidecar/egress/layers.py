@@ -39,6 +39,7 @@ from sidecar.egress.wire import (
     MAX_DISCARD,
     Back1,
     Back2,
+    Body,
     Front1,
     Front2,
     Hello,
@@ -85,6 +86,10 @@ class Stream(engine.HttpStream):
 
     _waits_for_100 = False
     """The client holds its body back until it is told to go on."""
+
+    def __init__(self, ctx: context.Context, stream_id: int) -> None:
+        super().__init__(ctx, stream_id)
+        self.request_body_buf = Body()
 
     @property
     def exchange(self) -> Exchange:

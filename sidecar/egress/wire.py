@@ -18,7 +18,7 @@ import h2.errors
 import h2.events
 from h2.exceptions import ProtocolError
 from h2.frame_buffer import FrameBuffer
-from h11._receivebuffer import ReceiveBuffer
+from h11._receivebuffer import ReceiveBuffer as Buffer
 from hpack import Encoder
 from hpack.table import HeaderTable
 from hyperframe.frame import Frame, GoAwayFrame, HeadersFrame
@@ -32,6 +32,7 @@ from mitmproxy.proxy.layers.http._events import ErrorCode, RequestProtocolError,
 from mitmproxy.proxy.layers.http._http2 import StreamState
 from mitmproxy.proxy.layers.http._http_h2 import BufferedH2Connection
 from mitmproxy.proxy.layers.tls import ClientTLSLayer
+from mitmproxy.proxy.utils import ReceiveBuffer
 
 from sidecar.egress.exchange import refusal_response
 from sidecar.egress.limits import Bucket, Limits
@@ -50,6 +51,8 @@ MAX_HELLO_RECORDS = 32
 HOLD_SECONDS = 1.0
 """What ends in what may begin a credential waits no longer for what comes next: the agent may be waiting for it before
 it says anything more."""
+SMALL, TOGETHER = 4 * 1024, 64 * 1024
+"""Bytes of a piece of a request's body that is kept by itself, and of the smaller ones that are put together."""
 ITEM_BYTES = 128
 """What a piece of a response costs while it waits, beside its bytes."""
 MALFORMED = ErrorCode.REQUEST_VALIDATION_FAILED
@@ -104,11 +107,27 @@ def error_response(status: int, message: str = "") -> bytes:
     return http1.assemble_response(response)
 
 
-def _head_too_large(buffer: ReceiveBuffer) -> bool:
+class Body(ReceiveBuffer):
+    """A request's body as it comes. Small pieces are put together: of two bytes each, they would take forty times what
+    they hold, and joining the millions of one body would stop everything for seconds."""
+
+    def __iadd__(self, other: bytes) -> "Body":
+        last = self._chunks[-1] if self._chunks else None
+        if len(other) >= SMALL:
+            self._chunks.append(other)
+        elif isinstance(last, bytearray) and len(last) < TOGETHER:
+            last += other
+        else:
+            cast(list[Any], self._chunks).append(bytearray(other))
+        self._len += len(other)
+        return self
+
+
+def _head_too_large(buffer: Buffer) -> bool:
     return len(buffer) > MAX_HEAD and bytes(buffer).find(b"\r\n\r\n", 0, MAX_HEAD) < 0
 
 
-def _first(buffer: ReceiveBuffer) -> bytes:
+def _first(buffer: Buffer) -> bytes:
     """How it begins. All of it would be copied whenever some comes."""
     return bytes(buffer._data[:12])
 

@@ -640,3 +640,23 @@ async def test_a_dribbling_answer_keeps_its_connection():
         writer.write(GET)
         assert (await read_some(reader, quiet=1.9)).count(b"data: x") == 8
         writer.close()
+
+
+async def test_a_body_in_pieces_of_two_bytes_takes_no_more_than_one_in_large_ones():
+    """Each by itself would cost forty times its bytes, and no bound would count that."""
+    async with running() as (box, _, _):
+        await ask(box, GET, f"{HOST}:443", HOST)
+        process = psutil.Process(box.process.pid)
+        before = most = process.memory_info().rss
+        reader, writer = await tunnel(box, f"{HOST}:443", HOST)
+        writer.write(POST)
+        answer = spawn(reader.read(12), name="answer")
+        for _ in range(40):
+            writer.write(b"2\r\nab\r\n" * 10_000)
+            await writer.drain()
+        writer.write(b"none\r\n")
+        while not answer.done():
+            most = max(most, process.memory_info().rss)
+            await asyncio.sleep(0.02)
+        assert answer.result() == b"HTTP/1.1 400"
+        assert most - before < 12 << 20
