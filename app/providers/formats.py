@@ -9,8 +9,10 @@ from typing import Any
 
 from app.providers.conversation import Entry, Format, items, moment, short, text, tree
 
-ASKING = frozenset({"AskUserQuestion", "ExitPlanMode", "request_user_input"})
-"""Tools with which an agent asks its user and waits."""
+ASKING = frozenset(
+    {"AskUserQuestion", "ExitPlanMode", "request_user_input", "question", "plan_exit", "ask_user", "exit_plan_mode"}
+)
+"""Tools with which an agent asks its user and waits: of Claude Code, of Codex, of OpenCode, of Gemini CLI."""
 
 
 class ClaudeFormat(Format):

@@ -74,6 +74,23 @@ def test_a_session_as_it_goes_on(tmp_path: Path, base: sqlite3.Connection) -> No
     assert reader.read() == []
 
 
+@pytest.mark.parametrize("tool", ["question", "plan_exit"])
+def test_a_question_to_the_user_waits_until_it_is_answered(tmp_path: Path, base: sqlite3.Connection, tool: str) -> None:
+    reader = OpenCodeReader(tmp_path)
+    row(base, "message", "msg_2", "ses_1", 2000, {"role": "assistant", "time": {"created": 2000}, **MODEL})
+    call: dict[str, Any] = {"type": "tool", "tool": tool, "state": {"status": "pending", "input": {}}}
+    row(base, "part", "prt_2", "msg_2", 2001, call)
+    reader.read()
+    assert reader.standing.doing == "working", "it is still being written"
+    given = {"questions": [{"question": "Which one?", "header": "One", "options": []}]}
+    row(base, "part", "prt_2", "msg_2", 2002, {**call, "state": {"status": "running", "input": given}})
+    assert [one.kind for one in reader.read()] == ["asks"]
+    assert reader.standing.doing == "waiting"
+    row(base, "part", "prt_2", "msg_2", 2003, {**call, "state": {"status": "completed", "input": given, "output": "A"}})
+    assert [one.kind for one in reader.read()] == ["result"]
+    assert reader.standing.doing == "working"
+
+
 def test_sub_agents_are_not_the_conversation(tmp_path: Path, base: sqlite3.Connection) -> None:
     row(base, "message", "msg_5", "ses_2", 4000, {"role": "user", "time": {"created": 4000}})
     row(base, "part", "prt_5", "msg_5", 4000, {"type": "text", "text": "find it"})
