@@ -29,6 +29,8 @@ _PROGRAM = re.compile(
     re.DOTALL,
 )
 """Keys whose value is a command (git-config(1)); git gives them in small letters."""
+_NAMED = re.compile(r"alias\..*|credential\.(.*\.)?helper|submodule\..*\.update|remote\..*\.vcs", re.DOTALL)
+"""Of these, the ones whose value begins with a word of git's own, unless it is a path in full or for a shell (`!`)."""
 _BARE = re.compile(r"""[^\s'"!;&|(){}<>$`=]+""")
 """A word of a command, also of one in quotation marks for another shell."""
 
@@ -90,6 +92,8 @@ def _paths(top: Path, origin: str, key: str, value: str) -> Iterator[str]:
     elif _INCLUDE.fullmatch(key):
         yield os.path.join(top, os.path.dirname(origin), os.path.expanduser(value))
     elif _PROGRAM.fullmatch(key):
+        if _NAMED.fullmatch(key) and not value.startswith(("!", "/", "'", '"')):
+            value = " ".join(value.split(None, 1)[1:])
         for word in _words(value):
             path = os.path.join(top, os.path.expanduser(word))
             if os.path.isfile(path):

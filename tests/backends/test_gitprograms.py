@@ -49,6 +49,24 @@ def test_hooks_and_included_config_and_programs(project: Path) -> None:
     assert paths(project) == {".gitconfig", ".githooks", "tools/strip.sh", "strip it"}
 
 
+def test_a_word_of_gits_own_is_no_file_of_that_name(project: Path) -> None:
+    """`log`, `store` and `merge` are what git calls its own by."""
+    (project / "tools").mkdir()
+    for name in ("log", "store", "merge", "tools/pager", "tools/check", "tools/helper"):
+        (project / name).touch()
+    for key, value in (
+        ("alias.l", "log --oneline"), ("credential.helper", "store --timeout 9"), ("submodule.x.update", "merge"),
+    ):  # fmt: skip
+        git(project, "config", key, value)
+    assert paths(project) == set()
+    for key, value in (
+        ("alias.p", "-c core.pager=./tools/pager log"), ("alias.run", "!log"), ("alias.check", "rebase -x tools/check"),
+        ("credential.https://x.example.helper", f"'{project}/tools/helper'"), ("submodule.y.update", "!sh merge"),
+    ):  # fmt: skip
+        git(project, "config", key, value)
+    assert paths(project) == {"tools/pager", "log", "tools/check", "tools/helper", "merge"}
+
+
 @pytest.mark.parametrize("value", ["", "/dev/null", ".git/hooks", "../hooks"])
 def test_hooks_that_are_elsewhere_or_nowhere_need_no_mask(project: Path, value: str) -> None:
     git(project, "config", "core.hooksPath", value)
