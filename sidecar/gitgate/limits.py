@@ -6,6 +6,9 @@ FETCH_SECONDS = 900.0
 """One fetch from upstream, however well it moves."""
 LOCAL_SECONDS = 600.0
 """One git command on what is here already: the largest push indexes in seconds, a hostile one does not end."""
+SCAN_SECONDS = 1800.0
+"""Examining one push: what MAX_UNPACKED allows takes a few minutes, and thousands of small files that are packed as
+tightly as can be take hours."""
 SHARED_IDLE_SECONDS = 120.0
 """An SSH connection that no git of ours has used for this long is closed: an agent at work pushes every few minutes,
 and a handshake takes as long as the rest of a push."""

@@ -6,6 +6,7 @@ inline suppression is marked as such; what to do about it is the caller's. Memor
 
 import asyncio
 import re
+import time
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field, replace
 
@@ -156,22 +157,25 @@ async def _in_contents(
     """Problems in the objects that `listing` says are new. That there are none is seen without knowing which are."""
     left: set[str] = set()
     archives = Archives()
+    until = time.monotonic() + limits.SCAN_SECONDS
     async for batch in everything(quarantine):
         left.update(each.oid for each in batch)
-        tally.add(await _in_batch(engine, batch, listing, archives))
+        tally.add(await _in_batch(engine, batch, listing, archives, until))
         if tally.enough:
             return
     # what upstream never had, or has no more, though it is here already
     if missing := (await listing).keys() - left:
         async for batch in some(quarantine, missing):
-            tally.add(await _in_batch(engine, batch, listing, archives))
+            tally.add(await _in_batch(engine, batch, listing, archives, until))
             if tally.enough:
                 return
 
 
 async def _in_batch(
-    engine: Engine, batch: list[Piece], listing: asyncio.Task[dict[str, str]], archives: Archives
+    engine: Engine, batch: list[Piece], listing: asyncio.Task[dict[str, str]], archives: Archives, until: float
 ) -> list[Problem]:
+    if time.monotonic() > until:
+        raise TooMuch("it takes too long to be examined: push in parts")
     suspicious = await asyncio.to_thread(_suspicious, engine, batch)
     if not suspicious:
         return []

@@ -2,6 +2,8 @@
 
 import base64
 import random
+from collections.abc import AsyncIterator
+from typing import Any, cast
 
 import pytest
 
@@ -10,9 +12,10 @@ from sidecar.dlp.engine import Engine, EngineConfig
 from sidecar.dlp.finding import Match
 from sidecar.dlp.needles import Known
 from sidecar.dlp.patterns.model import all_types
-from sidecar.gitgate import decide, scan
+from sidecar.gitgate import decide, limits, scan
 from sidecar.gitgate.contents import Piece
 from sidecar.secret import Secret
+from sidecar.tasks import spawn
 
 PROVISIONED = "Zk3v-correct-horse-battery-91-staple"
 NOISE = random.Random(17)
@@ -72,6 +75,23 @@ def test_a_known_secret_in_every_dress(engine: Engine) -> None:
     for dress in dresses:
         for turn in range(0, len(NEIGHBOURS), 3):
             assert among(engine, dress, turn), (dress, turn)
+
+
+async def test_what_takes_too_long_is_refused(engine: Engine, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Thousands of small files, each packed as tightly as can be, take hours."""
+
+    async def everything(quarantine: object) -> AsyncIterator[list[Piece]]:
+        del quarantine
+        while True:
+            yield [blob(1, b"a line\n")]
+
+    async def nothing() -> dict[str, str]:
+        return {}
+
+    monkeypatch.setattr(scan, "everything", everything)
+    monkeypatch.setattr(limits, "SCAN_SECONDS", 0.01)
+    with pytest.raises(scan.TooMuch, match="too long"):
+        await scan._in_contents(cast(Any, None), spawn(nothing(), name="listing"), engine, scan.Tally())
 
 
 def test_a_path_pushes_nothing_out_of_its_line() -> None:
