@@ -293,7 +293,8 @@ class Sessions:
     def _find(self, slug: str) -> Session:
         session = self._sessions.get(slug)
         if session is None:
-            raise NotFound(f"There is no bottle {slug}", "`carboy list` shows them", "no_such_bottle")
+            hint = "`carboy list` shows them; of a purged one `carboy report` and `carboy logs` still tell"
+            raise NotFound(f"There is no bottle {slug}", hint, "no_such_bottle")
         return session
 
     def _running(self, slug: str) -> tuple[Session, Box]:

@@ -61,7 +61,6 @@ CARD_KEYS = (
     Key("e", "edit", "focused.answer('edit')"),
     Key("A", "allow all alike", "focused.answer('batch')"),
     Key("l", "its request", "focused.answer('log')"),
-    NEXT_PANEL,
     Key("?", "keys", "app.help"),
 )
 """What the keys are while a card has the keyboard."""
@@ -286,14 +285,21 @@ class MainScreen(BottleActions, KeepingActions, ApprovalActions, Screen[None]):
             if self._looks_back():
                 self.query_one(KeyBar).show([Key("esc", "returns"), Key("↑↓ pgup pgdn", "look back"), leaves])
             else:
-                self.query_one(KeyBar).show([*asks, leaves, Key("", "every other key is the agent's")])
+                live = self.view is not None and bottles.live(self.view)
+                rest = "every other key is the agent's" if live else "its bottle is over: nobody hears other keys"
+                self.query_one(KeyBar).show([*asks, leaves, Key("", rest)])
             return
         if self.query_one(EgressPanel).editing:
             self.query_one(KeyBar).show(FILTER_KEYS)
             return
-        if self.focused is self.approvals and self.approvals.chosen is not None:
-            self.query_one(KeyBar).show(list(CARD_KEYS))
-            return
+        on_card = self.focused is self.approvals and self.approvals.chosen is not None
+        keys = list(CARD_KEYS) if on_card else self._own_keys()
+        if self._has_focus("side") and self.query_one("#side").max_scroll_y:
+            keys.insert(1, SCROLL if self.focused is self.query_one(TotalsPanel) else NEXT_PANEL)
+        self.query_one(KeyBar).show(keys)
+
+    def _own_keys(self) -> list[Key]:
+        """The screen's, of which some are for a bottle."""
         view = self.view
         offered = {"", "bottle", "live" if bottles.live(view) else "over"} if view is not None else {""}
         keys = [
@@ -303,9 +309,7 @@ class MainScreen(BottleActions, KeepingActions, ApprovalActions, Screen[None]):
         ]
         if self._row_opens():
             keys = [Key("↵", "look"), *(key for key in keys if key.key != "↵")]
-        if self._has_focus("side") and self.query_one("#side").max_scroll_y:
-            keys.insert(1, SCROLL if self.focused is self.query_one(TotalsPanel) else NEXT_PANEL)
-        self.query_one(KeyBar).show(keys)
+        return keys
 
     def _row_opens(self) -> bool:
         """Whether enter opens a card, a refusal or a request: the focused list takes it before the screen does."""

@@ -158,7 +158,9 @@ class ApprovalsPanel(Options):
 
     def check_action(self, action: str, parameters: tuple[object, ...]) -> bool | None:
         """Without a card its keys are the screen's: `e` opens the egress log, `A` the archive."""
-        return action != "answer" or self.chosen is not None
+        if action == "answer" and self.chosen is None:
+            return False
+        return super().check_action(action, parameters)
 
     def action_answer(self, verb: Verb) -> None:
         view = self.chosen

@@ -336,6 +336,15 @@ def test_a_question_for_a_secret_can_be_broken_off(
         os.close(theirs)
 
 
+def test_what_is_left_of_a_purged_bottle_is_told(run: Run) -> None:
+    assert run("start", "--detach", "--label", "gone", "-b", "plain", "--", "true").returncode == 0
+    until(lambda: run("purge", "gone", "--yes").returncode == 0, "over, and purged")
+    refused = run("diff", "gone")
+    assert refused.returncode == 1
+    assert "of a purged one `carboy report` and `carboy logs` still tell" in refused.stderr
+    assert "done" in run("report", "gone").stdout
+
+
 def test_time_that_is_over_is_exit_code_124(run: Run, paths: Paths) -> None:
     (paths.bottles / "short.md").write_text(BOTTLE.replace("egress:", "limits: {wall_clock: 1s}\negress:", 1))
     ended = run("start", "--headless", "-b", "short", "--", "sh", "-c", "sleep 100")

@@ -301,6 +301,18 @@ async def test_how_to_leave_the_terminal_is_told_in_the_smallest_window() -> Non
         assert "ctrl+] y answers what waits   ctrl+] leaves the terminal" in footer
 
 
+async def test_once_the_bottle_is_over_nobody_is_said_to_hear_the_keys() -> None:
+    client = ScriptedClient()
+    async with app(client).run_test(size=(80, 24)) as pilot:
+        await ready(pilot)
+        await pilot.press("1")
+        await until(pilot, lambda: "every other key is the agent's" in text_of(pilot), "the agent's keys")
+        main = pilot.app.screen
+        client.change(main.view.model_copy(update={"state": "lost", "error": "killed"}))
+        await until(pilot, lambda: "its bottle is over: nobody hears other keys" in text_of(pilot), "nobody's")
+        assert "every other key is the agent's" not in text_of(pilot)
+
+
 async def test_while_one_looks_back_the_footer_tells_how_to_return() -> None:
     client = ScriptedClient()
     client.proposals_now = [asked()]
