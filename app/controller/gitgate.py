@@ -18,7 +18,7 @@ from app.files import read_bounded
 from app.paths import Paths, private_folder
 from sidecar.contract import GitGateConfig, GitRepo
 from sidecar.gitgate.agent import BadKey, load
-from sidecar.gitgate.limits import BACKUP_DAYS
+from sidecar.gitgate.limits import BACKUP_DAYS, BACKUP_FOLDER
 from sidecar.secret import Secret
 
 FOLDER = "git"
@@ -111,7 +111,7 @@ async def retire(paths: Paths, state_folder: Path, name: str) -> None:
 
 def _retire(paths: Paths, state_folder: Path, name: str) -> None:
     folder = state_folder / FOLDER
-    backups = folder / "backups.git"
+    backups = folder / BACKUP_FOLDER
     if (backups / "HEAD").exists():
         target = private_folder(paths.state / BACKUPS) / f"{time.strftime('%Y-%m-%d', time.gmtime())}-{name}.git"
         if not target.exists():

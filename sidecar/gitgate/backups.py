@@ -6,17 +6,16 @@ follow each other fast. `git fetch <folder> <ref>` brings one back.
 
 from datetime import UTC, datetime
 
+from sidecar.gitgate import limits
 from sidecar.gitgate.mirror import Mirror
 from sidecar.gitgate.pktline import Command
-
-FOLDER = "backups.git"
 
 
 async def keep(mirror: Mirror, commands: list[Command]) -> None:
     """Keep what `commands` are about to take away. Raises GitFailed: then nothing is taken."""
     if not commands:
         return
-    path = mirror.git.folder / FOLDER
+    path = mirror.git.folder / limits.BACKUP_FOLDER
     if not (path / "HEAD").exists():
         await mirror.git.run("init", "-q", "--bare", "--template=", str(path), cwd=mirror.git.folder)
     stamp = datetime.now(UTC).strftime("%Y-%m-%d/%H%M%S.%f")
@@ -29,7 +28,7 @@ async def keep(mirror: Mirror, commands: list[Command]) -> None:
 
 async def last(mirror: Mirror, ref: str) -> str:
     """What `ref` had when it was last taken away from here; nothing where it never was. Raises GitFailed."""
-    path = mirror.git.folder / FOLDER
+    path = mirror.git.folder / limits.BACKUP_FOLDER
     if not (path / "HEAD").exists():
         return ""
     pattern = f"refs/backup/*/*/{mirror.name}/{ref.removeprefix('refs/')}"

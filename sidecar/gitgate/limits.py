@@ -54,6 +54,8 @@ MAX_COMMITS = 12_000
 """Characters of those that the commits may take: the rest is for the diff."""
 MAX_LOOSE_PACKS = 40
 """Packs of one mirror after which they are made one."""
+BACKUP_FOLDER = "backups"
+"""Beside the mirrors, whose names are the manifest's and end in `.git`: none of them is this one."""
 BACKUP_DAYS = 30
 """gitgate.md: how long the old tip of a forced or deleted branch is kept."""
 MAX_MEMORY = 3 * 1024**3

@@ -185,7 +185,7 @@ async def test_force_only_where_the_manifest_says_so(one: World) -> None:
     assert tips(upstream)["refs/heads/main"] == lost
     await one.git("push", "-q", "--force", url(f"{one.name}-forced"), "HEAD:main", cwd=clone)
     assert tips(upstream)["refs/heads/main"] == mine
-    backups = one.folder.parents[1] / "gate" / "backups.git"
+    backups = one.folder.parents[1] / "gate" / "backups"
     kept = {name: oid for name, oid in tips(backups).items() if name.endswith(f"/{one.name}-forced/heads/main")}
     assert list(kept.values()) == [lost]
 

@@ -138,8 +138,8 @@ async def test_what_a_manifest_gets_wrong_is_said_before_anything_is_made(real: 
 
 def test_backups_stay_for_thirty_days(paths: Paths) -> None:
     state = paths.session_state("one")
-    (state / "git" / "backups.git").mkdir(parents=True)
-    (state / "git" / "backups.git" / "HEAD").write_text("ref: x")
+    (state / "git" / "backups").mkdir(parents=True)
+    (state / "git" / "backups" / "HEAD").write_text("ref: x")
     gitgate._retire(paths, state, "one-abc")
     (kept,) = (paths.state / gitgate.BACKUPS).iterdir()
     assert kept.name.endswith("-one-abc.git")
