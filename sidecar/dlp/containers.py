@@ -33,7 +33,8 @@ ZIP_MEMBER = b"PK\x03\x04"
 ZIP_HEADER = struct.Struct("<4sHHHHHIIIHH")
 _TEXT_CHUNK = re.compile(rb"zTXt|iTXt")
 ZLIB = re.compile(rb"\x78[\x01\x5e\x9c\xda]")
-"""How a zlib stream begins. So few bytes count only where a text begins with them."""
+"""How a zlib stream begins. So few bytes count only where a text, or a part of one behind an empty line, does."""
+_PART = re.compile(rb"\n\r?\n(?=\x78[\x01\x5e\x9c\xda])")
 BEGINS: dict[str, re.Pattern[bytes]] = {
     "gzip": re.compile(rb"\x1f\x8b\x08"),
     "bzip2": re.compile(rb"BZh[1-9]1AY&SY"),
@@ -47,7 +48,7 @@ SIGNS = (
     r"BZh[1-9]1AY&SY",
     r"\xfd7zXZ\x00",
     r"\x28\xb5\x2f\xfd",
-    r"\A\x78[\x01\x5e\x9c\xda]",
+    r"(?:\A|\n\n|\n\r\n)\x78[\x01\x5e\x9c\xda]",
     "zTXt|iTXt",
 )
 """Each as an expression for the search."""
@@ -94,6 +95,8 @@ def _zlib_places(text: bytes) -> Iterator[int]:
     """Where two bytes may begin a zlib stream: that is no sign by itself."""
     if ZLIB.match(text):
         yield 0
+    for part in _PART.finditer(text):
+        yield part.end()
     for chunk in _TEXT_CHUNK.finditer(text):
         for match in ZLIB.finditer(text, chunk.end(), chunk.end() + _KEYWORD):
             yield match.start()

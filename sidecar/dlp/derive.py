@@ -221,11 +221,13 @@ def _base32(text: bytes, ends: Ends, allowance: Allowance) -> Iterator[Derived]:
                 yield Derived("base32", start, end, allowance.take(found))
 
 
-_GZIP_START = re.compile(rb"H4sI|eJ[w-z]|eNo|eAE|eF4")
+_GZIP_START = re.compile(rb"H4sI|eJ[w-z]|eN[o-r]|eA[E-H]|eF[4-7]")
 _TRIED = 96
 """Characters of base64 from which zlib tells a stream from noise."""
 
-_GZIP_SIGN = r"H4sI[A-Za-z][A-Za-z0-9+/_\-]{16}|(?:\A|[^A-Za-z0-9+/_\-])(?:eJ[w-z]|eNo|eAE|eF4)[A-Za-z0-9+/_\-]{16}"
+_GZIP_SIGN = (
+    r"H4sI[A-Za-z][A-Za-z0-9+/_\-]{16}|(?:\A|[^A-Za-z0-9+/_\-])(?:eJ[w-z]|eN[o-r]|eA[E-H]|eF[4-7])[A-Za-z0-9+/_\-]{16}"
+)
 
 
 def _gzip(text: bytes, ends: Ends, allowance: Allowance) -> Iterator[Derived]:
@@ -377,11 +379,19 @@ def _prose(*sources: str, lane: str = "", where: Where = "prose") -> tuple[Spec,
     return tuple(Spec(source, where=where, lane=lane) for source in sources)
 
 
+_BETWEEN = r"\\{1,4}(?:[nrtbfv]|u[0-9A-Fa-f]{4}|x[0-9A-Fa-f]{2}|[01][0-7]{2})"
+_LINE_END = r"(?:\\{1,4}[nr]){1,2}"
 _ESCAPE_SIGNS = (
     *_prose(
-        # lines so short that no piece of a secret would be whole
-        r"\\[nrt](?:[A-Za-z0-9]{1,11}[^A-Za-z0-9\\]{0,2}\\{1,4}[nrt]){3}",
+        # with escapes between parts so short that no piece of a secret would be whole
+        rf"{_BETWEEN}(?:[^A-Za-z0-9\\]{{0,2}}[A-Za-z0-9]{{1,11}}[^A-Za-z0-9\\]{{0,2}}{_BETWEEN}(?:{_BETWEEN}){{0,2}}){{3}}",
         lane="lines",
+    ),
+    # lines of hex and base32, of quoted-printable, and of lists of numbers
+    *_prose(rf"[0-9A-Fa-f]{{24}}{_LINE_END}[0-9A-Fa-f]{{2}}", rf"[A-Z2-7]{{24}}{_LINE_END}[A-Z2-7]{{2}}", where="run"),
+    *_prose(
+        rf"[A-Za-z0-9_+/]={_LINE_END}",
+        rf",{_LINE_END}[ ]{{0,24}}(?:0[xX][2-7][0-9A-Fa-f],|[0-9]{{2,3}},{_LINE_END}[ ]{{0,24}}[0-9]{{2,3}},)",
     ),
     *_prose(
         rf"\\u(?:{_FOLDED_UNITS})|\\x[2-7][0-9A-Fa-f]|\\U000[01]|\\[01][0-7]{{2}}\\[01]?[0-7]|\\/[A-Za-z0-9]",
@@ -390,7 +400,10 @@ _ESCAPE_SIGNS = (
         r"machine [!-~]{1,80}(?:\\{1,8}[nt]| )",
     ),
 )
-_QUOTED_SIGN = r"(?:=[2-7][0-9A-Fa-f].{0,3}){2}=[2-7][0-9A-Fa-f]|[A-Za-z0-9_+/]=\r?\n[A-Za-z0-9_+/]"
+_QUOTED_SIGN = (
+    r"(?:=[2-7][0-9A-Fa-f].{0,3}){2}=[2-7][0-9A-Fa-f]|[A-Za-z0-9_+/]=\r?\n[A-Za-z0-9_+/]|"
+    r"=[2-7][0-9A-F](?:[A-Za-z0-9]{1,11}=[2-7][0-9A-F]){3}"
+)
 _CODES_SIGN = r"(?:(?:[3-9][0-9]|1[0-2][0-9])(?:[ ]{0,2},\s{0,4}|[ ])){16}"
 _SHORT = r"[A-Za-z0-9+/=_\-]{1,8}"
 _MARKUP_SIGNS = (
@@ -398,6 +411,7 @@ _MARKUP_SIGNS = (
     r"\]\]><!\[CDATA\[|[A-Za-z0-9]<!--.{0,40}-->[A-Za-z0-9]",
 )
 _ENTITY_NAMES = "sol|plus|equals|lowbar|hyphen|dash|period|colon|amp|lt|gt|quot|apos|num|commat|percnt"
+_BLANK_NAMES = "nbsp|shy|zwnj|zwj|lrm|rlm|ensp|emsp|thinsp|middot|bull"
 
 
 def _of_text() -> tuple[Decoder, ...]:
@@ -408,7 +422,11 @@ def _of_text() -> tuple[Decoder, ...]:
         Decoder("markup", _prose(*_MARKUP_SIGNS), step=unmarked, deletes=True),
         Decoder("escapes", _ESCAPE_SIGNS, step=unescape),
         Decoder("url", _prose(r"%[0-9A-Fa-f]{2}|%u00[2-7]"), step=percent),
-        Decoder("entities", _prose(rf"&(?:#[0-9xX]|(?:{_ENTITY_NAMES});)"), step=entities),
+        Decoder(
+            "entities",
+            _prose(rf"&(?:#[0-9xX]|(?:{_ENTITY_NAMES});|(?:{_BLANK_NAMES});[A-Za-z0-9]{{1,11}}&)"),
+            step=entities,
+        ),
         Decoder("quoted", _prose(_QUOTED_SIGN), step=quoted_printable),
         Decoder("codes", _prose(_CODES_SIGN, where="codes"), step=codes),
         # with the short lines: together they cost half of what they do apart
@@ -421,12 +439,16 @@ def _of_runs() -> tuple[Decoder, ...]:
     """What decodes runs of an alphabet. A short run may be text as a whole; inside a long one, chance must not make
     text of an image (`bits.ascii_islands` looks there for base64)."""
     group = ascii_group(BASE64, also="-_")
-    start = rf"[^A-Za-z0-9+/_\-][A-Za-z0-9+/_\-]{{0,3}}(?:{group}){{6}}"
+    start = rf"[A-Za-z0-9+/_\-]{{0,3}}(?:{group}){{6}}"
     letters = ("[A-Z2-7]", "[a-z2-7]")
     return (
         Decoder(
             "base64",
-            (Spec(f"(?:{group}){{8}}", where="run", lane="base64"), Spec(start, where="run", lane="base64 start")),
+            (
+                Spec(f"(?:{group}){{8}}", where="run", lane="base64"),
+                Spec(rf"[^A-Za-z0-9+/_\-]{start}", where="run", lane="base64 start"),
+                Spec(rf"\A{start}", where="run", lane="base64 start"),
+            ),
             _base64,
         ),
         Decoder(

@@ -156,7 +156,9 @@ def quoted_printable(data: bytes) -> bytes:
     return _QUOTED.sub(lambda match: bytes.fromhex(match.group().replace(b"=", b"").decode()), plain)
 
 
-_CODES = re.compile(rb"(?:\b(?:[3-9][0-9]|1[0-2][0-9])(?:[ ]{0,2},\s{0,4}|[ ])){7,}(?:[3-9][0-9]|1[0-2][0-9])\b")
+_CODES = re.compile(
+    rb"(?:\b(?:[3-9][0-9]|1[0-2][0-9]|9|1[03])(?:[ ]{0,2},\s{0,4}|[ ])){7,}(?:[3-9][0-9]|1[0-2][0-9]|1[03])\b"
+)
 _CODE = re.compile(rb"[0-9]+")
 
 

@@ -1,15 +1,20 @@
 """Ways by which credentials were carried past the scan, each found since. Both searches."""
 
+import base64
 import json
 import random
 import string
+import zlib
+from collections.abc import Callable
 from functools import cache
 
 import pytest
 
 from sidecar.dlp.engine import Engine, EngineConfig
 from sidecar.dlp.matcher import Backend
+from sidecar.dlp.needles import Known
 from sidecar.dlp.redact import redacted
+from sidecar.secret import Secret
 from tests.sidecar.dlp.dlp_kit import PROSE, names, scan
 
 BACKENDS: tuple[Backend, ...] = ("hyperscan", "portable")
@@ -18,6 +23,10 @@ TOKENS = {
     "anthropic-api-key": "sk-ant-" + "api03-" + "".join(RNG.choices(string.ascii_letters + string.digits, k=93)) + "AA",
     "aws-access-key-id": "AK" + "IA" + "".join(RNG.choices(string.ascii_uppercase + "234567", k=16)),
 }
+
+
+def wrap(text: str, width: int) -> list[str]:
+    return [text[at : at + width] for at in range(0, len(text), width)]
 
 
 @cache
@@ -94,3 +103,74 @@ def test_no_comment_makes_a_placeholder_of_a_key(words: str) -> None:
     putty = f"PuTTY-User-Key-File-3: ssh-rsa\nEncryption: none\nComment: {words}\nPublic-Lines: 4\n{body}\n"
     for text in (pgp, putty):
         assert scan(engine("hyperscan"), among_prose(text)).blocked
+
+
+SECRET = "".join(RNG.choices(string.ascii_letters + string.digits, k=44))
+TWO = f"the words before {TOKENS['anthropic-api-key']} and behind"
+
+
+@cache
+def knowing(backend: Backend) -> Engine:
+    return Engine.compile(EngineConfig((Known("SECRET", Secret(SECRET)),), backend))
+
+
+def fourths(escape: Callable[[str], str]) -> str:
+    return "".join(escape(char) if at % 5 == 2 else char for at, char in enumerate(SECRET))
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        *(json.dumps(mark.join(SECRET)) for mark in ("•", "\0", "\x0b", "\r\n", "—", "\u00a0", "\0\0\0")),
+        json.dumps(json.dumps("\0".join(SECRET))),
+        json.dumps("\r\n".join(wrap(SECRET, 5))),
+        "&nbsp;".join(SECRET),
+        "&shy;".join(SECRET),
+        fourths(lambda char: f"\\{ord(char):03o}"),
+        fourths(lambda char: f"={ord(char):02X}"),
+    ],
+)
+@pytest.mark.parametrize("backend", BACKENDS)
+def test_escaped_marks_between_letters_hide_no_secret(backend: Backend, text: str) -> None:
+    assert "SECRET" in names(scan(knowing(backend), among_prose(text)))
+
+
+@pytest.mark.parametrize("level", range(1, 10))
+@pytest.mark.parametrize("seed", range(8))
+def test_a_zlib_stream_in_base64_is_known_however_it_goes_on(level: int, seed: int) -> None:
+    filling = "".join(random.Random(seed).choices(string.printable, k=20 * seed**2))
+    packed = base64.b64encode(zlib.compress(f"{filling} {TOKENS['aws-access-key-id']} ".encode(), level)).decode()
+    assert "aws-access-key-id" in names(scan(engine("hyperscan"), among_prose(packed)))
+
+
+@pytest.mark.parametrize("end", ["\n", "\r\n"])
+def test_a_zlib_stream_in_a_part_of_a_body_is_opened(end: str) -> None:
+    head = end.join(("--b", 'Content-Disposition: form-data; name="f"', "Content-Type: application/zlib", "", ""))
+    body = head.encode() + zlib.compress(TOKENS["aws-access-key-id"].encode()) + f"{end}--b--".encode()
+    assert "aws-access-key-id" in names(scan(engine("hyperscan"), body))
+
+
+def in_lines(text: str, width: int) -> str:
+    return "\n".join(wrap(text, width))
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        in_lines(TWO.encode().hex(), 60),
+        in_lines(TWO.encode().hex(), 60).replace("\n", "\r\n"),
+        in_lines(base64.b32encode(TWO.encode()).decode(), 76),
+        "data[] = {\n" + ",\n".join("  " + ", ".join(f"0x{ord(c):02x}" for c in row) for row in wrap(TWO, 12)) + "};",
+        json.dumps(list(TWO.encode()), indent=2),
+        "=\r\n".join(wrap(TWO, 30)),
+    ],
+    ids=["hex", "hex with carriage returns", "base32", "xxd -i", "codes", "quoted-printable"],
+)
+@pytest.mark.parametrize("backend", BACKENDS)
+def test_lines_of_an_encoding_are_joined_in_json_too(backend: Backend, text: str) -> None:
+    for put in (among_prose(text), json.dumps({"content": text}).encode(), json.dumps(json.dumps(text)).encode()):
+        assert "anthropic-api-key" in names(scan(engine(backend), put))
+
+
+def test_a_credential_in_base64_alone_is_a_body() -> None:
+    assert scan(engine("hyperscan"), base64.b64encode(TOKENS["aws-access-key-id"].encode())).blocked
