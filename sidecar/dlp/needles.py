@@ -224,6 +224,24 @@ def _overlaid(encoded: Encoded) -> Iterator[Encoded]:
         yield Encoded(label, change(encoded.projection), encoded.window, stride, texts)
 
 
+_NO_RUN = {"base64": 18, "base32": 20}
+"""Fewer bytes give a run of the alphabet that is not decoded: 24 and 32 letters are (`derive`)."""
+
+
+def _nested(raw: bytes) -> Iterator[Encoded]:
+    """What is read off the outer encoding of a longer secret, of one for which that is too short."""
+    inner = {name: change(raw) for name, change in OVERLAYS.items()}
+    inner["base64"] = base64.b64encode(raw).rstrip(b"=")
+    for name, text in inner.items():
+        if len(text) < _NO_RUN["base64"]:
+            for core in _base64_cores(text):
+                yield Encoded(f"base64+{name}", project(core), 16, 6, (core,))
+        if len(text) < _NO_RUN["base32"]:
+            for core in _base32_cores(text):
+                for cased in (core, core.lower()):
+                    yield Encoded(f"base32+{name}", project(cased), 20, 28, (cased,))
+
+
 def encodings(raw: bytes) -> tuple[Encoded, ...]:
     """Every form whose needles are searched for; equal projections once, plain ones first."""
     found: dict[bytes, Encoded] = {}
@@ -232,7 +250,7 @@ def encodings(raw: bytes) -> tuple[Encoded, ...]:
     twice = [over for encoded in once if "+" not in encoded.name for over in _overlaid(encoded)]
     upper, lower = raw.upper(), raw.lower()
     cased = [Encoded("case", project(text), WINDOW, 3, (text,)) for text in (upper, lower)]
-    for encoded in (*plain, *once, *cased, *twice, *_seldom(raw)):
+    for encoded in (*plain, *once, *cased, *twice, *_seldom(raw), *_nested(raw)):
         if encoded.projection:
             found.setdefault(encoded.projection, encoded)
     return tuple(found.values())

@@ -71,6 +71,24 @@ def test_short_secrets_in_every_encoding(size: int) -> None:
     assert not failures, failures[:30]
 
 
+@pytest.mark.parametrize("size", [12, 13, 15, 17, 19])
+def test_short_secrets_in_two_encodings_are_found(size: int) -> None:
+    """Where all of it is encoded, and nothing else before it (docs/dlp.md)."""
+    kinds = [name for name in ENCODERS if " at " not in name and "some" not in name]
+    rng = random.Random(size)
+    secrets = tuple(make_secret(rng, 0, size) for _ in range(3))
+    engine = engine_for(secrets)
+    failures = [
+        f"{outer} of {inner}"
+        for index, secret in enumerate(secrets)
+        for outer in kinds
+        for inner in kinds
+        if f"SECRET_{index}"
+        not in names(scan(engine, PLACEMENTS["json"](ENCODERS[outer](ENCODERS[inner](secret.encode(), rng), rng), rng)))
+    ]
+    assert not failures, failures[:30]
+
+
 def test_any_twelve_letters_and_digits_are_found() -> None:
     rng = random.Random(3)
     secret = make_secret(rng, 0, 60)
