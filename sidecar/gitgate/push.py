@@ -111,6 +111,8 @@ async def receive(session: Session, fd: int) -> None:
         refused = error
     except GitFailed as error:
         refused = PushRefused("git_failed", "the git gate could not do it", error.what)
+    except OSError as error:  # a full disk, for one
+        refused = PushRefused("git_failed", "the git gate could not do it", f"on its host: {error.strerror}")
     if session.reported:
         return
     assert refused is not None
