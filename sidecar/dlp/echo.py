@@ -108,6 +108,11 @@ class EchoRedactor:
         """Names of the secrets that were taken out so far."""
         return frozenset(self._seeker.names)
 
+    @property
+    def in_events(self) -> bool:
+        """It is told event by event."""
+        return self._end is not None
+
     def feed(self, chunk: bytes) -> bytes:
         """What may go on now."""
         if not self._begun and chunk:

@@ -17,6 +17,9 @@ MAX_DROPPED = 1024 * 1024
 
 MOST_AT_ONCE = 256 * 1024
 """Bytes that are looked through in one turn, where that takes no longer than `AT_A_STRETCH`."""
+MOST_LINES = 64
+"""Lines of events that are looked through by themselves: an event costs up to half a millisecond, however short it is,
+and what came before says nothing of the next."""
 FIRST_STEP, LEAST_STEP = 4 * 1024, 1024
 """Bytes that are looked through by themselves: at first, and where they cost most (events of a few bytes each)."""
 
@@ -121,7 +124,8 @@ class AnswerFilter:
                 break
             if left <= 0 or now - started > AT_A_STRETCH:
                 break
-            piece, self._rest = self._rest[: self._step], self._rest[self._step :]
+            size = self._size()
+            piece, self._rest = self._rest[:size], self._rest[size:]
             out.append(self._passed(piece))
             left -= len(piece)
             before, now = now, time.perf_counter()
@@ -130,6 +134,14 @@ class AnswerFilter:
             elif now - before < AT_A_STRETCH / 4:
                 self._step = min(MOST_AT_ONCE, self._step * 4)
         return b"".join(out)
+
+    def _size(self) -> int:
+        """Bytes that are looked through next."""
+        size = self._step
+        if self._echo is not None and self._echo.in_events:
+            while size > LEAST_STEP and self._rest.count(b"\n", 0, size) > MOST_LINES:
+                size //= 2
+        return size
 
     def _passed(self, piece: bytes, *, last: bool = False) -> bytes:
         was_over = self._over

@@ -30,7 +30,7 @@ from sidecar.egress.exchange import Exchange, exchange_of, refuse
 from sidecar.egress.policy import CompiledPolicy
 from sidecar.egress.proxy_types import Engine, Origin
 from sidecar.egress.reach import Destination, Unreachable
-from sidecar.egress.turns import PIECE
+from sidecar.egress.turns import AT_A_STRETCH, PIECE
 from sidecar.egress.wire import Front2, Rest, RestCompleted
 from sidecar.meter.ledger import suspended_too
 from sidecar.tasks import spawn
@@ -108,6 +108,7 @@ class Edge(LiveConnectionHandler):
         self._heard: dict[str, float] = {}
         self._events: deque[events.Event] = deque()
         self._busy = False
+        self._turn_began = 0.0
         self._piece = PIECE
         self._dead = False
         self._resting = 0
@@ -126,6 +127,10 @@ class Edge(LiveConnectionHandler):
     def touch(self) -> None:
         """Something of a request moved on."""
         self._watch.register_activity()
+
+    def long_turn(self) -> bool:
+        """What is being done of it now has taken long enough for the others to have their turn."""
+        return time.perf_counter() - self._turn_began > AT_A_STRETCH
 
     def forgotten(self, connection: Connection) -> bool:
         """Nothing is under way on this connection to an upstream, and nothing came on it for long."""
@@ -217,7 +222,7 @@ class Edge(LiveConnectionHandler):
         self._events.append(event)
         if self._busy or self._dead:
             return
-        self._busy = True
+        self._busy, self._turn_began = True, time.perf_counter()
         if isinstance(event, events.DataReceived) and event.connection is self.client:
             self._watch.register_activity()
         try:

@@ -138,12 +138,14 @@ class Stream(engine.HttpStream):
             yield engine.SendHttp(engine.ResponseData(self.stream_id, piece), self.context.client)
 
     def _unpack(self) -> Commands:
-        """The rest of what came, a turn each: a small piece may hold very much, or cost it."""
-        while self.exchange.packed:
+        """The rest of what came, a turn each: a small piece may hold very much, or cost it. One turn brings thousands
+        of pieces where they are of a letter each."""
+        while self.exchange.packed or edge_of(self.context).long_turn():
             yield Rest()
             if any(isinstance(event, RequestProtocolError) for event in self._paused_event_queue):
                 return  # its client is gone
-            yield from self._go_on()
+            if self.exchange.packed:
+                yield from self._go_on()
 
     def state_wait_for_request_headers(self, event: engine.RequestHeaders) -> Commands:
         if event.request.http_version == "HTTP/1.0" and event.request.headers.get("expect", "").lower() == _CONTINUE:
@@ -294,7 +296,8 @@ class Stream(engine.HttpStream):
             event.trailers = answers.trailers(event.trailers)
         try:
             yield from super().state_stream_response_body(event)
-            yield from self._unpack()
+            if self.server_state == self.state_stream_response_body:
+                yield from self._unpack()
         except Exception:
             yield from self.cut(_CHECK_FAILED)
             return

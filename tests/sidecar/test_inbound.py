@@ -530,15 +530,19 @@ async def test_a_credential_is_not_asked_for_letter_by_letter(upstream: Upstream
         assert (await client.get(f"https://{HOST}/x", headers={"range": "bytes=0-4"})).text == "it is"
 
 
-@pytest.mark.parametrize("socket", [False, True], ids=["events", "messages"])
-async def test_the_operators_word_comes_through_whatever_an_answer_brings(socket: bool) -> None:
-    """Events and messages of a letter each cost most: what asks is answered between them."""
-    number = 3_000
-    tiny = b'data: {"d":"a"}\n\n'
+@pytest.mark.parametrize("kind", ["events", "messages", "chunks"])
+async def test_the_operators_word_comes_through_whatever_an_answer_brings(kind: str) -> None:
+    """Events, messages and chunks of a letter each cost most: what asks is answered between them."""
+    number, socket = 3_000, kind == "messages"
+    tiny = b"a" if kind == "chunks" else b'data: {"d":"a"}\n\n'
 
     async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         connection = wsproto.WSConnection(wsproto.ConnectionType.SERVER)
-        if not socket:
+        if kind == "chunks":
+            await reader.readuntil(b"\r\n\r\n")
+            head = b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n"
+            writer.write(head + b"1\r\na\r\n" * number + b"0\r\n\r\n")
+        elif not socket:
             await reader.readuntil(b"\r\n\r\n")
             size = b"Content-Length: %d" % (number * len(tiny))
             writer.write(b"HTTP/1.1 200 OK\r\nContent-Type: text/event-stream\r\n%s\r\n\r\n" % size + tiny * number)
