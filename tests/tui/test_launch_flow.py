@@ -198,7 +198,7 @@ async def test_any_command() -> None:
         await pilot.press("space", "b", "quotation_mark", "enter")
         await at(pilot, "BottlesStep")
         await pilot.press("enter")
-        assert "Take in at least one bottle" in text_of(pilot)
+        await until(pilot, lambda: "Take in at least one bottle" in text_of(pilot), "complained")
         await pilot.press("space", "enter")
         await at(pilot, "TaskStep")
         await pilot.press("ctrl+s")

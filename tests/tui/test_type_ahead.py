@@ -1,5 +1,6 @@
 """Keys that come all at once, quicker than the screen follows: from a fast hand, a slow machine, a script in tmux."""
 
+import asyncio
 from typing import Any
 
 from textual.events import Key
@@ -68,3 +69,28 @@ async def test_a_command_typed_right_behind_enter_is_the_command() -> None:
         burst(pilot, *"any", "enter", *"ls", "space", *"-la", "enter")
         await until(pilot, lambda: "BottlesStep" in steps(pilot), "given")
         assert pilot.app.screen.flow.draft.command == ("ls", "-la")
+
+
+async def test_a_key_pressed_twice_takes_one_step_and_starts_one_bottle() -> None:
+    client = ScriptedClient()
+    client.preflight_answer = lambda request: preflight(request, secrets=(), problems=())
+    client.launch_gate = asyncio.Event()
+    async with app(client).run_test(size=SIZE) as pilot:
+        await agents(pilot)
+        for key, step in (("enter", "BottlesStep"), ("enter", "TaskStep")):
+            burst(pilot, key, key)
+            await until(pilot, lambda step=step: step in steps(pilot), step)
+            await pilot.pause()
+            assert steps(pilot)[-1] == step
+            assert steps(pilot).count(step) == 1
+        await pilot.press("ctrl+s")
+        await until(pilot, lambda: steps(pilot)[-1] == "PreflightStep", "on")
+        await until(pilot, lambda: pilot.app.screen.preflight, "preflight")
+        asked = len(client.requests)
+        burst(pilot, "enter", "enter")
+        await until(pilot, lambda: "StartStep" in steps(pilot), "starts")
+        await pilot.pause()
+        assert steps(pilot).count("StartStep") == 1
+        assert len(client.requests) == asked + 1
+        client.launch_gate.set()
+        await until(pilot, lambda: len(steps(pilot)) == 1, "runs")

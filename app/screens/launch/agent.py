@@ -107,7 +107,7 @@ class AgentStep(Step):
         if (agent, command) != (draft.agent, draft.command):
             draft = replace(draft, bottles=None, confirmed=frozenset())
         flow.draft = replace(draft, agent=agent, command=command, default_bottles=(default,) if default else ())
-        self.app.push_screen(BottlesStep(flow))
+        self.go_on(BottlesStep(flow))
 
     def action_close(self) -> None:
         if self.has_class("-command") and self.query_one("#command").has_focus:

@@ -139,7 +139,7 @@ class BottlesStep(Step):
         if not self.flow.draft.chosen:
             self.complain("Take in at least one bottle with space: an agent without one has no sandbox")
             return
-        self.app.push_screen(TaskStep(self.flow))
+        self.go_on(TaskStep(self.flow))
 
 
 def _row(item: BottleEntry, chosen: tuple[str, ...], width: int) -> Content:

@@ -179,4 +179,4 @@ class PreflightStep(Step):
         elif found.problems:
             self.complain(printable(found.problems[0], 600))
         else:
-            self.app.push_screen(StartStep(self.flow, found))
+            self.go_on(StartStep(self.flow, found))

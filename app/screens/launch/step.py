@@ -74,5 +74,10 @@ class Step(Working, Screen[None]):
     def failed(self, what: str, error: Exception) -> None:
         self.complain(explain(error))
 
+    def go_on(self, step: Screen[None]) -> None:
+        """Open the next step: once, however often its key was pressed before it was there."""
+        if self.app.screen is self:
+            self.app.push_screen(step)
+
     def action_close(self) -> None:
         self.app.pop_screen()

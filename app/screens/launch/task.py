@@ -216,7 +216,7 @@ class TaskStep(Step):
             self.query_one("#budget", Input).focus()
             return
         self.complain("")
-        self.app.push_screen(PreflightStep(self.flow))
+        self.go_on(PreflightStep(self.flow))
 
     def action_close(self) -> None:
         self._collect()
