@@ -374,9 +374,9 @@ _FOLDED_UNITS = (
 # --- what gives each away -----------------------------------------------------------------------------------------
 
 
-def _prose(*sources: str, lane: str = "", where: Where = "prose") -> tuple[Spec, ...]:
+def _prose(*sources: str, where: Where = "prose") -> tuple[Spec, ...]:
     """Signs of characters that stand in no long run."""
-    return tuple(Spec(source, where=where, lane=lane) for source in sources)
+    return tuple(Spec(source, where=where) for source in sources)
 
 
 _BETWEEN = r"\\{1,4}(?:[nrtbfv]|u[0-9A-Fa-f]{4}|x[0-9A-Fa-f]{2}|[01][0-7]{2})"
@@ -385,10 +385,12 @@ _ESCAPE_SIGNS = (
     *_prose(
         # with escapes between parts so short that no piece of a secret would be whole
         rf"{_BETWEEN}(?:[^A-Za-z0-9\\]{{0,2}}[A-Za-z0-9]{{1,11}}[^A-Za-z0-9\\]{{0,2}}{_BETWEEN}(?:{_BETWEEN}){{0,2}}){{3}}",
-        lane="lines",
     ),
-    # lines of hex and base32, of quoted-printable, and of lists of numbers
-    *_prose(rf"[0-9A-Fa-f]{{24}}{_LINE_END}[0-9A-Fa-f]{{2}}", rf"[A-Z2-7]{{24}}{_LINE_END}[A-Z2-7]{{2}}", where="run"),
+    # lines of hex and base32 (not a checksum with the next line's date behind it), of quoted-printable, and of lists of
+    # numbers
+    *_prose(
+        rf"[0-9A-Fa-f]{{24}}{_LINE_END}[0-9A-Fa-f]{{8}}", rf"[A-Z2-7]{{24}}{_LINE_END}[A-Z2-7]{{8}}", where="wrapped"
+    ),
     *_prose(
         rf"[A-Za-z0-9_+/]={_LINE_END}",
         rf",{_LINE_END}[ ]{{0,24}}(?:0[xX][2-7][0-9A-Fa-f],|[0-9]{{2,3}},{_LINE_END}[ ]{{0,24}}[0-9]{{2,3}},)",
@@ -429,8 +431,7 @@ def _of_text() -> tuple[Decoder, ...]:
         ),
         Decoder("quoted", _prose(_QUOTED_SIGN), step=quoted_printable),
         Decoder("codes", _prose(_CODES_SIGN, where="codes"), step=codes),
-        # with the short lines: together they cost half of what they do apart
-        Decoder("folded", _prose(fold.search_source(), lane="lines"), step=_folded, harmless=True),
+        Decoder("folded", _prose(fold.search_source(), where="unicode"), step=_folded, harmless=True),
         Decoder("overlaid", _prose(_OVER, _OVER_ESCAPES, _OVER_ENTITIES), _overlaid, outer=True),
     )
 

@@ -198,17 +198,16 @@ class Engine:
         """`whole` is the text with what is known before it: something hidden may begin there."""
         work.examined += len(view.text)
         large = len(view.text) >= PARALLEL
-        needles: list[Beside[Hits]] = []
-
-        def look() -> None:
-            if "known_secrets" in work.detectors:
-                needles.append(Beside(lambda: self._known.search(project(view.text)), here=not large))
-
+        here = not large or "known_secrets" not in work.detectors
+        projection = Beside(partial(project, view.text), here=here)
         wanted = not work.detectors.isdisjoint(self._shapes.detectors)
-        hits, signs = self._shapes.search(view.text, look, rules=wanted)
+        hits, signs = self._shapes.search(view.text, rules=wanted)
+        # long calls without the interpreter's lock: they go beside the decoders, which need it
+        needles = Beside(lambda: self._known.search(projection.result()), here=here)
+        whole_hits = Beside(partial(self._shapes.search_whole, view.text), here=not large) if wanted else None
         self._rules(view, hits, work)
         if not large:
-            self._needles(view, needles, work)
+            self._late(view, whole_hits, needles, work)
         if whole is not None:
             signs = work.signs = work.known.joined(signs)
         try:
@@ -216,11 +215,14 @@ class Engine:
                 self._deeper(whole or view, signs, work, depth)
         finally:
             if large:  # they were looked for meanwhile
-                self._needles(view, needles, work)
+                self._late(view, whole_hits, needles, work)
 
-    def _needles(self, view: View, looked: Sequence[Beside[Hits]], work: _Work) -> None:
-        for each in looked:
-            found, work.pieces, overflow = self._known.find(view, each.result(), work.pieces)
+    def _late(self, view: View, rules: Beside[Hits] | None, needles: Beside[Hits], work: _Work) -> None:
+        """The rules first: what the other thread has not come to is done here."""
+        if rules is not None:
+            self._rules(view, rules.result(), work)
+        if "known_secrets" in work.detectors:
+            found, work.pieces, overflow = self._known.find(view, needles.result(), work.pieces)
             for finding in found:
                 work.add(finding, finding.value.reveal() if finding.value else b"")
             if overflow:

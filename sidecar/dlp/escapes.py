@@ -63,7 +63,14 @@ def percent(data: bytes) -> bytes:
     return _PERCENT.sub(lambda match: bytes.fromhex(match.group().replace(b"%", b"").decode()), data)
 
 
+_ONE_UNIT = len(r"\u0041")
+
+
 def _meaning(escape: bytes) -> bytes:
+    if len(escape) == _ONE_UNIT and escape.startswith(b"\\u") and escape[2] != ord("{"):  # most of them
+        code = int(escape[2:], 16)
+        if not 0xD800 <= code < 0xE000:
+            return chr(code).encode()
     match = _ESCAPE.fullmatch(escape)
     assert match is not None
     wide, byte, octal, brace, long, blank, plain = match.groups()

@@ -19,7 +19,7 @@ from sidecar.dlp.following import EVERY, codes_of
 LEAST = 32 * 1024
 """Bytes of a text that is worth it."""
 
-_PART = 1 << 18
+_PART = 1 << 20
 _MANY = 32
 """A place in so many bytes: with more of them the automaton is cheaper."""
 

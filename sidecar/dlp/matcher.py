@@ -11,7 +11,9 @@ from functools import cache
 from typing import Literal, NamedTuple, Protocol
 
 Backend = Literal["hyperscan", "portable"]
-Place = Literal["run", "dotted", "hex", "base58", "cards", "numbers", "accounts", "phrases", "pairs", "codes"]
+Place = Literal[
+    "run", "dotted", "wrapped", "hex", "base58", "cards", "numbers", "accounts", "phrases", "pairs", "codes", "unicode"
+]
 Where = Literal["text", "prose", "blob"] | Place
 
 

@@ -68,6 +68,18 @@ class Words:
         return rows
 
     @cached_property
+    def _run_ends(self) -> Array:
+        run = (self.rows & _RUN) != 0
+        return np.flatnonzero(run[:-1] & ~run[1:])
+
+    def run_before(self, char: str) -> Array:
+        """The last full words of runs of letters, digits and `+/_-`, two full words long at least, in whose next word
+        `char` is: where it stands behind the run, it is in that word."""
+        found = np.zeros(len(self.whole), np.bool_)
+        found[self._run_ends[self.hold(ord(char), self._run_ends + 1)]] = True
+        return found
+
+    @cached_property
     def near_rows(self) -> Array:
         """`rows`, with a word on both sides."""
         near = self.rows.copy()
@@ -94,8 +106,11 @@ class Words:
         kinds = self.kinds.view(np.uint8)
         return kinds[:-1] & kinds[1:]
 
-    def cut(self, mask: Array) -> "Kept":
-        """The words in `mask`, a break after each row of them."""
+    def cut(self, mask: Array, *, apart: bool = True) -> "Kept":
+        """The words in `mask`, a break after each row of them unless they need not be `apart`."""
+        if not apart:
+            kept = np.flatnonzero(mask)
+            return Kept(self.words[kept].tobytes(), kept, self.size)
         with_ends = mask.copy()
         with_ends[1:] |= mask[:-1]  # the word after a row is the break
         kept = np.flatnonzero(with_ends)
@@ -156,11 +171,12 @@ def _base58(words: Words) -> Array:
 
 def _dotted(words: Words) -> Array:
     """As `_runs`, of 36 at most, with a dot behind it: from two bytes before to the end of a dotted token."""
-    row = (words.rows & _RUN) != 0
-    last = np.flatnonzero(row[:-1] & ~row[1:])
-    ends = np.zeros(len(row), np.bool_)
-    ends[last[words.hold(ord("."), last + 1)]] = True
-    return _spread(ends, 6, 9)
+    return _spread(words.run_before("."), 6, 9)
+
+
+def _wrapped(words: Words) -> Array:
+    """The last 24 of such a run, with a backslash behind: two escaped line ends of five bytes each and eight more."""
+    return _spread(words.run_before("\\"), 3, 4)
 
 
 def _cards(words: Words) -> Array:
@@ -224,9 +240,15 @@ def _pairs(words: Words) -> Array:
     return _spread(found, 1, 1)
 
 
+def _unicode(words: Words) -> Array:
+    """Characters beyond ASCII: each of their bytes is."""
+    return (words.words & np.uint64(_ONES << 7)) != 0
+
+
 PLACES: dict[Place, Callable[[Words], Array]] = {
     "run": _runs,
     "dotted": _dotted,
+    "wrapped": _wrapped,
     "hex": _hex,
     "base58": _base58,
     "cards": _cards,
@@ -235,7 +257,11 @@ PLACES: dict[Place, Callable[[Words], Array]] = {
     "phrases": _phrases,
     "pairs": _pairs,
     "codes": _codes,
+    "unicode": _unicode,
 }
 
-ROWS: tuple[Place, ...] = "run", "dotted", "hex", "base58"
+TOGETHER: tuple[Place, ...] = ("unicode",)
+"""Those of matches that what stands between two rows of words makes no difference to."""
+
+ROWS: tuple[Place, ...] = "run", "dotted", "wrapped", "hex", "base58"
 """Those of what holds 24 letters, digits or `+/_-` at once."""

@@ -6,7 +6,6 @@ interpreter's lock. Decides nothing about what is found.
 """
 
 import re
-from collections.abc import Callable
 from functools import cache, partial
 from typing import Protocol
 
@@ -19,7 +18,7 @@ from sidecar.dlp.financial import financial_rules
 from sidecar.dlp.lookup import kind, rows
 from sidecar.dlp.matcher import Backend, Hits, Place, Searcher, Spec, Where, backend
 from sidecar.dlp.matcher import Engine as Engines
-from sidecar.dlp.places import PLACES, ROWS
+from sidecar.dlp.places import PLACES, ROWS, TOGETHER
 from sidecar.dlp.rules import Rule, credential_rules
 from sidecar.dlp.runs import Split, Stretches, long_rows
 from sidecar.dlp.steps import Decoder, Signs
@@ -40,10 +39,6 @@ _BLOB_RUNS = 64
 Placed = list[tuple[int, Spec]]
 
 
-def _nothing() -> None:
-    return
-
-
 class Shapes:
     """The rules and decoders with their searches."""
 
@@ -57,6 +52,7 @@ class Shapes:
         base = len(self.rules)
         signs = [(base + place, spec) for place, each in enumerate(self.decoders) for spec in each.specs]
         self._again = _Search([each for each in specs if _distinct(each[1])], self.backend)
+        self._whole = _Search([each for each in specs if each[1].where == "text"], self.backend)
         self._rules = _Searches(specs, self.backend)
         self._all = _Searches([*specs, *signs], self.backend)
         self._signs = _Searches(signs, self.backend)
@@ -73,34 +69,29 @@ class Shapes:
 
     def search_again(self, text: bytes) -> Hits:
         """The cheap pass over what was found clean before: all rules with a long literal, over the whole text."""
-        return self._again.scan(text, 2048 + len(text) // 256)
+        return self._again.scan(text, _most(text))
 
-    def search(
-        self, text: bytes, meanwhile: Callable[[], None] = _nothing, *, rules: bool = True
-    ) -> tuple[Hits, Signs]:
-        """Hits of rules, where they are wanted, and for each decoder with work the places, or None where there are so
-        many that all is.
+    def search_whole(self, text: bytes) -> Hits:
+        """The rules that are looked for in the whole text."""
+        return self._whole.scan(text, _most(text))
 
-        `meanwhile` is called once, at a time when other threads have work.
-        """
+    def search(self, text: bytes, *, rules: bool = True) -> tuple[Hits, Signs]:
+        """Hits of the other rules, where they are wanted, and for each decoder with work the places, or None where
+        there are so many that all is."""
         searches = self._all if rules else self._signs
-        most, few = 2048 + len(text) // 256, 512 + len(text) // 256
+        few = 512 + len(text) // 256
         here = len(text) < PARALLEL
-        whole = Beside(partial(searches.scan_text, text, most), here=here)
         split = Split.of(text)
-        prose = Beside(partial(searches.scan_prose, split, few), here=here)
-        lanes = Beside(partial(searches.scan_lanes, split, few), here=here)
         blobs = Beside(partial(self._in_blobs, split.blobs), here=here or not split.blobs.text)
-        meanwhile()
+        prose = Beside(partial(searches.scan_prose, split, few), here=here)
         parts = [searches.scan_places(split, few)]
         # the last first: what the other thread has not come to is done here
+        parts.append(prose.result())
         in_blobs = blobs.result()
-        parts += [lanes.result(), prose.result()]
-        first = whole.result()
-        if not first.overflow and any(hits.overflow for hits in parts):
-            hits, signs = self._search_apart(split, first, most, rules=rules)
+        if any(hits.overflow for hits in parts):
+            hits, signs = self._search_apart(split, _most(text), rules=rules)
         else:
-            hits, signs = self._sorted([*first.pairs, *(pair for hits in parts for pair in hits.pairs)], first.overflow)
+            hits, signs = self._sorted([pair for hits in parts for pair in hits.pairs], False)
         if not hits.overflow:
             wide = wide_ends(split.prose.text, few)
             if wide != []:
@@ -134,12 +125,10 @@ class Shapes:
             signs[self._base64] = [*before, *map(blobs.origin, islands)]
         return signs
 
-    def _search_apart(self, split: Split, whole: Hits, limit: int, *, rules: bool) -> tuple[Hits, Signs]:
-        """As `search`, from the hits in the `whole` text on, where there was too much for one: each decoder by itself,
-        so that only the flooded get it all."""
-        parts = [whole]
-        if rules:
-            parts.append(self._rules.scan(split, limit))
+    def _search_apart(self, split: Split, limit: int, *, rules: bool) -> tuple[Hits, Signs]:
+        """As `search`, where there was too much for one: each decoder by itself, so that only the flooded get it
+        all."""
+        parts = [self._rules.scan(split, limit)] if rules else []
         pairs = [pair for hits in parts for pair in hits.pairs]
         signs: Signs = {}
         if any(hits.overflow for hits in parts):
@@ -152,36 +141,31 @@ class Shapes:
         return Hits(pairs, False), signs
 
 
+def _most(text: bytes) -> int:
+    """Hits in a text, of which there are too many with more."""
+    return 2048 + len(text) // 256
+
+
 def _distinct(spec: Spec) -> bool:
     return bool(spec.literals) and min(map(len, spec.literals)) >= _DISTINCT
 
 
 class _Searches:
-    """One set of expressions, each searched for where it says; blobs are `_Blobs`' own."""
+    """One set of expressions, each searched for where it says, but for those that all of a text is searched for, and
+    blobs, which are `_Blobs`' own."""
 
     def __init__(self, specs: Placed, engine: Engines) -> None:
         def of(*where: Where) -> Placed:
             return [each for each in specs if each[1].where in where]
 
-        self._text = _Search(of("text"), engine)
-        # RE2 has lanes of its own, behind what it looks for in all of them at once
-        named = [each for each in of("prose") if each[1].lane and engine.name != "portable"]
-        self._prose = _Search([each for each in of("prose") if each not in named], engine)
-        self._prose_lanes = _Lanes(named, engine)
+        self._prose = _Search(of("prose"), engine)
         self._places: dict[Place, _Lanes] = {place: _Lanes(of(place), engine) for place in PLACES if of(place)}
         self._rows = _Search(of(*ROWS), engine)
         self._others = _Search([each for each in of(*PLACES) if each[1].where not in ROWS], engine)
         self._short = _SHORT[engine.name]
 
-    def scan_text(self, text: bytes, limit: int) -> Hits:
-        return self._text.scan(text, limit)
-
     def scan_prose(self, split: Split, limit: int) -> Hits:
         return _back(self._prose.scan(split.prose.text, limit), split.prose)
-
-    def scan_lanes(self, split: Split, limit: int) -> Hits:
-        """What `scan_prose` leaves of what is looked for in prose."""
-        return _back(self._prose_lanes.scan(split.prose.text, limit), split.prose)
 
     def scan_places(self, split: Split, limit: int) -> Hits:
         text = split.prose.text
@@ -197,7 +181,7 @@ class _Searches:
             mask = PLACES[place](words)
             if not mask.any():
                 continue
-            kept = words.cut(mask)
+            kept = words.cut(mask, apart=place not in TOGETHER)
             hits = _back(search.scan(kept.text, limit), kept)
             pairs += hits.pairs
             if hits.overflow or len(pairs) > limit:
@@ -205,8 +189,7 @@ class _Searches:
         return _back(Hits(pairs, False), split.prose)
 
     def scan(self, split: Split, limit: int) -> Hits:
-        """All but what is looked for in the whole text."""
-        each = self.scan_prose(split, limit), self.scan_lanes(split, limit), self.scan_places(split, limit)
+        each = self.scan_prose(split, limit), self.scan_places(split, limit)
         return Hits([pair for hits in each for pair in hits.pairs], any(hits.overflow for hits in each))
 
 

@@ -26,7 +26,7 @@ _LEAST = 4096
 _BYTE, _FOUR = np.uint32(8), np.uint64(32)
 _BACK = np.arange(_STEP)
 _NONE = np.zeros(0, np.int64)
-_PART = 1 << 16
+_PART = 1 << 18
 """Places that are looked up at a time: the arrays for them stay in the processor's cache."""
 
 _MANY = 256

@@ -236,10 +236,11 @@ def test_too_many_signs_are_left_to_the_expressions() -> None:
     assert ALL.scan(text, 100).overflow
 
 
-def test_every_expression_of_prose_but_few_has_signs() -> None:
-    plain = [spec.source for spec in REST if spec.where == "prose" and not signs_of(spec.source)]
-    assert plain == []
-    assert [spec.lane for spec in REST if spec.where == "prose" and spec not in GATED] == ["lines"]
+def test_every_expression_of_prose_but_one_has_signs() -> None:
+    assert [spec.source for spec in REST if spec.where == "prose" and not signs_of(spec.source)] == []
+    # lines so short that no piece of a secret would be whole: what shows them is the end of every line
+    (ungated,) = [spec.source for spec in REST if spec.where == "prose" and spec not in GATED]
+    assert ungated.endswith("{0,2}){3}")
 
 
 def test_an_expression_of_one_byte_is_found_as_any_other() -> None:

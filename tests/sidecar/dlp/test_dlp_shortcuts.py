@@ -24,7 +24,7 @@ from sidecar.dlp.lookup import rows
 from sidecar.dlp.matcher import Spec, backend
 from sidecar.dlp.patterns.model import all_types
 from sidecar.dlp.patterns.vendors import structure
-from sidecar.dlp.places import PLACES, ROWS, Words
+from sidecar.dlp.places import PLACES, ROWS, TOGETHER, Words
 from sidecar.dlp.rules import credential_rules
 from sidecar.dlp.runs import Split, long_rows
 from sidecar.dlp.searches import _Blobs, shapes
@@ -175,6 +175,8 @@ PIECES = [
     b"xprv9s21ZrQH143K3QTDL4LXw2F7HEK3wJUD2nW2nRk4stbPy6cq3jPPqjiChkVvvNKmPGJxWUtg6LnF5kejMRNNU3TGtRBeJgk33yuGBxrMPHi",
     b"72, 101, 108 , 108,\n111, 44, 32, 119, 111, 114, 108 ,100, 33, 33, 33, 72, 101, 108, 108, 111, ",
     b"99 100 101 102 103 104 105 106 107 108 109 110 111 112 113 114 115 116 117 118 ",
+    b"616263646566676869707172737475", rb"\n", rb"\\\\r\\\\n", b"ABCDEFGHIJKLMNOPQRSTUVWXYZ23",
+    rb"61626364656667686970717273747576\r\n6162636465666768",
     b"abcd", b"X", b" ", b"\n", b"self.parser.read(token)", b'{"a": [1, 2, 3]}', "naïve →".encode(), b"\xff\x00",
 ]  # fmt: skip
 
@@ -189,7 +191,8 @@ def test_places_leave_out_nothing_that_matches() -> None:
                 text = b"".join(rng.choice(PIECES)[: rng.randint(1, 120)] for _ in range(rng.randint(1, 400)))
                 whole = set(search.scan(text, 1 << 20).pairs)
                 words = Words(text)
-                for kept in (words.cut(PLACES[place](words)), *([long_rows(text)] if place in ROWS else [])):
+                cut = words.cut(PLACES[place](words), apart=place not in TOGETHER)
+                for kept in (cut, *([long_rows(text)] if place in ROWS else [])):
                     assert whole <= {(spec, kept.origin(end)) for spec, end in search.scan(kept.text, 1 << 20).pairs}
                 held |= {place} if whole else set()
         assert held == set(compiled._places)
