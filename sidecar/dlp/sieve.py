@@ -27,7 +27,8 @@ _BYTE, _FOUR = np.uint32(8), np.uint64(32)
 _BACK = np.arange(_STEP)
 _NONE = np.zeros(0, np.int64)
 _PART = 1 << 18
-"""Places that are looked up at a time: the arrays for them stay in the processor's cache."""
+"""Places that are looked up at a time: the arrays for fewer would stay in the processor's cache, and each of their many
+calls wait for the interpreter, which another thread has."""
 
 _MANY = 256
 """A place in so many bytes: with more of them the automaton is cheaper."""

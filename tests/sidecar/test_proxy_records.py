@@ -48,6 +48,15 @@ async def known(box: Bottle) -> None:
             await asyncio.sleep(0.01)
 
 
+async def begun(box: Bottle) -> H2:
+    """A client of HTTP/2 whose request has a head and no end."""
+    client = await H2.open(box, HOST)
+    stream = client.conn.get_next_available_stream_id()
+    client.conn.send_headers(stream, [(str(name), str(value)) for name, value in fields(HOST, "/x", "POST")])
+    client.flush()
+    return client
+
+
 @pytest.mark.parametrize("chunks", BROKEN.values(), ids=BROKEN.keys())
 async def test_chunks_that_are_none_are_told_and_refused(world: tuple[Bottle, Tap], chunks: str) -> None:
     box, up = world
@@ -60,10 +69,7 @@ async def test_chunks_that_are_none_are_told_and_refused(world: tuple[Bottle, Ta
 
 async def test_a_client_that_breaks_http2_did_not_go_away(world: tuple[Bottle, Tap]) -> None:
     box, up = world
-    client = await H2.open(box, HOST)
-    stream = client.conn.get_next_available_stream_id()
-    client.conn.send_headers(stream, [(str(name), str(value)) for name, value in fields(HOST, "/x", "POST")])
-    client.flush()
+    client = await begun(box)
     await known(box)
     client.writer.write(b"\x00\x00\x00\x09\x04\x00\x00\x00\x01")  # a continuation of nothing
     event = await box.event(phase="closed")
@@ -76,11 +82,7 @@ async def test_a_client_that_breaks_http2_did_not_go_away(world: tuple[Bottle, T
 async def test_who_leaves_before_all_of_the_request_came(world: tuple[Bottle, Tap], http2: bool) -> None:
     box, up = world
     if http2:
-        client = await H2.open(box, HOST)
-        stream = client.conn.get_next_available_stream_id()
-        client.conn.send_headers(stream, [(str(name), str(value)) for name, value in fields(HOST, "/x", "POST")])
-        client.flush()
-        writer = client.writer
+        writer = (await begun(box)).writer
     else:
         _, writer = await tunnel(box, f"{HOST}:443", HOST)
         writer.write(f"{_CHUNKED}5\r\nhel".encode())
