@@ -34,10 +34,12 @@ class Entry:
     conversation: str = ""
     key: str = ""
     """Of what may be written down more than once: the second time it tells nothing new."""
+    call: str = ""
+    """Of a call, a question or a result: the id that tells which answers which."""
 
     def __post_init__(self) -> None:
         """JSON and names of files may hold half a character, which nothing that is written down or sent can."""
-        for name in ("text", "tool", "model", "conversation", "key"):
+        for name in ("text", "tool", "model", "conversation", "key", "call"):
             value: str = getattr(self, name)
             if (whole := _whole(value)) != value:
                 object.__setattr__(self, name, whole)
@@ -48,6 +50,8 @@ def _whole(value: str) -> str:
 
 
 _DOING: Mapping[Kind, Doing] = {"ends": "waiting", "asks": "waiting"}
+MAX_ASKED = 32
+"""Questions that are open at a time, of those that are remembered."""
 
 
 @dataclass(frozen=True)
@@ -61,18 +65,29 @@ class Standing:
     model: str = ""
     conversation: str = ""
     at: float = 0.0
+    asked: frozenset[str] = frozenset()
+    """Its questions that nobody has answered: it waits for that, whatever its other tools do meanwhile."""
 
     def after(self, entry: Entry) -> "Standing":
+        asked = self._asked(entry)
         doing = self.doing if entry.kind == "about" else _DOING.get(entry.kind, "working")
         return replace(
             self,
-            doing=doing,
+            doing="waiting" if asked else doing,
+            asked=asked,
             turns=self.turns + (entry.kind == "user"),
             tool_calls=self.tool_calls + (entry.kind in ("call", "asks")),
             model=entry.model or self.model,
             conversation=entry.conversation or self.conversation,
             at=max(entry.at, self.at),
         )
+
+    def _asked(self, entry: Entry) -> frozenset[str]:
+        if entry.kind == "asks" and len(self.asked) < MAX_ASKED:
+            return self.asked | {entry.call}
+        if entry.kind in ("user", "ends"):  # somebody spoke, or broke it off
+            return frozenset()
+        return self.asked - {entry.call} if entry.kind == "result" else self.asked
 
 
 class Reader(Protocol):

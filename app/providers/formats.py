@@ -7,7 +7,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import replace
 from typing import Any
 
-from app.providers.conversation import Entry, Format, items, moment, short, text, tree
+from app.providers.conversation import Entry, Format, Kind, items, moment, short, text, tree
 
 ASKING = frozenset(
     {"AskUserQuestion", "ExitPlanMode", "request_user_input", "question", "plan_exit", "ask_user", "exit_plan_mode"}
@@ -36,7 +36,8 @@ def _asked(message: Mapping[str, Any], at: float, conversation: str) -> Iterator
     content = message.get("content")
     answers = [part for part in items(content) if part.get("type") == "tool_result"]
     for part in answers:
-        yield Entry("result", text(part.get("content")), at, conversation=conversation)
+        answered = short(part.get("tool_use_id"))
+        yield Entry("result", text(part.get("content")), at, conversation=conversation, call=answered)
     said = text(content)
     if said.startswith("[Request interrupted"):
         yield Entry("ends", at=at, conversation=conversation)
@@ -52,7 +53,7 @@ def _answered(message: Mapping[str, Any], at: float, conversation: str) -> Itera
         elif part.get("type") == "thinking":
             yield Entry("reasoning", text(part.get("thinking")), at, model=model, conversation=conversation)
         elif part.get("type") == "tool_use":
-            yield called(part.get("name"), part.get("input"), at, conversation)
+            yield called(part.get("name"), part.get("input"), at, conversation, call=part.get("id"))
     if message.get("stop_reason") in ("end_turn", "stop_sequence", "max_tokens", "refusal"):
         yield Entry("ends", at=at, conversation=conversation)
 
@@ -86,9 +87,10 @@ def _codex_item(item: Mapping[str, Any], at: float, conversation: str) -> Iterat
         yield Entry("reasoning", said, at, conversation=conversation)
     elif kind.endswith("_call"):
         given = item.get("arguments") or item.get("input") or item.get("action")
-        yield called(item.get("name") or kind, given, at, conversation)
+        yield called(item.get("name") or kind, given, at, conversation, call=item.get("call_id"))
     elif kind.endswith("_output"):
-        yield Entry("result", text(item.get("output")), at, conversation=conversation)
+        answered = short(item.get("call_id"))
+        yield Entry("result", text(item.get("output")), at, conversation=conversation, call=answered)
 
 
 class GeminiFormat(Format):
@@ -104,12 +106,14 @@ class GeminiFormat(Format):
         if kind == "user":
             answers = [part for part in items(content) if "functionResponse" in part]
             for part in answers:
-                yield Entry("result", _plain(tree(part["functionResponse"]).get("response")), at)
+                answer = tree(part["functionResponse"])
+                yield Entry("result", _plain(answer.get("response")), at, call=short(answer.get("id")))
             if not answers and (said := text(content)):
                 yield Entry("user", said, at)
         elif kind == "gemini" and calls:
             for call in calls:
-                yield replace(called(call.get("name"), call.get("args"), at, ""), key=short(call.get("id")))
+                made = called(call.get("name"), call.get("args"), at, call=call.get("id"))
+                yield replace(made, key=made.call)
         elif kind == "gemini":
             yield Entry("assistant", text(content), at, model=short(record.get("model")))
             # a message that calls tools comes again with them, right after this one
@@ -130,7 +134,8 @@ class PiFormat(Format):
         if role == "user":
             yield Entry("user", text(content), at, conversation=conversation)
         elif role == "toolResult":
-            yield Entry("result", text(content), at, tool=short(message.get("toolName")), conversation=conversation)
+            tool, answered = short(message.get("toolName")), short(message.get("toolCallId"))
+            yield Entry("result", text(content), at, tool=tool, conversation=conversation, call=answered)
         elif role == "assistant":
             yield from _pi_answer(message, at, conversation)
 
@@ -143,15 +148,16 @@ def _pi_answer(message: Mapping[str, Any], at: float, conversation: str) -> Iter
         elif part.get("type") == "thinking":
             yield Entry("reasoning", text(part.get("thinking")), at, model=model, conversation=conversation)
         elif part.get("type") == "toolCall":
-            yield called(part.get("name"), part.get("arguments"), at, conversation)
+            yield called(part.get("name"), part.get("arguments"), at, conversation, call=part.get("id"))
     if message.get("stopReason") != "toolUse":
         yield Entry("ends", at=at, conversation=conversation)
 
 
-def called(tool: object, given: object, at: float, conversation: str = "") -> Entry:
+def called(tool: object, given: object, at: float, conversation: str = "", *, call: object) -> Entry:
     """A call of a tool; or a question to the user, where that is what the tool does."""
     named = short(tool)
-    return Entry("asks" if named in ASKING else "call", _plain(given), at, tool=named, conversation=conversation)
+    kind: Kind = "asks" if named in ASKING else "call"
+    return Entry(kind, _plain(given), at, tool=named, conversation=conversation, call=short(call))
 
 
 def _plain(value: object) -> str:

@@ -129,9 +129,10 @@ def _of_part(message: Mapping[str, Any], part_id: object, part: Mapping[str, Any
     elif kind == "tool":
         state = tree(part.get("state"))
         if state.get("status") != "pending":  # its arguments are still being written
-            yield replace(called(part.get("tool"), state.get("input"), at), key=f"{key} call")
+            yield replace(called(part.get("tool"), state.get("input"), at, call=key), key=f"{key} call")
         if state.get("status") in ("completed", "error"):
-            yield Entry("result", text(state.get("output") or state.get("error")), at, key=f"{key} result")
+            said = text(state.get("output") or state.get("error"))
+            yield Entry("result", said, at, key=f"{key} result", call=key)
 
 
 def _end(message: Mapping[str, Any], message_id: str, conversation: str) -> Entry | None:

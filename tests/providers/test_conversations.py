@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from app.providers import reading
-from app.providers.conversation import MAX_TEXT, Entry, Reader, Standing, moment
+from app.providers.conversation import MAX_ASKED, MAX_TEXT, Entry, Reader, Standing, moment
 from app.providers.formats import ClaudeFormat, CodexFormat, GeminiFormat, PiFormat
 from app.providers.registry import names, provider
 from tests.providers.records import PLACES, RECORDS, written
@@ -24,6 +24,10 @@ IDS = {
     "gemini": "bd055c07-09ae-4ec6-b4d8-38680085b714",
     "pi": "01a216b1-b638-7383-a75d-79c6fd8e749a",
 }
+
+
+def _item(payload: dict[str, Any]) -> dict[str, Any]:
+    return {"type": "response_item", "payload": payload}
 
 
 def reader(home: Path, name: str) -> Reader:
@@ -76,6 +80,49 @@ def test_a_question_to_the_user_is_waiting_and_an_interruption_ends_the_turn() -
     assert [one.kind for one in ClaudeFormat().entries(stopped, "x.jsonl")] == ["ends"]
     aborted = {"type": "event_msg", "payload": {"type": "turn_aborted"}}
     assert [one.kind for one in CodexFormat().entries(aborted, "x.jsonl")] == ["ends"]
+
+
+BESIDE: dict[str, list[dict[str, Any]]] = {
+    "claude": [
+        {"type": "assistant", "message": {"content": [{"type": "tool_use", "id": "q", "name": "AskUserQuestion"}]}},
+        {"type": "assistant", "message": {"content": [{"type": "tool_use", "id": "b", "name": "Bash"}]}},
+        {"type": "user", "message": {"content": [{"type": "tool_result", "tool_use_id": "b", "content": "hi"}]}},
+        {"type": "user", "message": {"content": [{"type": "tool_result", "tool_use_id": "q", "content": "Red"}]}},
+    ],
+    "codex": [
+        _item({"type": "function_call", "name": "request_user_input", "arguments": "{}", "call_id": "q"}),
+        _item({"type": "function_call", "name": "exec_command", "arguments": "{}", "call_id": "b"}),
+        _item({"type": "function_call_output", "output": "hi", "call_id": "b"}),
+        _item({"type": "function_call_output", "output": "Red", "call_id": "q"}),
+    ],
+    "gemini": [
+        {"type": "gemini", "toolCalls": [{"id": "q", "name": "ask_user"}]},
+        {"type": "gemini", "toolCalls": [{"id": "q", "name": "ask_user"}, {"id": "b", "name": "run_shell_command"}]},
+        {"type": "user", "content": [{"functionResponse": {"id": "b", "response": {"output": "hi"}}}]},
+        {"type": "user", "content": [{"functionResponse": {"id": "q", "response": {"output": "Red"}}}]},
+    ],
+}
+"""A question, a tool beside it, the tool's result, and then the answer."""
+
+
+@pytest.mark.parametrize("name", list(BESIDE))
+def test_a_question_waits_whatever_other_tools_do_meanwhile(name: str) -> None:
+    standing, seen = Standing(), list[str]()
+    for record in BESIDE[name]:
+        for entry in FORMATS[name].entries(record, "rollout-x.jsonl"):
+            standing = standing.after(entry)
+        seen.append(standing.doing)
+    assert seen == ["waiting", "waiting", "waiting", "working"]
+
+
+def test_who_speaks_or_breaks_it_off_has_answered_all() -> None:
+    asking = Standing().after(Entry("asks", call="q"))
+    assert asking.after(Entry("about")).doing == "waiting"
+    assert asking.after(Entry("user")).doing == "working"
+    assert asking.after(Entry("ends")).after(Entry("user")).doing == "working"
+    for number in range(1000):
+        asking = asking.after(Entry("asks", call=str(number)))
+    assert len(asking.asked) <= MAX_ASKED
 
 
 def test_sub_agents_and_the_clis_own_words_are_not_the_users() -> None:

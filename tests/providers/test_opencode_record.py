@@ -91,6 +91,24 @@ def test_a_question_to_the_user_waits_until_it_is_answered(tmp_path: Path, base:
     assert reader.standing.doing == "working"
 
 
+def test_a_question_waits_whatever_other_tools_do_meanwhile(tmp_path: Path, base: sqlite3.Connection) -> None:
+    reader = OpenCodeReader(tmp_path)
+    row(base, "message", "msg_2", "ses_1", 2000, {"role": "assistant", "time": {"created": 2000}, **MODEL})
+    for at, (part, tool, status, doing) in enumerate(
+        (
+            ("prt_2", "question", "running", "waiting"),
+            ("prt_3", "bash", "running", "waiting"),
+            ("prt_3", "bash", "completed", "waiting"),
+            ("prt_2", "question", "completed", "working"),
+        ),
+        2001,
+    ):
+        state = {"status": status, "input": {}}
+        row(base, "part", part, "msg_2", at, {"type": "tool", "tool": tool, "state": state})
+        reader.read()
+        assert reader.standing.doing == doing, (part, status)
+
+
 def test_sub_agents_are_not_the_conversation(tmp_path: Path, base: sqlite3.Connection) -> None:
     row(base, "message", "msg_5", "ses_2", 4000, {"role": "user", "time": {"created": 4000}})
     row(base, "part", "prt_5", "msg_5", 4000, {"type": "text", "text": "find it"})
