@@ -11,6 +11,7 @@ from collections.abc import Callable, Sequence
 
 from app.controller.session import Session
 from app.errors import CarboyError
+from app.providers.base import Provider
 from app.providers.conversation import Entry, Reader
 from app.providers.registry import provider as provider_named
 
@@ -30,7 +31,9 @@ class Following:
     def __init__(self, session: Session, told: Told) -> None:
         self._session = session
         self._told = told
-        self._reader = _reader(session)
+        found = _provider(session)
+        self._reader = found.conversations(session.state_folder / "home") if found is not None else None
+        self._resting = found.resting if found is not None else ()
 
     async def run(self) -> None:
         if self._reader is None:
@@ -58,15 +61,20 @@ class Following:
             log.exception("the conversation of %s could not be read", self._session.slug)
             return
         now = reader.standing
+        doing = "waiting" if now.doing == "working" and self._rests() else now.doing
         self._session.show(
-            save=False, doing=now.doing, turns=now.turns, tool_calls=now.tool_calls, conversation=now.conversation
+            save=False, doing=doing, turns=now.turns, tool_calls=now.tool_calls, conversation=now.conversation
         )
         if entries:
             self._told(self._session, entries)
 
+    def _rests(self) -> bool:
+        """What its terminal's title says, where what it wrote down has no end: it may ask for a permission."""
+        return bool(self._resting) and self._session.view.title.startswith(self._resting)
 
-def _reader(session: Session) -> Reader | None:
+
+def _provider(session: Session) -> Provider | None:
     try:
-        return provider_named(session.view.provider).conversations(session.state_folder / "home")
+        return provider_named(session.view.provider)
     except CarboyError:  # a plugin that is gone
         return None

@@ -146,6 +146,9 @@ class Provider(ABC):
     """What gets a login of its own on this host."""
     settings_keys: frozenset[str] = frozenset()
     """Keys of `agent_provider.settings` that only this provider understands."""
+    resting: tuple[str, ...] = ()
+    """How its terminal's title begins while it stands still: it waits for its user, for a permission too, of which it
+    writes nothing down. Empty where its title does not tell."""
 
     def check(self, manifest: Manifest) -> None:
         """Refuse settings that this provider does not know, before anything is started."""

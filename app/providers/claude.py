@@ -70,6 +70,7 @@ class ClaudeProvider(Provider):
     tested_versions = TRIED
     install_hint = INSTALL
     settings_keys = frozenset({"auth", "base_url", "fallback_model"})
+    resting = ("✳",)
 
     def find(self, environ: dict[str, str]) -> Found:
         return locate(RECIPE, environ)

@@ -51,6 +51,7 @@ class GeminiProvider(Provider):
     title = "Gemini CLI"
     tested_versions = TRIED
     install_hint = INSTALL
+    resting = ("✋", "◇")
 
     def find(self, environ: dict[str, str]) -> Found:
         return locate(RECIPE, environ)

@@ -17,7 +17,7 @@ from app.providers.conversation import Entry
 from app.tasks import cancel_and_wait, spawn
 from tests.conftest import until
 from tests.controller.standin import view
-from tests.providers.records import written
+from tests.providers.records import RECORDS, written
 
 
 class Seen:
@@ -27,10 +27,11 @@ class Seen:
         self.shown: dict[str, Any] = {}
         self.told: list[Entry] = []
         self.active = asyncio.Event()
+        self.view = SimpleNamespace(provider=provider, title="")
         self.session = cast(
             Session,
             SimpleNamespace(
-                slug="dev", state_folder=folder, view=SimpleNamespace(provider=provider), active=self.active,
+                slug="dev", state_folder=folder, view=self.view, active=self.active,
                 show=lambda **changes: self.shown.update(changes),
             ),
         )  # fmt: skip
@@ -59,6 +60,36 @@ async def test_it_is_read_after_a_sign_of_life_and_once_more_in_silence(tmp_path
     seen.active.set()
     await until(lambda: seen.shown["doing"] == "working")
     await cancel_and_wait(task)
+
+
+@pytest.mark.parametrize(
+    ("provider", "title", "doing"),
+    [
+        ("claude", "✳ Claude Code", "waiting"),  # it asks whether it may
+        ("claude", "◐ Claude Code", "working"),
+        ("claude", "", "working"),
+        ("codex", "[ ! ] Action Required | ask me | proj", "waiting"),
+        ("codex", "⠹ ask me | proj", "working"),
+        ("gemini", "✋  Action Required (proj)   ", "waiting"),
+        ("gemini", "◇  Ready (proj)   ", "waiting"),  # an error, of which it writes nothing down
+        ("gemini", "✦  Working… (proj)   ", "working"),
+        ("pi", "✳ Claude Code", "working"),
+    ],
+)
+async def test_a_title_tells_what_is_not_written_down(tmp_path: Path, provider: str, title: str, doing: str) -> None:
+    seen = Seen(tmp_path, provider)
+    said = next(index for index, record in enumerate(RECORDS[provider]) if "echo hi" in str(record))
+    written(tmp_path / "home", provider, said + 1)
+    seen.view.title = title
+    await seen.following().last()
+    assert seen.shown["doing"] == doing
+
+
+async def test_a_title_changes_nothing_where_nobody_has_spoken(tmp_path: Path) -> None:
+    seen = Seen(tmp_path, "claude")
+    seen.view.title = "✳ Claude Code"
+    await seen.following().last()
+    assert seen.shown["doing"] == "idle"
 
 
 async def test_what_came_at_the_end_is_read(tmp_path: Path) -> None:

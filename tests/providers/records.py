@@ -175,9 +175,9 @@ PLACES = {
 RECORDS: dict[str, list[dict[str, Any]]] = {"claude": CLAUDE, "codex": CODEX, "gemini": GEMINI, "pi": PI}
 
 
-def written(home: Path, name: str) -> Path:
-    """The session of that agent, below `home`."""
+def written(home: Path, name: str, upto: int | None = None) -> Path:
+    """The session of that agent, below `home`: all of it, or its first records."""
     path = home / PLACES[name]
     path.parent.mkdir(parents=True, exist_ok=True)
-    path.write_text("".join(json.dumps(record) + "\n" for record in RECORDS[name]))
+    path.write_text("".join(json.dumps(record) + "\n" for record in RECORDS[name][:upto]))
     return path
