@@ -482,6 +482,7 @@ class ScriptedClient:
         self.preflight_answer: Callable[[LaunchRequest], Preflight] = preflight
         self.launch_error: CarboyError | None = None
         self.launch_gate: asyncio.Event | None = None
+        self.preflight_gate: asyncio.Event | None = None
         self.vault_now = VAULT
         self.changes_now = CHANGES
         self.archived_now = [
@@ -784,6 +785,8 @@ class ScriptedClient:
 
     async def preflight(self, request: LaunchRequest) -> Preflight:
         self.requests.append(request)
+        if self.preflight_gate is not None:
+            await self.preflight_gate.wait()
         self._raise("preflight")
         return self.preflight_answer(request)
 

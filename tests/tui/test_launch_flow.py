@@ -267,7 +267,7 @@ async def test_a_name_taken_meanwhile_comes_back_to_the_name() -> None:
         await at(pilot, "TaskStep")
         await pilot.press("ctrl+s")
         await at(pilot, "PreflightStep")
-        await until(pilot, lambda: pilot.app.screen.preflight, "preflight")
+        await until(pilot, lambda: "↵ start" in text_of(pilot), "preflight")
         await pilot.press("enter")
         await until(
             pilot, lambda: step(pilot) == "TaskStep" and "The name dev is in use" in text_of(pilot), "asked again"
@@ -283,7 +283,7 @@ async def started(pilot: Pilot[Any]) -> None:
     await at(pilot, "TaskStep")
     await pilot.press("ctrl+s")
     await at(pilot, "PreflightStep")
-    await until(pilot, lambda: pilot.app.screen.preflight, "preflight")
+    await until(pilot, lambda: "↵ start" in text_of(pilot), "preflight")
     await pilot.press("enter")
     await until(pilot, lambda: step(pilot) in ("StartStep", "MainScreen"), "started")
 
@@ -336,7 +336,7 @@ async def test_a_projects_agent_is_read_and_confirmed() -> None:
         assert "press c to use it" in text_of(pilot)
         await pilot.press("c")
         await until(pilot, lambda: "hash1" in client.requests[-1].confirm, "confirmed")
-        await until(pilot, lambda: not pilot.app.screen.preflight.confirm, "asked anew")
+        await until(pilot, lambda: "↵ start" in text_of(pilot), "asked anew")
         await pilot.press("enter")
         await until(pilot, lambda: step(pilot) == "MainScreen", "running")
 

@@ -85,7 +85,7 @@ async def test_a_key_pressed_twice_takes_one_step_and_starts_one_bottle() -> Non
             assert steps(pilot).count(step) == 1
         await pilot.press("ctrl+s")
         await until(pilot, lambda: steps(pilot)[-1] == "PreflightStep", "on")
-        await until(pilot, lambda: pilot.app.screen.preflight, "preflight")
+        await until(pilot, lambda: "↵ start" in text_of(pilot), "preflight")
         asked = len(client.requests)
         burst(pilot, "enter", "enter")
         await until(pilot, lambda: "StartStep" in steps(pilot), "starts")
@@ -94,3 +94,32 @@ async def test_a_key_pressed_twice_takes_one_step_and_starts_one_bottle() -> Non
         assert len(client.requests) == asked + 1
         client.launch_gate.set()
         await until(pilot, lambda: len(steps(pilot)) == 1, "runs")
+
+
+async def test_nothing_starts_before_its_preflight_is_on_the_screen() -> None:
+    client = ScriptedClient()
+    client.preflight_answer = lambda request: preflight(request, secrets=(), problems=())
+    client.preflight_gate = asyncio.Event()
+    async with app(client).run_test(size=SIZE) as pilot:
+        await agents(pilot)
+        for key, step in (("enter", "BottlesStep"), ("enter", "TaskStep"), ("ctrl+s", "PreflightStep")):
+            await pilot.press(key)
+            await until(pilot, lambda step=step: steps(pilot)[-1] == step, step)
+        await until(pilot, lambda: "looking…" in text_of(pilot).splitlines()[-1], "the footer says so")
+        assert "start" not in text_of(pilot).splitlines()[-1]
+        screen, pressed = pilot.app.screen, []
+        shows = screen._show
+
+        def shown(found: object) -> None:
+            """The answer is here; the next key comes before it is drawn."""
+            shows(found)
+            screen.action_start()
+            pressed.append(steps(pilot)[-1])
+
+        screen._show = shown
+        client.preflight_gate.set()
+        await until(pilot, lambda: pressed, "pressed")
+        assert pressed == ["PreflightStep"]
+        await until(pilot, lambda: "↵ start" in text_of(pilot), "drawn")
+        await pilot.press("ctrl+s")
+        await until(pilot, lambda: len(client.requests) == 2, "starts")

@@ -27,6 +27,9 @@ if TYPE_CHECKING:
     from app.screens.launch.flow import Flow
 
 
+_AGAIN, _BACK = Key("r", "look again", "screen.again"), Key("esc", "back", "screen.close")
+
+
 class Confirmation(Pressable, Static):
     """The project's agent, as it would be told to the CLI, and the key that accepts it."""
 
@@ -39,7 +42,7 @@ class PreflightStep(Step):
         Binding("r", "again", "Look again", show=False),
         Binding("ctrl+k", "keep", "Keep them in the keyring", show=False, priority=True),
     ]
-    keys: ClassVar[tuple[Key, ...]] = (Key("↵", "start", "screen.start"), Key("r", "look again", "screen.again"))
+    keys: ClassVar[tuple[Key, ...]] = (Key("", "looking…"),)
     AUTO_FOCUS = "VerticalScroll"
     DEFAULT_CSS = """
     PreflightStep #asked { height: auto; display: none; border: round $asks; padding: 0 1; margin-bottom: 1; }
@@ -54,6 +57,8 @@ class PreflightStep(Step):
     def __init__(self, flow: Flow) -> None:
         super().__init__(flow)
         self.preflight: Preflight | None = None
+        self._seen = False
+        """Whether the newest preflight is on the screen: what is pressed before that starts and confirms nothing."""
         self._asked: tuple[str, ...] = ()
         self._kept = False
 
@@ -68,15 +73,26 @@ class PreflightStep(Step):
     def action_again(self) -> None:
         """Ask the controller what this launch would make, with what is known by now."""
         self.complain("")
+        self._looking()
         self.work("look at the launch", self._look(), group="preflight", alone=True)
 
+    def _looking(self) -> None:
+        self._seen = False
+        self.query_one(KeyBar).show([*self.keys, _BACK])
+
     async def _look(self) -> None:
+        self._looking()
         found = await self.client.preflight(self.flow.request(self.preflight))
         if set(found.wants_env) - set(self.preflight.wants_env if self.preflight else ()):
             found = await self.client.preflight(self.flow.request(found))
         self.preflight = found
         await self._ask(found)
         self._show(found)
+        self.call_after_refresh(self._drawn, found)
+
+    def failed(self, what: str, error: Exception) -> None:
+        super().failed(what, error)
+        self.query_one(KeyBar).show([_AGAIN, _BACK])
 
     def _show(self, found: Preflight) -> None:
         self.query_one("#report", Rows).show(lines_of(found))
@@ -89,15 +105,19 @@ class PreflightStep(Step):
                 "screen.confirm", ("c", "bold accent"), (" I have read it; use it as long as it stays so", "ink")
             )
             asked.update(lines([*(ink((printable_lines(text, 3000), "soft")) for text in pending), ink(), accept]))
-        self._keys(found, bool(pending))
 
-    def _keys(self, found: Preflight, pending: bool) -> None:
+    def _drawn(self, found: Preflight) -> None:
+        """It is on the screen: from here on it can be answered."""
+        if found is not self.preflight:
+            return
+        self._seen = True
+        pending = set(found.confirm) - self.flow.draft.confirmed
         ready = not found.problems and not pending and not self._asked
         first = (
             Key("↵", "start", "screen.start") if ready else Key("c", "confirm", "screen.confirm") if pending else None
         )
         keys = [first] if first else [Key("", "not ready: see ✗ above")]
-        self.query_one(KeyBar).show([*keys, Key("r", "look again", "screen.again"), Key("esc", "back", "screen.close")])
+        self.query_one(KeyBar).show([*keys, _AGAIN, _BACK])
 
     async def _ask(self, found: Preflight) -> None:
         """Fields for what is missing; those that are there already keep what was typed."""
@@ -161,7 +181,7 @@ class PreflightStep(Step):
 
     def action_confirm(self) -> None:
         found = self.preflight
-        if found is not None and found.confirm:
+        if found is not None and found.confirm and self._seen:
             self.flow.draft = replace(self.flow.draft, confirmed=self.flow.draft.confirmed | set(found.confirm))
             self.action_again()
 
@@ -169,7 +189,7 @@ class PreflightStep(Step):
         from app.screens.launch.progress import StartStep
 
         found = self.preflight
-        if found is None:
+        if found is None or not self._seen:
             return
         if set(found.confirm) - self.flow.draft.confirmed:
             self.complain("Read this project's agent, then press c to use it")
