@@ -12,6 +12,7 @@ from collections.abc import Iterator
 from functools import cache
 
 from sidecar.dlp import containers, fold
+from sidecar.dlp.alone import B32_LINE, B64_LINE, HEX_LINE, alone
 from sidecar.dlp.bits import (
     BASE32,
     BASE64,
@@ -47,7 +48,10 @@ def _folded(data: bytes) -> bytes:
 
 _B64 = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/-_"
 _BLANK = b" \t\r\n\"'\\,>|"
-_B64_LINES = re.compile(rb"[A-Za-z0-9+/_-]+(?:(?:\\[nr]|[ \t\r\n\"'\\,>|]){1,80}[A-Za-z0-9+/_-]{4,})*")
+_B64_GAP = rb"(?:\\[nr]|[ \t\r\n\"'\\,>|]){1,80}"
+_B64_LINES = re.compile(
+    rb"[A-Za-z0-9+/_-]+(?:%b[A-Za-z0-9+/_-]{4,})*(?:%b[A-Za-z0-9+/_-]{2,3}=)?" % (_B64_GAP, _B64_GAP)
+)
 _HEX_LINES = Expression(r"[0-9A-Fa-f]+(?:[^0-9A-Za-z]{0,8}(?:0?[xX])?[0-9A-Fa-f]+)*")
 _B32_LINES = re.compile(rb"(?:[A-Z2-7]{8,}(?:[ \t\r\n-]{0,8}[A-Z2-7]+)*)|(?:[a-z2-7]{8,}(?:[ \t\r\n-]{0,8}[a-z2-7]+)*)")
 _NOT_HEX = bytes(code for code in range(256) if chr(code) not in "0123456789abcdefABCDEF")
@@ -135,7 +139,8 @@ def _text_in(data: bytes) -> bytes:
     image was decoded."""
     if data.isascii():
         return data
-    match = _ASCII_RUN.search(data) if may_hold_ascii(data) else None
+    expression = _SHORT_RUN if len(data) < LEAST else _ASCII_RUN
+    match = expression.search(data) if may_hold_ascii(data) else None
     if match is None:
         return b""
     try:
@@ -145,6 +150,8 @@ def _text_in(data: bytes) -> bytes:
     return data
 
 
+_SHORT_RUN = Expression(r"[\x00-\x7f]{16,}")
+"""As many digits as a card has, behind a word that was decoded with it."""
 _ASCII_RUN = Expression(r"[\x00-\x7f]{24,}")
 _ASCII_PARTS = re.compile(rb"[\x00-\x7f]{8,}")
 
@@ -153,9 +160,13 @@ def _base64(text: bytes, ends: Ends, allowance: Allowance) -> Iterator[Derived]:
     for start, end, lines in _each_once(text, _runs(text, ends, _B64, _B64_LINES)):
         run = base64_letters(lines)
         for offset in range(4):
-            data = from_base64(run[offset:])
-            if found := _text_in(data):
+            if found := _text_in(from_base64(run[offset:])):
                 yield Derived("base64", start, end, allowance.take(found))
+        if len(run) < len(lines):
+            apart = re.sub(rb"\\[nrt]", b"  ", lines) if b"\\" in lines else lines
+            for first, last in alone(apart, B64_LINE):
+                if found := _text_in(from_base64(base64_letters(apart[first:last]))):
+                    yield Derived("base64", start + first, start + last, allowance.take(found))
 
 
 def base64_letters(run: bytes) -> bytes:
@@ -178,6 +189,9 @@ def _hex(text: bytes, ends: Ends, allowance: Allowance) -> Iterator[Derived]:
         for data in _unhexed(run):
             if found := _text_in(data):
                 yield Derived("hex", start, end, allowance.take(found))
+        for first, last in alone(run, HEX_LINE):
+            if found := _text_in(from_hex(hex_alone(run[first:last]))):
+                yield Derived("hex", start + first, start + last, allowance.take(found))
 
 
 _HEX = b"0123456789abcdefABCDEF"
@@ -219,6 +233,9 @@ def _base32(text: bytes, ends: Ends, allowance: Allowance) -> Iterator[Derived]:
         for data in base32_offsets(run):
             if found := _text_in(data):
                 yield Derived("base32", start, end, allowance.take(found))
+        for first, last in alone(run, B32_LINE):
+            if found := _text_in(base32_decoded(run[first:last])):
+                yield Derived("base32", start + first, start + last, allowance.take(found))
 
 
 _GZIP_START = re.compile(rb"H4sI|eJ[w-z]|eN[o-r]|eA[E-H]|eF[4-7]")
