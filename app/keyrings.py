@@ -5,8 +5,8 @@ from dataclasses import dataclass
 from typing import Any
 
 WAYS = (
-    "Install and unlock a keyring (GNOME Keyring or KWallet on Linux, Keychain on macOS), or pass the secret in an "
-    "environment variable of the same name, or by `--fd`"
+    "Install and unlock a keyring (GNOME Keyring or KWallet on Linux, Keychain on macOS), or give the secret to one "
+    "launch: in an environment variable of the same name, or by `carboy start --secret-fd`"
 )
 _PLAIN = ("keyrings.alt", "sagecipher", "keyrings.cryptfile")
 """Packages of backends that keep values in plain text, or behind a key that lies beside them or is asked for on a

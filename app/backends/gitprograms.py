@@ -38,7 +38,7 @@ _BARE = re.compile(r"""[^\s'"!;&|(){}<>$`=]+""")
 def named(project: Path, *, launch: bool = True) -> tuple[Mask, ...]:
     """Masks for what git's config names inside `project`. Blocks; raises CarboyError where it cannot be told, or not be
     masked at a `launch`."""
-    top, program = _top(project), shutil.which("git")
+    top, program = top_of(project), shutil.which("git")
     if top is None or program is None:
         return ()
     found = dict[str, None]()
@@ -53,7 +53,7 @@ def named(project: Path, *, launch: bool = True) -> tuple[Mask, ...]:
     return tuple(Mask(path=path, mode="read-only") for path in found if path != ".")
 
 
-def _top(project: Path) -> Path | None:
+def top_of(project: Path) -> Path | None:
     """The working tree that the project is, or is in."""
     return next((folder for folder in (project, *project.parents) if os.path.lexists(folder / ".git")), None)
 

@@ -18,7 +18,7 @@ from app.backends import gitprograms, workspace
 from app.backends import masks as pivot
 from app.backends.base import Backend, BoxSpec
 from app.backends.docker.images import FILE, RECIPE, has_recipe
-from app.controller import deploykeys
+from app.controller import deploykeys, project
 from app.controller import plan as plans
 from app.controller.disk_room import shortage
 from app.controller.gitgate import key_problems
@@ -205,6 +205,11 @@ def _read(request: LaunchRequest, paths: Paths, confirmed: tuple[str, ...] | Non
     reading.workspace = request.workspace or bottle.workspace
     with _collect(reading):
         reading.project = None if reading.workspace == "none" else manifests.check_project(paths, cwd)
+    if reading.project is not None:
+        refusal = project.unwritable(reading.project) if reading.workspace == "mount" else None
+        reading.problems += [refusal] if refusal is not None else []
+        warning = project.git_outside(reading.project)
+        reading.warnings += [warning] if warning is not None else []
     with _collect(reading):
         named = gitprograms.named(reading.project) if reading.project is not None else ()
         reading.masks = pivot.complete(bottle.masks, named) if reading.workspace != "none" else ()

@@ -1,5 +1,6 @@
 """From a request to what would be made: names, secrets, routes, and everything that stands in the way at once."""
 
+import os
 import subprocess
 from pathlib import Path
 from typing import Any
@@ -255,3 +256,57 @@ async def test_what_gits_config_names_in_the_project_is_masked(paths: Paths, pro
     subprocess.run(["git", "-C", str(project), "init", "-q"], check=True)
     subprocess.run(["git", "-C", str(project), "config", "core.hooksPath", ".githooks"], check=True)
     assert ".githooks: read-only" in (await plan_of(paths, ask(project))).shown.masks
+
+
+def git(folder: Path, *words: str) -> None:
+    settings = ("user.name=a", "user.email=a@b.example", "protocol.file.allow=always")
+    options = [part for one in settings for part in ("-c", one)]
+    subprocess.run(["git", "-C", str(folder), *options, *words], check=True, capture_output=True)
+
+
+def git_warnings(plan: plans.Plan) -> list[str]:
+    return [text for text in plan.shown.warnings if "Git does not work" in text]
+
+
+async def test_a_project_whose_repository_is_elsewhere_is_told_that_git_does_not_work(
+    paths: Paths, project: Path
+) -> None:
+    bottle(paths, "supervise: true")
+    assert not git_warnings(await plan_of(paths, ask(project)))
+    git(project, "init", "-q")
+    git(project, "commit", "-q", "--allow-empty", "-m", "x")
+    assert not git_warnings(await plan_of(paths, ask(project)))
+    tree, above = project.parent / "tree", project.parent / "above"
+    git(project, "worktree", "add", "-q", str(tree))
+    (told,) = git_warnings(await plan_of(paths, ask(tree)))
+    assert str(project / ".git" / "worktrees" / "tree") in told
+    assert "clone" in told
+    above.mkdir()
+    git(above, "init", "-q")
+    git(above, "submodule", "add", "-q", str(project), "sub")
+    assert not git_warnings(await plan_of(paths, ask(above)))
+    (told,) = git_warnings(await plan_of(paths, ask(above / "sub")))
+    assert str(above / ".git" / "modules" / "sub") in told
+    (above / "docs").mkdir()
+    (told,) = git_warnings(await plan_of(paths, ask(above / "docs")))
+    assert f"Start in {above}" in told
+    assert not git_warnings(await plan_of(paths, ask(above / "docs", workspace="none")))
+
+
+async def test_a_gitlink_that_is_none_keeps_nobody_waiting(paths: Paths, project: Path) -> None:
+    bottle(paths, "supervise: true")
+    os.mkfifo(project / ".git")
+    assert not git_warnings(await plan_of(paths, ask(project)))
+
+
+async def test_a_project_that_cannot_be_written_is_told_before_the_launch(
+    paths: Paths, project: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    bottle(paths, "supervise: true")
+    really = os.access
+    monkeypatch.setattr(  # root may write everywhere but on a file system that is mounted read-only
+        os, "access", lambda path, mode: (path != project or not mode & os.W_OK) and really(path, mode)
+    )
+    assert "project_read_only" in codes(await plan_of(paths, ask(project)))
+    for workspace in ("copy", "read-only", "none"):
+        assert "project_read_only" not in codes(await plan_of(paths, ask(project, workspace=workspace)))
