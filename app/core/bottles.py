@@ -71,6 +71,11 @@ def mark(view: BottleView) -> Verdict:
     return found
 
 
+def works(view: BottleView) -> bool:
+    """Its agent does something: it neither waits nor is kept from it."""
+    return mark(view) == _MARKS["running"]
+
+
 def name(view: BottleView) -> str:
     """The label that the operator gave, harmless and short."""
     return printable(view.label or view.slug, 63)

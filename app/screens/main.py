@@ -259,7 +259,7 @@ class MainScreen(BottleActions, KeepingActions, ApprovalActions, Screen[None]):
         requests = refused + sum(view.allowed for view in views)
         overview = Overview(
             bottles=sum(map(bottles.live, views)),
-            working=sum(view.state == "running" for view in views),
+            working=sum(map(bottles.works, views)),
             approvals=len(waiting),
             requests=f"{count(requests)} {plural('request', requests)}" if requests else "",
             refused=refused,

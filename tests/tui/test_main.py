@@ -488,6 +488,19 @@ async def test_the_header_counts_one_request_as_one() -> None:
         await until(pilot, lambda: "1 request " in text_of(pilot).splitlines()[0], "the header")
 
 
+async def test_the_header_counts_as_at_work_who_is() -> None:
+    views = (
+        view("a", doing="working"),
+        view("b", doing="waiting"),
+        view("c", doing="idle"),
+        view("d", doing="working", fault="The provider is overloaded."),
+        view("e", doing="working", state="frozen"),
+    )
+    async with app(ScriptedClient(views)).run_test(size=(160, 48)) as pilot:
+        await ready(pilot)
+        await until(pilot, lambda: "5 bottles · 1 at work" in text_of(pilot).splitlines()[0], "the header")
+
+
 async def test_the_facts_of_a_bottle_go_on_below_their_own_text() -> None:
     note = "A note of so many words that they need more than a line of the panel beside the terminal"
     docs = view("docs", cwd="/home/me/" + "long/" * 12, notes=(note,))
