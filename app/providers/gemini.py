@@ -12,7 +12,16 @@ from app.providers.base import LAST, Credential, Found, LaunchContext, ModelSour
 from app.providers.conversation import Reader
 from app.providers.formats import GeminiFormat
 from app.providers.locate import Recipe, locate
-from app.providers.prepare import PATIENCE_MS, bounded, command, json_file, model, placeholder_env, startup_args
+from app.providers.prepare import (
+    COMMAND_MS,
+    PATIENCE_MS,
+    bounded,
+    command,
+    json_file,
+    model,
+    placeholder_env,
+    startup_args,
+)
 from app.providers.reading import LineReader
 from app.providers.vendors import VENDORS
 from sidecar.contract import Route
@@ -32,7 +41,10 @@ SETTINGS = {
     "privacy": {"usageStatisticsEnabled": False},
     "telemetry": {"enabled": False},
     "ide": {"enabled": False, "hasSeenNudge": True},
-    "tools": {"useRipgrep": False},  # it is not in every bottle, and its absence is told above every answer
+    "tools": {
+        "useRipgrep": False,  # it is not in every bottle, and its absence is told above every answer
+        "shell": {"inactivityTimeout": COMMAND_MS // 1000},  # its own: 300 s, the time that a request is held
+    },
     "ui": {"hideTips": True},
 }
 POLICY = b"""[[rule]]

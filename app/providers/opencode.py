@@ -14,7 +14,7 @@ from app.providers.conversation import Reader
 from app.providers.endpoint import KEYS, Endpoint, endpoint, offered
 from app.providers.locate import Recipe, locate
 from app.providers.opencode_record import OpenCodeReader
-from app.providers.prepare import PATIENCE_MS, bounded, command, model, placeholder_env, startup_args
+from app.providers.prepare import COMMAND_MS, PATIENCE_MS, bounded, command, model, placeholder_env, startup_args
 from sidecar.contract import Route
 
 TRIED = "1.18.33"
@@ -35,6 +35,7 @@ ENV = {
     "OPENCODE_DISABLE_MODELS_FETCH": "1",
     "OPENCODE_DISABLE_LSP_DOWNLOAD": "1",
     "OPENCODE_DISABLE_SHARE": "1",
+    "OPENCODE_EXPERIMENTAL_BASH_DEFAULT_TIMEOUT_MS": str(COMMAND_MS),  # its own: 120 s, then the command is ended
 }
 
 

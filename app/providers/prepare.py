@@ -14,6 +14,9 @@ MAX_ARGUMENT = 128 * 1024 - 1
 """Longest single argument in bytes that Linux takes (MAX_ARG_STRLEN, include/uapi/linux/binfmts.h)."""
 PATIENCE_MS = 15 * 60 * 1000
 """How long an agent waits for an answer: longer than a request may be held for the operator (300 s by default)."""
+COMMAND_MS = 6 * 60 * 1000
+"""How long a command that its model runs may be silent, where the agent would end it earlier: as long as one of its
+requests is held by default, and the answer's way. No longer, since a command that hangs costs the agent that time."""
 
 
 def bounded(text: str, what: str) -> str:

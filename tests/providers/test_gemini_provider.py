@@ -4,6 +4,7 @@ import json
 
 import pytest
 
+from app.core.schema import Settings
 from app.errors import ConfigError
 from app.providers.base import pick, with_auth
 from app.providers.gemini import REQUEST_TIMEOUT_FLAG, GeminiProvider
@@ -72,6 +73,12 @@ def test_no_question_is_left() -> None:
     assert int(flag["intValue"]) > 300
     assert prepared.env["GEMINI_API_KEY"] == "AIza-carboy"
     assert not any(b"AIza" in content for content in files.values())
+
+
+def test_a_command_outlives_a_question_to_the_operator() -> None:
+    (settings, *_) = GEMINI.prepare(context(manifest(), placeholders={"GEMINI_API_KEY": "AIza-carboy"})).files
+    silent = json.loads(settings.content)["tools"]["shell"]["inactivityTimeout"]
+    assert silent > Settings().approval_timeout_seconds + 15
 
 
 def test_it_knows_no_settings_of_its_own() -> None:

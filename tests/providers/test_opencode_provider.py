@@ -5,6 +5,7 @@ from typing import Any
 
 import pytest
 
+from app.core.schema import Settings
 from app.providers.base import LaunchContext
 from app.providers.opencode import OpenCodeProvider
 from tests.providers.contexts import context, manifest
@@ -43,6 +44,11 @@ def test_nothing_is_asked_and_no_other_vendor_is_there() -> None:
     assert (found["instructions"], file.content) == ([file.target], b"Be brief.")
     assert prepared.env["OPENCODE_DISABLE_AUTOUPDATE"] == "1"
     assert "sk-carboy" not in prepared.env["OPENCODE_CONFIG_CONTENT"]
+
+
+def test_a_command_outlives_a_question_to_the_operator() -> None:
+    given = OPENCODE.prepare(context(manifest())).env["OPENCODE_EXPERIMENTAL_BASH_DEFAULT_TIMEOUT_MS"]
+    assert int(given) / 1000 > Settings().approval_timeout_seconds + 15
 
 
 @pytest.mark.parametrize(
