@@ -30,7 +30,7 @@ from app.controller.session import OnChange, Session
 from app.controller.spools import Spools
 from app.controller.supervisor import Allow, Supervisor, unlimited
 from app.controller.transcript import TranscriptTerminal
-from app.core.lifecycle import Happening
+from app.core.lifecycle import Happening, ends_well
 from app.core.model import LIVE, BackendReport, BottleView, CleanupReport, LaunchRequest, Preflight
 from app.core.schema import Settings
 from app.errors import CarboyError, NotFound
@@ -393,7 +393,7 @@ class Sessions:
                 await session.box.release()
         if session.record.holder is not None:
             await kill_and_wait(session.record.holder.identity)
-        badly = ended is None or ended.code != 0
+        badly = ended is None or not ends_well(session.view.state, ended.code)
         await (self._backends.preserve if badly else self._backends.forget)(session.view.backend, session.state_folder)
         session.box = None
         session.ca_key = session.canary = None
@@ -402,7 +402,7 @@ class Sessions:
         code = None if ended is None else ended.code
         try:  # whatever an agent left in them: it has ended
             await asyncio.to_thread(leftovers.remove_tree, session.run_folder)
-            if code == 0:
+            if not badly:
                 await asyncio.to_thread(leftovers.strip, session.state_folder)
         except OSError as failed:
             log.error("what %s left cannot be removed: %s", session.slug, failed)

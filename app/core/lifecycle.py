@@ -38,13 +38,19 @@ _EXITING: frozenset[BottleState] = frozenset({"running", "frozen", "stopping"})
 def after(state: BottleState, happening: Happening, exit_code: int | None = None) -> BottleState:
     """The state that follows. Raises CarboyError where it cannot happen: the operator asked for the impossible."""
     if happening is Happening.EXITED and state in _EXITING:
-        if exit_code == 0:
-            return "ended"
-        return "stopped" if state == "stopping" else "failed"
+        if state == "stopping":
+            return "stopped"
+        return "ended" if ends_well(state, exit_code) else "failed"
     following = _NEXT.get((state, happening))
     if following is None:
         raise CarboyError(f"A bottle that is {state} cannot be {_PAST[happening]}", "", "wrong_state")
     return following
+
+
+def ends_well(state: BottleState, exit_code: int | None) -> bool:
+    """Whether nobody goes on with it, so that it leaves its record alone. An agent that was told to end may say 0 (as
+    OpenCode and Pi do), and has not done its work for that."""
+    return exit_code == 0 and state != "stopping"
 
 
 _PAST = {

@@ -23,7 +23,7 @@ STATES: tuple[BottleState, ...] = ("launching", "running", "frozen", "stopping",
         ("running", Happening.EXITED, 1, "failed"),
         ("frozen", Happening.EXITED, 137, "failed"),
         ("stopping", Happening.EXITED, 143, "stopped"),
-        ("stopping", Happening.EXITED, 0, "ended"),
+        ("stopping", Happening.EXITED, 0, "stopped"),
         ("running", Happening.VANISHED, None, "lost"),
     ],
 )

@@ -100,7 +100,7 @@ async def test_freeze_thaw_stop(real: Rig) -> None:
         await real.sessions.freeze("one")
     assert caught.value.code == "wrong_state"
     assert (await real.sessions.thaw("one")).state == "running"
-    assert (await real.sessions.stop("one")).state == "ended"
+    assert (await real.sessions.stop("one")).state == "stopped"
     with pytest.raises(CarboyError):
         await real.sessions.stop("one")
 

@@ -67,6 +67,17 @@ async def test_a_resume_goes_on_with_its_files_and_its_name(paths: Paths) -> Non
         assert refused.value.code == "wrong_state"
 
 
+async def test_one_that_was_told_to_end_keeps_its_files_whatever_it_says(paths: Paths) -> None:
+    """OpenCode and Pi end with 0 then, and have not done their work for that."""
+    async with rig(paths) as bottles:
+        await bottles.launch(f"trap 'exit 0' TERM; {SCRIPT.replace('sleep 600', 'while :; do sleep 0.05; done')}")
+        assert await seen(bottles, "one", "first")
+        stopped = await bottles.sessions.stop("one")
+        assert (stopped.state, stopped.exit_code, stopped.kept) == ("stopped", 0, "preserved")
+        await resume(bottles, "one")
+        assert await seen(bottles, "one", "again")
+
+
 ASKS = f"""
 ask() {{
   exec 3<>/dev/tcp/127.0.0.1/{LISTEN_PORT}
