@@ -139,7 +139,7 @@ def _text_in(data: bytes) -> bytes:
     image was decoded."""
     if data.isascii():
         return data
-    expression = _SHORT_RUN if len(data) < LEAST else _ASCII_RUN
+    expression = _SHORT_RUN if len(data) < _SMALL else _ASCII_RUN
     match = expression.search(data) if may_hold_ascii(data) else None
     if match is None:
         return b""
@@ -150,8 +150,7 @@ def _text_in(data: bytes) -> bytes:
     return data
 
 
-_SHORT_RUN = Expression(r"[\x00-\x7f]{16,}")
-"""As many digits as a card has, behind a word that was decoded with it."""
+_SMALL, _SHORT_RUN = 1024, Expression(r"[\x00-\x7f]{16,}")  # as many digits as a card has, behind a word
 _ASCII_RUN = Expression(r"[\x00-\x7f]{24,}")
 _ASCII_PARTS = re.compile(rb"[\x00-\x7f]{8,}")
 
