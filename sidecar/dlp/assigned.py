@@ -86,9 +86,8 @@ def rule(plausible: Callable[[str], bool], named: Callable[[str], bool]) -> Rule
     """The rule, given what a value looks like, and what the name of something does."""
     expression = Expression(_SOURCE)
 
-    def locate(text: bytes, start: int, end: int) -> Iterator[tuple[int, int]]:
+    def locate(text: bytes, start: int, end: int, judged: dict[bytes, bool]) -> Iterator[tuple[int, int]]:
         at = start
-        judged: dict[bytes, bool] = {}
         while (match := expression.search(text, at, end)) is not None:
             left, right = match.span(1)
             value = text[left:right]

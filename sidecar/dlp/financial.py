@@ -9,6 +9,7 @@ from dataclasses import replace
 from functools import cache
 
 from sidecar.dlp import money, shape
+from sidecar.dlp.derived import TooMuch
 from sidecar.dlp.matcher import Spec, Where
 from sidecar.dlp.patterns.model import KEYWORD_REACH
 from sidecar.dlp.portable_matcher import Expression
@@ -95,19 +96,37 @@ def _named_cards() -> Rule:
 
 
 _WORD = re.compile(rb"[a-z]{3,9}")
+_LEAST_WORDS, _MOST_WORDS = 12, 24
+_AT_ONCE = 128
+"""Words of a long row that are looked at, and those that a phrase which begins in them may end with."""
+_ROW = re.compile(rb"\x01{%d,}" % _LEAST_WORDS)
+_MOST_PHRASES = 2048
+"""Checksums computed for one text, and one for 256 bytes of it."""
 
 
-def seed_phrases(text: bytes, start: int, end: int) -> Iterator[tuple[int, int]]:
+def seed_phrases(text: bytes, start: int, end: int, judged: dict[bytes, bool]) -> Iterator[tuple[int, int]]:
     """Where words of the list follow one another and their checksum holds."""
+    listed = bytes(map(_listed().__contains__, _WORD.findall(text, start, end)))
+    if bytes([1]) * _LEAST_WORDS not in listed:
+        return
+    spans = [match.span() for match in _WORD.finditer(text, start, end)]
+    for row in _ROW.finditer(listed):
+        for first in range(row.start(), row.end() - _LEAST_WORDS + 1, _AT_ONCE):
+            last = min(first + _AT_ONCE + _MOST_WORDS, row.end()) - 1
+            yield from _in_row(text, spans[first][0], spans[last][1], judged)
+
+
+@cache
+def _listed() -> frozenset[bytes]:
+    """The list, also behind the end of a line, escaped."""
+    return frozenset(before + word for word in money.seed_words() for before in (b"", b"n", b"r", b"t"))
+
+
+def _in_row(text: bytes, start: int, end: int, judged: dict[bytes, bool]) -> Iterator[tuple[int, int]]:
     listed = money.seed_words()
     run: list[tuple[str, int, int]] = []
     for match in _WORD.finditer(text, start, end):
         word = match.group()
-        if word not in listed and word[1:] not in listed:  # most words of a text
-            if run:
-                yield from _phrases(run)
-                run = []
-            continue
         first = match.start()
         if text[first - 1 : first] == b"\\" and word[:1] in b"nrt":  # the end of a line, escaped
             first, word = first + 1, word[1:]
@@ -116,23 +135,33 @@ def seed_phrases(text: bytes, start: int, end: int) -> Iterator[tuple[int, int]]
         )
         near = not run or first - run[-1][2] <= 8
         if not near or not (whole and word in listed):
-            yield from _phrases(run)
+            yield from _phrases(text, run, judged)
             run = []
         if whole and word in listed:
             run.append((word.decode(), first, match.end()))
-    yield from _phrases(run)
+    yield from _phrases(text, run, judged)
 
 
-def _phrases(run: list[tuple[str, int, int]]) -> Iterator[tuple[int, int]]:
+def _phrases(text: bytes, run: list[tuple[str, int, int]], judged: dict[bytes, bool]) -> Iterator[tuple[int, int]]:
     at = 0
-    while at + 12 <= len(run):
-        for size in (24, 21, 18, 15, 12):
+    while at + _LEAST_WORDS <= len(run):
+        for size in (24, 21, 18, 15, _LEAST_WORDS):
             part = run[at : at + size]
-            if len(part) == size and money.seed_phrase([word for word, _, _ in part]):
+            if len(part) == size and _judged(text, part, judged):
                 yield part[0][1], part[-1][2]
                 at += size - 1
                 break
         at += 1
+
+
+def _judged(text: bytes, part: list[tuple[str, int, int]], judged: dict[bytes, bool]) -> bool:
+    key = text[part[0][1] : part[-1][2]]
+    counts = judged.get(key)
+    if counts is None:
+        if len(judged) > _MOST_PHRASES + len(text) // 256:
+            raise TooMuch("too many strings that look like credentials")
+        counts = judged[key] = money.seed_phrase([word for word, _, _ in part])
+    return counts
 
 
 @cache

@@ -23,6 +23,7 @@ _RUN, _DIGIT, _CAPITAL, _LOWER, _PAIR, _HEX, _SPACED, _BASE58 = (1 << bit for bi
 assert _CAPITAL == _DIGIT << 1  # `_accounts`
 _ONES = 0x0101010101010101
 _BREAK = np.uint64(0x0A0A0A0A0A0A0A0A)
+_STRIDE = 64
 
 
 def _kinds(code: int) -> int:
@@ -134,6 +135,10 @@ class Kept:
     def origin(self, end: int) -> int:
         """The offset in the source of an end offset in `text`."""
         return min(self.size, int(self.words[(end - 1) >> 3]) * WORD + ((end - 1) & 7) + 1)
+
+    def anywhere(self) -> range:
+        """Ends of which one is within `_STRIDE` bytes of each place: no row of words that is cut out is shorter."""
+        return range(_STRIDE, len(self.text) + 1, _STRIDE)
 
 
 def _spread(mask: Array, before: int, after: int) -> Array:
@@ -262,6 +267,9 @@ PLACES: dict[Place, Callable[[Words], Array]] = {
 
 TOGETHER: tuple[Place, ...] = ("unicode",)
 """Those of matches that what stands between two rows of words makes no difference to."""
+
+CROWDED: tuple[Place, ...] = ("phrases",)
+"""Those that lists of words, or of `null` in a minified script, are full of, and that are quickly decided about."""
 
 ROWS: tuple[Place, ...] = "run", "dotted", "wrapped", "hex", "base58"
 """Those of what holds 24 letters, digits or `+/_-` at once."""

@@ -82,7 +82,7 @@ class Rule:
     prefix: int = 0
     wide: "Wide | None" = None
     placeholders: bool = True
-    locate: Callable[[bytes, int, int], Iterator[tuple[int, int]]] | None = None
+    locate: Callable[[bytes, int, int, dict[bytes, bool]], Iterator[tuple[int, int]]] | None = None
     harmless: Callable[[bytes, int, int], bool] | None = None
     """Whether what stands before a value says that it is no credential."""
 
@@ -91,11 +91,11 @@ class Rule:
     ) -> Iterator[tuple[int, int, bool]]:
         """(start, end, is a documented example) of each value in text[start:end] that counts. `judged` keeps what was
         decided about each value of this text by itself."""
+        judged = {} if judged is None else judged
         if self.locate is not None:
-            for left, right in self.locate(text, start, end):
+            for left, right in self.locate(text, start, end, judged):
                 yield left, right, False
             return
-        judged = {} if judged is None else judged
         at = start
         search = self.wide.search if self.wide is not None else self._search
         while (found := search(text, at, end)) is not None:

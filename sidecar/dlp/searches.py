@@ -18,7 +18,7 @@ from sidecar.dlp.financial import financial_rules
 from sidecar.dlp.lookup import kind, rows
 from sidecar.dlp.matcher import Backend, Hits, Place, Searcher, Spec, Where, backend
 from sidecar.dlp.matcher import Engine as Engines
-from sidecar.dlp.places import PLACES, ROWS, TOGETHER
+from sidecar.dlp.places import CROWDED, PLACES, ROWS, TOGETHER
 from sidecar.dlp.rules import Rule, credential_rules
 from sidecar.dlp.runs import Split, Stretches, long_rows
 from sidecar.dlp.steps import Decoder, Signs
@@ -160,6 +160,7 @@ class _Searches:
 
         self._prose = _Search(of("prose"), engine)
         self._places: dict[Place, _Lanes] = {place: _Lanes(of(place), engine) for place in PLACES if of(place)}
+        self._numbers = {place: [number for number, _ in of(place)] for place in CROWDED}
         self._rows = _Search(of(*ROWS), engine)
         self._others = _Search([each for each in of(*PLACES) if each[1].where not in ROWS], engine)
         self._short = _SHORT[engine.name]
@@ -167,29 +168,35 @@ class _Searches:
     def scan_prose(self, split: Split, limit: int) -> Hits:
         return _back(self._prose.scan(split.prose.text, limit), split.prose)
 
-    def scan_places(self, split: Split, limit: int) -> Hits:
+    def scan_places(self, split: Split, limit: int, *, flooded: bool = False) -> Hits:
+        """`flooded`: there were too many hits. Of those places that ordinary text may be full of, all is then told."""
         text = split.prose.text
         if not self._places:
             return Hits([], False)
-        if len(text) < self._short:
+        if len(text) < self._short and not flooded:
             long = long_rows(text)
             hits, inside = self._others.scan(text, limit), _back(self._rows.scan(long.text, limit), long)
             return _back(Hits(hits.pairs + inside.pairs, hits.overflow or inside.overflow), split.prose)
         words = split.words
         pairs: list[tuple[int, int]] = []
+        crowd: list[tuple[int, int]] = []
         for place, search in self._places.items():
             mask = PLACES[place](words)
             if not mask.any():
                 continue
             kept = words.cut(mask, apart=place not in TOGETHER)
-            hits = _back(search.scan(kept.text, limit), kept)
+            hits = search.scan(kept.text, limit)
+            if hits.overflow and flooded and place in CROWDED:
+                crowd += [(index, kept.origin(end)) for index in self._numbers[place] for end in kept.anywhere()]
+                continue
+            hits = _back(hits, kept)
             pairs += hits.pairs
             if hits.overflow or len(pairs) > limit:
                 return Hits(pairs, True)
-        return _back(Hits(pairs, False), split.prose)
+        return _back(Hits(pairs + crowd, False), split.prose)
 
     def scan(self, split: Split, limit: int) -> Hits:
-        each = self.scan_prose(split, limit), self.scan_places(split, limit)
+        each = self.scan_prose(split, limit), self.scan_places(split, limit, flooded=True)
         return Hits([pair for hits in each for pair in hits.pairs], any(hits.overflow for hits in each))
 
 
