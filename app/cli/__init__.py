@@ -108,8 +108,9 @@ def cli(ctx: click.Context) -> None:
     Without a command: the full-screen app. Exit codes: 0 done, 1 failed, 2 wrong usage, 3 refused, 124 timed out.
     """
     if ctx.invoked_subcommand is None:
-        if not (sys.stdin.isatty() and sys.stdout.isatty()):
-            raise click.UsageError("This is not a terminal: `carboy --help` lists the commands that need none")
+        from app.cli.output import need_terminal
+
+        need_terminal("`carboy --help` lists the commands that need none")
         from app.carboy import main
 
         ctx.exit(main() or 0)

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from app.cli.bottles import each
-from app.cli.output import SLUG, ago, json_option, line, note, print_json, run, with_client
+from app.cli.output import SLUG, ago, json_option, line, need_terminal, note, print_json, run, with_client
 from app.core.model import COLORS, LIVE, BottleView
 from app.errors import CarboyError
 from app.paths import present_folder
@@ -65,8 +65,8 @@ def _launch(fields: dict[str, Any], *, detach: bool, dry_run: bool, as_json: boo
 
     rows, cols = terminal_size()
     request = LaunchRequest(cwd=present_folder(), rows=rows, cols=cols, **fields)
-    if not (detach or dry_run) and not (sys.stdin.isatty() and sys.stdout.isatty()):
-        raise click.UsageError("This is not a terminal: use --detach")
+    if not (detach or dry_run):
+        need_terminal("use --detach")
     return run(launching.start(request, dry_run=dry_run, detach=detach, as_json=as_json))
 
 

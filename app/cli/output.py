@@ -1,6 +1,7 @@
 """How commands print: JSON with stable names for scripts, aligned text for people. All text from bottles and files
 goes through `printable`: a terminal must never get an escape sequence that somebody else wrote."""
 
+import os
 import sys
 import time
 from collections.abc import Awaitable, Callable, Coroutine, Iterable, Sequence
@@ -27,6 +28,16 @@ class _Slug(click.ParamType[str]):
 
 
 SLUG = _Slug()
+
+
+def need_terminal(instead: str) -> None:
+    """For what takes the whole screen. `instead` says what needs none."""
+    if not (sys.stdin.isatty() and sys.stdout.isatty()):
+        raise click.UsageError(f"This is not a terminal: {instead}")
+    if os.environ.get("TERM") == "dumb":
+        hint = "where it is more than that, set TERM=xterm-256color"
+        raise click.UsageError(f"TERM=dumb: this terminal can show no full screen: {instead}; {hint}")
+
 
 json_option = click.option("--json", "as_json", is_flag=True, help="Print JSON with stable field names.")
 

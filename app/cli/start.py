@@ -1,12 +1,11 @@
 """`carboy start` and `carboy attach`: from flags to a running agent, and to its terminal or its output."""
 
 import os
-import sys
 from typing import Any
 
 import click
 
-from app.cli.output import SLUG, json_option, note, print_json, run
+from app.cli.output import SLUG, json_option, need_terminal, note, print_json, run
 from app.core.model import COLORS
 from app.paths import present_folder
 from sidecar.secret import Secret
@@ -113,8 +112,8 @@ def start(
         raise click.UsageError("--headless needs --prompt or a command")
     dry_run = dry_run or os.environ.get("CARBOY_DRY_RUN", "") not in ("", "0")
     interactive = not (headless or detach or dry_run)
-    if interactive and not (sys.stdin.isatty() and sys.stdout.isatty()):
-        raise click.UsageError("This is not a terminal: use --headless or --detach")
+    if interactive:
+        need_terminal("use --headless or --detach")
     rows, cols = terminal_size()
     fields["bottles"] = fields["bottles"] or None
     fields["backend"] = fields["backend"] or os.environ.get("CARBOY_BACKEND") or None
@@ -152,8 +151,7 @@ def attach(slug: str, as_json: bool) -> int:
 
         print_json(with_client(lambda client: client.bottle(slug)))
         return 0
-    if not (sys.stdin.isatty() and sys.stdout.isatty()):
-        raise click.UsageError("This is not a terminal: `carboy logs` shows what the bottle does")
+    need_terminal("`carboy logs` shows what the bottle does")
     code = run(launching.attach(slug))
     if code is None:
         note(f"{slug} runs on")

@@ -1,11 +1,10 @@
 """Commands on carboy itself: serve, doctor, cleanup, demo, audit."""
 
-import sys
 from typing import TYPE_CHECKING, Any, cast
 
 import click
 
-from app.cli.output import ago, json_option, line, note, print_json, run, table, with_client
+from app.cli.output import ago, json_option, line, need_terminal, note, print_json, run, table, with_client
 from app.core.model import Doctor
 from app.errors import CarboyError
 
@@ -180,8 +179,8 @@ def demo(headless: bool) -> int:
 
     Shown in the full-screen app. With --headless it is printed and checked: exit code 1 where anything did not hold.
     """
-    if not headless and not (sys.stdin.isatty() and sys.stdout.isatty()):
-        raise click.UsageError("This is not a terminal: use --headless")
+    if not headless:
+        need_terminal("use --headless")
     from app.demo import main
 
     return main(headless=headless)

@@ -3,6 +3,7 @@
 import asyncio
 import json
 import os
+import pty
 import subprocess
 import sys
 import time
@@ -210,6 +211,24 @@ def test_without_a_terminal_start_says_what_to_do(run: Run) -> None:
     assert "--headless or --detach" in ended.stderr
     ended = run("attach", "x")
     assert ended.returncode == 2
+
+
+@pytest.mark.parametrize("arguments", [(), ("attach", "x")])
+def test_a_terminal_that_can_show_no_full_screen_is_told_so(carboy_home: Path, arguments: tuple[str, ...]) -> None:
+    """TERM=dumb: the shell of an editor, for one. The app would stand there, half drawn, and hear no key."""
+    ours, theirs = pty.openpty()
+    try:
+        env = {**os.environ, "TERM": "dumb", "PYTHONPATH": os.pathsep.join((str(ROOT), *sys.path))}
+        command = [sys.executable, "-P", "-m", "app", *arguments]
+        ended = subprocess.run(
+            command, env=env, stdin=theirs, stdout=theirs, stderr=subprocess.PIPE, text=True, timeout=20, check=False
+        )
+    finally:
+        os.close(ours)
+        os.close(theirs)
+    assert ended.returncode == 2
+    assert "TERM=dumb" in ended.stderr
+    assert "TERM=xterm-256color" in ended.stderr
 
 
 def test_headless_needs_something_to_do(run: Run) -> None:
