@@ -12,7 +12,7 @@ from collections.abc import Callable, Sequence
 from app.controller.session import Session
 from app.errors import CarboyError
 from app.providers.base import Provider
-from app.providers.conversation import Entry, Reader
+from app.providers.conversation import Entry, Reader, Standing
 from app.providers.registry import provider as provider_named
 
 log = logging.getLogger(__name__)
@@ -28,17 +28,24 @@ type Told = Callable[[Session, Sequence[Entry]], None]
 class Following:
     """One session. `run` until it is cancelled, then `last` for what came at the end."""
 
-    def __init__(self, session: Session, told: Told) -> None:
+    def __init__(self, session: Session, told: Told, *, launched: bool = False) -> None:
+        """`launched`: its agent starts in this moment, so that whatever lies there is of a former start."""
         self._session = session
         self._told = told
         found = _provider(session)
         self._reader = found.conversations(session.state_folder / "home") if found is not None else None
+        self._launched = launched
+        self._left: Standing | None = None
+        """Where a former start left it: nobody works on that."""
         self._resting = found.resting if found is not None else ()
 
     async def run(self) -> None:
         if self._reader is None:
             return
         session = self._session
+        if self._launched:
+            await self._read(self._reader)
+            self._left = self._reader.standing
         while True:
             await asyncio.sleep(GATHER)
             session.active.clear()
@@ -61,7 +68,8 @@ class Following:
             log.exception("the conversation of %s could not be read", self._session.slug)
             return
         now = reader.standing
-        doing = "waiting" if now.doing == "working" and self._rests() else now.doing
+        still = self._rests() or (self._launched and self._left in (None, now))
+        doing = "waiting" if now.doing == "working" and still else now.doing
         self._session.show(
             save=False, doing=doing, turns=now.turns, tool_calls=now.tool_calls, conversation=now.conversation
         )

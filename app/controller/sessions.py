@@ -137,7 +137,7 @@ class Sessions:
                 self._sessions[former.slug] = former
                 self._on_change(former.view)
             raise
-        self._follow(session)
+        self._follow(session, launched=True)
         if origin is not None and not origin.fork:
             await self._keep_former(session)
         return session.view
@@ -344,13 +344,13 @@ class Sessions:
                     raise
         return await session.until_over()
 
-    def _follow(self, session: Session) -> None:
+    def _follow(self, session: Session, *, launched: bool = False) -> None:
         """Watch over a running session until it ends."""
         assert session.box is not None
         session.box.notes = session.heard
-        self._watching[session.id] = spawn(self._until_end(session), name=f"session {session.slug}")
+        self._watching[session.id] = spawn(self._until_end(session, launched=launched), name=f"session {session.slug}")
 
-    async def _until_end(self, session: Session) -> None:
+    async def _until_end(self, session: Session, *, launched: bool) -> None:
         """Whatever comes first: the agent's end, or the end of the process that holds it."""
         assert session.box is not None
         stall = Stall(session, await self._stall_seconds())
@@ -358,7 +358,7 @@ class Sessions:
         waits: list[asyncio.Task[Any]] = [
             spawn(session.box.wait(), name=f"agent {session.slug}", on_error=lambda _: None)
         ]
-        following = Following(session, lambda one, entries: self.on_entries(one, entries))
+        following = Following(session, lambda one, entries: self.on_entries(one, entries), launched=launched)
         reading = spawn(following.run(), name=f"conversation {session.slug}")
         renewing = spawn(self._logins.keep_fresh(session), name=f"login {session.slug}")
         holder = session.record.holder

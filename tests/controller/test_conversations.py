@@ -36,8 +36,8 @@ class Seen:
             ),
         )  # fmt: skip
 
-    def following(self) -> Following:
-        return Following(self.session, lambda session, entries: self.told.extend(entries))
+    def following(self, *, launched: bool = False) -> Following:
+        return Following(self.session, lambda session, entries: self.told.extend(entries), launched=launched)
 
 
 @pytest.fixture(autouse=True)
@@ -55,6 +55,23 @@ async def test_it_is_read_after_a_sign_of_life_and_once_more_in_silence(tmp_path
     await until(lambda: seen.shown["doing"] == "waiting")
     assert (seen.shown["turns"], seen.shown["tool_calls"], seen.shown["conversation"][:8]) == (1, 1, "01a216b1")
     assert [one.kind for one in seen.told] == ["user", "assistant", "call", "result", "assistant", "ends"]
+    with path.open("a") as file:
+        file.write('{"type": "message", "message": {"role": "user", "content": [{"text": "more"}]}}\n')
+    seen.active.set()
+    await until(lambda: seen.shown["doing"] == "working")
+    await cancel_and_wait(task)
+
+
+@pytest.mark.parametrize(("launched", "doing"), [(True, "waiting"), (False, "working")])
+async def test_nobody_works_on_what_a_former_start_left(tmp_path: Path, launched: bool, doing: str) -> None:
+    """It was killed while a tool ran, and goes on. A controller that starts again may meet one at work."""
+    seen = Seen(tmp_path)
+    path = written(tmp_path / "home", "pi", -2)
+    task = spawn(seen.following(launched=launched).run(), name="test")
+    await until(lambda: len(seen.told) > 2)
+    seen.active.set()
+    await until(lambda: not seen.active.is_set())
+    await until(lambda: seen.shown["doing"] == doing)
     with path.open("a") as file:
         file.write('{"type": "message", "message": {"role": "user", "content": [{"text": "more"}]}}\n')
     seen.active.set()

@@ -97,3 +97,19 @@ async def test_a_tool_beside_its_question_ends(worlds: Worlds, name: str) -> Non
         await stands(seat, "waiting")
         await seat.type("\r")
         await seat.shows(DONE)
+
+
+@pytest.mark.parametrize("name", ["codex", "opencode", "pi"])
+async def test_it_was_killed_amid_its_work_and_goes_on(worlds: Worlds, name: str) -> None:
+    """It waits for somebody to speak: what it was about is not taken up by itself."""
+    role = CAST[name]
+    world = a_world(worlds, role.agent, role.runs("sleep 100"))
+    assert world.run("list").returncode == 0  # the controller is this world's
+    async with seated(world, role.secrets) as seat:
+        await says(seat, role, "sleep a while")
+        await stands(seat, "working")
+        await seat.client.kill(seat.slug)
+        await seat.client.wait(seat.slug)
+        ran = await asyncio.to_thread(world.run, "resume", seat.slug, "--detach", env=role.secrets)
+        assert ran.returncode == 0, ran.stderr
+        await stands(seat, "waiting")
