@@ -21,11 +21,15 @@ _HEX = re.compile(rb"[0-9a-f]+")
 _UUID = re.compile(rb"[0-9A-Fa-f]{8}(?:-[0-9A-Fa-f]{4}){3}-[0-9A-Fa-f]{12}")
 _PAGES = (
     b"nexttoken", b"pagetoken", b"paginationtoken", b"continuationtoken", b"nextforwardtoken", b"nextbackwardtoken",
-    b"synctoken",
+    b"synctoken", b"skiptoken",
 )  # fmt: skip
 _ABOUT = (b"name", b"arn", b"tokentype", b"secrettype", b"algorithm", b"hashmethod")
 _ONCE = (b"clienttoken", b"clientrequesttoken", b"idempotencytoken", b"creationtoken", b"locktoken", b"changetoken")
 """Made up by a client so that what is asked twice is done once, or of a version so that nobody's change is lost."""
+_ASSEMBLY = b"publickeytoken"
+"""The hash of a public key that a .NET assembly is named with: in each `.resx`."""
+_SHORT_HASH = re.compile(rb"[0-9A-Fa-f]{16}")
+_OID = re.compile(rb"[0-2](?:\.[0-9]{1,10}){4,24}")
 _BADGE = (b".svg?token=", b"/badge?token=")
 _ANNOTATION = re.compile(rb"checksum/[a-z0-9_.-]{1,40}[\\\"']{0,3}: ?[\\\"']{0,3}")
 """As Helm's templates have it, so that a pod starts anew where its secret changed."""
@@ -68,5 +72,9 @@ def harmless(text: bytes, start: int, end: int) -> bool:
     address = before[len(before.rstrip(_ADDRESS)) :]
     if (found := address.rfind(b"arn:")) >= 0 and _ARN.match(address, found):
         return True
+    if _OID.fullmatch(text, start, end):  # `timeStampToken: "1.2.840.113549..."`
+        return True
     name = name_before(text, start)
+    if name.endswith(_ASSEMBLY) and _SHORT_HASH.fullmatch(text, start, end):
+        return True
     return name.endswith((*_PAGES, *_ABOUT)) or (name.endswith(_ONCE) and _UUID.fullmatch(text, start, end) is not None)

@@ -196,6 +196,8 @@ EVERYDAY = (
     f"Rotate GITHUB_TOKEN\\\\ncommit {SHA}",
     f"annotations:\n  checksum/secret: {SHA}27d5ce7f107fe9357f9df03e",
     '"NextToken": "c2VhcmNoQWxsVGFnc0luVGFibGVzIjpmYWxzZX0="',
+    'timeStampToken: "1.2.840.113549.1.9.16.2.14"',
+    "System.Resources, Culture=neutral, PublicKeyToken=b77a5c561934e089</value>",
     '{\\"next_page_token\\": \\"OzL223pDKy9116O/02KXRqFIEAwxjy4P\\"}',
     '"ClientToken": "5289a345-0358-4e62-93d5-47ef3061d65e"',
     f'"SecretArn": "{ARN}"',
