@@ -72,7 +72,7 @@ def harmless(text: bytes, start: int, end: int) -> bool:
     address = before[len(before.rstrip(_ADDRESS)) :]
     if (found := address.rfind(b"arn:")) >= 0 and _ARN.match(address, found):
         return True
-    if _OID.fullmatch(text, start, end):  # `timeStampToken: "1.2.840.113549..."`
+    if _OID.fullmatch(text, start, end):  # of a time stamp, say
         return True
     name = name_before(text, start)
     if name.endswith(_ASSEMBLY) and _SHORT_HASH.fullmatch(text, start, end):

@@ -155,12 +155,15 @@ def _phrases(text: bytes, run: list[tuple[str, int, int]], judged: dict[bytes, b
 
 
 def _judged(text: bytes, part: list[tuple[str, int, int]], judged: dict[bytes, bool]) -> bool:
+    words = [word for word, _, _ in part]
+    if words == sorted(words):  # the list itself
+        return False
     key = text[part[0][1] : part[-1][2]]
     counts = judged.get(key)
     if counts is None:
         if len(judged) > _MOST_PHRASES + len(text) // 256:
             raise TooMuch("too many strings that look like credentials")
-        counts = judged[key] = money.seed_phrase([word for word, _, _ in part])
+        counts = judged[key] = money.seed_phrase(words)
     return counts
 
 
