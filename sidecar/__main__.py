@@ -18,7 +18,7 @@ from typing import Any, NoReturn
 import uvloop
 from pydantic import ValidationError
 
-from sidecar import confine, prepared
+from sidecar import confine, prepared, scan_worker
 from sidecar.allowance import Allowance
 from sidecar.contract import DecisionBody, Inquiry, Policy, SidecarConfig
 from sidecar.control import Answer, Channel, Listener, serve
@@ -258,7 +258,8 @@ def run(sock: socket.socket) -> NoReturn:
     signal.signal(signal.SIGPIPE, signal.SIG_IGN)
     os.umask(0o077)
     sys.setswitchinterval(SWITCH_SECONDS)
-    # before anything is given up: the sidecar itself executes nothing
+    # before anything is given up: the sidecar itself starts and executes nothing
+    scan_worker.start()
     git_runner = runner.start()
     missing = confine.isolate()
     uvloop.run(_main(sock, missing, git_runner))

@@ -107,11 +107,29 @@ def _warm_up() -> None:
     ctypes.CFUNCTYPE(None)(lambda: None)
 
 
-def _restrict_files(spool_fd: int, folders: Iterable[str]) -> None:
+def compute_only() -> list[str]:
+    """For a process that only computes, after `isolate()`: no file but the libraries, no socket, no thread."""
+    if not sys.platform.startswith("linux"):
+        return []
+    calls = Filter(denied=("socket", "socketpair", "connect", "bind", "listen", "clone"))
+    steps: list[tuple[str, Callable[[], None]]] = [
+        ("Landlock", lambda: _libraries().enforce()),
+        ("seccomp, second part", lambda: seccomp.install(calls.assemble())),
+    ]
+    return attempt(steps)
+
+
+def _libraries() -> landlock.Ruleset:
+    """Code may be read, as it is imported late."""
     rules = landlock.Ruleset(net=landlock.BIND_TCP, scoped=landlock.SCOPE_ABSTRACT_UNIX | landlock.SCOPE_SIGNAL)
     roots = {sys.prefix, sys.base_prefix, *(entry for entry in sys.path if entry)}
     rules.allow_existing(roots, landlock.READ)
     rules.allow_existing(("/usr/lib", "/usr/lib64", "/lib", "/lib64", "/usr/share/zoneinfo"), landlock.READ)
+    return rules
+
+
+def _restrict_files(spool_fd: int, folders: Iterable[str]) -> None:
+    rules = _libraries()
     names = ("resolv.conf", "hosts", "nsswitch.conf", "host.conf", "gai.conf", "services", "ssl", "pki", "localtime")
     rules.allow_existing((f"/etc/{name}" for name in (*names, "ld.so.cache", "ca-certificates")), landlock.READ)
     # where /etc/resolv.conf leads with systemd-resolved, NetworkManager and resolvconf

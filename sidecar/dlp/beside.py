@@ -1,4 +1,4 @@
-"""A second thread for the half of a large scan that runs without the interpreter's lock. Owns one small pool a process.
+"""A second thread for a long search, which runs without the interpreter's lock. Owns one small pool a process.
 
 Work that no thread has begun when its result is wanted is done by the caller: a busy pool never makes a scan wait.
 """

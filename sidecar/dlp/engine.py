@@ -8,18 +8,21 @@ caller refuses. Nothing here logs, waits or keeps what it scanned, except a `Ses
 
 from bisect import bisect_right
 from collections.abc import Iterable, Iterator, Sequence
+from contextlib import closing
 from dataclasses import dataclass, field, replace
 from functools import partial
 
-from sidecar.dlp import crlf, entropy
+from sidecar.dlp import aside, crlf, entropy
+from sidecar.dlp.aside import Searched, Wanted
 from sidecar.dlp.beside import Beside
 from sidecar.dlp.derived import Allowance, Derived, TooMuch
 from sidecar.dlp.finding import Finding, Location, Match, Severity, snippet
 from sidecar.dlp.grams import Grams
 from sidecar.dlp.known import NO_PIECES, KnownSecrets, Pieces
 from sidecar.dlp.matcher import Backend, Hits
-from sidecar.dlp.needles import Known, project
+from sidecar.dlp.needles import Known
 from sidecar.dlp.rules import Rule, windows
+from sidecar.dlp.runs import Split
 from sidecar.dlp.searches import PARALLEL, Shapes, shapes
 from sidecar.dlp.session import NOTHING_KNOWN, Resume, Seen, Session
 from sidecar.dlp.steps import Decoder, Ends, Signs, stepped
@@ -197,32 +200,32 @@ class Engine:
     def _examine(self, view: View, work: _Work, depth: int, whole: View | None = None) -> None:
         """`whole` is the text with what is known before it: something hidden may begin there."""
         work.examined += len(view.text)
-        large = len(view.text) >= PARALLEL
-        here = not large or "known_secrets" not in work.detectors
-        projection = Beside(partial(project, view.text), here=here)
-        wanted = not work.detectors.isdisjoint(self._shapes.detectors)
-        hits, signs = self._shapes.search(view.text, rules=wanted)
-        # long calls without the interpreter's lock: they go beside the decoders, which need it
-        needles = Beside(lambda: self._known.search(projection.result()), here=here)
-        whole_hits = Beside(partial(self._shapes.search_whole, view.text), here=not large) if wanted else None
-        self._rules(view, hits, work)
-        if not large:
-            self._late(view, whole_hits, needles, work)
-        if whole is not None:
-            signs = work.signs = work.known.joined(signs)
-        try:
-            if depth and signs and not work.limit:  # else it is refused in any case
-                self._deeper(whole or view, signs, work, depth)
-        finally:
-            if large:  # they were looked for meanwhile
-                self._late(view, whole_hits, needles, work)
+        wanted = Wanted(
+            not work.detectors.isdisjoint(self._shapes.detectors),
+            self._known.needles if "known_secrets" in work.detectors else None,
+        )
+        large = len(view.text) >= PARALLEL  # what another process may look for meanwhile is decided last
+        helped = aside.elsewhere(self._shapes, view.text, wanted) if large else None
+        split = Split.of(view.text)
+        with closing(helped or aside.here(self._shapes, split, wanted)) as searched:
+            hits, signs = self._shapes.search(split, partial(next, searched), rules=wanted.rules)
+            self._rules(view, hits, work)
+            if not large:
+                self._late(view, searched, work)
+            if whole is not None:
+                signs = work.signs = work.known.joined(signs)
+            try:
+                if depth and signs and not work.limit:  # else it is refused in any case
+                    self._deeper(whole or view, signs, work, depth)
+            finally:
+                if large:
+                    self._late(view, searched, work)
 
-    def _late(self, view: View, rules: Beside[Hits] | None, needles: Beside[Hits], work: _Work) -> None:
-        """The rules first: what the other thread has not come to is done here."""
-        if rules is not None:
-            self._rules(view, rules.result(), work)
+    def _late(self, view: View, searched: Searched, work: _Work) -> None:
+        self._rules(view, next(searched).hits, work)
+        hits = next(searched).hits
         if "known_secrets" in work.detectors:
-            found, work.pieces, overflow = self._known.find(view, needles.result(), work.pieces)
+            found, work.pieces, overflow = self._known.find(view, hits, work.pieces)
             for finding in found:
                 work.add(finding, finding.value.reveal() if finding.value else b"")
             if overflow:

@@ -3,6 +3,7 @@ loop, then shared by threads. Reveals secrets to build needles; keeps needles in
 """
 
 import hashlib
+import itertools
 import os
 from bisect import bisect_left, insort
 from collections.abc import Iterator, Sequence
@@ -71,6 +72,28 @@ class _Found:
     pieces: dict[int, dict[int, int]] = field(default_factory=dict[int, dict[int, int]])
 
 
+_number = itertools.count(1)
+
+
+class Needles:
+    """What is looked for, without what it means: `words`, and of which of them one hit is enough."""
+
+    def __init__(self, words: Sequence[bytes], once: Sequence[bool], backend: Backend) -> None:
+        self.number = next(_number)
+        """Not that of any other in this process."""
+        self.words = words
+        self.once = once
+        self._search: Searcher = backend.literals(words, once)
+
+    def __repr__(self) -> str:
+        return f"Needles({len(self.words)})"
+
+    def search(self, text: bytes) -> Hits:
+        """Where they stand in the projection of a text."""
+        projection = project(text)
+        return self._search.scan(projection, min(_LIMIT, 2048 + len(projection) // 16))
+
+
 class KnownSecrets:
     """Compiled needles of a set of secrets."""
 
@@ -86,10 +109,9 @@ class KnownSecrets:
         for index, raw in enumerate(self._raw):
             self._add(index, raw, owners)
         # a piece is enough once; a window is wanted wherever it stands
-        self._words = list(owners)
-        self._owners = [tuple(owners[word]) for word in self._words]
+        self._owners = [tuple(each) for each in owners.values()]
         once = [all(owner.piece for owner in each) for each in self._owners]
-        self._search: Searcher = backend.literals(self._words, once)
+        self.needles = Needles(list(owners), once, backend)
 
     def __repr__(self) -> str:
         return f"KnownSecrets({len(self._known)})"
@@ -123,10 +145,6 @@ class KnownSecrets:
                 owners.setdefault(literal, []).append(Owner(index, place, offset))
         for offset, literal in pieces(raw):
             owners.setdefault(literal, []).append(Owner(index, 0, offset, piece=True))
-
-    def search(self, projection: bytes) -> Hits:
-        """Where needles stand in a projection: the part of `find` that needs no lock."""
-        return self._search.scan(projection, min(_LIMIT, 2048 + len(projection) // 16))
 
     def find(self, view: View, hits: Hits, before: Pieces) -> tuple[list[Finding], Pieces, bool]:
         """Findings in one text from the `hits` of its search, the pieces seen (with those `before`), and whether there
@@ -180,7 +198,7 @@ class KnownSecrets:
             times[word] = already = times.get(word, 0) + 1
             if already > most:
                 continue
-            size = len(self._words[word])
+            size = len(self.needles.words[word])
             for owner in self._owners[word]:
                 if owner.piece:
                     found.pieces.setdefault(owner.secret, {})[owner.offset] = end

@@ -61,6 +61,7 @@ def stretches(source: bytes, spans: list[tuple[int, int]]) -> Stretches:
 class Split:
     """A text's blobs, with a few bytes around each, and the text without the inside of them."""
 
+    source: bytes
     blobs: Stretches
     prose: Stretches
 
@@ -74,7 +75,7 @@ class Split:
             prose.append((clear, start + AFTER))
             clear = end - AFTER
         prose.append((clear, len(source)))
-        return cls(stretches(source, blobs), stretches(source, prose))
+        return cls(source, stretches(source, blobs), stretches(source, prose))
 
     @cached_property
     def words(self) -> Words:

@@ -1,16 +1,15 @@
 """Where rules may match a text and what gives an encoding away: everything that does not depend on secrets, compiled.
 
 Expressions with a literal in them go over the whole text, the others over the places of it where they can match at all
-(`places`). Of a large text the searches that seldom find anything run on another thread, beside the work that needs the
-interpreter's lock. Decides nothing about what is found.
+(`places`). Decides nothing about what is found.
 """
 
 import re
-from functools import cache, partial
+from collections.abc import Callable
+from functools import cache
 from typing import Protocol
 
 from sidecar.dlp.assignments import generic_rules
-from sidecar.dlp.beside import Beside
 from sidecar.dlp.bits import ascii_islands
 from sidecar.dlp.derive import decoders
 from sidecar.dlp.escapes import wide_ends
@@ -24,7 +23,7 @@ from sidecar.dlp.runs import Split, Stretches, long_rows
 from sidecar.dlp.steps import Decoder, Signs
 
 PARALLEL = 128 * 1024
-"""Texts of this size are worth a second thread: handing over costs 50 µs."""
+"""Texts of this size are worth handing over: that costs 100 µs."""
 
 _SHORT: dict[Backend, int] = {"hyperscan": 28 * 1024, "portable": 20 * 1024}
 """Of a shorter text the long runs are searched, and for all else the whole: telling the places takes 80 µs at least."""
@@ -75,25 +74,27 @@ class Shapes:
         """The rules that are looked for in the whole text."""
         return self._whole.scan(text, _most(text))
 
-    def search(self, text: bytes, *, rules: bool = True) -> tuple[Hits, Signs]:
-        """Hits of the other rules, where they are wanted, and for each decoder with work the places, or None where
-        there are so many that all is."""
+    def search_beside(self, split: Split, *, rules: bool) -> tuple[Hits, Signs]:
+        """In prose: hits of rules, where they are wanted, and of what gives an encoding away, by their numbers behind
+        the rules'. In blobs: for each decoder with work the places, or None where there are many."""
         searches = self._all if rules else self._signs
-        few = 512 + len(text) // 256
-        here = len(text) < PARALLEL
-        split = Split.of(text)
-        blobs = Beside(partial(self._in_blobs, split.blobs), here=here or not split.blobs.text)
-        prose = Beside(partial(searches.scan_prose, split, few), here=here)
-        parts = [searches.scan_places(split, few)]
-        # the last first: what the other thread has not come to is done here
-        parts.append(prose.result())
-        in_blobs = blobs.result()
-        if any(hits.overflow for hits in parts):
-            hits, signs = self._search_apart(split, _most(text), rules=rules)
+        return searches.scan_prose(split, _few(split)), self._in_blobs(split.blobs)
+
+    def search(
+        self, split: Split, beside: Callable[[], tuple[Hits, Signs]], *, rules: bool = True
+    ) -> tuple[Hits, Signs]:
+        """Hits of the rules, where they are wanted, but for those that are looked for in the whole text; and for each
+        decoder with work the places, or None where there are so many that all is. `beside` gives what `search_beside`
+        would."""
+        searches = self._all if rules else self._signs
+        found = searches.scan_places(split, _few(split))
+        prose, in_blobs = beside()
+        if found.overflow or prose.overflow:
+            hits, signs = self._search_apart(split, _most(split.source), rules=rules)
         else:
-            hits, signs = self._sorted([pair for hits in parts for pair in hits.pairs], False)
+            hits, signs = self._sorted([*found.pairs, *prose.pairs], False)
         if not hits.overflow:
-            wide = wide_ends(split.prose.text, few)
+            wide = wide_ends(split.prose.text, _few(split))
             if wide != []:
                 signs[self._wide] = None if wide is None else [*map(split.prose.origin, wide)]
             for place, ends in in_blobs.items():
@@ -139,6 +140,11 @@ class Shapes:
             if found.pairs:
                 signs[place] = None if found.overflow else [end for _, end in found.pairs]
         return Hits(pairs, False), signs
+
+
+def _few(split: Split) -> int:
+    """Hits in parts of a text, of which there are too many with more."""
+    return 512 + len(split.source) // 256
 
 
 def _most(text: bytes) -> int:

@@ -14,6 +14,7 @@ from typing import NamedTuple
 
 from sidecar import lean
 from sidecar.contract import Placeholder, Route
+from sidecar.dlp import aside
 from sidecar.dlp.engine import Engine, EngineConfig
 from sidecar.dlp.needles import Known
 from sidecar.dlp.session import Session
@@ -118,7 +119,7 @@ class Scanner:
     def _idle_from_now(self, loop: asyncio.AbstractEventLoop) -> None:
         if self._idle is not None:
             self._idle.cancel()
-        self._idle = loop.call_later(IDLE_SECONDS, self._compiler.submit, lean.give_back)
+        self._idle = loop.call_later(IDLE_SECONDS, self._compiler.submit, _rest)
 
     def session(self, route: Route) -> Session:
         """What is remembered of clean bodies for a route's host."""
@@ -141,7 +142,15 @@ def _stand_in(placeholder: Placeholder) -> Known:
     return Known(f"placeholder of {placeholder.token_ref}", Secret(known))
 
 
+def _rest() -> None:
+    aside.rest()
+    lean.give_back()
+
+
 def _compiled(*sets: tuple[Known, ...]) -> Engines:
-    engines = Engines(*(Engine.compile(EngineConfig(known)) for known in sets))
+    made: list[Engine] = []
+    for place, known in enumerate(sets):  # without credentials, all that is known is what alarms
+        made.append(made[sets.index(known)] if known in sets[:place] else Engine.compile(EngineConfig(known)))
+    engines = Engines(*made)
     lean.give_back()  # compiling takes ten times what stays of it
     return engines

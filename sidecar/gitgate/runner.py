@@ -10,13 +10,13 @@ import os
 import select
 import signal
 import socket
-import sys
 from dataclasses import dataclass, replace
 from typing import Any, NoReturn
 
 import orjson
 
 from sidecar.contract import Note, Reply, Request
+from sidecar.forked import close_all_but, forked
 from sidecar.framing import BadFrame, Inbox, close_fds, pack
 from sidecar.gitgate import walls
 
@@ -29,37 +29,7 @@ _VARIABLES = ("GIT_", "LC_ALL", "SSH_AUTH_SOCK", "NO_PROXY", "GITLEAKS_")
 
 def start() -> socket.socket:
     """Fork it; the caller has no threads. Its end of the socket pair; closing that ends the runner."""
-    ours, theirs = socket.socketpair()
-    if os.fork() == 0:
-        code = 1
-        try:
-            ours.close()
-            _forget(theirs)
-            Runner(theirs).serve()
-            code = 0
-        except BaseException as error:
-            # a type and no more: what it was about may be anything
-            sys.stderr.write(f"the git runner failed: {type(error).__name__}\n")
-        finally:
-            os._exit(code)
-    theirs.close()
-    signal.signal(signal.SIGCHLD, signal.SIG_IGN)  # nobody waits for it
-    return ours
-
-
-def _forget(keep: socket.socket) -> None:
-    for name in ("SIGTERM", "SIGCHLD"):
-        signal.signal(getattr(signal, name), signal.SIG_DFL)
-    signal.signal(signal.SIGPIPE, signal.SIG_IGN)
-    os.setsid()
-    os.umask(0o077)
-    _close_all_but(keep)
-
-
-def _close_all_but(keep: socket.socket) -> None:
-    number = keep.fileno()
-    os.closerange(3, number)
-    os.closerange(number + 1, os.sysconf("SC_OPEN_MAX"))
+    return forked("git runner", lambda sock: Runner(sock).serve())
 
 
 @dataclass(frozen=True)
@@ -250,7 +220,7 @@ def _wait_in_it(sock: socket.socket) -> NoReturn:
     try:
         os.setpgid(0, 0)
         signal.set_wakeup_fd(-1)
-        _close_all_but(sock)
+        close_all_but(sock)
         data, fds, _, _ = socket.recv_fds(sock, 65536, 16)
         size = 4 + int.from_bytes(data[:4], "big")
         while data and len(data) < size:

@@ -40,6 +40,9 @@ def processes(paths: Paths, controller: int) -> dict[str, list[int]]:
             for kind, process in (("holders", kept.holder), ("sidecars", kept.sidecar)):
                 if process is not None:
                     found.setdefault(kind, []).append(process.pid)
+                if kind == "sidecars":
+                    children = Path(f"/proc/{process.pid}/task/{process.pid}/children").read_text()
+                    found.setdefault("their workers", []).extend(map(int, children.split()))
     return found
 
 
@@ -62,9 +65,9 @@ async def measure(client: Client, paths: Paths, before: float, bottles: int) -> 
     began = {kind: cpu_seconds(pids) for kind, pids in ours.items()}
     await asyncio.sleep(IDLE_SECONDS)
     used = {kind: 100 * (cpu_seconds(pids) - began[kind]) / IDLE_SECONDS for kind, pids in ours.items()}
-    print(f"{'':12} {'count':>6} {'MiB PSS':>9} {'% of a core':>12}")
+    print(f"{'':14} {'count':>6} {'MiB PSS':>9} {'% of a core':>12}")
     for kind, pids in ours.items():
-        print(f"{kind:12} {len(pids):6} {memory[kind]:9.1f} {used[kind]:12.2f}")
+        print(f"{kind:14} {len(pids):6} {memory[kind]:9.1f} {used[kind]:12.2f}")
     each = (sum(memory.values()) - before) / bottles
     print(f"each bottle: {each:.1f} MiB (limit {MEMORY_LIMIT}); all: {sum(used.values()):.2f} % of a core "
           f"(limit {CPU_LIMIT})")  # fmt: skip
