@@ -100,8 +100,9 @@ _LEAST_WORDS, _MOST_WORDS = 12, 24
 _AT_ONCE = 128
 """Words of a long row that are looked at, and those that a phrase which begins in them may end with."""
 _ROW = re.compile(rb"\x01{%d,}" % _LEAST_WORDS)
-_MOST_PHRASES = 2048
-"""Checksums computed for one text, and one for 256 bytes of it."""
+_MOST_PLACES = 4096
+"""Words of a text that a phrase may begin with, and one for 128 bytes of it; each row of them and each checksum counts
+as one more."""
 
 
 def seed_phrases(text: bytes, start: int, end: int, judged: dict[bytes, bool]) -> Iterator[tuple[int, int]]:
@@ -109,11 +110,19 @@ def seed_phrases(text: bytes, start: int, end: int, judged: dict[bytes, bool]) -
     listed = bytes(map(_listed().__contains__, _WORD.findall(text, start, end)))
     if bytes([1]) * _LEAST_WORDS not in listed:
         return
+    rows = list(_ROW.finditer(listed))
+    _bounded(text, sum(row.end() - row.start() - _LEAST_WORDS + 2 for row in rows) + len(judged))
     spans = [match.span() for match in _WORD.finditer(text, start, end)]
-    for row in _ROW.finditer(listed):
+    for row in rows:
         for first in range(row.start(), row.end() - _LEAST_WORDS + 1, _AT_ONCE):
+            judged[b"from %d" % spans[first][0]] = False
             last = min(first + _AT_ONCE + _MOST_WORDS, row.end()) - 1
             yield from _in_row(text, spans[first][0], spans[last][1], judged)
+
+
+def _bounded(text: bytes, places: int) -> None:
+    if places > _MOST_PLACES + len(text) // 128:
+        raise TooMuch("too many strings that look like credentials")
 
 
 @cache
@@ -143,27 +152,34 @@ def _in_row(text: bytes, start: int, end: int, judged: dict[bytes, bool]) -> Ite
 
 
 def _phrases(text: bytes, run: list[tuple[str, int, int]], judged: dict[bytes, bool]) -> Iterator[tuple[int, int]]:
+    ascending = _ascending([word for word, _, _ in run])
     at = 0
     while at + _LEAST_WORDS <= len(run):
+        judged[b"%d" % run[at][1]] = False  # each place costs, whatever is there
+        _bounded(text, len(judged))
         for size in (24, 21, 18, 15, _LEAST_WORDS):
             part = run[at : at + size]
-            if len(part) == size and _judged(text, part, judged):
+            if len(part) == size > ascending[at] and _judged(text, part, judged):
                 yield part[0][1], part[-1][2]
                 at += size - 1
                 break
         at += 1
 
 
+def _ascending(words: list[str]) -> list[int]:
+    """How many words from each on are in the order of the alphabet, as all of the list itself are."""
+    found = [1] * len(words)
+    for at in range(len(words) - 2, -1, -1):
+        if words[at] < words[at + 1]:
+            found[at] += found[at + 1]
+    return found
+
+
 def _judged(text: bytes, part: list[tuple[str, int, int]], judged: dict[bytes, bool]) -> bool:
-    words = [word for word, _, _ in part]
-    if words == sorted(words):  # the list itself
-        return False
     key = text[part[0][1] : part[-1][2]]
     counts = judged.get(key)
     if counts is None:
-        if len(judged) > _MOST_PHRASES + len(text) // 256:
-            raise TooMuch("too many strings that look like credentials")
-        counts = judged[key] = money.seed_phrase(words)
+        counts = judged[key] = money.seed_phrase([word for word, _, _ in part])
     return counts
 
 

@@ -16,6 +16,7 @@ from hypothesis import HealthCheck, assume, given, settings
 from hypothesis import strategies as st
 
 from sidecar.dlp import engine as engine_module
+from sidecar.dlp import money
 from sidecar.dlp.derived import Derived
 from sidecar.dlp.engine import DEFAULT, Engine, EngineConfig
 from sidecar.dlp.finding import Location
@@ -280,6 +281,8 @@ HOSTILE = {
     "keywords": lambda n: _times(b"aws_secret_access_key ", n),
     "cards": lambda n: _times(b"4111 1111 1111 1112 ", n),
     "words": lambda n: _times(b"abandon ", n),
+    "listed words": lambda n: _times(b" ".join(sorted(money.seed_words())) + b" ", n),
+    "rows of words": lambda n: _times(b" ".join(sorted(money.seed_words())[:12]) + b"\n zzz  Qqqqqqqqqq ", n),
     "tokens": lambda n: _times(b"AKIAQWERTYUIOPASDFGH ", n),
     "prefixes": lambda n: _times(b"ghp_", n),
     "assignments": lambda n: _times(b'password="aB3xY9kLm" ', n),
