@@ -82,7 +82,7 @@ async def test_an_agent_pushes_by_the_real_address(real: Rig, root: Path) -> Non
     assert "pushed 0" in shown, shown
     author = git("log", "-1", "--format=%an <%ae>", "main", cwd=root / "app.git").stdout.strip()
     assert author == 'A "B" C <agent@example.com>'
-    assert processes_of(real.paths) == []
+    await until(lambda: processes_of(real.paths) == [])
     assert not (real.paths.session_state("one") / "git").exists()
 
 

@@ -49,7 +49,7 @@ async def test_an_agent_runs_to_its_end_and_leaves_only_its_record_and_restore_p
         "exit.json", "restore", "restore.json", "session.json", "transcript.cast",
     ]  # fmt: skip
     assert not real.paths.session_run(view.session_id).exists()
-    assert processes_of(real.paths) == []
+    await until(lambda: processes_of(real.paths) == [])
 
 
 async def test_what_ends_badly_is_preserved(real: Rig) -> None:
@@ -57,7 +57,7 @@ async def test_what_ends_badly_is_preserved(real: Rig) -> None:
     ended = await asyncio.wait_for(real.sessions.wait("one"), 20)
     assert (ended.state, ended.exit_code) == ("failed", 3)
     assert (real.paths.session_state("one") / "home" / "file").read_text() == "kept\n"
-    assert processes_of(real.paths) == []
+    await until(lambda: processes_of(real.paths) == [])
     await real.sessions.cleanup()
     assert (real.paths.session_state("one") / "home" / "file").exists()
 
@@ -112,7 +112,7 @@ async def test_the_preflight_makes_nothing(real: Rig) -> None:
     assert shown.engine
     assert any("sandbox" in line for line in shown.creates)
     assert not (real.paths.state / "bottles").exists() or not list((real.paths.state / "bottles").iterdir())
-    assert processes_of(real.paths) == []
+    await until(lambda: processes_of(real.paths) == [])
 
 
 async def test_a_name_is_given_once(real: Rig) -> None:
@@ -138,7 +138,7 @@ async def test_a_program_that_cannot_run_undoes_everything(real: Rig, command: t
     assert command[0] in caught.value.message
     assert not real.paths.session_state("one").exists()
     assert list((real.paths.run).glob("????????????")) == []
-    assert processes_of(real.paths) == []
+    await until(lambda: processes_of(real.paths) == [])
     assert real.sessions.views() == []
     assert real.views[-1].state == "failed"
 

@@ -3,6 +3,7 @@ way of doing the same."""
 
 import html
 import re
+from functools import partial
 from html.entities import html5
 
 import pytest
@@ -13,6 +14,7 @@ from sidecar.dlp import escapes, fold, injection
 from sidecar.dlp.engine import Engine, EngineConfig
 from sidecar.dlp.finding import Location
 from sidecar.dlp.needles import Known
+from sidecar.dlp.runs import Split
 from sidecar.dlp.searches import shapes
 from sidecar.secret import Secret
 from tests.sidecar.dlp.dlp_kit import make_secrets
@@ -82,8 +84,9 @@ def test_without_rules_the_same_encodings_are_seen(backend: str) -> None:
     near = b" ghp_ password=aB3xY9kLm 4111 1111 1111 1111 AKIA "
     written = b"%41%42 &#65;&#66; \\u0041 QUJDREVGR0hJSktMTU5PUFFSU1RVVldYWVo= " + b"ABCDEF".hex().encode() * 9
     for text in (near, written, near + written, (near + written) * 2, "Аа é ＡＢ".encode() + written):
-        all_hits, all_signs = compiled.search(text)
-        hits, signs = compiled.search(text, rules=False)
+        split = Split.of(text)
+        all_hits, all_signs = compiled.search(split, partial(compiled.search_beside, split, rules=True))
+        hits, signs = compiled.search(split, partial(compiled.search_beside, split, rules=False), rules=False)
         assert not hits.pairs
         assert {place: ends and sorted(ends) for place, ends in signs.items()} == {
             place: ends and sorted(ends) for place, ends in all_signs.items()
