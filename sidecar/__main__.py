@@ -259,8 +259,8 @@ def run(sock: socket.socket) -> NoReturn:
     os.umask(0o077)
     sys.setswitchinterval(SWITCH_SECONDS)
     # before anything is given up: the sidecar itself starts and executes nothing
-    scan_worker.start()
     git_runner = runner.start()
+    scan_worker.start()  # after it: the texts that these two share are no business of git's
     missing = confine.isolate()
     uvloop.run(_main(sock, missing, git_runner))
     raise SystemExit(0)

@@ -1,6 +1,7 @@
 """The process that does half of a large scan: in interpreters of their own, since a fork wants a process without
 threads, and in a real sidecar."""
 
+import os
 import socket
 import subprocess
 import sys
@@ -241,3 +242,14 @@ def test_it_ends_with_its_sidecar(killed: bool) -> None:
         else:
             ours.close()
         wait_for(lambda: all(map(gone, started)))
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="a sidecar's processes tell their maps to root alone")
+def test_what_starts_git_does_not_share_the_texts() -> None:
+    ours, theirs = socket.socketpair()
+    command = [sys.executable, "-m", "sidecar", "--fd", str(theirs.fileno())]
+    with ours, theirs, subprocess.Popen(command, pass_fds=[theirs.fileno()]) as sidecar:
+        wait_for(lambda: len(children(sidecar.pid)) == 2)
+        maps = [Path(f"/proc/{pid}/maps").read_text() for pid in children(sidecar.pid)]
+        assert sorted("/dev/zero" in each for each in maps) == [False, True]
+        sidecar.kill()
