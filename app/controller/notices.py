@@ -102,6 +102,8 @@ class Notices:
     def _known(self, notice: Notice, *, once: bool) -> bool:
         """Whether this was told already, or lately."""
         key = (notice.proposal,) if once else (notice.slug, notice.about, notice.title)
+        if notice.about == "budget":  # each thing is told of once anyway, and the cutoff soon follows the threshold
+            key = (*key, notice.text)
         now = time.monotonic()
         before = self._told.get(key)
         if before is not None and (once or now - before < QUIET_SECONDS):

@@ -108,6 +108,19 @@ async def test_a_flood_of_canaries_is_one_notice(room: Room) -> None:
     assert [item.about for item in await room.notices.listed()] == ["canary"]
 
 
+async def test_a_cutoff_is_told_of_soon_after_a_threshold(room: Room) -> None:
+    def said(number: int, text: str) -> StreamEvent:
+        return StreamEvent(
+            seq=number, at=1.0, kind="notice", slug="dev", data={"code": "budget_threshold", "text": text}
+        )
+
+    texts = ["80 % of it is used", "it is used up: its requests to the model are refused", "80 % of it is used"]
+    room.notices.events("dev", [said(number, text) for number, text in enumerate(texts, 1)])
+    await until(room.notices.listed)
+    await room.notices.close()
+    assert [found.text for found in await room.notices.listed()] == [texts[1], texts[0]]
+
+
 async def test_only_what_the_settings_name_goes_out(room: Room, tmp_path: Path) -> None:
     argv, out = recorder(tmp_path)
     room.settings = Settings(notify_command=argv, notify_on=("failed",))
