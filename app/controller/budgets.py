@@ -46,6 +46,8 @@ RETRY_SECONDS = 1.0
 
 type Read = Callable[[], Awaitable[Settings]]
 type Settle = Callable[[str], Awaitable[None]]
+type Limits = dict[str, dict[str, tuple[Limit, ...]]]
+"""What governs each provider of each session."""
 
 
 class Budgets:
@@ -222,8 +224,10 @@ class Budgets:
     async def ended(self, session: Session) -> None:
         """A session is over and all that its sidecar wrote is in the store."""
         await self._lost(session)
-        self._accounts.pop(session.id, None)
-        session.show(save=False, spend=await self._spend(session.id), cut="", asks=())
+        async with self._order:  # it may live on for a moment: no round may show again what it asked
+            session.counted = True
+            self._accounts.pop(session.id, None)
+            session.show(save=False, spend=await self._spend(session.id), cut="", asks=())
         self._news.set()
 
     async def _lost(self, session: Session) -> None:
@@ -294,7 +298,7 @@ class Budgets:
         sessions = [
             session
             for session in self._desk.live()
-            if session.view.state != "launching" or session.id in self._accounts
+            if not session.counted and (session.view.state != "launching" or session.id in self._accounts)
         ]
         live = {session.id for session in sessions}
         for gone in set(self._accounts) - live - self._starting:
@@ -311,9 +315,7 @@ class Budgets:
         await self._show(sessions, limits, ground)
         self._deadline = self._next(sessions, limits, now)
 
-    async def _ground(
-        self, sessions: list[Session], limits: dict[str, dict[str, tuple[Limit, ...]]], now: float
-    ) -> Ground:
+    async def _ground(self, sessions: list[Session], limits: Limits, now: float) -> Ground:
         out: dict[Key, int] = {}
         sharing: dict[Key, int] = {}
         units: dict[Key, Limit] = {}
@@ -455,9 +457,7 @@ class Budgets:
 
     # --- showing ----------------------------------------------------------------------------------------------------
 
-    async def _show(
-        self, sessions: list[Session], limits: dict[str, dict[str, tuple[Limit, ...]]], ground: Ground
-    ) -> None:
+    async def _show(self, sessions: list[Session], limits: Limits, ground: Ground) -> None:
         used, self._used = self._used, set()
         by_hand = self.amounts(ground.now)
         for session in sessions:
@@ -486,9 +486,7 @@ class Budgets:
         windows = [item.model_dump(mode="json") for item in self.windows.current(time.time())]
         return {"today": self.today.model_dump(mode="json"), "windows": windows}
 
-    def _next(
-        self, sessions: list[Session], limits: dict[str, dict[str, tuple[Limit, ...]]], now: float
-    ) -> float | None:
+    def _next(self, sessions: list[Session], limits: Limits, now: float) -> float | None:
         governed = [one for groups in limits.values() for held in groups.values() for one in held]
         times = [now + ROUND_SECONDS] if governed else []
         for session in sessions:

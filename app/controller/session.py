@@ -61,6 +61,8 @@ class Session:
     """Set by each sign of life; who waits for it clears it."""
     finishing: bool = False
     """Its agent has ended, or is lost; everything is being released."""
+    counted: bool = False
+    """Its last sidecar has ended, and all that was used is in the store."""
     lock: asyncio.Lock = field(default_factory=asyncio.Lock)
     policy_lock: asyncio.Lock = field(default_factory=asyncio.Lock)
     """Held while this session's routes are changed or one of its proposals is decided."""

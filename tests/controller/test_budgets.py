@@ -188,6 +188,8 @@ async def test_a_bottle_that_has_ended_asks_nothing_any_more(paths: Paths) -> No
         await until(lambda: bool(shown(made).asks))
         await made.budgets.ended(one)
         assert (shown(made).cut, shown(made).asks) == ("", ())
+        await made.budgets.apply()  # its box has not been taken away yet
+        assert (shown(made).cut, shown(made).asks) == ("", ())
 
 
 @pytest.mark.parametrize(("hold", "acts"), [("reject", []), ("park", [("freeze", "one")])])
