@@ -87,6 +87,7 @@ class _Comparing:
             self._folder(old if former is not None and stat.S_ISDIR(former.st_mode) else None, new, name, path, depth)
         elif stat.S_ISREG(info.st_mode):
             if old is None or former is None or not stat.S_ISREG(former.st_mode):
+                _readable(new, name)
                 self._tell(path, "added", info.st_size)
             elif not _same(old, new, name, former, info):
                 self._tell(path, "changed", info.st_size)
@@ -112,8 +113,12 @@ class _Comparing:
 
     def _gone(self, parent: int, name: str, path: str, depth: int) -> None:
         info = _status(parent, name)
-        if not stat.S_ISDIR(info.st_mode):
+        if stat.S_ISREG(info.st_mode) or stat.S_ISLNK(info.st_mode):
+            if stat.S_ISREG(info.st_mode):
+                _readable(parent, name)
             self._tell(path, "removed", info.st_size)
+        elif not stat.S_ISDIR(info.st_mode):
+            self._tell(path, "other")
         elif not self._skip(path):
             if depth >= MAX_DEPTH:
                 self._tell(path, "other")
@@ -122,6 +127,12 @@ class _Comparing:
                 for inner in sorted(os.listdir(below)):
                     with self._entry(f"{path}/{inner}"):
                         self._gone(below, inner, f"{path}/{inner}", depth + 1)
+
+
+def _readable(folder: int, name: str) -> None:
+    """Raises OSError for what no copy can hold: that only one side has it is nobody's doing."""
+    with _opened(folder, name, _FILE):
+        pass
 
 
 def _status(folder: int, name: str) -> os.stat_result:

@@ -48,11 +48,11 @@ def take(project: Path, state: Path, stop: threading.Event) -> str:
 
     try:
         workspace.copy(project, state / FOLDER, stop, leave=leave, most=MOST)
-    except CarboyError:
-        return (
-            f"no restore point: the project has more than {MOST[0]:,} files, or {MOST[1] >> 20} MiB, "
-            "so `carboy diff` cannot say what changes"
-        )
+    except CarboyError as error:
+        why = f"the project has more than {MOST[0]:,} files, or {MOST[1] >> 20} MiB"
+        if not isinstance(error, workspace.TooLarge):
+            why = f"the project's folders are more than {workspace.MAX_DEPTH} deep"
+        return f"no restore point: {why}, so `carboy diff` cannot say what changes"
     atomic_write(state / FILE, Point(left_out=tuple(tagged)).model_dump_json().encode(), 0o600)
     return ""
 

@@ -171,6 +171,20 @@ def test_one_entry_that_cannot_be_compared_hides_nothing_beside_it(trees: tuple[
     assert len(done.left) == 3
 
 
+@pytest.mark.usefixtures("permissions_hold")
+def test_what_no_copy_can_hold_is_not_told_as_removed_and_stays(trees: tuple[Path, Path]) -> None:
+    project, copy = trees
+    os.mkfifo(project / "src/pipe")
+    (project / "src/shut").touch(mode=0)
+    (copy / "new/shut").touch(mode=0)
+    found = {change.path: change.kind for change in changes(project, copy)}
+    assert (found["src/pipe"], found["src/shut"], found["new/shut"]) == ("other", "other", "other")
+    done = pull(project, copy, ("src", "gone"), (), delete=True, trusted=True)
+    assert (done.removed, done.written) == (("gone",), ("src/code.py",))
+    assert (project / "src/pipe").is_fifo()
+    assert (project / "src/shut").exists()
+
+
 def test_a_crowd_of_new_files_ends_the_comparison_early(
     trees: tuple[Path, Path], monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from app.backends import masks, restore
+from app.backends import masks, restore, workspace
 from app.backends.changes import changes, pull
 
 
@@ -56,3 +56,11 @@ def test_a_project_that_is_too_large_has_none_and_says_so(
     monkeypatch.setattr(restore, "MOST", (1, 1 << 20))
     assert "no restore point" in restore.take(project, tmp_path / "state", threading.Event())
     assert restore.load(tmp_path / "state") is None
+
+
+def test_a_project_that_is_too_deep_has_none_and_says_so(project: Path, tmp_path: Path) -> None:
+    deepest = project
+    for _ in range(workspace.MAX_DEPTH + 2):
+        deepest /= "d"
+    deepest.mkdir(parents=True)
+    assert "more than 200 deep" in restore.take(project, tmp_path / "state", threading.Event())
