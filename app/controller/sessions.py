@@ -418,6 +418,7 @@ class Sessions:
             session.over.set()
             self._sessions[session.slug] = session
             return
+        self._on_change(kept.view)  # how it was: else nobody could tell that it ended meanwhile
         if kept.view.state == "launching":
             await self._undo_launch(session)
             return

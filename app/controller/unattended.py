@@ -33,6 +33,9 @@ from sidecar.secret import Secret
 
 log = logging.getLogger(__name__)
 BY = "carboy"
+LATELY = 60.0
+"""A crash so many seconds before this controller came may be one with its predecessor's, and is taken up. An older one
+is told of, and not acted on: by then nobody may want an agent that starts by itself."""
 
 
 class Runner(Protocol):
@@ -79,8 +82,10 @@ class Unattended:
         self._given: dict[str, dict[str, dict[str, Secret]]] = {}
         """What came by environment or was typed for bottles that are started again: in memory only, as there."""
         self._alarm = Alarm(self._due)
+        self._began, self._started = time.time(), False
 
     async def start(self) -> None:
+        self._started = True
         for session in self._runner.live():
             self._states[session.id] = session.view.state
         for row in await self._store.proposals(state="pending"):
@@ -189,6 +194,13 @@ class Unattended:
         wanted, done, now = profile(session.record.manifest), session.record.overnight.resumes, time.time()
         if limit.stopped:
             return
+        long_over = view.state == "lost" if not self._started else (view.ended_at or now) < self._began - LATELY
+        if long_over:
+            if wanted.resumes:
+                self._say(
+                    view, "failed", "ended while no controller ran, and is left as it is: `carboy resume` goes on"
+                )
+            return
         limited = bool(limit.last) and wanted.on_limit in ("retry", "wait_for_reset")
         if done >= most_resumes(wanted, limited=limited):
             if done:
@@ -260,6 +272,8 @@ class Unattended:
     # --- time -------------------------------------------------------------------------------------------------------
 
     def _arm(self) -> None:
+        if not self._started:  # sessions are still being found again
+            return
         times = [at for _, at in self._cards.values()] + [at for _, at, _ in self._resuming.values()]
         times += [wake_at for session in self._runner.live() if (wake_at := session.record.overnight.wake_at)]
         self._alarm.set(min(times, default=None))

@@ -46,7 +46,8 @@ def of_bottle(before: BottleView | None, now: BottleView, at: float) -> Notice |
         if now.state == "stopped":
             return say("done", "info", f"{name} was stopped", now.error or learned)
         code = "" if now.exit_code is None else f"exit code {now.exit_code}"
-        return say("failed", "agent_error", f"{name} has {now.state}", now.error or code)
+        became = "was lost" if now.state == "lost" else "has failed"
+        return say("failed", "agent_error", f"{name} {became}", now.error or code)
     if now.stalled and not before.stalled:
         return say("stalled", "warning", f"{name} does nothing", "no output and no request for a while")
     if now.sidecar.state == "failed" and before.sidecar.state != "failed":

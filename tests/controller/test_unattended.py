@@ -285,6 +285,18 @@ async def test_a_stop_by_the_operator_or_a_good_end_starts_nothing(room: Room) -
     assert room.runner.launched == []
 
 
+async def test_one_that_ended_long_before_this_controller_is_left_as_it_is(room: Room) -> None:
+    session = room.runner.bottle(on_exit={"resume": 2})
+    session.show(state="failed", exit_code=1, ended_at=time.time() - 3600)
+
+    async def told() -> bool:
+        return any("is left as it is" in item.title for item in await room.notices.listed())
+
+    await until(told)
+    await room.unattended._due()
+    assert room.runner.launched == []
+
+
 async def test_one_that_cannot_be_started_again_is_told(room: Room) -> None:
     session = room.runner.bottle(on_exit={"resume": 2})
     room.runner.fails = CarboyError("The secret is missing", "", "secret_missing")

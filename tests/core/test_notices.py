@@ -29,6 +29,13 @@ def test_of_a_bottle(before: dict[str, Any], now: dict[str, Any], about: str | N
     assert (notice.about if notice else None) == about
 
 
+@pytest.mark.parametrize(("state", "title"), [("failed", "dev has failed"), ("lost", "dev was lost")])
+def test_what_became_of_it(state: str, title: str) -> None:
+    notice = of_bottle(view("dev"), view("dev", state=state), AT)
+    assert notice is not None
+    assert notice.title == title
+
+
 def test_a_bottle_seen_for_the_first_time_says_nothing() -> None:
     assert of_bottle(None, view("dev", state="failed"), AT) is None
 

@@ -1,17 +1,23 @@
 """A night without anyone: an agent that crashes twice goes on, what it was refused is learned, the report tells it."""
 
+import asyncio
 import json
 import os
 import shutil
+import signal
 import subprocess
 import sys
 import tempfile
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any
 
+import psutil
 import pytest
 
+from app.controller import record
 from app.paths import Paths, private_folder
+from app.processes.identity import same
 from tests.conftest import until
 from tests.controllers import started, stopped
 from tests.integration.launching import asking
@@ -76,3 +82,56 @@ async def test_it_goes_on_is_learned_from_and_told(run: Run, project: Path, path
     assert [row["action"] for row in audit["rows"]].count("resumed") == 2
     notices = json.loads(run("notices", "--json").stdout)
     assert [item["about"] for item in notices if item["about"] == "done"] == ["done"]
+
+
+async def test_one_that_crashes_while_no_controller_lives_is_told_of_and_goes_on_once(
+    run: Run, project: Path, paths: Paths
+) -> None:
+    script = "echo run >> runs; test $(wc -l < runs) -ge 2 && exit 0; until [ -e go ]; do sleep 0.1; done; exit 3"
+    begun = run("start", "--bottle", "night", "--label", "one", "--detach", "--", "/bin/sh", "-c", script)
+    assert begun.returncode == 0, begun.stderr
+    await without_controller(paths)
+    (project / "go").touch()
+    await until((paths.session_state("one") / "exit.json").exists, 60)
+    assert run("list").returncode == 0  # starts one
+    await until(lambda: "done" in [item["about"] for item in told(run)], 60)
+    assert (project / "runs").read_text() == "run\nrun\n"
+    assert {item["title"] for item in told(run)} == {
+        "one has failed", "one ended badly and goes on (start 1)", "one is done"
+    }  # fmt: skip
+    assert acts(run).count("resumed") == 1
+
+
+async def test_one_that_is_lost_while_no_controller_lives_is_told_of_and_left_as_it_is(run: Run, paths: Paths) -> None:
+    begun = run("start", "--bottle", "night", "--label", "one", "--detach", "--", "/bin/sh", "-c", "sleep 600")
+    assert begun.returncode == 0, begun.stderr
+    await without_controller(paths)
+    kept = record.load(paths.session_state("one"))
+    assert kept is not None
+    assert kept.holder is not None
+    holder = kept.holder
+    os.kill(holder.identity.pid, signal.SIGKILL)
+    await until(lambda: not same(holder.identity))
+    assert run("list").returncode == 0  # starts one
+    await until(lambda: len(told(run)) >= 2)
+    assert [item["title"] for item in reversed(told(run))] == [
+        "one was lost",
+        "one ended while no controller ran, and is left as it is: `carboy resume` goes on",
+    ]
+    await asyncio.sleep(3)  # its first start would come after two
+    assert "resumed" not in acts(run)
+
+
+async def without_controller(paths: Paths) -> None:
+    """It is gone: while it ends it would still notice what ends."""
+    pid = int((paths.state / "controller.lock").read_text())
+    await asyncio.to_thread(stopped, paths)
+    await until(lambda: not psutil.pid_exists(pid))
+
+
+def told(run: Run) -> list[dict[str, Any]]:
+    return json.loads(run("notices", "--json").stdout)
+
+
+def acts(run: Run) -> list[str]:
+    return [row["action"] for row in json.loads(run("audit", "--json").stdout)["rows"]]
