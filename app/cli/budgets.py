@@ -1,14 +1,19 @@
 """Commands about usage and budgets. Thin: parse, ask the controller, print."""
 
+from typing import TYPE_CHECKING
+
 import click
 
-from app.cli.output import SLUG, json_option, line, print_json, table, with_client
+from app.cli.output import SLUG, json_option, line, note, print_json, table, with_client
 from app.core import budget as budgets
 from app.core.model import BudgetView, Sum
 from app.core.scopes import shown
 from app.core.spending import AnswerOrder, BudgetOrder, BudgetsReport, CutoffOrder, UsageReport
 from app.core.units import count
 from app.errors import CarboyError
+
+if TYPE_CHECKING:
+    from app.client import Client
 
 REASON = click.option("--reason", default="", help="Why, for the audit trail.")
 
@@ -95,8 +100,23 @@ def _order(
     scope: str, provider: str, amount: str | None, *, more: bool, hard: bool, reason: str, as_json: bool
 ) -> None:
     order = BudgetOrder(scope=scope, provider=provider, amount=amount, more=more, hard=hard, reason=reason)
-    found = with_client(lambda client: client.set_budget(order))
+    found = with_client(lambda client: _ordered(client, order))
     print_json(found) if as_json else _print_budgets(found)
+
+
+async def _ordered(client: "Client", order: BudgetOrder) -> BudgetsReport:
+    found = await client.set_budget(order)
+    kind, colon, name = order.scope.partition(":")
+    if colon and order.amount is not None:
+        from app.paths import present_folder
+
+        catalogue = await client.catalogue(present_folder())
+        known = [entry.name for entry in (catalogue.agents if kind == "agent" else catalogue.bottles)]
+        if name not in known:
+            what = "agent" if kind == "agent" else "bottle file"
+            there = f"there are {', '.join(known[:20])}" if known else "there is none at all"
+            note(f"warning: no {what} is called {name} here, so this holds nothing yet; {there}")
+    return found
 
 
 @budget.command("set")

@@ -36,7 +36,7 @@ async def start(request: LaunchRequest, *, dry_run: bool, detach: bool, as_json:
     from app.client import Client
 
     async with await Client.connect() as client:
-        request, plan = await _prepare(client, request, ask=not request.headless and not dry_run)
+        request, plan = await _prepare(client, request, ask=_may_ask(request, dry_run=dry_run))
         if dry_run:
             print_json(plan) if as_json else _print_plan(plan)
             return 1 if plan.problems else 0
@@ -55,6 +55,11 @@ async def start(request: LaunchRequest, *, dry_run: bool, detach: bool, as_json:
     if code is None:
         note(f"{view.slug} runs on: carboy attach {view.slug}")
     return code or 0
+
+
+def _may_ask(request: LaunchRequest, *, dry_run: bool) -> bool:
+    """Where nobody sits at a terminal, what is missing is an error that says so, and no question."""
+    return not request.headless and not dry_run and sys.stdin.isatty()
 
 
 # --- before the launch ------------------------------------------------------------------------------------------

@@ -336,6 +336,36 @@ def test_a_question_for_a_secret_can_be_broken_off(
         os.close(theirs)
 
 
+def test_what_is_missing_is_no_question_where_nobody_sits(run: Run, paths: Paths, project: Path) -> None:
+    wants = BOTTLE.replace("host: allowed.example", "{host: allowed.example, auth: {scheme: Bearer, token_ref: KEY}}")
+    (paths.bottles / "wants.md").write_text(wants)
+    reading, writing = os.pipe()  # as of a service: open, and nobody writes
+    process = subprocess.Popen(
+        command("start", "--detach", "--label", "asking", "-b", "wants", "--", "true"),
+        cwd=project, env=environment(), stdin=reading, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
+        start_new_session=True,
+    )  # fmt: skip
+    try:
+        said, told = process.communicate(timeout=60)
+    finally:
+        process.kill()
+        os.close(reading)
+        os.close(writing)
+    assert (process.returncode, said) == (1, "")
+    assert "(for " not in told, "it asks"
+    assert "KEY" in told
+    assert "carboy secret set KEY" in told
+
+
+def test_a_budget_of_what_is_not_there_is_warned_of(run: Run, paths: Paths) -> None:
+    kept = run("budget", "set", "bottle:plian", "claude", "500k")
+    assert kept.returncode == 0
+    assert "no bottle file is called plian here, so this holds nothing yet; there are plain" in kept.stderr
+    assert "no agent is called dev here" in run("budget", "set", "agent:dev", "claude", "500k").stderr
+    assert run("budget", "set", "bottle:plain", "claude", "500k").stderr == ""
+    assert run("budget", "clear", "bottle:plian", "claude").stderr == ""
+
+
 def test_what_is_left_of_a_purged_bottle_is_told(run: Run) -> None:
     assert run("start", "--detach", "--label", "gone", "-b", "plain", "--", "true").returncode == 0
     until(lambda: run("purge", "gone", "--yes").returncode == 0, "over, and purged")
