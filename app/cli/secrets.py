@@ -11,6 +11,7 @@ import click
 from app.cli.asking import typed
 from app.cli.output import SLUG, ago, json_option, line, note, print_json, run, table, with_client
 from app.core.model import BottleView
+from app.core.vault import go_on
 from app.errors import CarboyError
 from app.processes.private import keep_to_itself
 from sidecar.secret import Secret
@@ -42,6 +43,8 @@ def set_(name: str, fd: int | None, as_json: bool) -> None:
         print_json(view)
     else:
         line(f"{name} is in {view.keyring}")
+    if more := go_on(view.keep, name):
+        note(more)
 
 
 @secret.command("list")

@@ -76,8 +76,9 @@ async def vault(request: web.Request) -> web.Response:
 
 async def set_secret(request: web.Request) -> web.Response:
     asked = await body(request, SecretBody)
-    await desk(request).vault.set(asked.name, asked.value)
-    return answer(await desk(request).vault.view())
+    kept = desk(request).vault
+    await kept.set(asked.name, asked.value)
+    return answer((await kept.view()).model_copy(update={"keep": kept.kept_by(asked.name)}))
 
 
 async def remove_secret(request: web.Request) -> web.Response:

@@ -43,7 +43,7 @@ class OperatorDesk:
     ) -> None:
         self._audit = audit
         self._settings = settings
-        self.vault = Vault(store, audit)
+        self.vault = Vault(store, audit, sessions.live)
         self.notices = Notices(store, bus, Outlets(settings))
         self.unattended = Unattended(sessions, store, audit, self.notices, self._usual_wait)
         self.quotas = Quotas(sessions, sessions.keeping.on_disk, audit, self.notices)

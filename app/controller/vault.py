@@ -3,10 +3,11 @@ on record by name. A value passes through here once, on its way in; none ever co
 
 import asyncio
 import time
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 
 from app import keyrings, secrets
 from app.controller.audit import Audit
+from app.controller.session import Session
 from app.core.vault import SecretView, VaultView
 from app.errors import NotFound
 from app.store.base import Store
@@ -16,9 +17,10 @@ from sidecar.secret import Secret
 class Vault:
     """`store` and `audit` are the controller's."""
 
-    def __init__(self, store: Store, audit: Audit) -> None:
+    def __init__(self, store: Store, audit: Audit, live: Callable[[], Iterable[Session]]) -> None:
         self._store = store
         self._audit = audit
+        self._live = live
 
     async def view(self) -> VaultView:
         chosen = await asyncio.to_thread(keyrings.choose)
@@ -32,6 +34,10 @@ class Vault:
         await asyncio.to_thread(secrets.store, name, value)
         await self._store.secret_set(name, time.time())
         await self._audit.record("secret-set", name=name)
+
+    def kept_by(self, name: str) -> tuple[str, ...]:
+        """The live bottles that use it: a running sidecar goes on with what it was given."""
+        return tuple(sorted(session.slug for session in self._live() if name in session.record.secrets))
 
     async def remove(self, name: str) -> None:
         """Take it out. One that the keyring lost already is forgotten as well."""

@@ -18,3 +18,13 @@ class VaultView(Snapshot):
     keyring: str = ""
     hint: str = ""
     secrets: tuple[SecretView, ...] = ()
+    keep: tuple[str, ...] = ()
+    """Once one was set: the live bottles that go on with the value they have."""
+
+
+def go_on(slugs: tuple[str, ...], name: str) -> str:
+    """What an operator does about bottles that keep a secret's former value; empty where there are none."""
+    if not slugs:
+        return ""
+    who = f"{slugs[0]} goes" if len(slugs) == 1 else f"{', '.join(slugs)} go"
+    return f"{who} on with the value from before: carboy give {slugs[0] if len(slugs) == 1 else 'SLUG'} {name}"

@@ -139,13 +139,16 @@ class SetSecret(Box[bool]):
             self.work("keep it", self._send(name, value), group="secret", alone=True)
 
     async def _send(self, name: str, value: str) -> None:
+        from app.core.vault import go_on
         from sidecar.secret import Secret
 
         try:
-            await self.client.set_secret(name, Secret(value))
+            found: VaultView = await self.client.set_secret(name, Secret(value))
         finally:
             self._sending = False
         self.carboy.notify(f"{name} is in the keyring")
+        if more := go_on(found.keep, name):
+            self.carboy.notify(more, severity="warning")
         self.dismiss(True)
 
     def _say(self, text: str, tone: str = "refused") -> None:

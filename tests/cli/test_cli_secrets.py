@@ -96,6 +96,27 @@ def test_an_error_that_repeats_the_value_is_told_without_it(run: Run, carboy_hom
     assert nowhere(carboy_home)
 
 
+@pytest.mark.sandbox
+def test_bottles_that_keep_the_former_value_are_named(run: Run, paths: Paths, tmp_path: Path) -> None:
+    route = "{host: allowed.example, auth: {scheme: Bearer, token_ref: MY_TOKEN}}"
+    paths.bottles.mkdir(parents=True, exist_ok=True)
+    (paths.bottles / "plain.md").write_text(
+        f"---\nagent_provider: {{template: shell}}\negress: {{routes: [{route}]}}\n---\n"
+    )
+    project = tmp_path / "project"
+    project.mkdir()
+    assert run("secret", "set", "MY_TOKEN", stdin=VALUE).stderr == ""
+    try:
+        begun = run("start", "-d", "--label", "one", "-b", "plain", "--cwd", str(project), "--", "sleep", "600")
+        assert begun.returncode == 0, begun.stderr
+        again = run("secret", "set", "MY_TOKEN", stdin="another-value-1234")
+        assert again.stderr.strip() == "one goes on with the value from before: carboy give one MY_TOKEN"
+        assert run("secret", "set", "OTHER", stdin="another-value-1234").stderr == ""
+    finally:
+        run("kill", "one")
+    assert run("secret", "set", "MY_TOKEN", stdin=VALUE).stderr == ""
+
+
 def at_a_terminal(env: dict[str, str]) -> tuple[subprocess.Popen[bytes], int]:
     """`secret set` with a terminal of its own, and our end of that."""
     ours, theirs = pty.openpty()

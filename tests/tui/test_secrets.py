@@ -58,6 +58,21 @@ async def test_set_anew_and_removed_after_a_question(size: tuple[int, int]) -> N
         await until(pilot, lambda: ("remove_secret", "ANTHROPIC_API_KEY") in client.calls, "removed")
 
 
+async def test_bottles_that_keep_the_former_value_are_named() -> None:
+    client = ScriptedClient()
+    client.vault_now = client.vault_now.model_copy(update={"keep": ("one", "two")})
+    async with app(client).run_test(size=(80, 24)) as pilot:
+        await opened(pilot)
+        await pilot.press("n", *"TOKEN", "enter", *VALUE, "enter")
+        await until(
+            pilot, lambda: "one, two go on with the value from before: carboy give SLUG TOKEN" in said(pilot), "told"
+        )
+
+
+def said(pilot: Pilot[None]) -> list[str]:
+    return [item.message for item in pilot.app._notifications]
+
+
 async def test_without_a_keyring_it_says_how_to_get_one() -> None:
     client = ScriptedClient()
     client.vault_now = VaultView(hint="There is no system keyring here. Install one")
