@@ -6,6 +6,9 @@ The upstream is not trusted either: what two readers could understand differentl
 # mitmproxy's headers are typed in part only
 # pyright: reportUnknownMemberType=false, reportUnknownArgumentType=false, reportUnknownVariableType=false
 
+import base64
+import hashlib
+import os
 import re
 
 from mitmproxy.http import Headers, Request, Response
@@ -19,6 +22,7 @@ _FOLD = re.compile(rb"\r?\n[ \t]+")
 _CONTROL = re.compile(rb"[\x00-\x08\x0a-\x1f\x7f]")
 _CODINGS = frozenset({"chunked", "identity"})
 """Transfer codings of answers. With another one the body would go on in it, unread and without its name."""
+_GUID = "258EAFA5-E914-47DA-95CA-C5AB0DC85B11"
 _STRIPPED = ("alt-svc", "alternate-protocol")
 """They offer a way past this proxy."""
 
@@ -47,6 +51,27 @@ def mend(request: Request, response: Response) -> str:
     for name in _STRIPPED:
         response.headers.pop(name, None)
     return ""
+
+
+def own_nonce(request: Request) -> str:
+    """Put a nonce of ours in the place of the agent's in what asks for a WebSocket, and return that: sixteen bytes of
+    its choice that look like any other."""
+    given = request.headers.get("sec-websocket-key", "")
+    if given:
+        request.headers["sec-websocket-key"] = base64.b64encode(os.urandom(16)).decode()
+    return given
+
+
+def answer_nonce(request: Request, response: Response, given: str) -> None:
+    """Answer the agent's nonce where the upstream answered ours. A wrong answer stays wrong."""
+    said = response.headers.get("sec-websocket-accept")
+    if given and said == _accept(request.headers.get("sec-websocket-key", "")):
+        response.headers["sec-websocket-accept"] = _accept(given)
+
+
+def _accept(nonce: str) -> str:
+    """RFC 6455 4.2.2."""
+    return base64.b64encode(hashlib.sha1(f"{nonce}{_GUID}".encode(), usedforsecurity=False).digest()).decode()
 
 
 def bodiless(request: Request, response: Response) -> bool:

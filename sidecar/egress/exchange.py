@@ -138,6 +138,8 @@ class Exchange:
     """What is metered of it; None where it costs nobody's tokens."""
     socket: "SocketTap | None" = None
     """Who sees whole messages of this WebSocket."""
+    socket_nonce: str = ""
+    """Of the agent's handshake for a WebSocket: it does not leave (`answers.own_nonce`)."""
     message: str | bytes = b""
     """The agent's message that the hook `agent_message` is about."""
     taps: list[Callable[[bytes], None]] = field(default_factory=list[Callable[[bytes], None]])

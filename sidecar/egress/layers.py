@@ -216,6 +216,7 @@ class Stream(engine.HttpStream):
             return False
         self.context.server = self.flow.server_conn = connection
         _frame(self.flow.request)
+        self.exchange.socket_nonce = answers.own_nonce(self.flow.request)
         self.exchange.sent = True
         return True
 
@@ -239,6 +240,7 @@ class Stream(engine.HttpStream):
             return (yield from super().check_invalid(True))
         assert self.flow.response is not None
         problem = answers.mend(self.flow.request, self.flow.response)
+        answers.answer_nonce(self.flow.request, self.flow.response, self.exchange.socket_nonce)
         if not problem and self.exchange.inspects:
             problem = answers.unreadable(self.flow.request, self.flow.response)
         if problem:

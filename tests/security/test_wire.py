@@ -1,5 +1,7 @@
 """Places of the protocols themselves that could carry a secret: an upstream that keeps every byte never sees it."""
 
+import base64
+import re
 from collections.abc import AsyncIterator
 
 import pytest
@@ -85,3 +87,18 @@ async def test_no_field_of_http2_carries_a_secret(world: tuple[Bottle, Tap]) -> 
         assert await client.answer(stream) != "200", name
         client.close()
         assert not _leaked(upstream, SECRET), name
+
+
+async def test_the_nonce_of_a_websocket_is_not_the_agents(world: tuple[Bottle, Tap]) -> None:
+    """Sixteen bytes that look random: a piece of a secret turned round is no finding in it."""
+    box, upstream = world
+    nonce = base64.b64encode(SECRET[:16][::-1].swapcase().encode()).decode()
+    await ask(
+        box,
+        f"{_GET}{_UPGRADE}Sec-WebSocket-Key: {nonce}\r\n\r\n".format(host=HOSTS[0]).encode(),
+        f"{HOSTS[0]}:443",
+        HOSTS[0],
+    )
+    (told,) = re.findall(rb"(?i)sec-websocket-key: *(\S+)\r\n", upstream.data)
+    assert len(base64.b64decode(told)) == 16
+    assert told != nonce.encode()
