@@ -7,6 +7,7 @@ the search for known secrets sees by themselves count together whatever the size
 
 import re
 from collections import OrderedDict
+from collections.abc import Iterator
 from dataclasses import dataclass
 from itertools import zip_longest
 
@@ -16,6 +17,8 @@ WINDOW_SECONDS = 60.0
 _SMALL = 2048
 """A larger request is scanned by itself and says more than a piece."""
 
+_TOKEN = 128
+"""Letters of most vendors' tokens are fewer."""
 _REQUESTS = 256
 _WORDS = 32
 _HOSTS = 256
@@ -37,8 +40,21 @@ def step(flow: Flow, text: bytes, now: float) -> tuple[Flow, bytes]:
     kept = [each for each in flow.requests if now - each[0] <= WINDOW_SECONDS]
     requests = (*kept, (now, words))[-_REQUESTS:]
     places = zip_longest(*(each for _, each in requests), fillvalue=b"")
-    changing = [b"".join(place) for place in places if len(set(place)) > 1]
-    return Flow(requests), b"\n".join(changing)
+    changing = [place for place in places if len(set(place)) > 1]
+    texts = [text for place in changing for text in (b"".join(place), *_late(place))]
+    return Flow(requests), b"\n".join(texts)
+
+
+def _late(place: tuple[bytes, ...]) -> Iterator[bytes]:
+    """The end of a place from each of its last words on: a token has nothing directly before it, where any other
+    request's word may stand."""
+    text = b""
+    for word in place[:0:-1]:
+        text = word + text
+        if len(text) > _TOKEN:
+            return
+        if word and text != place[-1]:
+            yield text
 
 
 class Scattered:

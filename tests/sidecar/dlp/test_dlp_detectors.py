@@ -443,6 +443,17 @@ def test_a_secret_dripped_letter_by_letter_is_found() -> None:
     assert found
 
 
+@pytest.mark.parametrize("size", [1, 7, 20])
+def test_a_token_dripped_behind_other_words_is_found(size: int) -> None:
+    """What came before at that place, an upgrade to WebSocket say, is no letter of it."""
+    token = "ghp_" + "wWPw5k4aXcaT4fNP0UcnZwJUVFk6LO" + "0pINUx"
+    engine, drips = engine_for(()), Drips()
+    pieces = ["websocket", "x1", *(token[at : at + size] for at in range(0, len(token), size))]
+    for second, piece in enumerate(pieces):
+        text = drips.add("api.example.com", f'{{"d": "{piece}"}}'.encode(), float(second))
+        assert scan(engine, text).clean == (second + 1 < len(pieces))
+
+
 def test_ordinary_requests_drip_nothing() -> None:
     engine, drips = engine_for((make_secret(random.Random(8), 0, 40),)), Drips()
     for second in range(50):
