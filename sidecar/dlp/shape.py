@@ -33,13 +33,28 @@ _OPTIONAL = re.compile(r"(?:\[(?:\\.|[^\\\]])+\]|[^\\\])}?*+|])\{0,[0-9]+\}$")
 def trimmed(source: str) -> str:
     """`source` without what may be missing at its end, and its last quantifier cut to its minimum: it matches wherever
     `source` does, and reports once instead of once a character. An inner one may not be cut: it would lose matches."""
-    while optional := _OPTIONAL.search(source):
-        if source[optional.start() - 1 : optional.start()] == "\\":
-            break
-        source = source[: optional.start()]
+    while (end := _last_optional(source)) is not None:
+        source = source[:end]
     if source.endswith("}") and not source.endswith("\\}"):
         return _TAIL.sub(r"{\1}", source)
     return source
+
+
+def _last_optional(source: str) -> int | None:
+    """Where what may be missing at the end of `source` begins."""
+    if optional := _OPTIONAL.search(source):
+        start = optional.start()
+        return None if source[start - 1 : start] == "\\" else start
+    start = source.rfind("(?:") if source.endswith(")?") else -1
+    while start >= 0:
+        try:
+            nodes = _parser.parse(source[start:])
+        except re.error:  # begins inside of the group
+            nodes = ()
+        if len(nodes) == 1:
+            return start if source[start - 1 : start] != "\\" else None
+        start = source.rfind("(?:", 0, start)
+    return None
 
 
 def required_words(source: str, *, least: int = 3) -> tuple[bytes, ...]:
