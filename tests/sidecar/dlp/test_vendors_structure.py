@@ -86,6 +86,13 @@ def test_github_and_npm_refuse_a_random_tail() -> None:
     assert hits == 0
 
 
+@pytest.mark.parametrize("name", ["github-personal-token", "npm-token"])
+def test_a_letter_beside_it_hides_no_token_with_a_checksum(name: str) -> None:
+    value = value_of(BY_NAME[name])
+    found = Engine.compile(EngineConfig()).scan(f"a zq{value}Zz9 b".encode(), where=Location("body")).findings
+    assert [(finding.kind, finding.value and finding.value.reveal()) for finding in found] == [(name, value.encode())]
+
+
 @pytest.mark.parametrize(
     "password",
     ["password", "P4ssw0rd!", "changeme", "your_password", "${DB_PASS}", "<password>", "%s", "xxxxxxxx", "1234"],

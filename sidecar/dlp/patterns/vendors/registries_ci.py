@@ -47,6 +47,7 @@ _REGISTRIES = (
         f"NPM_TOKEN={_npm()}",
         no=("npm_<b62:36>", "npm_<b62:20>"),
         check=crc_suffix_of_body,
+        edge="none",
     ),
     cred(
         "npm-token-legacy",
