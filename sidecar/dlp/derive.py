@@ -242,12 +242,12 @@ _TRIED = 96
 """Characters of base64 from which zlib tells a stream from noise."""
 
 _GZIP_SIGN = (
-    r"H4sI[A-Za-z][A-Za-z0-9+/_\-]{16}|(?:\A|[^A-Za-z0-9+/_\-])(?:eJ[w-z]|eN[o-r]|eA[E-H]|eF[4-7])[A-Za-z0-9+/_\-]{16}"
+    r"H4sI[A-Za-z][A-Za-z0-9+/_\-]{16}|(?:\A|[^A-Za-z0-9+])(?:eJ[w-z]|eN[o-r]|eA[E-H]|eF[4-7])[A-Za-z0-9+/_\-]{16}"
 )
 
 
 def _gzip(text: bytes, ends: Ends, allowance: Allowance) -> Iterator[Derived]:
-    """base64 of gzip, whose first three bytes are constant, and of zlib, at the start of a run."""
+    """base64 of gzip, whose first three bytes are constant, and of zlib, at the start of a run or of a path's part."""
     spans = [(0, len(text))] if ends is None else [(max(0, end - 24), end) for end in ends]
     done = 0
     for low, high in spans:
@@ -332,7 +332,7 @@ def inflate(data: bytes, allowance: Allowance) -> bytes:
 
 # Letters and digits that were escaped for no reason: over-encoding. As they are, reversed, and in rot13.
 _OVER = r"%(?:3[0-9]|[46][1-9A-Fa-fN-Sn-s]|[57][0-9AaNn])|(?:[0-9]3|[1-9A-Fa-f][46]|[0-9Aa][57])%"
-_ESCAPED = r"\\[uUhHxXkK](?:00){0,1}[2-7][0-9A-Fa-fN-Sn-s]|[0-9A-Fa-f][2-7](?:00){0,1}[uUxX]\\"
+_ESCAPED = r"\\[uUhHxXkK](?:00|\{){0,1}[2-7][0-9A-Fa-fN-Sn-s]|[0-9A-Fa-f][2-7](?:00|\{){0,1}[uUxX]\\"
 _OVER_ESCAPES = rf"(?:{_ESCAPED}).{{0,24}}(?:{_ESCAPED})"
 _OVER_ENTITIES = (
     r"&#(?:[3-9][0-9]|1[012][0-9]|[xXkK][2-7][0-9A-Fa-fN-Sn-s]);|;(?:[0-9][3-9]|[0-9][012]1|[0-9A-Fa-f][2-7][xX])#&"
@@ -412,7 +412,7 @@ _ESCAPE_SIGNS = (
         rf",{_LINE_END}[ ]{{0,24}}(?:0[xX][2-7][0-9A-Fa-f],|[0-9]{{2,3}},{_LINE_END}[ ]{{0,24}}[0-9]{{2,3}},)",
     ),
     *_prose(
-        rf"\\u(?:{_FOLDED_UNITS})|\\x[2-7][0-9A-Fa-f]|\\U000[01]|\\[01][0-7]{{2}}\\[01]?[0-7]|\\/[A-Za-z0-9]",
+        rf"\\u(?:{_FOLDED_UNITS})|\\x[2-7][0-9A-Fa-f]|\\U000[01]|\\[01][0-7]{{2}}\\{{1,8}}[01]?[0-7]|\\/[A-Za-z0-9]",
         # what has quotes or line ends in its shape is not found under their escapes: files quoted in JSON
         r'\\{1,8}"[A-Za-z_]{1,24}\\{1,8}"[ ]{0,2}:[ ]{0,2}\\{1,8}"[A-Za-z0-9+/=_.~\-]{16}',
         r"machine [!-~]{1,80}(?:\\{1,8}[nt]| )",

@@ -1,6 +1,11 @@
 """Known secrets: every encoding of egress.md, two of them nested, in every placement: all of them are found."""
 
+import base64
+import codecs
+import json
 import random
+import zlib
+from collections.abc import Callable
 
 import pytest
 
@@ -106,3 +111,31 @@ def test_three_pieces_with_text_between_are_found_and_two_are_not() -> None:
     assert {finding.code for finding in found.findings} == {"known_secret_fragments"}
     assert not scan(engine, b" and ".join(pieces[:2])).findings
     assert not scan(engine, b" ".join([pieces[0]] * 9)).findings  # distinct pieces count
+
+
+MORE: dict[str, Callable[[bytes], str]] = {
+    "octal escapes of base64 in JSON": lambda raw: json.dumps({"a": _octal(base64.b64encode(raw))}),
+    "octal escapes of hex in JSON": lambda raw: json.dumps({"a": _octal(raw.hex().encode())}),
+    "escapes in braces, reversed": lambda raw: _braced(raw)[::-1],
+    "escapes in braces, case swapped": lambda raw: _braced(raw).swapcase(),
+    "escapes in braces, in rot13": lambda raw: codecs.encode(_braced(raw), "rot13"),
+    "zlib of base64 as a part of a path": lambda raw: (
+        f"/a/{base64.b64encode(zlib.compress(base64.b64encode(raw))).decode()}"
+    ),
+    "zlib of hex behind a dash": lambda raw: f"a-{base64.b64encode(zlib.compress(raw.hex().encode())).decode()}",
+}
+
+
+def _octal(data: bytes) -> str:
+    return "".join(f"\\{byte:03o}" for byte in data)
+
+
+def _braced(data: bytes) -> str:
+    return "".join(f"\\u{{{byte:x}}}" for byte in data)
+
+
+@pytest.mark.parametrize("name", MORE)
+def test_more_ways_that_a_random_search_came_upon(name: str) -> None:
+    rng = random.Random(name)
+    secret = make_secret(rng, 0, 36)
+    assert names(scan(engine_for((secret,)), MORE[name](secret.encode()).encode())) == {"SECRET_0"}
