@@ -95,6 +95,9 @@ class CarboyApp(Working, App[None], inherit_bindings=False):
         for name in themes.PALETTES:
             self.register_theme(themes.theme(name))
         self.theme = themes.DEFAULT
+        self.ansi_theme_light = (
+            self.ansi_theme_dark
+        )  # only the agents' terminal has such colours, and it is always dark
 
     def get_default_screen(self) -> Screen[Any]:
         from app.screens.main import MainScreen

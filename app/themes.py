@@ -93,7 +93,10 @@ TITLES = {"carboy": "Dark", "carboy-light": "Light", "carboy-contrast": "High co
 
 def variables(palette: Palette) -> dict[str, str]:
     """The names that styles use, `$ink` and so on, with this palette's values; Textual's own follow them."""
+    agents = palette if palette.dark else PALETTES[DEFAULT]  # agents are told that their terminal is dark, and paint so
     return {
+        "terminal-ground": agents.ground,
+        "terminal-ink": agents.ink,
         "ground": palette.ground,
         "raised": palette.raised,
         "ink": palette.ink,

@@ -6,10 +6,14 @@ from pathlib import Path
 import pytest
 from textual.color import Color
 
+from app.terminal.answers import BACKGROUND
 from app.themes import PALETTES
+from app.widgets.terminal_pane import TerminalPane
+from tests.tui.scripted import app
+from tests.tui.waiting import ready, until
 
 ROOT = Path(__file__).parents[2]
-LITERAL = re.compile(r"""(#[0-9a-fA-F]{6}\b|#[0-9a-fA-F]{3}\b|\brgb\(|\bhsl\(|\bansi_(?!default)\w+)""")
+LITERAL = re.compile(r"""(#[0-9a-fA-F]{6}\b|#[0-9a-fA-F]{3}\b|\brgb\(|\bhsl\(|\bansi_(?!default|theme)\w+)""")
 NAMED = re.compile(r"\b(color|background)\s*:\s*(red|green|blue|yellow|white|black|magenta|cyan|orange|grey|gray)\b")
 
 
@@ -34,6 +38,27 @@ def test_text_can_be_read(name: str, ground: str) -> None:
     for text in ("soft", "faint", "accent", "ok", "refused", "asks", "changed", "violet"):
         assert contrast(getattr(palette, text), back) >= 4.5, f"{text} on {ground}"
     assert contrast(palette.ink, palette.cursor) >= 4.5
+
+
+@pytest.mark.parametrize("name", PALETTES)
+async def test_an_agent_s_terminal_is_dark_as_the_agent_is_told(name: str) -> None:
+    async with app().run_test(size=(160, 48)) as pilot:
+        await ready(pilot)
+        pilot.app.theme = name
+        pane = pilot.app.screen.query_one(TerminalPane)
+        await pane.feed(b"\x1b[2J\x1b[H\x1b[37mwhite\x1b[97mbright\x1b[38;2;229;229;229mtrue\x1b[mplain")
+        await until(pilot, lambda: "plain" in pane.render_line(0).text, "drawn")
+        drawn = pane.render_line(0)
+        for line_filter in pilot.app.get_line_filters():
+            drawn = drawn.apply_filter(line_filter, pane.background_colors[1])
+        styles = [segment.style for segment in drawn if segment.text.strip() and segment.style]
+        assert len(styles) == 4
+        for style in styles:
+            assert style.color
+            assert style.bgcolor
+            ground = style.bgcolor.get_truecolor().hex
+            assert contrast(style.color.get_truecolor().hex, ground) >= 4.5
+            assert contrast(ground, Color(*BACKGROUND).hex) < 1.2
 
 
 def test_no_colour_outside_the_themes() -> None:
