@@ -184,13 +184,16 @@ class Engine:
         if "entropy" in work.detectors:
             for finding in entropy.find(text):
                 work.add(finding, finding.snippet.encode() + str(finding.start).encode())
+        search_again = partial(self._shapes.search_again, text)
+        again = Beside(search_again, here=True)
         if session is not None:
+            if len(text) >= PARALLEL and session.begins(self, work.where, work.detectors, text):
+                again = Beside(search_again)  # from now on: the bodies are compared meanwhile
             work.known = session.resume(self, work.where, work.detectors, text)
         known, work.pieces = work.known, work.known.pieces
-        again = Beside(partial(self._shapes.search_again, text), here=len(text) < PARALLEL) if known.alike else None
         whole = View("raw", text[known.start :], base=known.start, precise=work.every)
         self._examine(View("raw", text[known.near :], base=known.near, precise=work.every), work, DEPTH, whole)
-        if again is not None:
+        if known.alike:
             self._rules(View("raw", text), again.result(), work)
 
     def scattered(self, here: Pieces, before: Pieces) -> tuple[Finding, ...]:
@@ -240,7 +243,8 @@ class Engine:
             chosen = [each for each in chosen if not each[0].outer]
         parts: list[Derived] = []
         for part in _expanded(view, chosen, work.allowance, known):
-            if part.end > known and part.data not in work.seen:  # what several ways lead to is examined once
+            # what ends where the known text does may have gone on there; what several ways lead to is examined once
+            if part.end >= known and part.data not in work.seen:
                 work.seen.add(part.data)
                 parts.append(part)
         if parts:

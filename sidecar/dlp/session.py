@@ -12,6 +12,8 @@ import threading
 from collections import OrderedDict
 from typing import NamedTuple
 
+import numpy as np
+
 from sidecar.dlp.finding import Location
 from sidecar.dlp.known import NO_PIECES, Pieces
 from sidecar.dlp.needles import project
@@ -25,7 +27,9 @@ NEAR = 4 * 1024
 _LETTERS = 64
 """More letters and digits than any needle of a known secret has."""
 
-_STEPS = 64 * 1024, 2 * 1024, 256
+_STEP = 256 * 1024
+"""Bytes that are compared at once: what is made of them stays in the processor's cache."""
+_WORD = 8
 _LEAST = 32 * 1024
 _KEPT = 64 * 1024
 """Bytes at the end of a text of which the signs are kept: a longer form goes on there."""
@@ -111,13 +115,15 @@ class Session:
             while len(self._kept) > self._bodies or sum(len(kept.text) for kept in self._kept.values()) > self._total:
                 self._kept.popitem(last=False)
 
+    def begins(self, engine: object, where: Location, detectors: frozenset[str], text: bytes) -> bool:
+        """Whether a body that is kept begins like `text`: most of it is known then. Looks at little of it."""
+        return any(each.text[:_LEAST] == text[:_LEAST] for _, each in self._of(engine, where, detectors))
+
     def resume(self, engine: object, where: Location, detectors: frozenset[str], text: bytes) -> Resume:
         """What is known of the beginning of `text`."""
-        with self._lock:
-            kept = [(key, each) for key, each in self._kept.items() if each[:3] == (engine, where.part, detectors)]
         best = NOTHING_KNOWN
         replaced: set[int] = set()
-        for key, each in kept:
+        for key, each in self._of(engine, where, detectors):
             alike = common_prefix(text, each.text)
             if alike >= len(each.text) - MARGIN:
                 replaced.add(key)
@@ -125,6 +131,10 @@ class Session:
             if start > best.start:
                 best = _resume(text, start, alike, each.seen)
         return best._replace(replaced=frozenset(replaced))
+
+    def _of(self, engine: object, where: Location, detectors: frozenset[str]) -> list[tuple[int, _Clean]]:
+        with self._lock:
+            return [(key, each) for key, each in self._kept.items() if each[:3] == (engine, where.part, detectors)]
 
 
 def _bounded(seen: Seen, size: int) -> Seen:
@@ -152,13 +162,15 @@ def _within(seen: Seen, start: int, stop: int) -> Signs:
 
 
 def common_prefix(left: bytes, right: bytes) -> int:
-    """A length, not always the greatest, of which both are known to begin alike."""
-    end = min(len(left), len(right))
-    at = 0
-    for step in _STEPS:
-        while at + step <= end and left.startswith(right[at : at + step], at):
-            at += step
-    return at
+    """A length, not always the greatest, of which both are known to begin alike. Without the interpreter's lock."""
+    count = min(len(left), len(right)) // _WORD
+    ours, theirs = np.frombuffer(left, np.uint64, count), np.frombuffer(right, np.uint64, count)
+    for at in range(0, count, _STEP // _WORD):
+        differ = ours[at : at + _STEP // _WORD] != theirs[at : at + _STEP // _WORD]
+        first = int(differ.argmax())
+        if differ[first]:
+            return (at + first) * _WORD
+    return count * _WORD
 
 
 def _cut(text: bytes, alike: int) -> int:

@@ -62,7 +62,7 @@ def _at_once(text: bytes, work: Sequence[tuple[Decoder, Ends]], allowance: Allow
     every = None if any(ends is None for _, ends in work) else sorted(end for _, ends in work for end in ends or ())
     alike: dict[tuple[Decoder, ...], list[tuple[int, int]]] = {}
     for start, end in spread(text, every):
-        if end > known:
+        if end >= known:
             here = tuple(decoder for decoder, ends in work if _has_work(decoder, ends, start, end))
             alike.setdefault(here, []).append((start, end))
     found = [part for here, spans in alike.items() for part in _taken_off(text, here, spans, allowance)]

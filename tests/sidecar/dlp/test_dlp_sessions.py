@@ -64,6 +64,20 @@ def test_a_session_carries_pieces_and_forgets_with_the_engine(engine: Engine) ->
     assert not session.resume(engine, BODY, DEFAULT | {"entropy"}, first).alike
 
 
+@SLOW
+@given(
+    size=st.sampled_from([0, 7, 8, 700, session_module._STEP - 3, session_module._STEP + 9, 2 * session_module._STEP]),
+    share=st.floats(0, 1),
+    more=st.integers(0, 20),
+)
+def test_how_far_two_bodies_are_alike_is_told_to_eight_bytes(size: int, share: float, more: int) -> None:
+    text = random.Random(size).randbytes(size)
+    at = int(size * share)
+    other = text[:at] + bytes(code ^ 1 for code in text[at : at + 1]) + text[at + 1 :] + bytes(more)
+    for alike in (session_module.common_prefix(text, other), session_module.common_prefix(other, text)):
+        assert at - 8 < alike <= at
+
+
 def test_a_blocked_body_is_not_remembered(engine: Engine) -> None:
     session = Session()
     data = _conversation(40) + SECRETS[7].encode()
