@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 
 from sidecar.dlp.following import EVERY, codes_of
+from sidecar.dlp.lookup import true_at
 from sidecar.dlp.signs import LENGTH, Sign, cost, signs_of
 
 LEAST = 4 * 1024
@@ -49,7 +50,7 @@ class _Step:
 
     def go(self, held: Array, codes: Array) -> Array:
         """What is left of these sets after these bytes."""
-        return self._table.take(held * self._width + self._column.take(codes))
+        return self._table.take(held * self._width + self._column.take(codes, mode="wrap"), mode="wrap")
 
 
 class Gate:
@@ -81,8 +82,8 @@ class Gate:
             part = codes[at : at + _PART + 1]
             for odd in (0, 1):
                 size = (len(part) - odd) // 2 * 2
-                found = self._pairs.take(part[odd : odd + size].view("<u2"))
-                here = np.flatnonzero(found != 0)  # of numbers it takes ten times as long
+                found = self._pairs.take(part[odd : odd + size].view("<u2"), mode="wrap")
+                here = true_at(found != 0)
                 most -= len(here)
                 if most < 0:
                     return None

@@ -15,6 +15,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from sidecar.dlp.following import EVERY, codes_of
+from sidecar.dlp.lookup import true_at
 
 LEAST = 32 * 1024
 """Bytes of a text that is worth it."""
@@ -207,8 +208,8 @@ class LiteralSieve:
         places: list[Array] = []
         groups: list[Array] = []
         for skip, grams in ((0, here[:-1] << _8), (2, (here[:-1] >> _16) << _8 | here[1:] << _24)):
-            found = self._groups.take(self._slots(grams))
-            passing = np.flatnonzero(found != 0)
+            found = self._groups.take(self._slots(grams), mode="wrap")
+            passing = true_at(found != 0)
             at = passing * 4 + (_EDGE + skip)
             inside = at < last
             places.append(at[inside])
@@ -241,4 +242,4 @@ class _Rows:
 
     def hold(self, groups: Array, codes: Array) -> Array:
         """Whether each byte is in the class of its group."""
-        return self._table.take(self._row.take(groups) + codes)
+        return self._table.take(self._row.take(groups, mode="wrap") + codes, mode="wrap")

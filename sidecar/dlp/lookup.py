@@ -13,6 +13,8 @@ import stringzilla  # pyright: ignore[reportMissingTypeStubs]
 Array = np.ndarray[Any, Any]
 _sz: Any = cast(Any, stringzilla)  # the binding has no types
 
+_EIGHT = 8
+
 IN, OUT = b"\1", b"\0"
 """What a table of `kind` makes of a byte."""
 
@@ -32,6 +34,18 @@ lookup: Callable[[bytes, bytes], bytes] = _sz.translate if _agrees() else bytes.
 def kind(members: Callable[[int], object]) -> bytes:
     """The table of a kind of bytes, told by their codes."""
     return b"".join(IN if members(code) else OUT for code in range(256))
+
+
+def true_at(found: Array) -> Array:
+    """`np.flatnonzero` of booleans, few of them true: twice as fast. It takes a wrong guess for each of them, so here
+    it is asked for eight at a time, then for those alone."""
+    whole = len(found) // _EIGHT * _EIGHT
+    eights = found[:whole].view(np.uint64)
+    some = np.flatnonzero(eights != 0)
+    inside = np.flatnonzero(eights[some].view(np.bool_))
+    places = some[inside // _EIGHT] * _EIGHT + inside % _EIGHT
+    rest = np.flatnonzero(found[whole:])
+    return np.concatenate((places, rest + whole)) if len(rest) else places
 
 
 def rows(text: bytes, table: bytes, least: int) -> Iterator[tuple[int, int]]:

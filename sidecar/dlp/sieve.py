@@ -12,6 +12,8 @@ from typing import Any
 
 import numpy as np
 
+from sidecar.dlp.lookup import true_at
+
 _STEP = 4
 _LONG = 2 * _STEP + _STEP - 1
 _SHORT = 6
@@ -58,7 +60,7 @@ class _Table:
 
     def places(self, numbers: Array) -> Array:
         """Which of the numbers pass."""
-        return np.flatnonzero(self._table.take((numbers * _MIX) >> self._shift))
+        return true_at(self._table.take((numbers * _MIX) >> self._shift, mode="wrap"))
 
 
 class _Exact:
@@ -75,7 +77,7 @@ class _Exact:
     def among(self, numbers: Array, places: Array) -> Array:
         """The places of those numbers that are among these."""
         for mix in _MIXES:
-            passed = self._table.take((numbers * mix) >> self._shift)
+            passed = self._table.take((numbers * mix) >> self._shift, mode="wrap")
             numbers, places = numbers[passed], places[passed]
         at = np.minimum(np.searchsorted(self._sorted, numbers), len(self._sorted) - 1)
         return places[self._sorted[at] == numbers]

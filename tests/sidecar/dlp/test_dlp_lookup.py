@@ -3,6 +3,7 @@
 import random
 import re
 
+import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -33,6 +34,13 @@ def test_rows_are_the_same_by_blocks_and_one_by_one(sizes: list[tuple[int, int]]
     if least >= lookup._BLOCKS[0][0]:
         assert list(lookup._in_blocks(kinds, least)) == plain
     assert list(lookup.rows(text + b"x" * lookup._LARGE, DIGIT, least)) == plain
+
+
+@MANY
+@given(size=st.integers(0, 700), share=st.sampled_from([0.0, 0.01, 0.1, 0.5, 1.0]), seed=st.integers(0, 1000))
+def test_what_is_true_is_told_as_numpy_tells_it(size: int, share: float, seed: int) -> None:
+    found = np.random.default_rng(seed).random(size) < share
+    assert lookup.true_at(found).tolist() == np.flatnonzero(found).tolist()
 
 
 CARDS = (
