@@ -188,15 +188,15 @@ def _cards(words: Words) -> Array:
     """Thirteen digits at least, with a mark after every fourth or near the end: six in one word, however they lie, and
     two marks in that word are alike, with four or six of them between. In a time or a date there are two."""
     found = words.digits >= 6
-    at = np.flatnonzero(found)
+    at = np.flatnonzero(words.digits == 6)
     text, marks = words.words[at], ~words.kinds[at] & np.uint64(_ONES * _DIGIT)
-    other = np.zeros_like(marks)
-    for apart in range(1, WORD):
+    alike = np.zeros(len(at), np.bool_)
+    for apart in (5, 7):
         shift = np.uint64(WORD * apart)
-        both = marks & (marks << shift)
-        # each mark's one bit made all bits of its byte
-        other |= (text ^ (text << shift)) & (both // _DIGIT * 255) if apart in (5, 7) else both
-    found[at] = other == 0
+        second = marks & (marks << shift)
+        # the mark's one bit made all bits of its byte
+        alike |= (second != 0) & (((text ^ (text << shift)) & (second // _DIGIT * 255)) == 0)
+    found[at] = alike
     return _spread(found, 2, 2)
 
 
