@@ -9,6 +9,7 @@ import base64
 import codecs
 import difflib
 import functools
+import gc
 import gzip
 import json
 import math
@@ -279,6 +280,7 @@ def conversation(engine: Engine, plain: Plain) -> None:
 def adversarial(engine: Engine) -> None:
     from tests.sidecar.dlp.test_dlp_engine import HOSTILE
 
+    gc.freeze()  # with what the tests import a look for garbage takes as long as thirty scans
     size = 1_000_000
     clean = body(messages(size, 3))[:size]
     base = statistics.median(seconds(lambda: engine.scan(clean, where=BODY)) for _ in range(7))
@@ -310,6 +312,8 @@ def main() -> None:
     WORKERS.append(scan_worker.start())
     values = secrets(20)
     engine, plain, portable = engine_of(values), Plain(values), engine_of(values, "portable")
+    gc.collect()
+    gc.freeze()  # as in a sidecar
     single_bodies(engine, plain, portable)
     conversation(engine, plain)
     many_secrets(engine)
