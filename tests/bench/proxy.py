@@ -28,6 +28,8 @@ from tests.sidecar.proxy_kit import authority, bottle, pem
 
 NAME = "localhost"
 SMALL, POSTS, CONNECTIONS, EVENTS = 400, 40, 40, 100
+PAUSES = 20
+"""Posts with a pause before each, as an agent's come: a connection that was idle begins with few bytes at a time."""
 BODY = os.urandom(512 * 1024).hex().encode()
 
 
@@ -107,11 +109,14 @@ async def one(way: Way, streams: tuple[asyncio.StreamReader, asyncio.StreamWrite
     return (time.perf_counter() - started) * 1000
 
 
-async def exchange_times(ways: list[Way], request: Callable[[Way], bytes], count: int, batch: int) -> list[list[float]]:
-    """Milliseconds of each request on a kept connection, the ways taking turns."""
+async def exchange_times(
+    ways: list[Way], request: Callable[[Way], bytes], count: int, batch: int, *, pause: float = 0
+) -> list[list[float]]:
+    """Milliseconds of each request on a kept connection, the ways taking turns, `pause` seconds before each turn."""
     streams = [await way.open() for way in ways]
     times: list[list[float]] = [[] for _ in ways]
     for turn in range(-1, count // batch):
+        await asyncio.sleep(pause)
         for index, way in enumerate(ways):
             got = [await one(way, streams[index], request(way)) for _ in range(batch)]
             if turn >= 0:
@@ -285,6 +290,8 @@ async def run() -> None:
         row("small request, p50", [statistics.median(times) for times in small], "ms", "<= 1.0x, <= 2.5x")
         posts = await exchange_times(ways, lambda way: way.request(BODY), POSTS, 4)
         row("POST of 1 MB, p50", [statistics.median(times) for times in posts], "ms", "<= 1.8x, <= 0.2x")
+        posts = await exchange_times(ways, lambda way: way.request(BODY), PAUSES, 1, pause=1)
+        row("the same, a second later", [statistics.median(times) for times in posts], "ms", "<= 1.8x, <= 0.2x")
         new = await connection_times(ways, CONNECTIONS)
         row("new connection, p50", [statistics.median(times) for times in new], "ms", "<= 1.0x")
         rates = [[await rate(way, 16, 1.0) for way in ways] for _ in range(3)]
