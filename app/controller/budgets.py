@@ -27,7 +27,7 @@ from app.core import budget
 from app.core.budget import LEASE, Layer, Limit, Spent, Standing
 from app.core.model import LIVE, BottleView, StreamEvent, Sum
 from app.core.schema import Amount, Settings
-from app.core.scopes import GLOBAL, launch_scope, session_of, shown
+from app.core.scopes import GLOBAL, launch_scope, session_of
 from app.core.usage import UsageRow, spent, total
 from app.errors import CarboyError
 from app.store.base import Store
@@ -165,9 +165,9 @@ class Budgets:
         """Whether its sidecar took what it was told last."""
         return session_id not in self._accounts or not self._accounts[session_id].deaf
 
-    async def used_of(self, held: Limit, now: float) -> int:
-        """What counts against a budget now."""
-        return budget.used(await self._spent(keys_of([held], now)[0]), held.unit)
+    async def used_of(self, held: Limit, now: float, session: Session | None = None) -> int:
+        """What counts against a budget now; `session`: whose launch it would be, where that is not known here yet."""
+        return budget.used(await self._spent(keys_of([held], now)[0], session), held.unit)
 
     async def set_override(self, override: Override) -> None:
         """The operator's own amount, which the store has by now, comes into force."""
@@ -207,19 +207,6 @@ class Budgets:
         await self._settle(session_id)
         self._accounts.setdefault(session_id, Account())
         self._news.set()
-
-    async def planned(self, session: Session) -> None:
-        """Before anything of a launch is made: one whose used up budget would end it at once is refused, with the
-        reason."""
-        if policy_of(session) not in ("freeze", "kill"):
-            return
-        now = time.time()
-        for held in (one for group in self.limits(session, now).values() for one in group):
-            if await self.used_of(held, now) >= held.value:
-                name = budget.described(held, shown(held.scope, session.slug))
-                scope = session.slug if session_of(held.scope) else held.scope
-                hint = f"Raise it: carboy budget raise {scope} {held.provider} AMOUNT"
-                raise CarboyError(f"{name[0].upper()}{name[1:]} is used up", hint, "budget_used_up")
 
     async def ended(self, session: Session) -> None:
         """A session is over and all that its sidecar wrote is in the store."""
@@ -335,10 +322,10 @@ class Budgets:
         waiting = {key for account in self._accounts.values() for key, share in account.shares.items() if share.waiting}
         return Ground(now, used, out, sharing, waiting)
 
-    async def _spent(self, key: Key) -> Spent:
+    async def _spent(self, key: Key, session: Session | None = None) -> Spent:
         scope, provider, since = key
         identity = session_of(scope)
-        session = self._desk.session(identity) if identity is not None else None
+        session = (session or self._desk.session(identity)) if identity is not None else None
         also = tuple(map(launch_scope, session.record.earlier)) if session is not None else ()
         query = SumQuery(scope=scope, also=also, provider=provider, since=since, by_provider=False)
         found = await self._store.sums(query)

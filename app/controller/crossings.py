@@ -24,6 +24,15 @@ from app.tasks import spawn
 
 log = logging.getLogger(__name__)
 
+DOES: dict[Policy, str] = {
+    "cutoff": "its requests to the model are refused",
+    "ask": "its requests wait for you",
+    "freeze": "it is saved and stopped",
+    "kill": "it is killed",
+}
+"""What a used up budget does to a bottle, in words."""
+ENDS: tuple[Policy, ...] = ("freeze", "kill")
+
 
 class Desk(Protocol):
     """Where the live sessions are (`app.controller.sessions.Sessions`)."""
@@ -89,7 +98,7 @@ class Crossings:
         if known is None or known.policy != policy:
             known = Crossing(scope=spent.limit.scope, policy=policy, at=time.time())
             await self._cross(session, provider, known, spent)
-        elif known.policy in ("freeze", "kill") and not known.done:
+        elif known.policy in ENDS and not known.done:
             self._fire(session, provider, spent)  # its controller ended meanwhile, or it was not possible then
         elif known.policy == "ask" and not known.answered and time.time() >= known.at + patience:
             await self._unanswered(session, provider, known)
@@ -102,16 +111,14 @@ class Crossings:
         facts = {"provider": provider, "scope": held.scope, "used": spent.used, "limit": held.value, "unit": held.unit}
         await self._record(session, f"budget-{crossing.policy}", **facts)
         self._remember(session, provider, crossing)
-        does = {
-            "cutoff": "its requests to the model are refused",
-            "ask": "its requests wait for you",
-            "freeze": "it is saved and stopped",
-            "kill": "it is killed",
-        }[crossing.policy]
         await self._notice(
-            session, f"{crossing.at}{provider}", "budget_exhausted", "error", f"{name} is used up: {does}"
+            session,
+            f"{crossing.at}{provider}",
+            "budget_exhausted",
+            "error",
+            f"{name} is used up: {DOES[crossing.policy]}",
         )
-        if crossing.policy in ("freeze", "kill"):
+        if crossing.policy in ENDS:
             self._fire(session, provider, spent)
 
     def _fire(self, session: Session, provider: str, spent: Standing) -> None:

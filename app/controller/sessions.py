@@ -39,7 +39,6 @@ from app.processes.identity import kill_and_wait, same, wait_end
 from app.processes.spawner import Zygote
 from app.settings import load_settings
 from app.tasks import cancel_and_wait, spawn
-from sidecar.allowance import Allowance
 from sidecar.contract import UpstreamSettings
 from sidecar.secret import Secret
 
@@ -65,6 +64,8 @@ class Sessions:
         self.keeping = Keeping(paths, self, self._backends, on_change)
         self.planned: Callable[[Session], Awaitable[None]] = _nothing
         """Awaited with each session before anything of it is made; what it raises ends the launch."""
+        self.foreseen: Callable[[Session, Preflight], Awaitable[Preflight]] = _as_it_is
+        """A preflight with what only others know of such a session."""
         self.on_entries: Told = lambda session, entries: None
         """Told what came in a session's conversation."""
         self.on_sidecar: Callable[[str], None] = lambda _: None
@@ -87,9 +88,6 @@ class Sessions:
     def session(self, session_id: str) -> Session | None:
         return next((session for session in self._sessions.values() if session.id == session_id), None)
 
-    def named(self, slug: str) -> Session:
-        return self._find(slug)
-
     def known(self, slug: str) -> Session | None:
         return self._sessions.get(slug)
 
@@ -107,8 +105,10 @@ class Sessions:
         return sorted(views, key=lambda view: (-view.attention, -view.created_at))
 
     async def preflight(self, request: LaunchRequest) -> Preflight:
-        plan, _ = await self._plan(request)
-        return plan.shown
+        plan, origin = await self._plan(request)
+        if plan.problems:
+            return plan.shown
+        return await self.foreseen(self._launch(plan, origin, lambda _: None).session, plan.shown)
 
     async def launch(self, request: LaunchRequest, progress: Progress) -> BottleView:
         """Launch, or raise with everything undone. Cancelling undoes as well."""
@@ -119,9 +119,7 @@ class Sessions:
         former = self._sessions.get(plan.shown.slug)
         if former is not None and (former.live or origin is None or origin.session_id != former.id):
             raise CarboyError(f"The name {former.slug} is in use", "Choose another label", "name_in_use")
-        launch = Launch(
-            plan, self._paths, progress, self._on_change, self._supervised, self._deploy_keys, self._spools, origin
-        )
+        launch = self._launch(plan, origin, progress)
         session = launch.session
         self._sessions[session.slug] = session
         for content in request.confirm:
@@ -200,21 +198,21 @@ class Sessions:
 
     async def terminal(self, slug: str, rows: int, cols: int) -> Terminal:
         """The agent's terminal; of a session that is over, its transcript."""
-        session = self._find(slug)
+        session = self.named(slug)
         if session.box is None or not session.live:
             return await TranscriptTerminal.open(session.state_folder / "transcript.cast")
         return await session.box.attach(rows, cols)
 
     async def wait(self, slug: str) -> BottleView:
         """The session's last view, once it is over."""
-        session = self._find(slug)
+        session = self.named(slug)
         if session.live:
             await session.over.wait()
         return session.view
 
     async def routes(self, slug: str) -> list[dict[str, Any]]:
         """The live policy's routes, in the manifest's own keys."""
-        routes = self._find(slug).record.policy.routes
+        routes = self.named(slug).record.policy.routes
         return [route.model_dump(mode="json", exclude_defaults=True) for route in routes]
 
     async def exec(self, slug: str, argv: Sequence[str], timeout: float) -> ExecResult:
@@ -224,7 +222,7 @@ class Sessions:
 
     def named_record(self, slug: str) -> tuple[record.SessionRecord, Path]:
         """A session's record, and its state folder."""
-        session = self._find(slug)
+        session = self.named(slug)
         return session.record, session.state_folder
 
     async def reports(self) -> tuple[BackendReport, ...]:
@@ -287,10 +285,14 @@ class Sessions:
         )
         return plan, origin
 
+    def _launch(self, plan: Plan, origin: Origin | None, progress: Progress) -> Launch:
+        more = (self._supervised, self._deploy_keys, self._spools, origin)
+        return Launch(plan, self._paths, progress, self._on_change, *more)
+
     def _taken(self, slug: str) -> bool:
         return slug in self._sessions or self._paths.session_state(slug).exists()
 
-    def _find(self, slug: str) -> Session:
+    def named(self, slug: str) -> Session:
         session = self._sessions.get(slug)
         if session is None:
             hint = "`carboy list` shows them; of a purged one `carboy report` and `carboy logs` still tell"
@@ -298,7 +300,7 @@ class Sessions:
         return session
 
     def _running(self, slug: str) -> tuple[Session, Box]:
-        session = self._find(slug)
+        session = self.named(slug)
         if session.box is None or session.view.state not in ("running", "frozen", "stopping"):
             raise CarboyError(f"{slug} is {session.view.state}, not running", "", "wrong_state")
         return session, session.box
@@ -318,10 +320,7 @@ class Sessions:
             elif note == "lease":
                 self.on_lease(session.id, body)
 
-        return Supervisor(session, self._zygote, self._upstream, heard, self._allow, self._logins.values)
-
-    async def _allow(self, session: Session) -> Allowance | None:
-        return await self.allow(session)
+        return Supervisor(session, self._zygote, self._upstream, heard, self.allow, self._logins.values)
 
     async def _upstream(self) -> UpstreamSettings:
         return (await asyncio.to_thread(load_settings, self._paths)).upstream()
@@ -333,7 +332,7 @@ class Sessions:
             return Settings().stall_minutes * 60.0
 
     async def _bring_down(self, slug: str, how: Callable[[Box], Awaitable[None]]) -> BottleView:
-        session = self._find(slug)
+        session = self.named(slug)
         if not (session.live and session.finishing):
             session, box = self._running(slug)
             session.happened(Happening.STOP)
@@ -493,3 +492,7 @@ class Sessions:
 
 async def _nothing(session: Session) -> None:
     del session
+
+
+async def _as_it_is(session: Session, preflight: Preflight) -> Preflight:
+    return preflight

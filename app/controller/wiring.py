@@ -9,7 +9,7 @@ from contextlib import AsyncExitStack
 from dataclasses import dataclass
 from typing import Any
 
-from app.controller import budget_wiring, egress_log
+from app.controller import budget_foresight, budget_wiring, egress_log
 from app.controller.api import Parts
 from app.controller.audit import Audit
 from app.controller.budget_orders import Orders
@@ -94,6 +94,7 @@ async def wire(paths: Paths, stack: AsyncExitStack, stop: Callable[[], None]) ->
     budgets.crossings.told = lambda events: desk.notices.events("", events)
     desk.listen_to_usage(ingest, budgets)
     sessions.planned = lambda session: _planned(desk, budgets, session)
+    sessions.foreseen = lambda session, preflight: budget_foresight.foreseen(budgets, session, preflight)
     await _find_again(sessions, audit)
     await proposals.start()
     budgets.start()
@@ -124,7 +125,7 @@ async def _settings(paths: Paths, warnings: list[str]) -> Settings:
 
 
 async def _planned(desk: OperatorDesk, budgets: Budgets, session: Session) -> None:
-    await budgets.planned(session)
+    await budget_foresight.refuse(budgets, session)
     await desk.secrets_used(session)
 
 

@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 
+from app.controller import budget_foresight
 from app.controller.metering import Report
 from app.controller.record import SessionRecord
 from app.core.model import BottleView, SidecarHealth
@@ -155,12 +156,12 @@ async def test_a_launch_that_would_be_frozen_at_once_is_refused(paths: Paths) ->
     async with kit(paths, budget={"claude": 1000}) as made:
         one, two = made.desk.add("one"), made.desk.add("two", shutdown="freeze")
         await made.up(one)
-        await made.budgets.planned(two)
+        await budget_foresight.refuse(made.budgets, two)
         await made.spend(one, 1000)
         with pytest.raises(CarboyError, match="1,000 tokens a month is used up") as caught:
-            await made.budgets.planned(two)
+            await budget_foresight.refuse(made.budgets, two)
         assert caught.value.hint == "Raise it: carboy budget raise global claude AMOUNT"
-        await made.budgets.planned(one)
+        await budget_foresight.refuse(made.budgets, one)
 
 
 async def test_an_ask_holds_until_the_operator_answers(paths: Paths) -> None:

@@ -33,6 +33,12 @@ async def test_a_bottle_spends_is_cut_off_and_goes_on_when_its_budget_is_raised(
         await until(lambda: rig.answers("one")[-1] == "400")
         assert rig.answers("one").count("200") == rig.asked == 7
         await until(used)
+        fresh = LaunchRequest(bottles=("plain",), command=("true",), cwd=str(rig.project), headless=True)
+        (said,) = [text for text in (await rig.client.preflight(fresh)).warnings if "used up" in text]
+        assert "its requests to the model are refused" in said
+        assert f"carboy budget raise global {PROVIDER} AMOUNT" in said
+        refused = await rig.client.preflight(fresh.model_copy(update={"shutdown": "freeze"}))
+        assert "is used up" in refused.problems[0]
 
 
 async def test_a_resume_goes_on_with_what_is_left_of_its_launch_s_budget(paths: Paths) -> None:
@@ -43,7 +49,9 @@ async def test_a_resume_goes_on_with_what_is_left_of_its_launch_s_budget(paths: 
         await rig.client.stop("one")
         before = rig.asked
 
-        await launched(rig.client, LaunchRequest(resume="one", cwd=str(rig.project)))
+        again = LaunchRequest(resume="one", cwd=str(rig.project))
+        assert not any("used up" in text for text in (await rig.client.preflight(again)).warnings)
+        await launched(rig.client, again)
         await until(lambda: rig.answers("one")[-1] == "400")
         # one more than fits may have been broken off by the stop, and counts for less than it said
         assert before + 1 <= rig.asked <= 8
@@ -53,3 +61,5 @@ async def test_a_resume_goes_on_with_what_is_left_of_its_launch_s_budget(paths: 
             return [(one.limit, one.percent >= 100) for one in budgets] == [(7000, True)]
 
         await until(spent)
+        await rig.client.stop("one")
+        assert any("carboy budget raise one" in text for text in (await rig.client.preflight(again)).warnings)

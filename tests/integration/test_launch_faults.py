@@ -132,7 +132,7 @@ async def test_memory_stays_within_its_limit(real: Rig) -> None:
     grow = f"x=$(head -c {24 << 20} /dev/zero | tr '\\0' x); sleep 60"
     script = f"for i in 1 2 3 4 5 6; do ({grow}) & done; sleep 2; echo grown; wait"
     await real.launch(script)
-    session = real.sessions._find("one")
+    session = real.sessions.named("one")
 
     async def held() -> bool:
         if not session.live:
