@@ -22,6 +22,7 @@ from tests.sidecar.metering_kit import PROVIDER, UNLIMITED, allowance, grant, in
 from tests.sidecar.proxy_kit import Bottle, bottle
 
 COST = Usage(input=1000, output=50, cache_read=300, reasoning=20)
+CANARY = "carboy-canary-0123456789abcdef"
 
 
 def script(talk: Conversation) -> Turn:
@@ -81,6 +82,18 @@ async def test_each_request_on_a_connection_is_a_row_with_the_provider_s_numbers
         assert [intent.request_id for intent in intents(box)] == [row.request_id for row in rows]
         event = await box.event(phase="closed")
         assert event.detail["tokens"] == 2700
+        assert (await grant(box)).in_flight == 0
+
+
+async def test_what_another_check_refuses_costs_nothing():
+    async with codex(canary=CANARY) as box:
+        async with connect(box) as socket:
+            await turn(socket, "one")
+            await socket.send(create(f"two {CANARY}"))
+            assert json.loads(await socket.recv())["error"]["code"] == "canary_leaked"
+        event = await box.event(phase="closed")
+        assert (event.decision, event.code) == ("deny", "canary_leaked")
+        assert len(intents(box)) == len(usages(box)) == 1
         assert (await grant(box)).in_flight == 0
 
 

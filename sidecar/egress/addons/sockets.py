@@ -93,8 +93,8 @@ class Sockets:
     def agent_message(self, flow: HTTPFlow) -> Coroutine[Any, Any, None] | None:
         exchange = exchange_of(flow)
         talk = exchange.socket
-        if not isinstance(talk, Conversation):
-            return None
+        if not isinstance(talk, Conversation) or exchange.refusal is not None:
+            return None  # what another check refused does not leave, and costs nothing
         closed = self._books.closed(talk.upgrade.provider)
         facts = request_of(exchange.message, doubtful=not unreadable(talk.upgrade))
         if closed is not None:
