@@ -216,7 +216,7 @@ class Policy(Wire):
     `provider_hosts` are the routes that came from the agent's provider (its LLM API): `redact` by default. `metered`
     says whose tokens a host costs (docs/metering.md). `version` grows by one with every change and is acknowledged.
     `hold_seconds` is how long whoever asks the operator is kept waiting: a held
-    request ends with 403 then, a tool call with "pending".
+    request ends with 403 then, a tool call with "pending". `vendor_fetch`: a model's vendor may reach out for it.
     """
 
     version: int = 1
@@ -224,6 +224,7 @@ class Policy(Wire):
     provider_hosts: tuple[str, ...] = ()
     metered: tuple[Metered, ...] = ()
     log: Literal[0, 1, 2] = 0
+    vendor_fetch: bool = False
     supervise: bool = True
     hold_seconds: Annotated[float, Field(gt=0, le=7 * 86400)] = 300.0
 

@@ -173,7 +173,7 @@ def short_secrets(located: Mapping[str, Located]) -> list[str]:
     ]
 
 
-def posture(settings: Settings, report: BackendReport | None) -> tuple[str, ...]:
+def posture(settings: Settings, report: BackendReport | None, manifest: Manifest) -> tuple[str, ...]:
     """Truths about this bottle that its row shows."""
     notes = list(report.notes) if report else []
     egress = settings.egress
@@ -181,4 +181,6 @@ def posture(settings: Settings, report: BackendReport | None) -> tuple[str, ...]
         notes.append(f"settings.yml redirects {', '.join(sorted(egress.connect_to))} (connect_to)")
     if egress.upstream_proxy:
         notes.append("leaves through the proxy of settings.yml")
+    if manifest.bottle.egress.vendor_fetch:
+        notes.append("its model's vendor may ask any address for it (vendor_fetch)")
     return tuple(notes)

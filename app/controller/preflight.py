@@ -119,6 +119,7 @@ async def make_plan(
             provider_hosts=reading.provider_hosts,
             metered=reading.metered,
             log=reading.manifest.bottle.egress.log,
+            vendor_fetch=reading.manifest.bottle.egress.vendor_fetch,
             supervise=reading.manifest.bottle.supervise,
             hold_seconds=hold_seconds(reading.manifest, min(reading.settings.approval_timeout_seconds, 3600)),
         ),
@@ -134,7 +135,7 @@ async def make_plan(
         masks=reading.masks,
         login=reading.login.facts if reading.login is not None else {},
         image=reading.image,
-        notes=plans.posture(reading.settings, report),
+        notes=plans.posture(reading.settings, report, reading.manifest),
     )
 
 
@@ -420,7 +421,7 @@ def _shown(
         wants_prompt=dict(reading.env.prompts),
         confirm=reading.confirm,
         masks=tuple(pivot.describe(reading.masks)),
-        warnings=tuple(dict.fromkeys((*reading.warnings, *plans.posture(reading.settings, report)))),
+        warnings=tuple(dict.fromkeys((*reading.warnings, *plans.posture(reading.settings, report, reading.manifest)))),
         problems=tuple(problem.render() for problem in reading.problems),
     )
 

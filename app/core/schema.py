@@ -159,6 +159,7 @@ class AgentProvider(Strict):
 
 class Egress(Strict):
     log: Annotated[Literal[0, 1, 2], BeforeValidator(_whole)] = 0
+    vendor_fetch: bool = False
     routes: tuple[Route, ...] = ()
 
 

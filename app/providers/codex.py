@@ -39,6 +39,8 @@ TRANSPORTS = ("websocket", "sse")
 FEATURES = ("apps", "daemon_auto_start", "plugins", "remote_plugin", "unbounded_connection_retries")
 """Switched off. The daemon copies 405 MB into the home folder and outlives the session; unbounded retries never tell
 that a request was refused; the others call hosts that are not the model's."""
+REQUIREMENTS = "/etc/codex/requirements.toml"
+"""What holds whatever its configuration says. Without it full access makes live of a cached search (0.171.0)."""
 
 
 class CodexProvider(Provider):
@@ -102,6 +104,8 @@ class CodexProvider(Provider):
     def prepare(self, context: LaunchContext) -> Prepared:
         folder = f"{context.home}/.codex"
         files = [FileIn(f"{folder}/config.toml", _toml(_config(context)).encode(), 0o600)]
+        if _web_search(context.manifest) == "cached":
+            files.append(FileIn(REQUIREMENTS, b'allowed_web_search_modes = ["cached"]\n'))
         env = dict[str, str]()
         if _forwards(context.manifest):
             given = chatgpt.stand_in(context.login, context.placeholders[chatgpt.LOGIN])
@@ -180,6 +184,7 @@ def _config(context: LaunchContext) -> Mapping[str, Value]:
         "approval_policy": "never",
         "sandbox_mode": "danger-full-access",  # the bottle is the sandbox
         "check_for_update_on_startup": False,
+        "web_search": _web_search(context.manifest),
         "background_terminal_max_timeout": PATIENCE_MS,  # how long one look at a command that runs on may last
         "cli_auth_credentials_store": "file",
     }
@@ -208,6 +213,14 @@ def _config(context: LaunchContext) -> Mapping[str, Value]:
         "tui": {"show_tooltips": False},
         "mcp_servers": _mcp_servers(context),
     }
+
+
+def _web_search(manifest: Manifest) -> str:
+    """Live, OpenAI opens any page it is told to, which the proxy refuses; whether a gateway keeps to the cache nobody
+    knows."""
+    if manifest.bottle.egress.vendor_fetch:
+        return "live"
+    return "cached" if _gateway(manifest) is None else "disabled"
 
 
 def _transport(manifest: Manifest) -> str:

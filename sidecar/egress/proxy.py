@@ -33,6 +33,7 @@ from sidecar.egress.addons.metering import Metering
 from sidecar.egress.addons.outbound import Outbound
 from sidecar.egress.addons.overrides import Overrides
 from sidecar.egress.addons.sockets import Sockets
+from sidecar.egress.addons.vendor_fetch import VendorFetch
 from sidecar.egress.backlog import Backlog, piece
 from sidecar.egress.books import Books
 from sidecar.egress.connection import Edge
@@ -110,6 +111,7 @@ class Proxy:
             budget,
             TakeOff(),
             Outbound(self.state, self.scanner, self.holds, self.journal),
+            VendorFetch(self.state),
             Contents(self.state, self.scanner),
             Placeholders(self.state),
             *more_addons,
@@ -124,8 +126,7 @@ class Proxy:
         ]
         self.guard = Guard(addons, self.journal, hook_seconds=hook_seconds)
         self.edges: set[Edge] = set()
-        self._buffered = 0
-        self._upstreams = 0
+        self._buffered = self._upstreams = 0
         self._most_upstreams = _affordable(limits)
         self._server: asyncio.Server | None = None
         self._compiling: asyncio.Task[bool] | None = None

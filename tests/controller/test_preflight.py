@@ -74,6 +74,14 @@ async def test_what_is_asked_of_an_agent_where_none_hears_of_it_is_told(paths: P
     assert not [text for text in plan.shown.warnings if "not used" in text]
 
 
+@pytest.mark.parametrize("allowed", [True, False])
+async def test_a_vendor_that_may_fetch_for_the_agent_is_told_of(paths: Paths, project: Path, allowed: bool) -> None:
+    bottle(paths, "egress: {vendor_fetch: true}" if allowed else "egress: {log: 1}")
+    plan = await plan_of(paths, ask(project))
+    assert plan.policy.vendor_fetch is allowed
+    assert any("vendor_fetch" in text for text in plan.shown.warnings) is allowed
+
+
 async def test_a_command_without_a_name_is_refused_before_the_launch(paths: Paths, project: Path) -> None:
     bottle(paths, "supervise: true")
     assert "no_command" in codes(await plan_of(paths, ask(project, command=("", "x"))))

@@ -128,7 +128,7 @@ def test_without_a_refresh_token_there_is_no_renewal(home: dict[str, str]) -> No
 def test_the_bottle_gets_the_form_alone() -> None:
     made = replace(context(FORWARDS, placeholders={chatgpt.LOGIN: PLACEHOLDER}), login=FACTS)
     prepared = CODEX.prepare(made)
-    config, auth = (file.content.decode() for file in prepared.files)
+    config, _, auth = (file.content.decode() for file in prepared.files)
     assert prepared.env == {}
     stored = json.loads(auth)
     for name in ("access_token", "id_token"):

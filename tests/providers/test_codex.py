@@ -5,6 +5,7 @@ from typing import Any
 
 import pytest
 
+from app.core.schema import Egress
 from app.errors import CarboyError, ConfigError
 from app.providers.base import LaunchContext, pick, with_auth
 from app.providers.codex import CodexProvider
@@ -16,7 +17,7 @@ PLACEHOLDER = "sk-proj-carboy-dev-0123456789abcdef"
 
 
 def config(made: LaunchContext) -> dict[str, Any]:
-    (file,) = CODEX.prepare(made).files
+    file, *_ = CODEX.prepare(made).files
     assert (file.target, file.mode) == ("/home/agent/.codex/config.toml", 0o600)
     return tomllib.loads(file.content.decode())
 
@@ -51,6 +52,19 @@ def test_interactive_with_model_and_arguments() -> None:
     assert command.tty
     argv = CODEX.prepare(context(manifest(model="a"), model="b")).command.argv
     assert argv[argv.index("--model") + 1] == "b"
+
+
+def test_its_search_opens_no_page_but_where_the_bottle_file_says_so() -> None:
+    made = CODEX.prepare(context(manifest())).files
+    required = {file.target: (file.content, file.mode) for file in made}["/etc/codex/requirements.toml"]
+    assert required == (b'allowed_web_search_modes = ["cached"]\n', 0o644)
+    assert config(context(manifest()))["web_search"] == "cached"
+    given = manifest()
+    free = given.model_copy(update={"bottle": given.bottle.model_copy(update={"egress": Egress(vendor_fetch=True)})})
+    assert config(context(free))["web_search"] == "live"
+    assert len(CODEX.prepare(context(free)).files) == 1
+    elsewhere = context(manifest("LLM_KEY", base_url="https://llm.company.example/v1"))
+    assert config(elsewhere)["web_search"] == "disabled"
 
 
 def test_a_command_replaces_the_command_line_only() -> None:

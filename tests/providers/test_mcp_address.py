@@ -34,7 +34,7 @@ def servers(name: str, made: LaunchContext) -> Any:
     if name == "claude":
         return file(prepared, "carboy-mcp.json")["mcpServers"]
     if name == "codex":
-        (config,) = prepared.files
+        config, *_ = prepared.files
         return tomllib.loads(config.content.decode()).get("mcp_servers", {})
     if name == "gemini":
         return file(prepared, "settings.json")["mcpServers"]

@@ -60,11 +60,14 @@ async def metered_bottle(
     granted: Allowance | None = UNLIMITED,
     hold_seconds: float = 300.0,
     route: Route | None = None,
+    vendor_fetch: bool = False,
     **kwargs: Any,
 ) -> AsyncIterator[tuple[Bottle, Upstream]]:
-    """A bottle with a metered host and one that is not, both led to one upstream."""
+    """A bottle with a metered host and one that is not, both led to one upstream. With `vendor_fetch` what is sent need
+    not be JSON."""
     async with Upstream((HOST, OTHER), authority(), handler=handler).run() as upstream:
         policy = {"metered": (Metered(provider=PROVIDER, host=HOST),), "hold_seconds": hold_seconds}
+        policy["vendor_fetch"] = vendor_fetch
         mapped = {f"{host}:443": f"127.0.0.1:{upstream.port}" for host in (HOST, OTHER)}
         async with bottle(
             route or Route(host=HOST),

@@ -127,7 +127,7 @@ def options(upstream: Upstream, **kwargs: Any) -> dict[str, Any]:
         "connect_to": mapped,
         "placeholders": {"T": "placeholder-0123456789"},
         "secrets": {"T": "a-real-credential-of-the-host-0123456789"},
-        "policy": {"metered": (Metered(provider="claude", host=HOST),)},
+        "policy": {"metered": (Metered(provider="claude", host=HOST),), "vendor_fetch": True},
         "allowance": Allowance(leases=(Lease(id="free", provider="claude"),)),
         **kwargs,
     }

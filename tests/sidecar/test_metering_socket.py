@@ -31,13 +31,18 @@ def script(talk: Conversation) -> Turn:
 
 @contextlib.asynccontextmanager
 async def codex(
-    granted: Allowance | None = UNLIMITED, hold_seconds: float = 300.0, refusal: Handler | None = None, **more: Any
+    granted: Allowance | None = UNLIMITED,
+    hold_seconds: float = 300.0,
+    refusal: Handler | None = None,
+    vendor_fetch: bool = False,
+    **more: Any,
 ) -> AsyncIterator[Bottle]:
     made = pretended((openai.HOST,))
     async with PretendServer(script, tls=made.tls) as vendor:
         if refusal is not None:
             vendor.handlers[openai.HOST] = refusal
         policy = {"metered": (Metered(provider=PROVIDER, host=openai.HOST),), "hold_seconds": hold_seconds}
+        policy["vendor_fetch"] = vendor_fetch
         mapped = {f"{openai.HOST}:443": f"127.0.0.1:{vendor.port}"}
         given = {"policy": policy, "allowance": granted, "extra_ca": (made.ca_pem,), "connect_to": mapped}
         async with bottle(Route(host=openai.HOST), **given, **more) as box:
@@ -106,7 +111,7 @@ async def test_a_large_request_cannot_hide_what_it_is(spelt: str, before: str):
     rest = json.loads(create("large"))
     del rest["type"]
     hidden = "{" + before + spelt + ", " + json.dumps(rest | {"padding": "x" * 1_100_000})[1:]
-    async with codex(allowance(tokens(1000))) as box, connect(box) as socket:
+    async with codex(allowance(tokens(1000)), vendor_fetch=True) as box, connect(box) as socket:
         await socket.send(hidden)
         await last(socket)
         assert len(intents(box)) == len(usages(box)) == 1
@@ -115,7 +120,7 @@ async def test_a_large_request_cannot_hide_what_it_is(spelt: str, before: str):
 
 
 async def test_what_is_no_json_is_taken_for_a_request():
-    async with codex(allowance(tokens(1000), in_flight=1)) as box:
+    async with codex(allowance(tokens(1000), in_flight=1), vendor_fetch=True) as box:
         async with connect(box) as socket:
             await socket.send(create("three")[:10])
             await until(lambda: intents(box))

@@ -187,7 +187,10 @@ async def test_an_answer_in_a_form_that_cannot_be_read_is_not_for_nothing(path: 
             raise RuntimeError("it breaks")
         await send({"type": "http.response.body", "body": b""})
 
-    async with metered_bottle(handler, allowance(tokens(20_000))) as (box, _), box.client() as client:
+    async with (
+        metered_bottle(handler, allowance(tokens(20_000)), vendor_fetch=True) as (box, _),
+        box.client() as client,
+    ):
         with contextlib.suppress(httpx.HTTPError):
             await client.post(f"https://{HOST}{path}", content=b"\x0a\x02hi")
         await until(lambda: usages(box))
@@ -330,7 +333,7 @@ async def test_however_a_request_is_spelled_what_reaches_the_provider_has_a_row(
 
 
 async def test_a_socket_whose_messages_cannot_be_read_is_told_as_unmetered():
-    async with metered_bottle(Provider()) as (box, _):
+    async with metered_bottle(Provider(), vendor_fetch=True) as (box, _):
         async with websockets.connect(f"wss://{HOST}/v1/live", proxy=box.proxy, ssl=box.tls()) as socket:
             await socket.send("hello")
             assert await socket.recv() == "echo hello"

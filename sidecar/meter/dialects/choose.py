@@ -51,6 +51,12 @@ def purpose(method: str, path: str) -> Purpose:
     return "free" if _UPLOADS.search(path) else "unknown"
 
 
+def uploads(method: str, path: str) -> bool:
+    """Whether the body may be a file of any kind."""
+    path = path.partition("?")[0].rstrip("/")
+    return purpose(method, path) == "free" and not _COUNTS.search(path) and _UPLOADS.search(path) is not None
+
+
 def by_path(path: str) -> Tally | None:
     path = path.partition("?")[0].rstrip("/")
     found = next((kind for pattern, kind in _BY_PATH if pattern.search(path)), None)
