@@ -8,6 +8,7 @@ import pwd
 import stat
 import sys
 import tempfile
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -18,6 +19,17 @@ from app.errors import CarboyError
 MAX_RUN_PATH = 60
 """Longest runtime folder in bytes: a unix socket's path is limited to 104 bytes on macOS and 108 on Linux
 (sys/un.h), and `/<session id>/control.sock` follows."""
+
+
+_PLACES = ("CARBOY_HOME", "XDG_CONFIG_HOME", "XDG_STATE_HOME", "XDG_RUNTIME_DIR")
+
+
+def absolute(environ: Mapping[str, str]) -> dict[str, str]:
+    """The environment as it means the same to a process that works in another folder."""
+    return {
+        name: str(Path(value).expanduser().absolute()) if value and name in _PLACES else value
+        for name, value in environ.items()
+    }
 
 
 @dataclass(frozen=True)
@@ -31,10 +43,10 @@ class Paths:
     @classmethod
     def resolve(cls, environ: dict[str, str] | None = None) -> "Paths":
         """The folders for this environment: below `CARBOY_HOME` if it is set, else the system's own places."""
-        env = os.environ if environ is None else environ
+        env = absolute(os.environ if environ is None else environ)
         home = env.get("CARBOY_HOME")
         if home:
-            base = Path(home).expanduser().absolute()
+            base = Path(home)
             return cls(base / "config", base / "state", _short(base / "run"))
         config = Path(env.get("XDG_CONFIG_HOME") or platformdirs.user_config_dir()) / "carboy"
         state = Path(env.get("XDG_STATE_HOME") or platformdirs.user_state_dir()) / "carboy"

@@ -12,6 +12,7 @@ from pathlib import Path
 
 from app.errors import CarboyError
 from app.files import atomic_write
+from app.paths import absolute
 
 UNIT = "carboy.service"
 LABEL = "carboy.controller"
@@ -31,7 +32,7 @@ class Service:
 
 def service(environ: Mapping[str, str], platform: str, python: str, user: str) -> Service:
     """What would be installed here. Pure."""
-    home = Path(environ.get("HOME") or "/")
+    home, environ = Path(environ.get("HOME") or "/"), absolute(environ)
     kept = {name: environ[name] for name in _KEPT if environ.get(name)} | {"PATH": environ.get("PATH", "/usr/bin:/bin")}
     if platform == "darwin":
         file = home / "Library" / "LaunchAgents" / f"{LABEL}.plist"

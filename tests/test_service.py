@@ -24,6 +24,14 @@ def test_a_unit() -> None:
     assert "enable-linger op" in found.after
 
 
+def test_a_folder_that_is_named_relative_is_the_same_to_the_service(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    found = service(ENV | {"CARBOY_HOME": "here"}, "linux", "/opt/python", "op")
+    assert f"CARBOY_HOME={tmp_path}/here" in found.text
+
+
 @pytest.mark.skipif(shutil.which("systemd-analyze") is None, reason="systemd-analyze is not installed")
 def test_systemd_takes_it(tmp_path: Path) -> None:
     found = service(ENV, "linux", shutil.which("python3") or "/usr/bin/python3", "op")

@@ -248,6 +248,14 @@ async def test_it_gets_no_secret_of_its_first_client(home: Paths, monkeypatch: p
         assert b"CARBOY_HOME=" in found
 
 
+async def test_a_home_that_is_named_relative_to_the_folder_one_is_in(home: Paths) -> None:
+    base = home.config.parent
+    ended = await asyncio.to_thread(carboy, "list", cwd=base.parent, CARBOY_HOME=base.name)
+    assert (ended.returncode, ended.stdout) == (0, "no bottles\n"), ended.stderr
+    async with await Client.connect(home, start=False) as client:
+        assert await client.bottles() == []
+
+
 async def test_a_project_cannot_slip_in_modules(home: Paths, tmp_path: Path) -> None:
     package = tmp_path / "app"
     package.mkdir()
