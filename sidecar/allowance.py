@@ -181,7 +181,7 @@ class ProgressEvent(Wire):
 class FaultInfo(Wire):
     """sidecar.meter.faults.Fault with its sentence for the user."""
 
-    kind: Literal["rate_limit", "auth", "quota", "overloaded", "network", "unknown"]
+    kind: Literal["rate_limit", "auth", "quota", "overloaded", "network", "too_long", "unknown"]
     status: Status | None = None
     code: str = Field(default="", max_length=80)
     message: str = Field(default="", max_length=600)

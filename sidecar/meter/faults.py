@@ -10,7 +10,7 @@ from sidecar.meter.loads import Tree, items, tree
 from sidecar.meter.usage import Window, text_of
 from sidecar.meter.windows import duration, moment, number
 
-FaultKind = Literal["rate_limit", "auth", "quota", "overloaded", "network", "unknown"]
+FaultKind = Literal["rate_limit", "auth", "quota", "overloaded", "network", "too_long", "unknown"]
 
 MOST_WAIT = 31 * 24 * 3600.0
 """A month's quota is the longest wait a provider can mean."""
@@ -43,6 +43,7 @@ _SENTENCES: dict[FaultKind, str] = {
     "quota": "The account's quota or credit is used up.",
     "overloaded": "The provider is overloaded; an agent tries again by itself for a while.",
     "network": "The provider could not be reached or broke the connection.",
+    "too_long": "The agent sent more than the model takes at once: let it compact its conversation, or begin anew.",
     "unknown": "The provider answered with an error.",
 }
 
@@ -61,6 +62,12 @@ _AUTH = re.compile(
     re.IGNORECASE,
 )
 _LIMIT = re.compile(r"rate_limit|too_many_requests|RESOURCE_EXHAUSTED|tokens_exceeded", re.IGNORECASE)
+_TOO_LONG = re.compile(
+    r"context_length_exceeded|request_too_large|prompt is too long|input is too long|exceeds? the context window|"
+    r"exceeds? (?:the )?context limit|maximum context length|available context size|"
+    r"input token count\b.{0,40} exceeds|exceeds the maximum number of tokens",
+    re.IGNORECASE,
+)
 _NETWORK = frozenset((408, 499, 502, 504, *range(520, 528)))
 """Timeouts and gateways; 520 to 527 are Cloudflare's, in front of several providers."""
 
@@ -105,6 +112,8 @@ def _kind(status: int | None, told: str, headers: Mapping[str, str]) -> FaultKin
     if status == 429:
         rejected = headers.get("anthropic-ratelimit-unified-status") == "rejected"
         return "quota" if rejected else "rate_limit"
+    if status in (None, 200, 400, 413) and (status == 413 or _TOO_LONG.search(told)):
+        return "too_long"
     if status in (503, 529) or (status in (None, 500, 200) and _OVERLOADED.search(told)):
         return "overloaded"
     if status in _NETWORK:

@@ -13,6 +13,13 @@ from sidecar.meter.faults import classify, wait_text
 from tests.sidecar.meter.meter_forms import anthropic_sse, chat_sse, gemini_json, responses_sse
 from tests.sidecar.meter.meter_kit import NOW, Answer, meter_of, sse
 
+MANY_TOKENS = {
+    "error": {
+        "code": 400,
+        "status": "INVALID_ARGUMENT",
+        "message": "The input token count (1200000) exceeds the maximum number of tokens allowed (1048576).",
+    }
+}
 PER_DAY = {"violations": [{"quotaId": "GenerateRequestsPerDayPerProject"}]}
 
 
@@ -44,6 +51,12 @@ def google(code: int, status: str, *details: dict[str, Any]) -> dict[str, Any]:
         (524, {}, {}, "network", None, True),
         (500, {}, {"error": {"type": "api_error"}}, "unknown", None, True),
         (400, {}, {"error": {"type": "invalid_request_error", "message": "too long"}}, "unknown", None, False),
+        (400, {}, {"error": {"message": "prompt is too long: 210000 tokens > 200000"}}, "too_long", None, False),
+        (400, {}, {"error": {"code": "context_length_exceeded", "message": "Your input"}}, "too_long", None, False),
+        (None, {}, {"response": {"error": {"code": "context_length_exceeded"}}}, "too_long", None, False),
+        (400, {}, MANY_TOKENS, "too_long", None, False),
+        (400, {}, {"error": {"message": "This endpoint's maximum context length is 8192"}}, "too_long", None, False),
+        (413, {}, {"error": {"type": "request_too_large"}}, "too_long", None, False),
         (404, {}, {"error": "model not found"}, "unknown", None, False),
         (None, {}, {"type": "error", "error": {"type": "overloaded_error"}}, "overloaded", None, True),
         (None, {}, {"type": "error", "error": {"type": "rate_limit_error"}}, "rate_limit", None, True),
