@@ -8,7 +8,7 @@ import click
 
 from app.cli import say_error
 from app.cli.output import SLUG, ago, json_option, line, note, print_json, table, with_client
-from app.core.bottles import lost
+from app.core.bottles import lost, stalled
 from app.core.model import LIVE, BottleView, Catalogue, Provenance
 from app.core.units import date_and_time
 from app.errors import CarboyError, NotFound
@@ -79,7 +79,7 @@ def _state(view: BottleView) -> str:
         return "lost"
     if view.missing_secrets and view.state in LIVE:
         return f"{view.state}, lacks {' '.join(view.missing_secrets)}"
-    if view.stalled:
+    if stalled(view):
         return "stalled"
     if view.state == "running" and view.doing in ("idle", "waiting"):
         return view.doing

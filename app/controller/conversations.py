@@ -7,7 +7,9 @@ handed on as data; it decides nothing here.
 import asyncio
 import contextlib
 import logging
+import time
 from collections.abc import Callable, Sequence
+from typing import Any, Literal
 
 from app.controller.session import Session
 from app.errors import CarboyError
@@ -21,6 +23,8 @@ GATHER = 1.0
 """Seconds after a sign of life before reading: output comes in bursts."""
 SETTLE = 4.0
 """Seconds of silence after which it is read once more: the last record may be written after the last output."""
+STILL = 3.0
+"""Seconds for which title and record say so: at a turn's begin and end one of them is ahead of the other."""
 
 type Told = Callable[[Session, Sequence[Entry]], None]
 
@@ -37,7 +41,9 @@ class Following:
         self._launched = launched
         self._left: Standing | None = None
         """Where a former start left it: nobody works on that."""
-        self._resting = found.resting if found is not None else ()
+        self._provider = found
+        self._stood = Standing(), 0.0
+        """Where it stands still amid its turn, and since when."""
 
     async def run(self) -> None:
         if self._reader is None:
@@ -68,17 +74,32 @@ class Following:
             log.exception("the conversation of %s could not be read", self._session.slug)
             return
         now = reader.standing
-        still = self._rests() or (self._launched and self._left in (None, now))
-        doing = "waiting" if now.doing == "working" and still else now.doing
         self._session.show(
-            save=False, doing=doing, turns=now.turns, tool_calls=now.tool_calls, conversation=now.conversation
-        )
+            save=False, turns=now.turns, tool_calls=now.tool_calls, conversation=now.conversation,
+            **self._stands(now),
+        )  # fmt: skip
         if entries:
             self._told(self._session, entries)
 
-    def _rests(self) -> bool:
-        """What its terminal's title says, where what it wrote down has no end: it may ask for a permission."""
-        return bool(self._resting) and self._session.view.title.startswith(self._resting)
+    def _stands(self, now: Standing) -> dict[str, Any]:
+        """What it does, by its record and by its terminal's title: nothing is written down of asking for a permission,
+        nor by Gemini CLI of a tool before it has ended."""
+        left = self._launched and self._left in (None, now)
+        asks = bool(now.asked) or self._shows("asking")
+        still = now.doing == "working" and not left and (asks or self._shows("resting"))
+        if not still or self._stood[0] != now:
+            self._stood = now, time.monotonic()
+        if now.doing == "idle":
+            return {"doing": "idle", "asks_user": False}
+        if still:
+            return {"doing": "waiting", "asks_user": asks or time.monotonic() - self._stood[1] >= STILL}
+        works = not left and (now.doing == "working" or (self._shows("working") and not asks))
+        return {"doing": "working" if works else "waiting", "asks_user": asks}
+
+    def _shows(self, what: Literal["resting", "asking", "working"]) -> bool:
+        """Whether its terminal's title says so."""
+        titles: tuple[str, ...] = getattr(self._provider, what, ())
+        return bool(titles) and self._session.view.title.startswith(titles)
 
 
 def _provider(session: Session) -> Provider | None:

@@ -115,6 +115,8 @@ class Session:
         active = (changes.get("last_activity") or 0.0) > (self.view.last_activity or 0.0)
         if active or changes.get("state", "running") != "running":
             changes.setdefault("stalled", False)
+        if changes.get("state", "running") != "running":
+            changes.setdefault("asks_user", False)
         view = self.view.model_copy(update=changes)
         score = health.attention(
             view.state,

@@ -59,7 +59,7 @@ def mark(view: BottleView) -> Verdict:
             return Verdict("▲", "no secret", "asks")
     if view.state == "running" and view.cut:
         return Verdict("⚑", "budget?", "asks") if view.cut == "ask" else Verdict("■", "cut off", "refused")
-    if view.stalled:
+    if stalled(view):
         return Verdict("▲", "stalled", "asks")
     if view.state == "running" and view.fault:
         return Verdict("▲", "model error", "asks")
@@ -69,6 +69,11 @@ def mark(view: BottleView) -> Verdict:
     if view.state == "failed" and view.exit_code is not None:
         return Verdict(found.glyph, f"exit {view.exit_code}", found.tone)
     return found
+
+
+def stalled(view: BottleView) -> bool:
+    """It should do something, and does nothing: one that waits for its user only waits."""
+    return view.stalled and view.doing not in _DOING
 
 
 def works(view: BottleView) -> bool:

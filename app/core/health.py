@@ -65,7 +65,7 @@ def attention(
     """Higher sorts first. A live bottle without its sidecar, or without a secret (`lacking`), counts as failed: its
     agent can do nothing. `budget`: percent used of the tightest one; `asks`: one is used up and the operator is asked.
     """
-    if stalled and state == "running":
+    if stalled and state == "running" and doing not in _DOING:
         return 100
     if asks and state == "running":
         return ASKS

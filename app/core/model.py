@@ -135,7 +135,8 @@ class BottleView(Snapshot):
     """Requests so far, by decision."""
     last_activity: float | None = None
     stalled: bool = False
-    """Running, but without output and egress for `stall_minutes` (hardening.md, Health)."""
+    """Running, but without output and egress for `stall_minutes` (hardening.md, Health). Of one that waits for its user
+    (`doing`), that is how long it has waited, and no fault: no face calls it stalled."""
     learn: bool = False
     """What it is refused is meant for a proposed bottle file."""
     disk: int | None = None
@@ -162,6 +163,8 @@ class BottleView(Snapshot):
     doing: Literal["", "idle", "working", "waiting"] = ""
     """What its own record of the conversation says: nobody spoke to it yet, it works, or it waits for somebody. The
     agent's word; empty where it keeps no record."""
+    asks_user: bool = False
+    """It stands still amid its turn until somebody answers in its terminal. The agent's word, too."""
     turns: int = 0
     tool_calls: int = 0
     conversation: str = ""

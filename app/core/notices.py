@@ -8,8 +8,8 @@ from app.core.model import LIVE, BottleView, Snapshot
 from app.core.text import printable
 
 Level = Literal["success", "error", "warning", "info", "agent_complete", "agent_error"]
-About = Literal["approval", "canary", "budget", "done", "failed", "stalled", "sidecar", "disk"]
-ABOUT: tuple[About, ...] = ("approval", "canary", "budget", "done", "failed", "stalled", "sidecar", "disk")
+About = Literal["approval", "canary", "budget", "question", "done", "failed", "stalled", "sidecar", "disk"]
+ABOUT: tuple[About, ...] = ("approval", "canary", "budget", "question", "done", "failed", "stalled", "sidecar", "disk")
 
 KEPT = 100
 """Notices that the centre remembers (hardening.md)."""
@@ -48,8 +48,15 @@ def of_bottle(before: BottleView | None, now: BottleView, at: float) -> Notice |
         code = "" if now.exit_code is None else f"exit code {now.exit_code}"
         became = "was lost" if now.state == "lost" else "has failed"
         return say("failed", "agent_error", f"{name} {became}", now.error or code)
+    if now.asks_user and not before.asks_user:
+        return say("question", "warning", f"{name} waits for you", "amid its turn: it asks something, or cannot go on")
     if now.stalled and not before.stalled:
-        return say("stalled", "warning", f"{name} does nothing", "no output and no request for a while")
+        if now.doing not in ("waiting", "idle"):
+            return say("stalled", "warning", f"{name} does nothing", "no output and no request for a while")
+        if now.doing == "waiting" and not now.asks_user:  # of what it asks was told when it did
+            return say(
+                "stalled", "warning", f"{name} waits for you", "its turn is over, and nobody has said anything since"
+            )
     if now.sidecar.state == "failed" and before.sidecar.state != "failed":
         return say("sidecar", "error", f"{name} has no sidecar", "it could not be restarted; nothing leaves the bottle")
     return None

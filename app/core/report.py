@@ -5,6 +5,7 @@ from typing import Any, Literal
 
 from pydantic import Field
 
+from app.core.bottles import stalled
 from app.core.model import BottleView, Snapshot
 from app.core.units import count, elapsed, size
 
@@ -102,7 +103,7 @@ def outcome(view: BottleView) -> str:
         return f"{view.state}{code}"
     if view.state == "frozen":
         return "frozen"
-    return "stalled" if view.stalled else view.state
+    return "stalled" if stalled(view) else view.state
 
 
 def spent(spend: dict[str, Any]) -> str:

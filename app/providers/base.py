@@ -148,7 +148,11 @@ class Provider(ABC):
     """Keys of `agent_provider.settings` that only this provider understands."""
     resting: tuple[str, ...] = ()
     """How its terminal's title begins while it stands still: it waits for its user, for a permission too, of which it
-    writes nothing down. Empty where its title does not tell."""
+    writes nothing down. Empty where its title does not tell; and so below."""
+    asking: tuple[str, ...] = ()
+    """The same while it asks its user something, and at no other time."""
+    working: tuple[str, ...] = ()
+    """The same while it works, where what it wrote down may look like the end of its turn."""
 
     def check(self, manifest: Manifest) -> None:
         """Refuse settings that this provider does not know, before anything is started."""

@@ -52,7 +52,7 @@ class CodexProvider(Provider):
     install_hint = INSTALL
     login_hint = chatgpt.LOG_IN
     settings_keys = frozenset({"base_url", "transport", "effort"})
-    resting = ("[ ! ] Action Required", "[ . ] Action Required")
+    asking = ("[ ! ] Action Required", "[ . ] Action Required")
 
     def check(self, manifest: Manifest) -> None:
         super().check(manifest)

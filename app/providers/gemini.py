@@ -63,7 +63,9 @@ class GeminiProvider(Provider):
     title = "Gemini CLI"
     tested_versions = TRIED
     install_hint = INSTALL
-    resting = ("✋", "◇")
+    resting = ("◇",)
+    asking = ("✋",)
+    working = ("✦", "⏲")
 
     def find(self, environ: dict[str, str]) -> Found:
         return locate(RECIPE, environ)

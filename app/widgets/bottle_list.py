@@ -100,7 +100,7 @@ class BottleList(Options):
         width = max(12, self.scrollable_content_region.width - 2)
         color = f"bottle-{view.color}" if view.color else "ink"
         if word in ("works", "stalled") and view.last_activity and self._now - view.last_activity >= 60:
-            word = f"{'stalled' if view.stalled else 'quiet'} {ago(self._now - view.last_activity)}"
+            word = f"{'stalled' if word == 'stalled' else 'quiet'} {ago(self._now - view.last_activity)}"
             tone = "asks" if view.attention > 10 else tone
         head = spread(
             ink((f"{glyph} ", f"bold {tone}"), (bottles.name(view), f"bold {color}")), ink((word, tone)), width

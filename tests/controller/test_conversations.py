@@ -44,6 +44,7 @@ class Seen:
 def quick(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(conversations, "GATHER", 0.01)
     monkeypatch.setattr(conversations, "SETTLE", 0.05)
+    monkeypatch.setattr(conversations, "STILL", 0.04)
 
 
 async def test_it_is_read_after_a_sign_of_life_and_once_more_in_silence(tmp_path: Path) -> None:
@@ -100,6 +101,37 @@ async def test_a_title_tells_what_is_not_written_down(tmp_path: Path, provider: 
     seen.view.title = title
     await seen.following().last()
     assert seen.shown["doing"] == doing
+
+
+@pytest.mark.parametrize(
+    ("title", "doing", "asks"),
+    [
+        ("✦  Working… (proj)   ", "working", False),  # a tool runs, which is written down once it has ended
+        ("⏲  Working… (proj)   ", "working", False),
+        ("✋  Action Required (proj)   ", "waiting", True),
+        ("◇  Ready (proj)   ", "waiting", False),
+    ],
+)
+async def test_what_gemini_says_before_a_tool_ends_no_turn(tmp_path: Path, title: str, doing: str, asks: bool) -> None:
+    seen = Seen(tmp_path, "gemini")
+    said = next(index for index, record in enumerate(RECORDS["gemini"]) if record.get("content") == "I will.")
+    written(tmp_path / "home", "gemini", said + 1)
+    seen.view.title = title
+    await seen.following().last()
+    assert (seen.shown["doing"], seen.shown["asks_user"]) == (doing, asks)
+
+
+async def test_one_that_stands_still_amid_its_turn_asks_once_title_and_record_agree(tmp_path: Path) -> None:
+    seen = Seen(tmp_path, "claude")
+    shown: list[tuple[str, bool]] = []
+    seen.session.show = lambda **now: shown.append((now["doing"], now["asks_user"]))
+    said = next(index for index, record in enumerate(RECORDS["claude"]) if "echo hi" in str(record))
+    written(tmp_path / "home", "claude", said + 1)
+    seen.view.title = "✳ Claude Code"
+    task = spawn(seen.following().run(), name="test")
+    await until(lambda: len(shown) == 2)
+    assert shown == [("waiting", False), ("waiting", True)]
+    await cancel_and_wait(task)
 
 
 async def test_a_title_changes_nothing_where_nobody_has_spoken(tmp_path: Path) -> None:

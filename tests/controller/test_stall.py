@@ -8,9 +8,11 @@ import pytest
 from app.controller.health import Stall, last_sign
 from app.controller.record import SessionRecord
 from app.controller.session import Session
+from app.core.bottles import mark
 from app.core.health import silence_left
 from app.core.lifecycle import Happening
 from app.core.model import BottleView
+from app.core.report import outcome
 from app.core.schema import Manifest
 from app.paths import Paths, private_folder
 from sidecar.contract import Policy
@@ -50,6 +52,13 @@ async def test_silence_is_seen_and_activity_ends_it(session: Session) -> None:
     session.happened(Happening.FREEZE)
     assert not session.view.stalled
     stall.close()
+
+
+async def test_one_that_waits_for_its_user_is_not_stalled(session: Session) -> None:
+    session.show(stalled=True, doing="waiting")
+    assert (session.view.attention, mark(session.view).word, outcome(session.view)) == (50, "waits", "running")
+    session.show(doing="working")
+    assert (session.view.attention, mark(session.view).word, outcome(session.view)) == (100, "stalled", "stalled")
 
 
 async def test_activity_costs_no_timer(session: Session) -> None:

@@ -18,6 +18,9 @@ AT = 5.0
         ({}, {"state": "failed", "exit_code": 3}, "failed"),
         ({}, {"state": "lost", "error": "its session holder was killed"}, "failed"),
         ({}, {"stalled": True}, "stalled"),
+        ({}, {"asks_user": True, "doing": "waiting"}, "question"),
+        ({"asks_user": True}, {"asks_user": True, "doing": "waiting", "stalled": True}, None),
+        ({}, {"doing": "idle", "stalled": True}, None),
         ({}, {"sidecar": SidecarHealth(state="failed")}, "sidecar"),
         ({}, {"allowed": 3}, None),
         ({"stalled": True}, {"stalled": True}, None),
@@ -27,6 +30,13 @@ AT = 5.0
 def test_of_a_bottle(before: dict[str, Any], now: dict[str, Any], about: str | None) -> None:
     notice = of_bottle(view("dev", **before), view("dev", **now), AT)
     assert (notice.about if notice else None) == about
+
+
+def test_one_that_waits_for_its_user_is_not_said_to_do_nothing() -> None:
+    notice = of_bottle(view("dev"), view("dev", stalled=True, doing="waiting"), AT)
+    assert notice is not None
+    assert notice.title == "dev waits for you"
+    assert "its turn is over" in notice.text
 
 
 @pytest.mark.parametrize(("state", "title"), [("failed", "dev has failed"), ("lost", "dev was lost")])

@@ -11,6 +11,7 @@ from aiohttp import web
 
 from app.demo.pretend.script import Call, Conversation, Say, Turn
 from app.demo.pretend.seen import Seen
+from tests.conftest import until
 from tests.e2e.cast import CAST, DONE, Role
 from tests.e2e.judge import Seat, a_world, seated
 from tests.e2e.test_agents_in_the_app import FIRST
@@ -24,8 +25,9 @@ QUESTION = {
     "header": "Colour",
     "multiSelect": False,
     "options": [RED, RED | {"label": "Blue"}],
+    "type": "choice",
 }
-ASKS = {"claude": "AskUserQuestion", "opencode": "question"}
+ASKS = {"claude": "AskUserQuestion", "opencode": "question", "gemini": "ask_user"}
 
 
 async def says(seat: Seat, role: Role, text: str) -> None:
@@ -46,6 +48,10 @@ async def stands(seat: Seat, *expected: str) -> None:
     assert await _doing(seat) in expected, seat.text
 
 
+async def told_to_come(seat: Seat) -> bool:
+    return "talk waits for you" in [notice.title for notice in await seat.client.notices()]
+
+
 async def _doing(seat: Seat) -> str:
     (view,) = await seat.client.bottles()
     return view.doing
@@ -59,6 +65,7 @@ async def test_it_asks_whether_a_command_may_run(worlds: Worlds) -> None:
         await says(seat, role, "remove it all")
         await seat.shows("Do you want to proceed?")
         await stands(seat, "waiting")
+        await until(lambda: told_to_come(seat), 60)
 
 
 async def test_its_vendor_refuses_it(worlds: Worlds) -> None:
@@ -95,8 +102,33 @@ async def test_a_tool_beside_its_question_ends(worlds: Worlds, name: str) -> Non
         await says(seat, role, "which one")
         await seat.shows("Which colour?")
         await stands(seat, "waiting")
+        await until(lambda: told_to_come(seat), 60)
         await seat.type("\r")
         await seat.shows(DONE)
+
+
+@pytest.mark.parametrize("name", list(CAST))
+async def test_its_tool_runs(worlds: Worlds, name: str) -> None:
+    """It works, whether it writes the call down before or after; and nobody is told to come, also where its model takes
+    its time."""
+    role = CAST[name]
+
+    def script(talk: Conversation) -> Turn:
+        aside = role.aside(talk)
+        if aside is not None:
+            return aside
+        if talk.step:
+            return Turn((Say(DONE),), delay=2)
+        return Turn((Say("I will."), role.run("sleep 20", talk.tools)), delay=1)
+
+    world = a_world(worlds, role.agent, lambda folder: script)
+    assert world.run("list").returncode == 0  # the controller is this world's
+    async with seated(world, role.secrets) as seat:
+        await says(seat, role, "sleep a while")
+        await stands(seat, "working")
+        await seat.shows(DONE)
+        await stands(seat, "waiting")
+        assert not await told_to_come(seat)
 
 
 @pytest.mark.parametrize("name", ["codex", "opencode", "pi"])
