@@ -30,7 +30,7 @@ from app.providers.locate import Recipe, locate
 from app.providers.prepare import PATIENCE_MS, bounded, command, model, placeholder_env, startup_args
 from app.providers.reading import LineReader
 from app.providers.vendors import VENDORS, Vendor
-from sidecar.contract import Route
+from sidecar.contract import PathMatch, Route, RouteMatch
 
 OPENAI = VENDORS["openai"]
 INSTALL = "Install it with `npm install -g @openai/codex`"
@@ -93,7 +93,12 @@ class CodexProvider(Provider):
 
     def routes(self, manifest: Manifest) -> tuple[Route, ...]:
         self.check(manifest)
-        return (chatgpt.ROUTE if _forwards(manifest) else _vendor(manifest).route,)
+        if _gateway(manifest) is not None:
+            return (_vendor(manifest).route,)
+        route, base = (chatgpt.ROUTE, "/backend-api/codex") if _forwards(manifest) else (OPENAI.route, "/v1")
+        # what models that search by a program ask, in place of a tool of the vendor's
+        search = RouteMatch(paths=(PathMatch(type="exact", value=f"{base}/alpha/search"),), methods=("POST",))
+        return (route.model_copy(update={"matches": (*route.matches, search)}),)
 
     def models(self, manifest: Manifest) -> tuple[str, ...]:
         return models.OPENAI

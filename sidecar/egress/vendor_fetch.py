@@ -164,7 +164,7 @@ def _steps(above: str, value: Any, openai: bool) -> Iterator[_Step]:
         place = _Place(above, _kind(found), openai)
         if above == "tools":
             yield "type", _tool(found, place), "", None
-        if isinstance(found.get("commands"), dict):  # Codex's own search: it opens pages, too
+        if isinstance(found.get("commands"), dict | list):  # Codex's own search: it opens pages, too
             settings = found.get("settings")
             inside = isinstance(settings, dict) and _inside(cast(Pairs, settings), place)
             yield "commands", None if inside else f"a search {LIVE}", "", None

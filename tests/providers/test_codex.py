@@ -5,7 +5,7 @@ from typing import Any
 
 import pytest
 
-from app.core.schema import Egress
+from app.core.schema import AgentProvider, Bottle, Egress, Manifest
 from app.errors import CarboyError, ConfigError
 from app.providers.base import LaunchContext, pick, with_auth
 from app.providers.codex import CodexProvider
@@ -65,6 +65,18 @@ def test_its_search_opens_no_page_but_where_the_bottle_file_says_so() -> None:
     assert len(CODEX.prepare(context(free)).files) == 1
     elsewhere = context(manifest("LLM_KEY", base_url="https://llm.company.example/v1"))
     assert config(elsewhere)["web_search"] == "disabled"
+
+
+def test_what_its_models_search_by_is_open_at_openai_alone() -> None:
+    def open_to_post(made: Manifest) -> set[str]:
+        (route,) = CODEX.routes(made)
+        return {path.value for match in route.matches if "POST" in match.methods for path in match.paths}
+
+    assert "/v1/alpha/search" in open_to_post(manifest())
+    forwards = Manifest(bottle=Bottle(agent_provider=AgentProvider(forward_host_credentials=True)))
+    assert "/backend-api/codex/alpha/search" in open_to_post(forwards)
+    gateway = open_to_post(manifest("LLM_KEY", base_url="https://llm.company.example/v1"))
+    assert not [path for path in gateway if "search" in path]
 
 
 def test_a_command_replaces_the_command_line_only() -> None:

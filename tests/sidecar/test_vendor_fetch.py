@@ -65,6 +65,7 @@ REACH_OUT: dict[str, dict[str, Any]] = {
     "search of chat": {"model": "gpt-5", "web_search_options": {}},
     "search of codex's own": {"commands": {"open": [{"ref_id": EVIL}]}, "settings": {"external_web_access": True}},
     "search of codex's own, unsaid": {"commands": {"open": [{"ref_id": EVIL}]}},
+    "search of codex's own, in a list": {"commands": [{"open": [{"ref_id": EVIL}]}]},
     "live of the settings": {"settings": {"external_web_access": True}},
     "bucket": {"messages": [{"content": [{"image": {"source": {"s3Location": {"uri": "s3://evil/x"}}}}]}]},
     "grounding": {"toolConfig": {"tools": [{"systemTool": {"name": "nova_grounding"}}]}},
