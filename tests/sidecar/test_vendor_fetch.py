@@ -288,10 +288,11 @@ async def answered(seen: Any, send: Any) -> None:
     await send({"type": "http.response.body", "body": b"{}"})
 
 
-async def test_on_the_wire_it_does_not_leave() -> None:
+@pytest.mark.parametrize("http2", [False, True], ids=["h1", "h2"])
+async def test_on_the_wire_it_does_not_leave(http2: bool) -> None:
     bad = json.dumps(REACH_OUT["fetch"]).encode()
     padded = json.dumps(REACH_OUT["fetch"] | {"pad": "the words of a page " * 40_000}).encode()
-    async with metered_bottle(answered) as (box, upstream), box.client() as client:
+    async with metered_bottle(answered) as (box, upstream), box.client(http2=http2) as client:
         url = f"https://{HOST}/v1/messages"
         for body, headers in (
             (bad, {}),
