@@ -67,9 +67,11 @@ _SOURCE = rf"(?i){_BEFORE}((?:{_BEGUN})[{_CHARS}]{{0,192}}){_END}"
 _ORDINARY = re.compile(
     r"v?[0-9]+(?:[.:/+_-][0-9A-Za-z]*)+|[a-z]{2,10}[0-9]{1,3}:.*|(?:sha|md)[0-9]{1,3}[-:].*|.*:[0-9]{1,5}(?:/.*)?|"
     r"[A-Za-z0-9_.-]+\.(?:[a-z]{2,4}|[a-z]+\.[a-z]{2,4})(?:[:/].*)?|[A-Z0-9_]+|\$[0-9.]+.*|.*[=:*%$@#!?.~/+-]{3,}.*|"
-    r"[a-z]*[0-9]{0,4}(?:[-_.][a-z]*[0-9]{0,4})+|[a-z_][a-z0-9_-]*:[x*!]?:[0-9]+:.*"
+    r"[a-z]*[0-9]{0,4}(?:[-_.][a-z]*[0-9]{0,4})+|[a-z_][a-z0-9_-]*:[x*!]?:[0-9]+:.*|"
+    r"(?:[A-Za-z_$]{1,2}|this)\.[A-Za-z_$][\w$]+(?:\?\?|\|\||[=?,]).*|![01]\W.*"
 )
-"""Versions, images, digests, addresses, files, constants, prices, names in small letters, lines of /etc/passwd."""
+"""Versions, images, digests, addresses, files, constants, prices, names in small letters, lines of /etc/passwd, what
+minified scripts read from an object."""
 _LONG = 12
 
 
@@ -77,7 +79,7 @@ def bare(value: str, plausible: Callable[[str], bool], named: Callable[[str], bo
     """A value without quotation marks that someone made or chose: with two digits, and none of what is ordinary."""
     plain = value.rstrip(".!?:*")
     digits = sum(map(str.isdigit, plain))
-    if len(plain) < 8 or digits < 2 or _ORDINARY.fullmatch(plain) or named(plain):
+    if len(plain) < 8 or digits < 2 or _ORDINARY.fullmatch(plain) or named(plain) or named(value):
         return False
     return plausible(plain) or (len(plain) >= _LONG and sum(map(str.isalpha, plain)) >= 4)
 

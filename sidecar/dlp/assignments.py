@@ -29,7 +29,7 @@ _PASSWORD = r"[A-Za-z0-9._~%!$&*+=;,\-]{3,128}"  # noqa: S105  # an expression, 
 _URL_VALUE = rf"{_URL_START}({_PASSWORD})@[A-Za-z0-9\[]"
 _DULL_WORDS = """
 pass passwd password pw pwd secret token key user username admin root test testing guest example none null true false
-string postgres mysql redis rabbitmq minio changeme foo bar baz foobar hunter2 xxx abc 1234 12345 123456
+prefix string postgres mysql redis rabbitmq minio changeme foo bar baz foobar hunter2 xxx abc 1234 12345 123456
 """
 _DULL = frozenset(_DULL_WORDS.split())
 _KINDS = (
@@ -40,15 +40,22 @@ _KINDS = (
 )
 _WORDY = re.compile(r"[A-Za-z]*[a-z]{2,}(?:[-_./: ][A-Za-z]+)*[0-9]{0,2}")
 _CAMEL = r"(?:[A-Z][a-z]+|[A-Z]{1,4}[0-9]{0,4})"
+_PART = r"[A-Z](?:[a-z]+|[0-9]{1,2})?(?:[A-Z][a-z]+|[0-9]{1,2})*_?"
 _CODE = re.compile(
     r"[a-z_]\w*(?:\.\w+)+(?:#[A-Za-z]+)?|[A-Z][A-Z0-9_]+|(?:[a-z]+:)?//.*|[./~].*/.*|\$\w+|%\w+|[\w.-]+@[\w.-]+|"
     rf"(?:[A-Z][a-z]{{2,}}|[A-Z][0-9])(?:[A-Z][a-z]+|[0-9]{{1,2}})*(?:\.(?:[A-Z][a-z]+)+)+|"
     rf"[a-z]{{3,}}{_CAMEL}*[A-Z]{{1,4}}[0-9]{{1,4}}(?:[A-Z][a-z]{{2,}})+|\w*[bB](?:ase)?64_?(?:[eE]nc|[dD]ec)(?:ode[rd]?)?|"
+    r"-?0[xX][0-9A-Fa-f]{1,8}(?:_?[iuIU](?:32|64)?)?[lL]{0,2}|(?:base|Base|BASE)64(?:[A-Z][a-z]+|[-_][A-Za-z]+)+|"
+    r"[A-Z][A-Za-z]*[0-9]{1,5}[a-z]?[0-9]?(?:[A-Z][a-z]+)*(?:(?:Private|Public|Secret)Key|Tokenizer|Converter|Block|"
+    r"Token|Credentials?|Provider|Config|Client|Type|Error|Exception|Request|Response|Options|Model|Schema)|"
+    rf"(?:{_PART}\.){{2,}}(?:[A-Z][0-9]{{1,2}})?(?:[A-Z][a-z]{{2,}}){{2,}}|"
+    r"[\w.+/=-]{1,40}\.\.\.\w{0,8}|"
     r"(?:PBKDF2|PBE|With|And|Hmac|SHA-?|MD5|AES|RSA|DESede|CBC|GCM|NoPadding|PKCS[57]Padding|pbkdf2|sha|[0-9]{1,3}|[/_:-])+"
 )
-"""Names and calls, paths, variables, addresses; names in camel case with a number inside; names of algorithms."""
+"""Names and calls, paths, variables, addresses; names in camel case with a number inside, and those of types; numbers
+of 32 bits; what is shortened by three dots; names of algorithms."""
 _KNOWN = re.compile(
-    r"arn:aws[a-z-]*:[a-z0-9-]+:[^ ]*|urn:[a-z][a-z0-9-]{1,20}(?::[a-z][a-z-]*[a-z0-9.]{0,8})+|"
+    r"arn:aws[a-z-]*:[a-z0-9-]+:[^ ]*|urn:[a-z][a-z0-9-]{1,20}(?::(?:[A-Za-z][A-Za-z-]*[a-z0-9.]{0,8}|[0-9.]{1,5}))+|"
     r"[A-Z0-9]{3,128}(?:(?:/|%2F)[a-z0-9-]+){3}(?:/|%2F)aws4_request|[0-9]{4}-[0-9]{2}-[0-9]{2}[T ][0-9]{2}:[0-9]{2}.*"
 )
 """Addresses of resources, scopes of signed requests, times."""
@@ -81,7 +88,7 @@ def url_password(value: str) -> bool:
     plain = value.lower().strip("*.-_")
     return (
         len(plain) >= 3
-        and plain not in _DULL
+        and not _DULL.issuperset(re.split("[-_.]+", plain))
         and not value.startswith(("$", "%", "{", "<", ":"))
         and len(set(plain)) > 2
         and not polite(value)
@@ -114,6 +121,7 @@ def generic_rules() -> tuple[Rule, ...]:
             width=shape.max_width(_URL_VALUE) + 8,
             regex=Expression(_URL_VALUE),
             accept=url_password,
+            harmless=announced.user_again,
         ),
         assigned.rule(plausible, named),
     )

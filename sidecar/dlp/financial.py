@@ -15,9 +15,10 @@ from sidecar.dlp.patterns.model import KEYWORD_REACH
 from sidecar.dlp.portable_matcher import Expression
 from sidecar.dlp.rules import Rule
 
-# Digits and letters of a longer token, and the fraction of a decimal number, are no card and no address.
+# Digits and letters of a longer token, the fraction of a decimal number and a factor (`15*t`) are no card and no
+# address.
 _LEFT = r"(?:\A|[^0-9A-Za-z_.+/\-]|\\[nrt]|[^0-9A-Za-z]-)"
-_RIGHT = r"(?:\z|[^0-9A-Za-z_+/=\-.]|[.\-](?:\z|[^0-9A-Za-z]))"
+_RIGHT = r"(?:\z|[^0-9A-Za-z_+/=\-.*]|[.\-](?:\z|[^0-9A-Za-z])|\*{1,2}(?:\z|[^0-9A-Za-z_(*]))"
 # For the search alone: also the letters that end an escape.
 _BEFORE = r"(?:\A|[^0-9A-Za-mo-qsu-z_.+/])"
 

@@ -26,7 +26,7 @@ _POLITE = re.compile(
 """What documentation, tests and examples have for a password, with or without a number behind it."""
 _TEMPLATE = re.compile(
     r"<[^>]{0,80}>|\{[^}]{0,80}\}|\[[^\]]{0,80}\]|\$[({]|^\$[A-Za-z_][A-Za-z0-9_]*$|%\(|^%[a-z]|\*{3,}|[xX]{5,}|\.{3,}|"
-    r"^[A-Z]+(?:_[A-Z0-9]+)*$"
+    r"^[A-Z]+(?:_[A-Z0-9]+)*$|^[A-Za-z_$]\w{0,12}(?:\.\w{1,20})*\.(?:password|passwd|pwd|pass)(?:[,)]|$)"
 )
 """A variable, a field to fill in, or a value that somebody has masked."""
 
