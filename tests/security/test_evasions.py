@@ -122,7 +122,7 @@ async def _harmless(box: Bottle, first: int) -> None:
 @pytest.mark.e2e
 async def test_other_ways_out(sink: Upstream) -> None:
     """Names, ports, tunnels and WebSockets, with every host allowed."""
-    routes = (*(Route(host=host) for host in HOSTS[:9]), Route(host="*.wild.example.com"))
+    routes = (*(Route(host=host) for host in HOSTS[:10]), Route(host="*.wild.example.com"))
     async with bottle(*routes, **options(sink)) as box:
         tls, host = box.tls(), HOSTS[0]
         async with box.client() as client:
@@ -158,6 +158,7 @@ async def _sockets(box: Bottle, tls: Any) -> None:
         [[SECRET[:10], SECRET[10:]]],
         [f"a{SECRET[:13]}", f"{SECRET[13:]}b"],
         [json.dumps({"d": SECRET[at]}) for at in range(len(SECRET))],
+        [json.dumps({"d": piece}) for piece in (TOKENS["github"][:18], TOKENS["github"][18:])],
     ]
     for number, messages in enumerate(cases):
         url = f"wss://{HOSTS[3 + number]}/ws"
@@ -171,7 +172,9 @@ async def _talk(socket: Any, messages: list[Any]) -> None:
         await socket.send(message)
     async with asyncio.timeout(20):
         while True:
-            assert "echo " + SECRET not in str(await socket.recv())
+            said = str(await socket.recv())
+            assert "echo " + SECRET not in said
+            assert TOKENS["github"][18:] not in said
 
 
 LETTERS = st.text("abcdefghijkmnpqrstuvwxyzABCDEFGHJKLMNPQRSTUVWXYZ23456789", min_size=20, max_size=40)
