@@ -11,7 +11,8 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field, replace
 
 from sidecar.dlp.containers import ZLIB
-from sidecar.dlp.engine import Engine
+from sidecar.dlp.drip import Scattered
+from sidecar.dlp.engine import Engine, Scan
 from sidecar.dlp.finding import Finding, Location, Match
 from sidecar.dlp.zips import Broken
 from sidecar.gitgate import limits
@@ -42,6 +43,7 @@ _PLACE = 160
 _SMALL = 8 * 1024
 _TOGETHER = 32 * 1024
 """Texts that are examined as one: what the search takes in one pass. Above it the rules for long texts begin."""
+_TOGETHER_FOUND = "several files together"
 _BETWEEN = b"\n\0\n"
 """Ends every line, word and run of an alphabet."""
 
@@ -125,6 +127,24 @@ def _place(problem: Problem) -> tuple[str, int, str, str, str, str, int]:
     return *where, problem.rule, problem.snippet, problem.places
 
 
+class Left:
+    """The pieces of known secrets in texts that say nothing by themselves: three in three files tell one."""
+
+    def __init__(self, engine: Engine) -> None:
+        self._engine = engine
+        self._scattered = Scattered()
+        self.problems: list[Problem] = []
+
+    def take(self, scan: Scan) -> None:
+        if scan.blocked or self.problems:
+            return
+        before = self._scattered.before(scan.pieces, 0.0)
+        for finding in self._engine.scattered(scan.pieces, before):
+            rule = finding.kind or finding.code
+            self.problems.append(Problem(rule, finding.title, finding.snippet, _TOGETHER_FOUND))
+        self._scattered.add(scan.pieces, scan.examined, 0.0)
+
+
 @dataclass(frozen=True)
 class _Text:
     """What of an object is examined, as one text."""
@@ -139,52 +159,58 @@ async def examine(quarantine: Quarantine, tips: list[str], engine: Engine) -> li
     """The problems in what `tips` bring, as many of each sort as a `Tally` keeps; the files are located only for those.
     Raises TooMuch, or GitFailed where an object is missing."""
     listing = spawn(new_objects(quarantine, tips), name="git-new-objects", on_error=lambda _: None)
-    tally = Tally()
+    tally, left = Tally(), Left(engine)
     try:
-        await _in_contents(quarantine, listing, engine, tally)
+        await _in_contents(quarantine, listing, engine, tally, left)
         paths = await listing
     finally:
         await cancel_and_wait(listing)
     tally.add(await asyncio.to_thread(_scan_names, engine, paths))
+    tally.add(left.problems)
     found = await located(quarantine, tips, tally.problems())
     shown = await asyncio.to_thread(lambda: {path: masked(engine, path) for path in {each.path for each in found}})
     return [replace(problem, path=shown[problem.path]) for problem in found]
 
 
 async def _in_contents(
-    quarantine: Quarantine, listing: asyncio.Task[dict[str, str]], engine: Engine, tally: Tally
+    quarantine: Quarantine, listing: asyncio.Task[dict[str, str]], engine: Engine, tally: Tally, left: Left
 ) -> None:
     """Problems in the objects that `listing` says are new. That there are none is seen without knowing which are."""
-    left: set[str] = set()
+    seen: set[str] = set()
     archives = Archives()
     until = time.monotonic() + limits.SCAN_SECONDS
     async for batch in everything(quarantine):
-        left.update(each.oid for each in batch)
-        tally.add(await _in_batch(engine, batch, listing, archives, until))
+        seen.update(each.oid for each in batch)
+        tally.add(await _in_batch(engine, batch, listing, archives, until, left))
         if tally.enough:
             return
     # what upstream never had, or has no more, though it is here already
-    if missing := (await listing).keys() - left:
+    if missing := (await listing).keys() - seen:
         async for batch in some(quarantine, missing):
-            tally.add(await _in_batch(engine, batch, listing, archives, until))
+            tally.add(await _in_batch(engine, batch, listing, archives, until, left))
             if tally.enough:
                 return
 
 
 async def _in_batch(
-    engine: Engine, batch: list[Piece], listing: asyncio.Task[dict[str, str]], archives: Archives, until: float
+    engine: Engine,
+    batch: list[Piece],
+    listing: asyncio.Task[dict[str, str]],
+    archives: Archives,
+    until: float,
+    left: Left,
 ) -> list[Problem]:
     if time.monotonic() > until:
         raise TooMuch("it takes too long to be examined: push in parts")
-    suspicious = await asyncio.to_thread(_suspicious, engine, batch)
+    suspicious = await asyncio.to_thread(_suspicious, engine, batch, left)
     if not suspicious:
         return []
     paths = await listing
     new = [each for each in suspicious if each.piece.oid in paths]
-    return await asyncio.to_thread(_scan, engine, new, paths, archives)
+    return await asyncio.to_thread(_scan, engine, new, paths, archives, left)
 
 
-def _suspicious(engine: Engine, batch: list[Piece]) -> list[_Text]:
+def _suspicious(engine: Engine, batch: list[Piece], left: Left) -> list[_Text]:
     """The texts of `batch` that may hold a problem: small ones are looked at together, since a push has thousands."""
     found: list[_Text] = []
     together: list[_Text] = []
@@ -196,14 +222,14 @@ def _suspicious(engine: Engine, batch: list[Piece]) -> list[_Text]:
         together.append(text)
         size += len(text.data)
         if size >= _TOGETHER:
-            found += _unless_clean(engine, together)
+            found += _unless_clean(engine, together, left)
             together, size = [], 0
-    return found + _unless_clean(engine, together)
+    return found + _unless_clean(engine, together, left)
 
 
-def _unless_clean(engine: Engine, texts: list[_Text]) -> list[_Text]:
+def _unless_clean(engine: Engine, texts: list[_Text], left: Left) -> list[_Text]:
     """None of them where all of them, one after the other, hold nothing."""
-    return texts if findings(engine, _BETWEEN.join(each.data for each in texts)) else []
+    return texts if findings(engine, _BETWEEN.join(each.data for each in texts), left) else []
 
 
 def _texts(piece: Piece) -> list[_Text]:
@@ -220,21 +246,21 @@ def _texts(piece: Piece) -> list[_Text]:
     return texts
 
 
-def _scan(engine: Engine, texts: list[_Text], paths: dict[str, str], archives: Archives) -> list[Problem]:
+def _scan(engine: Engine, texts: list[_Text], paths: dict[str, str], archives: Archives, left: Left) -> list[Problem]:
     found: list[Problem] = []
     for each in texts:
         if each.piece.kind == "tree":
-            found += _scan_tree(engine, each.piece, paths)
+            found += _scan_tree(engine, each.piece, paths, left)
             continue
-        here = [_problem(each.piece, finding, paths) for finding in findings(engine, each.data)]
+        here = [_problem(each.piece, finding, paths) for finding in findings(engine, each.data, left)]
         if any(problem.rule == UNREAD for problem in here):
-            here = _member_by_member(engine, each.piece, paths, archives, here)
+            here = _member_by_member(engine, each.piece, paths, archives, here, left)
         found += here
     return found
 
 
 def _member_by_member(
-    engine: Engine, piece: Piece, paths: dict[str, str], archives: Archives, before: list[Problem]
+    engine: Engine, piece: Piece, paths: dict[str, str], archives: Archives, before: list[Problem], left: Left
 ) -> list[Problem]:
     """The problems of what was too much at once, read file by file where it is an archive; else those `before`."""
     found: list[Problem] = []
@@ -242,8 +268,8 @@ def _member_by_member(
     try:
         for batch in archives.opened(piece):
             taken_apart = True
-            for text in _suspicious(engine, batch):
-                problems = _scan(engine, [text], paths, archives)
+            for text in _suspicious(engine, batch, left):
+                problems = _scan(engine, [text], paths, archives, left)
                 if problems and text.piece.inside[-1]:
                     what = _member(engine, text.piece.inside)
                     problems = [each if each.what != "file" else replace(each, what=what) for each in problems]
@@ -261,8 +287,10 @@ def _member(engine: Engine, names: tuple[bytes, ...]) -> str:
     return f"in its {shown[:_PLACE]}"
 
 
-def findings(engine: Engine, data: bytes) -> list[Finding]:
+def findings(engine: Engine, data: bytes, left: Left | None = None) -> list[Finding]:
     scan = engine.scan(data, where=Location("body", "git"), detectors=DETECTORS, examples="warn")
+    if left is not None:
+        left.take(scan)
     return [finding for finding in scan.findings if finding.code not in _PUBLIC]
 
 
@@ -290,10 +318,10 @@ def _tree_text(piece: Piece) -> tuple[bytes, list[bytes]]:
     return b"\n".join(names) + b"".join(b"\n" + oid + b"\n" + oid.hex().encode() for oid in modules), names
 
 
-def _scan_tree(engine: Engine, each: Piece, paths: dict[str, str]) -> list[Problem]:
+def _scan_tree(engine: Engine, each: Piece, paths: dict[str, str], left: Left) -> list[Problem]:
     text, names = _tree_text(each)
     found: list[Problem] = []
-    for finding in findings(engine, text):
+    for finding in findings(engine, text, left):
         number = text.count(b"\n", 0, finding.start)
         name = names[number].decode(errors="replace") if number < len(names) else ""
         path = "/".join(filter(None, (paths.get(each.oid, ""), name)))
@@ -367,7 +395,7 @@ async def located(quarantine: Quarantine, tips: list[str], problems: list[Proble
     """With the commit that brings each, and the path there."""
     found: list[Problem] = []
     for number, problem in enumerate(problems):
-        if problem.commit or number >= limits.MAX_SHOWN or problem.what == "tag":
+        if problem.commit or number >= limits.MAX_SHOWN or problem.what in ("tag", _TOGETHER_FOUND):
             found.append(problem)
             continue
         commit, path = await _first(quarantine, tips, problem)

@@ -68,9 +68,9 @@ def streamed(*members: tuple[str, bytes]) -> bytes:
 
 
 def problems(engine: Engine, data: bytes, archives: Archives | None = None) -> list[scan.Problem]:
-    piece = Piece("1" * 40, "blob", len(data), data)
-    texts = scan._suspicious(engine, [piece])
-    return scan._scan(engine, texts, {piece.oid: "lib/app.jar"}, archives or Archives())
+    piece, left = Piece("1" * 40, "blob", len(data), data), scan.Left(engine)
+    texts = scan._suspicious(engine, [piece], left)
+    return scan._scan(engine, texts, {piece.oid: "lib/app.jar"}, archives or Archives(), left) + left.problems
 
 
 def unread(found: list[scan.Problem]) -> bool:
@@ -101,6 +101,13 @@ def planted() -> bytes:
         archive.writestr("k.txt", MUCH[:edge] + value["across windows"] + MUCH[:1000])
         archive.comment = zlib.compress(value["file comment"], wbits=31)
     return file.getvalue()
+
+
+def test_pieces_in_several_members_are_put_together(engine: Engine) -> None:
+    pieces = [SECRETS["deflated"][at : at + 7].encode() for at in (0, 12, 25)]
+    for count, found in ((2, []), (3, ["several files together"])):
+        members = [(f"{number}.txt", b"see %b there\n" % piece) for number, piece in enumerate(pieces[:count])]
+        assert [each.what for each in problems(engine, zipped(("much", MUCH), *members))] == found
 
 
 def test_whatever_place_a_secret_has_in_it_is_read(engine: Engine) -> None:

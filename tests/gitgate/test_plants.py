@@ -63,6 +63,22 @@ async def test_every_place_times_known_secrets(one: World, value: str) -> None:
         await refused(one, plant, value, value)
 
 
+async def test_pieces_in_several_files_and_commits_are_put_together(one: World) -> None:
+    """Each of seven letters, between other words: one file says nothing. Two in a push say as little."""
+
+    async def scattered(one: World, clone: Path, text: str) -> tuple[str, ...]:
+        for number in range(3):
+            piece = text[number * 10 : number * 10 + 7]
+            await one.commit(clone, {f"part{number}.txt": f"the value {piece} goes there\n" * (1 + 400 * number)})
+        return plants.HEAD
+
+    await refused(one, scattered, CANARY, CANARY[:7])
+    clone = plants.fresh_clone(one.upstream, one.folder / "two")
+    await one.commit(clone, {"a.txt": f"see {CANARY[:7]} here\n", "b.txt": f"see {CANARY[10:17]} here\n"})
+    code, said = await one.git("push", url("app"), "HEAD:refs/heads/two", cwd=clone, check=False)
+    assert code == 0, said
+
+
 async def test_names_are_scanned(one: World) -> None:
     async def in_a_file_name(one: World, clone: Path, text: str) -> tuple[str, ...]:
         await one.commit(clone, {f"dir/{text}.txt": "x\n"})

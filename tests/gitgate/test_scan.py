@@ -50,11 +50,12 @@ def among(engine: Engine, data: bytes, turn: int) -> bool:
     """Whether it is suspected in the middle of others, another order each time."""
     others = NEIGHBOURS[turn % len(NEIGHBOURS) :] + NEIGHBOURS[: turn % len(NEIGHBOURS)]
     batch = [blob(number, each) for number, each in enumerate([*others, data, *others])]
-    return any(text.piece is batch[len(others)] for text in scan._suspicious(engine, batch))
+    return any(text.piece is batch[len(others)] for text in scan._suspicious(engine, batch, scan.Left(engine)))
 
 
 def test_neighbours_by_themselves_are_clean(engine: Engine) -> None:
-    assert scan._suspicious(engine, [blob(number, each) for number, each in enumerate(NEIGHBOURS)]) == []
+    batch = [blob(number, each) for number, each in enumerate(NEIGHBOURS)]
+    assert scan._suspicious(engine, batch, scan.Left(engine)) == []
 
 
 @pytest.mark.parametrize("step", [7, pytest.param(1, marks=pytest.mark.e2e)])
@@ -90,8 +91,9 @@ async def test_what_takes_too_long_is_refused(engine: Engine, monkeypatch: pytes
 
     monkeypatch.setattr(scan, "everything", everything)
     monkeypatch.setattr(limits, "SCAN_SECONDS", 0.01)
+    listing = spawn(nothing(), name="listing")
     with pytest.raises(scan.TooMuch, match="too long"):
-        await scan._in_contents(cast(Any, None), spawn(nothing(), name="listing"), engine, scan.Tally())
+        await scan._in_contents(cast(Any, None), listing, engine, scan.Tally(), scan.Left(engine))
 
 
 def test_a_path_pushes_nothing_out_of_its_line() -> None:
