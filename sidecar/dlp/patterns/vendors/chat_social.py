@@ -249,6 +249,12 @@ _CHAT = (
     ),
 )
 
+
+def _meta_token(text: str) -> bool:
+    """Zeros of a number's bytes stand at its beginning alone: else it is base64 of a table."""
+    return mixed(text) and "AAA" not in text[3:].lstrip("A")
+
+
 _SOCIAL = (
     cred(
         "facebook-access-token",
@@ -257,8 +263,7 @@ _SOCIAL = (
         r"EAA[A-Za-z0-9]{80,400}",
         "WHATSAPP_TOKEN=EAAG<b62:180>",
         no=("EAAG<b62:30>", "xEAAG<b62:180>", "EAAAUBAAAFUQAABaEAAAXRAAAGEQAABhEAAAZRAAAGYQ" + "AABuEAAA" * 9),
-        # zeros of a number's bytes stand at its beginning alone: else it is base64 of a table
-        check=lambda text: mixed(text) and "AAA" not in text[3:].lstrip("A"),
+        check=_meta_token,
     ),
     cred(
         "facebook-app-secret",
