@@ -9,9 +9,11 @@ import os
 import shutil
 import sys
 from collections.abc import Callable, Mapping
+from functools import partial
 from typing import TYPE_CHECKING, Any, Literal
 
 from app.core.text import printable
+from app.search_path import here, without
 
 if TYPE_CHECKING:
     from textual.app import App
@@ -60,14 +62,16 @@ def command(how: Way, title: str, text: str) -> tuple[str, ...]:
 
 async def tell(app: App[Any], title: str, text: str) -> None:
     """Show it, or do nothing."""
-    how = way(os.environ, shutil.which, sys.platform)
+    which = partial(shutil.which, path=without(os.environ.get("PATH", os.defpath), here()))
+    how = way(os.environ, which, sys.platform)
     if how in ("osc9", "osc777"):
         driver = app._driver  # pyright: ignore[reportPrivateUsage]  # Textual has no other way to write a sequence
         if driver is not None:
             driver.write(sequence(how, title, text, tmux="TMUX" in os.environ))
             driver.flush()
     elif how:
-        await _run(command(how, title, text))
+        program, *words = command(how, title, text)
+        await _run((which(program) or program, *words))
 
 
 async def _run(argv: tuple[str, ...]) -> None:

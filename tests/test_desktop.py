@@ -1,10 +1,11 @@
 """How an operator elsewhere is reached: by which way, and with no word of a bottle as a command or an option."""
 
-from typing import Any
+from pathlib import Path
+from typing import Any, cast
 
 import pytest
 
-from app.desktop import command, sequence, way
+from app.desktop import command, sequence, tell, way
 
 BUS = {"DBUS_SESSION_BUS_ADDRESS": "unix:path=/x", "DISPLAY": ":0", "TERM": "xterm-256color"}
 
@@ -44,3 +45,20 @@ def test_a_sequence_ends_where_it_should(how: Any, tmux: bool) -> None:
 def test_words_are_no_options() -> None:
     argv = command("notify-send", "--help", "-u critical")
     assert argv.index("--") < argv.index("--help")
+
+
+async def test_a_program_of_the_project_is_not_run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    for folder in ("own", "project/tools"):
+        program = tmp_path / folder / "notify-send"
+        program.parent.mkdir(parents=True)
+        program.write_text(f"#!/bin/sh\n: > {tmp_path}/{folder.partition('/')[0]}-ran\n")
+        program.chmod(0o755)
+    for name in ("SSH_CONNECTION", "TERM_PROGRAM", "LC_TERMINAL", "KITTY_WINDOW_ID", "VTE_VERSION"):
+        monkeypatch.delenv(name, raising=False)
+    for name, value in {**BUS, "PATH": f"{tmp_path}/project/tools:{tmp_path}/own"}.items():
+        monkeypatch.setenv(name, value)
+    monkeypatch.setattr("sys.platform", "linux")
+    monkeypatch.chdir(tmp_path / "project")
+    await tell(cast("Any", None), "title", "text")
+    assert (tmp_path / "own-ran").exists()
+    assert not (tmp_path / "project-ran").exists()

@@ -14,6 +14,7 @@ import orjson
 
 from app.errors import CarboyError, from_dict, no_access
 from app.paths import Paths, absolute, check_owner, private_folder
+from app.search_path import here, without
 
 START_SECONDS = 30.0
 """How long a start may take. It takes about a second; a loaded machine with many bottles to adopt needs more."""
@@ -37,6 +38,8 @@ _KEPT_PREFIXES = ("CARBOY_", "DOCKER_", "LC_", "XDG_", "NVM_", "PYENV_")
 def small_environment(environ: dict[str, str]) -> dict[str, str]:
     """What a controller needs of the environment of whoever starts it first: no tokens, nothing of one shell."""
     kept = {name: value for name, value in environ.items() if name in _KEPT or name.startswith(_KEPT_PREFIXES)}
+    if "PATH" in kept:
+        kept["PATH"] = without(kept["PATH"], here())
     return absolute(kept)
 
 

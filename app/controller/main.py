@@ -22,6 +22,7 @@ import orjson
 from app.errors import NO_ROOM, CarboyError, disk_full
 from app.paths import Paths, private_folder
 from app.processes.private import keep_to_itself
+from app.search_path import here, leave_out
 
 if TYPE_CHECKING:
     from app.controller.wiring import Wired
@@ -114,6 +115,7 @@ class Idle:
 def serve(*, detached: bool = False, ready_fd: int | None = None, stay: bool = False) -> int:
     """Be the controller until told otherwise. Returns the exit code."""
     os.umask(0o077)
+    leave_out(here())
     herald = Herald(ready_fd)
     try:
         paths = Paths.resolve()

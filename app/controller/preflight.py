@@ -35,6 +35,7 @@ from app.paths import Paths
 from app.providers.base import Credential, Found, HostLogin, Picked, Provider, pick, with_auth
 from app.providers.metered import countable, metered
 from app.providers.registry import provider as provider_named
+from app.search_path import leave_out
 from app.secrets import Located, locate
 from sidecar.allowance import Metered
 from sidecar.contract import Policy, Route
@@ -207,6 +208,7 @@ def _read(request: LaunchRequest, paths: Paths, confirmed: tuple[str, ...] | Non
     with _collect(reading):
         reading.project = None if reading.workspace == "none" else manifests.check_project(paths, cwd)
     if reading.project is not None:
+        leave_out(reading.project)
         refusal = project.unwritable(reading.project) if reading.workspace == "mount" else None
         reading.problems += [refusal] if refusal is not None else []
         warning = project.git_outside(reading.project)

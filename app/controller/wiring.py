@@ -7,6 +7,7 @@ import time
 from collections.abc import Callable, Coroutine
 from contextlib import AsyncExitStack
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 from app.controller import budget_foresight, budget_wiring, egress_log
@@ -32,6 +33,7 @@ from app.core.schema import Settings
 from app.errors import CarboyError
 from app.paths import Paths, private_folder
 from app.processes.spawner import Zygote
+from app.search_path import leave_out
 from app.settings import load_settings
 from app.store.sqlite import SqliteStore
 from app.tasks import cancel_and_wait, spawn
@@ -96,6 +98,8 @@ async def wire(paths: Paths, stack: AsyncExitStack, stop: Callable[[], None]) ->
     sessions.planned = lambda session: _planned(desk, budgets, session)
     sessions.foreseen = lambda session, preflight: budget_foresight.foreseen(budgets, session, preflight)
     await _find_again(sessions, audit)
+    for project in filter(None, (session.record.project for session in sessions.live())):
+        leave_out(Path(project))
     await proposals.start()
     budgets.start()
     await desk.start()

@@ -19,6 +19,7 @@ from app.client import Client
 from app.client import start as client_start
 from app.client.start import small_environment
 from app.controller.main import Idle, Lock, lock_of
+from app.core.model import LaunchRequest
 from app.errors import CarboyError
 from app.paths import Paths, private_folder
 from app.store.connection import prepare
@@ -246,6 +247,23 @@ async def test_it_gets_no_secret_of_its_first_client(home: Paths, monkeypatch: p
         found = Path(f"/proc/{pid}/environ").read_bytes()
         assert b"do-not-inherit-me" not in found
         assert b"CARBOY_HOME=" in found
+
+
+async def test_a_program_that_a_bottle_put_into_the_project_is_not_run(
+    home: Paths, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    project, ran = tmp_path / "project", tmp_path / "ran"
+    subprocess.run(["git", "init", "-q", project], check=True)
+    (project / "tools").mkdir()
+    planted = project / "tools/git"
+    planted.write_text(f'#!/bin/sh\necho "$*" >> {ran}\n')
+    planted.chmod(0o755)
+    private_folder(home.bottles)
+    (home.bottles / "plain.md").write_text("---\nagent_provider: {template: shell}\n---\n")
+    monkeypatch.setenv("PATH", f"{project}/tools:{os.environ['PATH']}")
+    async with await Client.connect(home) as client:
+        await client.preflight(LaunchRequest(bottles=("plain",), command=("true",), cwd=str(project)))
+    assert not ran.exists()
 
 
 async def test_a_home_that_is_named_relative_to_the_folder_one_is_in(home: Paths) -> None:
