@@ -48,6 +48,12 @@ def preload() -> None:
     system_authorities()
 
 
+def write_logs() -> None:
+    """Have them written to standard error. In the zygote: each of its children would take two thirds of a megabyte for
+    it."""
+    logging.basicConfig(level=logging.WARNING, format="%(asctime)s %(levelname)s %(name)s: %(message)s")
+
+
 class Sidecar:
     """The ops of docs/architecture.md, on every channel that proved itself."""
 
@@ -253,14 +259,14 @@ async def _end_where_nobody_comes(sidecar: Sidecar, channel: Channel) -> None:
 
 def run(sock: socket.socket) -> NoReturn:
     """Be a sidecar on `sock`, to the end of this process. The caller has no threads and no event loop."""
-    logging.basicConfig(level=logging.WARNING, format="%(asctime)s %(levelname)s %(name)s: %(message)s")
+    # before anything is given up, since the sidecar itself starts and executes nothing; and before anything else: what
+    # it has written to by then is memory that these two share with no other bottle's
+    git_runner = runner.start()
+    scan_worker.start()  # after it: the texts that these two share are no business of git's
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     signal.signal(signal.SIGPIPE, signal.SIG_IGN)
     os.umask(0o077)
     sys.setswitchinterval(SWITCH_SECONDS)
-    # before anything is given up: the sidecar itself starts and executes nothing
-    git_runner = runner.start()
-    scan_worker.start()  # after it: the texts that these two share are no business of git's
     missing = confine.isolate()
     uvloop.run(_main(sock, missing, git_runner))
     raise SystemExit(0)
@@ -271,6 +277,7 @@ def main() -> NoReturn:
     parser.add_argument("--fd", type=int, required=True, help="descriptor of the control channel")
     fd = parser.parse_args().fd
     prepared.prepare()
+    write_logs()
     run(socket.socket(fileno=fd))
 
 

@@ -10,7 +10,6 @@ import hmac
 import logging
 import os
 import socket
-import sys
 import time
 from collections.abc import Awaitable, Callable
 from dataclasses import asdict
@@ -40,8 +39,7 @@ type Op = Callable[[dict[str, Any]], Awaitable[Answer]]
 
 
 def run(sock: socket.socket) -> None:
-    """The holder's whole life, from its first message to its release."""
-    logging.basicConfig(stream=sys.stderr, level=logging.WARNING, format="%(asctime)s holder %(levelname)s %(message)s")
+    """The holder's whole life, from its first message to its release. The zygote has logs written already."""
     asyncio.run(_run(sock))
 
 

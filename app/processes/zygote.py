@@ -7,7 +7,6 @@ program, `python -m app.processes.zygote FD` (its client is `app.processes.spawn
 
 import array
 import contextlib
-import ctypes
 import fcntl
 import gc
 import json
@@ -22,12 +21,13 @@ import sys
 from collections.abc import Callable
 from typing import Any, NoReturn
 
+from sidecar.kernel import libc
+
 Entry = Callable[[socket.socket], object]
 
 CHANNEL_FD = 3
 """Where a child finds its socket pair; above it nothing is open."""
 
-_PR_SET_NAME, _PR_SET_DUMPABLE = 15, 4  # linux/prctl.h
 _HEADER = struct.Struct(">I")
 
 
@@ -42,6 +42,7 @@ def load() -> dict[str, Entry]:
     from app.processes import holder
 
     sidecar.__main__.preload()
+    sidecar.__main__.write_logs()
     gc.enable()
     gc.collect()
     lean.let_go()
@@ -142,24 +143,17 @@ def _forget(name: str, channel: int, log: int) -> None:
         os.dup2(source, target, inheritable=target < CHANNEL_FD)
     os.closerange(CHANNEL_FD + 1, os.sysconf("SC_OPEN_MAX"))
     _reseed()
-    _prctl(_PR_SET_NAME, name.encode()[:15])
-    _prctl(_PR_SET_DUMPABLE, 0)
+    libc.set_name(name)
+    libc.set_dumpable(False)
 
 
 def _reseed() -> None:
     """Siblings must not share a random stream. OpenSSL reseeds by itself after a fork; it is stirred all the same."""
-    random.seed(os.urandom(32))
+    random.seed(int.from_bytes(os.urandom(32)))  # of bytes it would take a hash, and load a library for that
     ssl.RAND_add(os.urandom(32), 32.0)
     # numpy loads its random numbers when they are first asked for: asking here would cost each child 5 MB
     if (numbers := sys.modules.get("numpy.random")) is not None:
         numbers.seed(int.from_bytes(os.urandom(4)))
-
-
-def _prctl(option: int, value: bytes | int) -> None:
-    libc = ctypes.CDLL(None, use_errno=True)
-    argument = ctypes.c_char_p(value) if isinstance(value, bytes) else ctypes.c_ulong(value)
-    if libc.prctl(option, argument, ctypes.c_ulong(0), ctypes.c_ulong(0), ctypes.c_ulong(0)) != 0:
-        raise OSError(ctypes.get_errno(), "prctl failed")
 
 
 def _send(control: socket.socket, message: dict[str, Any], fds: list[int] | None = None) -> None:

@@ -181,6 +181,20 @@ async def test_random_streams_of_siblings_differ(zygote: Zygote) -> None:
     assert first != second
 
 
+def test_a_child_imports_nothing_for_its_random_stream() -> None:
+    """Each would load it anew: what is imported after the fork is shared with nobody."""
+    import subprocess
+    import sys
+
+    script = (
+        "import sys\n"
+        "from app.processes.zygote import _reseed\n"
+        "before = set(sys.modules)\n"
+        "_reseed(); print(*sorted(set(sys.modules) - before))\n"
+    )
+    assert subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True).stdout == "\n"
+
+
 async def test_a_cancelled_fork_leaves_no_child(zygote: Zygote) -> None:
     await zygote.start()
     assert zygote.pid is not None
