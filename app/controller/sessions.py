@@ -85,6 +85,9 @@ class Sessions:
     def live(self) -> list[Session]:
         return [session for session in self._sessions.values() if session.live]
 
+    def over(self) -> list[Session]:
+        return [session for session in self._sessions.values() if not session.live]
+
     def session(self, session_id: str) -> Session | None:
         return next((session for session in self._sessions.values() if session.id == session_id), None)
 

@@ -2,6 +2,7 @@
 stops at a provider's limit, starts its agent again after a crash. Every act is in the audit trail and told; none gives
 access. What it did is on the session's record, so that the next controller goes on with it."""
 
+import contextlib
 import logging
 import time
 from collections.abc import Awaitable, Callable, Iterable, Mapping
@@ -33,6 +34,7 @@ from sidecar.secret import Secret
 
 log = logging.getLogger(__name__)
 BY = "carboy"
+PUT_AWAY = ("archived", "purged")
 LATELY = 60.0
 """A crash so many seconds before this controller came may be one with its predecessor's, and is taken up. An older one
 is told of, and not acted on: by then nobody may want an agent that starts by itself."""
@@ -42,6 +44,7 @@ class Runner(Protocol):
     """The live registry (`app.controller.sessions.Sessions`)."""
 
     def live(self) -> list[Session]: ...
+    def over(self) -> list[Session]: ...
     def session(self, session_id: str) -> Session | None: ...
     async def freeze(self, slug: str) -> BottleView: ...
     async def thaw(self, slug: str) -> BottleView: ...
@@ -88,6 +91,10 @@ class Unattended:
         self._started = True
         for session in self._runner.live():
             self._states[session.id] = session.view.state
+        for session in self._runner.over():
+            at = session.record.overnight.resume_at
+            if at is not None and session.id not in self._resuming and session.view.kept not in PUT_AWAY:
+                self._take_up(session, at)
         for row in await self._store.proposals(state="pending"):
             await self._card(row.id, row.session_id, row.created_at)
         self._arm()
@@ -189,6 +196,23 @@ class Unattended:
         if wanted.resumes or wanted.on_limit in ("retry", "wait_for_reset"):
             self._given[session.id] = {"secrets": dict(session.typed), "env": dict(session.environment)}
 
+    def _take_up(self, session: Session, at: float) -> None:
+        """A former controller was to start it again."""
+        if at < self._began - LATELY:
+            self._leave(session)
+        else:
+            self._resuming[session.id] = (session.view, at, session.record.overnight.resumes + 1)
+
+    def _leave(self, session: Session) -> None:
+        self._plan(session, None)
+        text = "ended while no controller ran, and is left as it is: `carboy resume` goes on"
+        self._say(session.view, "failed", text)
+
+    def _plan(self, session: Session, at: float | None) -> None:
+        """When it is started again, on its record: the next controller does it where this one ends before."""
+        with contextlib.suppress(OSError):  # a full disk, or what was archived meanwhile
+            session.update(overnight=session.record.overnight.model_copy(update={"resume_at": at}))
+
     def _ended(self, session: Session, view: BottleView, limit: _Limit) -> None:
         """Its agent ended badly, and nobody asked for that."""
         wanted, done, now = profile(session.record.manifest), session.record.overnight.resumes, time.time()
@@ -197,9 +221,7 @@ class Unattended:
         long_over = view.state == "lost" if not self._started else (view.ended_at or now) < self._began - LATELY
         if long_over:
             if wanted.resumes:
-                self._say(
-                    view, "failed", "ended while no controller ran, and is left as it is: `carboy resume` goes on"
-                )
+                self._leave(session)
             return
         limited = bool(limit.last) and wanted.on_limit in ("retry", "wait_for_reset")
         if done >= most_resumes(wanted, limited=limited):
@@ -208,6 +230,7 @@ class Unattended:
             return
         at = resume_at(limit.reset, done, now, limit.kind) if limited else now + pause_before_resume(done)
         self._resuming[view.session_id] = (view, at, done + 1)
+        self._plan(session, at)
         self._arm()
 
     # --- what it does -----------------------------------------------------------------------------------------------
@@ -244,12 +267,17 @@ class Unattended:
             log.warning("%s could not be stopped: %s", session.slug, error)
 
     async def _resume(self, view: BottleView, number: int) -> None:
+        former = self._runner.session(view.session_id)
+        if former is not None:
+            self._plan(former, None)
+        if former is None or former.view.kept in PUT_AWAY:
+            self._given.pop(view.session_id, None)
+            return  # the operator went on with it, or put it away
         await self._record("resumed", view, number=number)
         given = self._given.pop(view.session_id, {})
         try:
             secrets, env = given.get("secrets", {}), given.get("env", {})
-            former = self._runner.session(view.session_id)
-            asked = former.record.request if former is not None else None
+            asked = former.record.request
             task = to_go_on(asked.prompt, view.provider) if asked is not None else None
             request = LaunchRequest(resume=view.slug, cwd=view.cwd, prompt=task, secrets=secrets, env=env)
             made = await self._runner.launch(request, lambda _: None)

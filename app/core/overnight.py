@@ -27,6 +27,8 @@ class Overnight(Snapshot):
     parked: Literal["", "hold", "limit"] = ""
     wake_at: float | None = None
     resumes: int = 0
+    resume_at: float | None = None
+    """When its agent, which has ended badly, is started again."""
 
 
 @dataclass(frozen=True)

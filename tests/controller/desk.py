@@ -91,6 +91,9 @@ class TestDesk:
     def live(self) -> list[Session]:
         return [session for session in self.all.values() if session.live]
 
+    def over(self) -> list[Session]:
+        return [session for session in self.all.values() if not session.live]
+
     def session(self, session_id: str) -> Session | None:
         return next((session for session in self.all.values() if session.id == session_id), None)
 

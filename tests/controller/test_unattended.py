@@ -297,6 +297,37 @@ async def test_one_that_ended_long_before_this_controller_is_left_as_it_is(room:
     assert room.runner.launched == []
 
 
+async def test_the_next_controller_starts_again_what_waited_for_that(
+    room: Room, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("app.controller.unattended.pause_before_resume", lambda _: 2.0)
+    session = room.runner.bottle(on_exit={"resume": 2})
+    session.show(state="failed", exit_code=1, ended_at=time.time())
+    await room.killed()
+    assert room.runner.launched == []
+    await until(lambda: len(room.runner.launched) == 1)
+    await until(lambda: room.runner.named("dev").record.overnight.resumes == 1)
+    await room.killed()
+    await room.unattended._due()
+    assert len(room.runner.launched) == 1, "once"
+
+
+async def test_what_the_operator_went_on_with_or_put_away_is_not_started_again(
+    room: Room, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("app.controller.unattended.pause_before_resume", lambda _: 0.5)
+    for slug in ("a", "b"):
+        room.runner.bottle(slug, on_exit={"resume": 2}).show(state="failed", exit_code=1)
+    await room.runner.launch(LaunchRequest(resume="a", cwd="/"), lambda _: None)
+    room.runner.named("a").show(state="ended", exit_code=0)
+    room.runner.named("b").show(kept="archived")
+    await asyncio.sleep(0.6)
+    await room.unattended._due()
+    await until(lambda: not room.unattended._resuming)
+    assert [one.resume for one in room.runner.launched] == ["a"], "by hand"
+    assert not [item for item in await room.notices.listed() if "started again" in item.title]
+
+
 async def test_one_that_cannot_be_started_again_is_told(room: Room) -> None:
     session = room.runner.bottle(on_exit={"resume": 2})
     room.runner.fails = CarboyError("The secret is missing", "", "secret_missing")
