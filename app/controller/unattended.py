@@ -102,6 +102,11 @@ class Unattended:
     async def close(self) -> None:
         self._alarm.close()
 
+    @property
+    def starts_again(self) -> bool:
+        """Whether an agent is to be started again, perhaps hours from now: somebody must be there to do it."""
+        return bool(self._resuming)
+
     # --- what happens -----------------------------------------------------------------------------------------------
 
     def asked(self, data: Mapping[str, Any]) -> None:

@@ -27,6 +27,7 @@ from app.controller.proposals import Proposals
 from app.controller.server import Activity, Server
 from app.controller.session import Session
 from app.controller.sessions import Sessions
+from app.controller.unattended import Unattended
 from app.controller.watcher import Watcher
 from app.core.model import LIVE, Catalogue, StreamEvent
 from app.core.schema import Settings
@@ -50,11 +51,12 @@ class Wired:
     activity: Activity
     history: History
     idle_seconds: float
+    unattended: Unattended
 
     def busy(self) -> bool:
         """Whether somebody or something needs this controller."""
         live = any(view.state in LIVE for view in self.sessions.views())
-        return live or self.activity.open > 0 or self.server.launching > 0
+        return live or self.activity.open > 0 or self.server.launching > 0 or self.unattended.starts_again
 
     def on_activity(self, call: Callable[[], None]) -> None:
         self.activity.changed = call
@@ -116,7 +118,7 @@ async def wire(paths: Paths, stack: AsyncExitStack, stop: Callable[[], None]) ->
     # its half second of imports passes while the client shows its first screens
     warming = spawn(sessions.zygote.start(), name="zygote", on_error=_zygote_failed)
     stack.push_async_callback(cancel_and_wait, warming)
-    return Wired(server, sessions, activity, history, settings.idle_exit_minutes * 60)
+    return Wired(server, sessions, activity, history, settings.idle_exit_minutes * 60, desk.unattended)
 
 
 async def _settings(paths: Paths, warnings: list[str]) -> Settings:

@@ -9,6 +9,7 @@ import subprocess
 import sys
 import tempfile
 from collections.abc import Callable, Iterator
+from contextlib import AsyncExitStack
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +17,8 @@ import psutil
 import pytest
 
 from app.controller import record
+from app.controller.wiring import wire
+from app.core.model import LaunchRequest
 from app.paths import Paths, private_folder
 from app.processes.identity import same
 from tests.conftest import until
@@ -100,6 +103,20 @@ async def test_one_that_crashes_while_no_controller_lives_is_told_of_and_goes_on
         "one has failed", "one ended badly and goes on (start 1)", "one is done"
     }  # fmt: skip
     assert acts(run).count("resumed") == 1
+
+
+async def test_the_controller_stays_for_one_that_is_to_be_started_again(
+    project: Path, paths: Paths, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As after a provider's limit, hours later, when nothing else keeps it."""
+    monkeypatch.setattr("app.controller.unattended.pause_before_resume", lambda _: 600.0)
+    private_folder(paths.state)
+    async with AsyncExitStack() as stack:
+        wired = await wire(paths, stack, lambda: None)
+        request = LaunchRequest(bottles=("night",), command=("false",), cwd=str(project), label="one", headless=True)
+        await wired.sessions.launch(request, lambda _: None)
+        assert (await wired.sessions.wait("one")).state == "failed"
+        assert wired.busy()
 
 
 async def test_one_that_is_lost_while_no_controller_lives_is_told_of_and_left_as_it_is(run: Run, paths: Paths) -> None:
