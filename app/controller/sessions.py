@@ -234,12 +234,11 @@ class Sessions:
 
     def requests(self, session_id: str, *, allowed: int, refused: int, at: float) -> None:
         """Count requests that were brought into the store."""
-        for session in self._sessions.values():
-            if session.id == session_id:
-                view = session.view
-                latest = max(at, view.last_activity or 0.0)
-                counts = {"allowed": view.allowed + allowed, "refused": view.refused + refused}
-                session.show(save=False, last_activity=latest, **counts)
+        if (session := self.session(session_id)) is not None:
+            view = session.view
+            latest = max(at, view.last_activity or 0.0)
+            counts = {"allowed": view.allowed + allowed, "refused": view.refused + refused}
+            session.show(save=False, last_activity=latest, **counts)
 
     # --- start and end of the controller ----------------------------------------------------------------------------
 
@@ -309,10 +308,9 @@ class Sessions:
         return session, session.box
 
     def _session_of(self, session_id: str) -> Session:
-        for session in self._sessions.values():
-            if session.id == session_id:
-                return session
-        raise NotFound(f"There is no session {session_id}", "", "no_such_bottle")
+        if (session := self.session(session_id)) is None:
+            raise NotFound(f"There is no session {session_id}", "", "no_such_bottle")
+        return session
 
     def _supervised(self, session: Session) -> Supervisor:
         def heard(note: str, body: dict[str, Any]) -> None:
