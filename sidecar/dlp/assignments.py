@@ -39,23 +39,25 @@ _KINDS = (
     bytes(code for code in range(256) if not (code < 128 and chr(code).isalnum())),
 )
 _WORDY = re.compile(r"[A-Za-z]*[a-z]{2,}(?:[-_./: ][A-Za-z]+)*[0-9]{0,2}")
-_CAMEL = r"(?:[A-Z][a-z]+|[A-Z]{1,4}[0-9]{0,4})"
-_PART = r"[A-Z](?:[a-z]+|[0-9]{1,2})?(?:[A-Z][a-z]+|[0-9]{1,2})*_?"
+# A repetition below must not be able to divide a text in two ways, or is possessive (`++`): with Python's expressions
+# 32 digits took seconds, and each further one doubles that.
+_CAMEL = r"(?:[A-Z](?:[a-z]+|[0-9]{1,4})?)"
+_PART = r"[A-Z][a-z]*(?:[A-Z][a-z]+|[0-9])*+_?"
 _CODE = re.compile(
     r"[a-z_]\w*(?:\.\w+)+(?:#[A-Za-z]+)?|[A-Z][A-Z0-9_]+|(?:[a-z]+:)?//.*|[./~].*/.*|\$\w+|%\w+|[\w.-]+@[\w.-]+|"
-    rf"(?:[A-Z][a-z]{{2,}}|[A-Z][0-9])(?:[A-Z][a-z]+|[0-9]{{1,2}})*(?:\.(?:[A-Z][a-z]+)+)+|"
-    rf"[a-z]{{3,}}{_CAMEL}*[A-Z]{{1,4}}[0-9]{{1,4}}(?:[A-Z][a-z]{{2,}})+|\w*[bB](?:ase)?64_?(?:[eE]nc|[dD]ec)(?:ode[rd]?)?|"
-    r"-?0[xX][0-9A-Fa-f]{1,8}(?:_?[iuIU](?:32|64)?)?[lL]{0,2}|(?:base|Base|BASE)64(?:[A-Z][a-z]+|[-_][A-Za-z]+)+|"
+    rf"(?:[A-Z][a-z]{{2,}}|[A-Z][0-9])(?:[A-Z][a-z]+|[0-9])*+(?:\.(?:[A-Z][a-z]+)+)+|"
+    rf"[a-z]{{3,}}{_CAMEL}*[A-Z][0-9]{{1,4}}(?:[A-Z][a-z]{{2,}})+|\w*[bB](?:ase)?64_?(?:[eE]nc|[dD]ec)(?:ode[rd]?)?|"
+    r"-?0[xX][0-9A-Fa-f]{1,8}(?:_?[iuIU](?:32|64)?)?[lL]{0,2}|(?:base|Base|BASE)64(?:[A-Z][a-z]+|[-_][A-Za-z]+)++|"
     r"[A-Z][A-Za-z]*[0-9]{1,5}[a-z]?[0-9]?(?:[A-Z][a-z]+)*(?:(?:Private|Public|Secret)Key|Tokenizer|Converter|Block|"
     r"Token|Credentials?|Provider|Config|Client|Type|Error|Exception|Request|Response|Options|Model|Schema)|"
     rf"(?:{_PART}\.){{2,}}(?:[A-Z][0-9]{{1,2}})?(?:[A-Z][a-z]{{2,}}){{2,}}|"
     r"[\w.+/=-]{1,40}\.\.\.\w{0,8}|"
-    r"(?:PBKDF2|PBE|With|And|Hmac|SHA-?|MD5|AES|RSA|DESede|CBC|GCM|NoPadding|PKCS[57]Padding|pbkdf2|sha|[0-9]{1,3}|[/_:-])+"
+    r"(?:PBKDF2|PBE|With|And|Hmac|SHA-?|MD5|AES|RSA|DESede|CBC|GCM|NoPadding|PKCS[57]Padding|pbkdf2|sha|[0-9]|[/_:-])++"
 )
 """Names and calls, paths, variables, addresses; names in camel case with a number inside, and those of types; numbers
 of 32 bits; what is shortened by three dots; names of algorithms."""
 _KNOWN = re.compile(
-    r"arn:aws[a-z-]*:[a-z0-9-]+:[^ ]*|urn:[a-z][a-z0-9-]{1,20}(?::(?:[A-Za-z][A-Za-z-]*[a-z0-9.]{0,8}|[0-9.]{1,5}))+|"
+    r"arn:aws[a-z-]*:[a-z0-9-]+:[^ ]*|urn:[a-z][a-z0-9-]{1,20}(?::(?:[A-Za-z][A-Za-z-]*[a-z0-9.]{0,8}|[0-9.]{1,5}))++|"
     r"[A-Z0-9]{3,128}(?:(?:/|%2F)[a-z0-9-]+){3}(?:/|%2F)aws4_request|[0-9]{4}-[0-9]{2}-[0-9]{2}[T ][0-9]{2}:[0-9]{2}.*"
 )
 """Addresses of resources, scopes of signed requests, times."""

@@ -9,8 +9,9 @@ from collections.abc import Iterator
 from sidecar.dlp.finding import Finding
 
 _BREAK = rb"(?:\r\n|\n|\r|%0[dD](?:%0[aA])?|%0[aA]|%250[dDaA]|\\r\\n|\xe5\x98\x8a|%E5%98%8[AaDd]|\xc4\x8a|\xc4\x8d)"
+# one break is enough, and several would be divided in 2^n ways: 25 `%0d%0a` of a URL took half a minute
 _INJECTED = re.compile(
-    _BREAK + rb"+(?:[\t ]|%20|%09)*(?:[A-Za-z][A-Za-z0-9-]{1,40}(?:[\t ]|%20)*(?::|%3[aA])|"
+    _BREAK + rb"(?:[\t ]|%20|%09)*(?:[A-Za-z][A-Za-z0-9-]{1,40}(?:[\t ]|%20)*(?::|%3[aA])|"
     rb"(?:GET|POST|PUT|DELETE|PATCH|HEAD|OPTIONS|CONNECT)(?:[\t ]|%20)+[/h*]|HTTP/1)"
 )
 

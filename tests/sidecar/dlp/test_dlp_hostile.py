@@ -11,6 +11,7 @@ from functools import cache
 import pytest
 
 from sidecar.dlp.engine import Engine, EngineConfig
+from sidecar.dlp.finding import Location
 from sidecar.dlp.matcher import Backend
 from sidecar.dlp.needles import Known
 from sidecar.dlp.redact import redacted
@@ -174,3 +175,30 @@ def test_lines_of_an_encoding_are_joined_in_json_too(backend: Backend, text: str
 
 def test_a_credential_in_base64_alone_is_a_body() -> None:
     assert scan(engine("hyperscan"), base64.b64encode(TOKENS["aws-access-key-id"].encode())).blocked
+
+
+@pytest.mark.parametrize(
+    "value",
+    [
+        "1" * 60 + "x!",
+        "A" + "1" * 60 + "x!",
+        "Abc" + "1" * 60 + "x!",
+        "A1." * 30 + "x!",
+        "abc" + "A" * 60 + "x!",
+        "SHA-" * 30 + "x!",
+        "base64" + "-AaAa" * 30 + "!1x",
+        "urn:ab" + ":abcdefgh" * 20 + "!1X",
+    ],
+)
+def test_no_value_takes_for_ever_to_be_told_from_code(value: str) -> None:
+    """Each was divided in more than 2^30 ways before it was known to be no name."""
+    engine("portable").scan(f'api_key = "{value}"'.encode(), where=Location("body"))
+
+
+@pytest.mark.parametrize("line_break", ["%0d%0a", "%0D%0A", "\r\n"])
+def test_line_breaks_of_a_url_are_not_divided_in_every_way(line_break: str) -> None:
+    many = f"/log?text={line_break * 2000}"
+    for end, found in (("!", False), ("Host: a", True)):
+        text = (many + end).encode()
+        scan = engine("portable").scan(text, where=Location("query"), detectors=frozenset({"crlf"}))
+        assert ("crlf_injection" in {each.code for each in scan.findings}) is found
