@@ -9,7 +9,8 @@ from pathlib import Path
 
 
 def without(path: str, project: Path) -> str:
-    """PATH without what is relative, in the `project`, or of a virtual environment wherever it is."""
+    """PATH without what is relative, in the `project`, or of a virtual environment wherever it is. Never empty: that
+    would be the working folder."""
     real = Path(os.path.realpath(project))
     # where the project is the home folder, or holds it, every program of the user's would be in it
     roots = () if Path.home().is_relative_to(real) else (project, real)
@@ -21,7 +22,7 @@ def without(path: str, project: Path) -> str:
         folder = Path(os.path.normpath(entry))
         return folder.is_absolute() and not (foreign(folder) or foreign(Path(os.path.realpath(folder))))
 
-    return os.pathsep.join(filter(kept, path.split(os.pathsep)))
+    return os.pathsep.join(filter(kept, path.split(os.pathsep))) or os.defpath
 
 
 def leave_out(project: Path) -> None:

@@ -1,6 +1,7 @@
 """Programs that carboy runs on this host do not come from where a bottle may have put them."""
 
 import os
+import subprocess
 from pathlib import Path
 
 import pytest
@@ -40,3 +41,14 @@ def test_what_is_left_out_stays_so(folders: dict[str, Path], monkeypatch: pytest
     leave_out(folders["in it"].parent)
     leave_out(Path("/elsewhere"))
     assert os.environ["PATH"] == "/usr/bin"
+
+
+def test_where_nothing_is_left_the_working_folder_is_not_meant(
+    folders: dict[str, Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    hostile = folders["in it"] / "git"
+    hostile.write_text("#!/bin/sh\necho hostile\n")
+    hostile.chmod(0o755)
+    monkeypatch.chdir(hostile.parent)
+    path = without(f"{hostile.parent}:{folders['environment']}:bin", tmp_path / "home/project")
+    assert subprocess.run(["git", "--version"], env={"PATH": path}, capture_output=True).stdout != b"hostile\n"
