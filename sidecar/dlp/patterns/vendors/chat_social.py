@@ -250,9 +250,12 @@ _CHAT = (
 )
 
 
+_TABLE = 4
+
+
 def _meta_token(text: str) -> bool:
-    """Zeros of a number's bytes stand at its beginning alone: else it is base64 of a table."""
-    return mixed(text) and "AAA" not in text[3:].lstrip("A")
+    """Zeros of a number's bytes stand at its beginning, and may by chance elsewhere: many are base64 of a table."""
+    return mixed(text) and text[3:].lstrip("A").count("AAA") < _TABLE
 
 
 _SOCIAL = (
@@ -262,6 +265,7 @@ _SOCIAL = (
         "access token (Facebook, WhatsApp)",
         r"EAA[A-Za-z0-9]{80,400}",
         "WHATSAPP_TOKEN=EAAG<b62:180>",
+        "WHATSAPP_TOKEN=EAACEdEose0cBAAAA<b62:160>",
         no=("EAAG<b62:30>", "xEAAG<b62:180>", "EAAAUBAAAFUQAABaEAAAXRAAAGEQAABhEAAAZRAAAGYQ" + "AABuEAAA" * 9),
         check=_meta_token,
     ),
