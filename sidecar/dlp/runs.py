@@ -62,7 +62,8 @@ class Split:
     """A text's blobs, with a few bytes around each, and the text without the inside of them."""
 
     source: bytes
-    blobs: Stretches
+    spans: tuple[tuple[int, int], ...]
+    """Of the blobs."""
     prose: Stretches
 
     @classmethod
@@ -75,7 +76,12 @@ class Split:
             prose.append((clear, start + AFTER))
             clear = end - AFTER
         prose.append((clear, len(source)))
-        return cls(source, stretches(source, blobs), stretches(source, prose))
+        return cls(source, tuple(blobs), stretches(source, prose))
+
+    @cached_property
+    def blobs(self) -> Stretches:
+        """Put together where they are looked at: by one of two processes."""
+        return stretches(self.source, list(self.spans))
 
     @cached_property
     def words(self) -> Words:
