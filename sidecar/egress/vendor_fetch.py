@@ -95,7 +95,10 @@ def fetches(body: bytes, *, host: str, kinds: Sequence[str] = (), file: bool = F
             return None
         raise Unreadable("it is not JSON in UTF-8" if isinstance(error, ValueError) else "it is too deep") from None
     openai = any(host == known or host.endswith(f".{known}") for known in OPENAI)
-    return "; ".join(islice(_found(document, openai), MOST_TOLD)) or None
+    try:
+        return "; ".join(islice(_found(document, openai), MOST_TOLD)) or None
+    except RecursionError:
+        raise Unreadable("it is too deep") from None
 
 
 def _too_many(body: bytes) -> bool:
@@ -195,6 +198,8 @@ def _kind(value: Any) -> str:
 def _opaque(key: str, place: _Place) -> bool:
     if key == "input":
         return place.above == "tooluse" or (place.above == "content" and place.kind.endswith("tool_use"))
+    if key == "json":  # Bedrock's, of a tool's answer
+        return place.above == "content"
     if key == "response":
         return place.above in ("functionresponse", "functiondeclarations")
     return key in OPAQUE or (key == "parameters" and place.above in DECLARES)

@@ -97,6 +97,9 @@ REACH_OUT: dict[str, dict[str, Any]] = {
     "environment": {"config": {"networking": {"type": "unrestricted"}}},
 }
 STAY: dict[str, dict[str, Any]] = {
+    "what a tool answered, at Bedrock": {
+        "messages": [{"content": [{"toolResult": {"toolUseId": "x", "content": [{"json": {"url": EVIL}}]}}]}]
+    },
     "claude": {
         "tools": [
             {"name": "WebFetch", "input_schema": {"properties": {"url": {"type": "string", "default": EVIL}}}},
@@ -201,6 +204,7 @@ TWICE = b'{"tools": [], "tools": []}'
         (b'{"a": "\x00"}', "not JSON"),
         (b"[" * 200_000, "too deep"),
         (b'{"a":' * 200_000, "too deep"),
+        (b'{"image":' + b"[" * 900 + b"]" * 900 + b"}", "too deep"),
         (b"[" + b"[]," * 3_000_000 + b"[]]", "values"),
     ],
     ids=[
@@ -215,6 +219,7 @@ TWICE = b'{"tools": [], "tools": []}'
         "nul",
         "deep",
         "deep too",
+        "deep address",
         "many",
     ],
 )
