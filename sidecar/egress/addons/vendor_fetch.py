@@ -18,7 +18,7 @@ from sidecar.meter.dialects import choose
 
 CODE = "vendor_fetch"
 BESIDE = 64 * 1024
-"""Bytes from which it is read beside the loop: 2 to 30 ms for each MB of a conversation, 200 of the worst."""
+"""Bytes from which it is read beside the loop: 2 to 30 ms for each MB of a conversation, 350 of the worst."""
 
 
 class VendorFetch:
