@@ -32,7 +32,7 @@ _DIGESTS = frozenset({b"content-md5", b"digest", b"content-digest", b"repr-diges
 """Wrong once the body is another."""
 CARRY = 4 * 1024
 """Of what left on a WebSocket: more than the longest secret in its longest encoding that is worth a message."""
-_DRIP = frozenset({"known_secrets", "token_patterns"})
+DRIP_DETECTORS = frozenset({"known_secrets", "token_patterns"})
 
 
 @dataclass(frozen=True)
@@ -108,12 +108,12 @@ def _in_body(engines: Engines, message: Message, look: Look) -> list[Scan]:
 
 def drip(engines: Engines, joined: bytes, look: Look) -> tuple[Finding, ...]:
     """What many small requests to one host hold together. Nothing of it can be approved: it stands in no single one."""
-    if not joined or not look.inspection.detectors & _DRIP:
+    if not joined:
         return ()
     found = engines.all.scan(
         joined,
         where=Location("flow", DRIP.partition(":")[2]),
-        detectors=look.inspection.detectors & _DRIP,
+        detectors=look.inspection.detectors & DRIP_DETECTORS,
         examples=look.inspection.examples,
     ).findings
     return tuple(

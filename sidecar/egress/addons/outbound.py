@@ -25,6 +25,7 @@ from sidecar.dlp.host_labels import HostLabels
 from sidecar.egress.addons.journal import Journal
 from sidecar.egress.examine import (
     CARRY,
+    DRIP_DETECTORS,
     Examined,
     Look,
     blanked,
@@ -177,11 +178,13 @@ class Outbound:
 
     async def _in_many(self, examined: Examined, host: str, text: bytes, look: Look) -> tuple[Finding, ...]:
         """What stands in several requests or messages together, of which this one is the last. Those in which something
-        was found do not count, or the next ones would be refused for it."""
+        was found do not count, nor those that leave unscanned, or the next ones would be refused for it."""
         now = time.monotonic()
         found = examined.scattered(self._scattered.before(examined.pieces, now))
         if not found:  # at once: another request may come while the next lines wait
             self._scattered.add(examined.pieces, examined.size, now)
+        if not look.inspection.detectors & DRIP_DETECTORS:
+            return found
         joined = self._drips.add(host, masked(text, look.allowed), now)
         return found + await self._scanner.run(len(joined), partial(drip, joined=joined, look=look))
 
