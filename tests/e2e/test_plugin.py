@@ -1,5 +1,6 @@
 """The provider of docs/providers.md, taken from the page, installed as a package, and run in a real bottle."""
 
+import json
 import re
 import subprocess
 import sys
@@ -21,7 +22,8 @@ PROGRAM = """#!/bin/sh
 model=none
 [ "$1" = --model ] && { model=$2; shift 2; }
 [ "$1" = -- ] && shift
-curl -sS --fail-with-body -H "x-api-key: $PARROT_KEY" -H "x-model: $model" --data "$1" https://api.parrot.example/v1/say
+curl -sS --fail-with-body -H "x-api-key: $PARROT_KEY" -H "x-model: $model" -H "content-type: application/json" \\
+    --data "{\\"say\\": \\"$1\\"}" https://api.parrot.example/v1/say
 """
 
 
@@ -54,7 +56,7 @@ def world(worlds: Callable[..., World], package: Path) -> World:
     made.env["PYTHONPATH"] = str(package)
 
     async def says(request: web.Request, seen: Seen) -> web.StreamResponse:
-        return web.json_response({"said": f"{seen.body.decode()} (as {seen.headers['x-model']})"})
+        return web.json_response({"said": f"{json.loads(seen.body)['say']} (as {seen.headers['x-model']})"})
 
     made.vendor.handlers[HOST] = says
     return made

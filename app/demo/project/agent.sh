@@ -10,7 +10,7 @@ bold=$(printf '\033[1m') dim=$(printf '\033[2m') off=$(printf '\033[0m')
 green=$(printf '\033[32m') red=$(printf '\033[31m') cyan=$(printf '\033[36m') yellow=$(printf '\033[33m')
 failed=0
 rounds=0
-question='{"model": "claude-demo", "max_tokens": 400, "stream": true, "tools": [{"name": "none"}], "messages": [{"role": "user", "content": "What is this place?"}]}'
+question='{"model": "claude-demo", "max_tokens": 400, "stream": true, "tools": [{"name": "none", "input_schema": {"type": "object"}}], "messages": [{"role": "user", "content": "What is this place?"}]}'
 
 # own_key URL: the key, for the host that it belongs to
 own_key() { case $1 in https://api.anthropic.com/*) printf '%s' "$key" ;; esac; }
