@@ -18,7 +18,7 @@ from app.core.routes import Routes
 from app.core.routetext import plain, write
 from app.core.schema import NAME_PATTERN
 from app.core.text import printable
-from sidecar.contract import PathMatch, Route, RouteGit, RouteMatch
+from sidecar.contract import PathMatch, Route, RouteGit, RouteMatch, host_pattern
 from sidecar.egress import paths
 
 LEARNT = frozenset({"host_not_allowed", "method_not_allowed", "path_not_allowed", "git_fetch_not_allowed"})
@@ -99,7 +99,7 @@ def learn(
     left: set[str] = set()
     known = {route.host: route for route in present}
     for at, data in events:
-        code, host = str(data.get("code", "")), str(data.get("host", ""))
+        code, host = str(data.get("code", "")), _name(str(data.get("host", "")))
         if code not in LEARNT or data.get("port") not in (80, 443) or not host:
             other[printable(code, 64)] += 1
         elif host not in known and leads_inside(host):
@@ -113,6 +113,14 @@ def learn(
     name = f"learned-{slug}"[:63].rstrip("-")
     report = LearnReport(slug=slug, hosts=hosts, other=dict(other), left_out=len(left), name=name)
     return report.model_copy(update={"text": bottle_file(report, [item.host for item in hosts], bottles)})
+
+
+def _name(host: str) -> str:
+    """As a route names it, where it can be one's: what is one host there is one here."""
+    try:
+        return host_pattern(host)
+    except ValueError:
+        return host
 
 
 def _count(one: _Seen, at: float, data: Mapping[str, Any]) -> None:

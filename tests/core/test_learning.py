@@ -6,7 +6,7 @@ from contextlib import suppress
 from typing import Any
 
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from app.core.learning import bottle_file, joined, learn, stable
@@ -172,6 +172,7 @@ def canonical(hosts: set[str]) -> set[str]:
 
 
 @given(st.lists(EVENT, max_size=40))
+@example([refused("x"), refused(" x"), refused("X.")])
 def test_whatever_was_refused_the_file_is_a_bottle_and_gives_little(events: list[Any]) -> None:
     report = learn("dev", events, (), ("base",))
     parsed = parse_bottle(report.text.encode(), "learned-dev", "x.md", lambda _: None)
