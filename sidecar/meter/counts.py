@@ -134,6 +134,19 @@ def gemini(usage: Tree) -> Counts:
     return counts
 
 
+def interactions(usage: Tree) -> Counts:
+    """As Gemini's, by other names."""
+    read, made = first(usage, "total_input_tokens"), first(usage, "total_output_tokens")
+    thoughts = first(usage, "total_thought_tokens") or 0
+    cached = min(first(usage, "total_cached_tokens") or 0, read or 0)
+    counts = Counts(cache_read=cached, reasoning=thoughts)
+    if read is not None:
+        counts.input = read - cached + (first(usage, "total_tool_use_tokens") or 0)
+    if made is not None or thoughts:
+        counts.output = (made or 0) + thoughts
+    return counts
+
+
 def ollama(event: Tree) -> Counts:
     """The counts are members of the last object itself; a prompt that was cached is not counted at all."""
     return Counts(first(event, "prompt_eval_count"), first(event, "eval_count"))

@@ -178,7 +178,7 @@ class Meter:
         if tally is None:
             # an unknown page: telemetry without usage is no warning, a stream or what could not be read is one
             unread = "bad_encoding" in flags or any(kind in self._type for kind in _STREAMS)
-            made = self._unread if unread else 0
+            made = self._by_size if unread else 0
             named = Usage("", self._facts.model, billable=unread, unmetered=unread, complete=complete)
             return replace(named, output=made, estimated=made > 0, flags=tuple(sorted(flags)))
         if isinstance(tally, Responses) and self._facts.method == "GET" and not tally.background:
@@ -186,20 +186,27 @@ class Meter:
         if tally.error is not None and tally.counts is None and not tally.text.characters:
             return Usage(tally.name, tally.model or self._facts.model, billable=False, complete=complete)
         found = settle(tally, self._facts, self._learned, flags, complete)
-        if self._unread and not tally.recognised:
-            return replace(found, output=max(found.output, self._unread), unmetered=True)
-        if isinstance(tally, Responses) and tally.background and not tally.ended:
+        if self._untold(tally):
+            return replace(found, output=max(found.output, self._by_size), unmetered=True)
+        if (self._only_accepted(tally) or tally.background) and not tally.ended:
             # accepted, and worked on after this answer: who never asks for it again must not have it for nothing
             return replace(found, unmetered=True, flags=tuple(sorted({*found.flags, "deferred"})))
         return found
 
+    def _only_accepted(self, tally: Tally) -> bool:
+        return self._facts.background and tally.counts is None and not tally.text.characters
+
+    def _untold(self, tally: Tally) -> bool:
+        """Whether it neither said numbers nor showed text, though it may be an answer: in a form that was asked for to
+        hide what it says (Gemini's `alt=proto`), or of an API that nobody here knows."""
+        if tally.counts is not None or tally.text.characters or not self._by_size:
+            return False
+        return not self._read or self._purpose == "unknown"
+
     @property
-    def _unread(self) -> int:
-        """Tokens of an answer of which nothing could be read, by its size: in a form that was asked for to hide what it
-        says (Gemini's `alt=proto`), it is not for nothing."""
-        if self._read or any(kind in self._type for kind in _NO_TEXT):
-            return 0
-        return self._size // BYTES_A_TOKEN
+    def _by_size(self) -> int:
+        """Tokens of an answer in which nothing can be counted: it is not for nothing."""
+        return 0 if any(kind in self._type for kind in _NO_TEXT) else self._size // BYTES_A_TOKEN
 
     def _find_fault(self, complete: bool, usage: Usage) -> None:
         error = self._tally.error if self._tally else None

@@ -23,7 +23,7 @@ class RequestFacts:
     usage_asked: bool = True
     """False for a Chat Completions stream without `stream_options.include_usage`: its usage never comes."""
     background: bool = False
-    """Accepted now, worked on later (Responses)."""
+    """Accepted now, worked on later (Responses; xAI's `deferred`)."""
     previous: str | None = None
     """The id of the answer that it goes on with: the model reads more than the body holds."""
     brought: Brought = NOTHING
@@ -44,7 +44,7 @@ def request_facts(method: str, path: str, body: bytes) -> RequestFacts:
         model=text_of(found.get("model")) or (in_path.group(1)[:200] if in_path else ""),
         stream=stream,
         usage_asked=not (chat and stream) or options.get("include_usage") is True,
-        background=found.get("background") is True,
+        background=found.get("background") is True or found.get("deferred") is True,
         previous=_previous(found),
         brought=brought(found),
         input_units=json_units(body),
@@ -52,9 +52,10 @@ def request_facts(method: str, path: str, body: bytes) -> RequestFacts:
 
 
 def _previous(found: Tree) -> str | None:
-    """Responses name the earlier answer's id, Anthropic does in a thread that goes on."""
-    if isinstance(found.get("previous_response_id"), str):
-        return text_of(found["previous_response_id"])
+    """Responses and Gemini's interactions name the earlier answer's id, Anthropic does in a thread that goes on."""
+    for name in ("previous_response_id", "previous_interaction_id"):
+        if isinstance(found.get(name), str):
+            return text_of(found[name])
     thread = tree(found.get("thread"))
     return text_of(thread.get("previous_message_id")) if thread.get("type") == "continue" else None
 

@@ -26,13 +26,15 @@ MOST_MEMBER = 16 * 1024
 
 MOST_INSIDE = 4
 
-ENTERED = frozenset((b"response", b"message"))
-"""Objects whose own members are looked at: Responses and Code Assist wrap the answer in one, Anthropic in the other."""
+ENTERED = frozenset((b"response", b"message", b"interaction"))
+"""Objects whose own members are looked at: Responses and Code Assist wrap the answer in the first, Anthropic in the
+second, Gemini's interactions in the third."""
 
 WANTED = frozenset(
     b"type object id model status background error incomplete_details usage delta service_tier stop_reason "
     b"modelVersion responseId usageMetadata prompt_eval_count eval_count done done_reason x_groq status_code headers "
-    b"stream stream_options previous_response_id thread".split()
+    b"stream stream_options previous_response_id previous_interaction_id deferred thread "
+    b"event_type".split()
 )
 
 

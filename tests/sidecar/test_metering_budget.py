@@ -275,10 +275,15 @@ async def accepted(seen: Any, send: Any) -> None:
     await send({"type": "http.response.body", "body": orjson.dumps(body)})
 
 
-LATER = [("/v1/messages/batches", {}), ("/v1/responses", {"background": True})]
+LATER = [
+    ("/v1/messages/batches", {}),
+    ("/v1/responses", {"background": True}),
+    ("/v1/sessions/sesn_1/events", {}),
+    ("/v1/batch/jobs", {}),
+]
 
 
-@pytest.mark.parametrize(("path", "more"), LATER, ids=["batch", "background"])
+@pytest.mark.parametrize(("path", "more"), LATER, ids=["batch", "background", "agent", "jobs"])
 async def test_what_is_worked_on_behind_its_answer_does_not_leave_under_a_budget(path: str, more: dict[str, Any]):
     async with metered_bottle(accepted, allowance(tokens(100_000))) as (box, upstream), box.client() as client:
         answer = await post(client, f"https://{HOST}{path}", **more)
@@ -287,7 +292,7 @@ async def test_what_is_worked_on_behind_its_answer_does_not_leave_under_a_budget
         assert (await grant(box)).in_flight == 0
 
 
-@pytest.mark.parametrize(("path", "more"), LATER, ids=["batch", "background"])
+@pytest.mark.parametrize(("path", "more"), LATER, ids=["batch", "background", "agent", "jobs"])
 async def test_what_is_worked_on_behind_its_answer_counts_as_what_was_set_aside(path: str, more: dict[str, Any]):
     async with metered_bottle(accepted) as (box, _), box.client() as client:
         assert (await post(client, f"https://{HOST}{path}", **more)).status_code == 200

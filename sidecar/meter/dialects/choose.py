@@ -6,6 +6,7 @@ from typing import Literal
 from sidecar.meter.dialects.anthropic import Anthropic
 from sidecar.meter.dialects.chat import Chat
 from sidecar.meter.dialects.gemini import Gemini
+from sidecar.meter.dialects.interactions import Interactions
 from sidecar.meter.dialects.ollama import Ollama
 from sidecar.meter.dialects.responses import Responses
 from sidecar.meter.dialects.tally import Tally
@@ -16,6 +17,7 @@ _BY_PATH: tuple[tuple[re.Pattern[str], type[Tally]], ...] = (
     (re.compile(r"/responses(?:/compact|/[A-Za-z0-9_-]+)?$"), Responses),
     (re.compile(r"/(?:chat/)?completions$|/embeddings$|/images/[a-z]+$|/audio/[a-z]+$|/rerank$"), Chat),
     (re.compile(r":(?:streamGenerateContent|generateContent|(?:batch)?[eE]mbedContents?)$"), Gemini),
+    (re.compile(r"/interactions$"), Interactions),
     (re.compile(r"/api/(?:chat|generate|embed)$"), Ollama),
 )
 
@@ -26,8 +28,15 @@ _UPLOADS = re.compile(r"/files(?:/|$)", re.IGNORECASE)
 _ASKS_NOTHING = frozenset(("GET", "HEAD", "OPTIONS", "DELETE"))
 """Any other method, also an unknown one, may be taken for a post."""
 
-_DEFERRED = re.compile(r"/batches$|:(?:async)?[bB]atchGenerateContent$|:batchPredict$")
-"""Work that is accepted now and paid later, with answers that no response of the bottle's shows."""
+_DEFERRED = re.compile(
+    r"/batch(?:es|/jobs)$|/batch(?:Prediction|Inference)Jobs$|/model-invocation-job$|/async-invoke$"
+    r"|:(?:async)?[bB]atchGenerateContent$|:asyncBatchEmbedContent$|:batchPredict$|:predictLongRunning$"
+    r"|/(?:fine_tuning|fine-tuning)/jobs$|/fine-tunes$|/videos(?:/[A-Za-z0-9_/-]*)?$"
+    r"|/sessions(?:/[^/]+/events)?$|/threads/(?:[^/]+/)?runs$|/evals/[^/]+/runs$"
+    r"|/realtime/(?:calls|client_secrets|sessions|transcription_sessions)$"
+)
+"""Work that is accepted now and paid later, with answers that no response of the bottle's shows: batches, trained
+models, films, agents that the vendor runs, and keys or calls by which a model is talked to past the bottle."""
 
 _RESPONSE = re.compile(r"/responses/[A-Za-z0-9_-]+$")
 """Asked for again with GET: only a background one is news."""
@@ -70,6 +79,8 @@ def by_event(event: Tree) -> Tally | None:
         return Anthropic()
     if (isinstance(kind, str) and kind.startswith("response.")) or event.get("object") == "response":
         return Responses()
+    if event.get("object") == "interaction" or str(event.get("event_type", "")).startswith("interaction."):
+        return Interactions()
     if "usageMetadata" in event or "candidates" in event:
         return Gemini()
     if "choices" in event or "usage" in event:

@@ -43,6 +43,20 @@ from tests.sidecar.meter.meter_kit import NOW, Answer, parts
         ("POST", "/v1internal:generateContent", "call", "gemini"),
         ("POST", "/api/chat", "call", "ollama"),
         ("POST", "/api/generate", "call", "ollama"),
+        ("POST", "/v1beta/interactions", "call", "interactions"),
+        ("GET", "/v1beta/interactions/v1_a", "free", None),
+        ("POST", "/v1beta/models/veo-3:predictLongRunning", "deferred", None),
+        ("POST", "/v1/batch/jobs", "deferred", None),
+        ("POST", "/v1/projects/p/locations/l/batchPredictionJobs", "deferred", None),
+        ("POST", "/v1/fine_tuning/jobs", "deferred", None),
+        ("POST", "/v1/videos", "deferred", None),
+        ("POST", "/v1/videos/generations", "deferred", None),
+        ("POST", "/v1/sessions", "deferred", None),
+        ("POST", "/v1/sessions/sesn_1/events", "deferred", None),
+        ("GET", "/v1/sessions/sesn_1/events/stream", "free", None),
+        ("POST", "/v1/threads/thread_1/runs", "deferred", None),
+        ("POST", "/v1/evals/eval_1/runs", "deferred", None),
+        ("POST", "/v1/realtime/client_secrets", "deferred", None),
         ("POST", "/api/event_logging/batch", "unknown", None),
         ("GET", "/v1/models", "free", None),
         ("POST", "/models/chat/completions", "call", "chat"),
@@ -91,6 +105,55 @@ def test_telemetry_is_no_answer_and_no_alarm() -> None:
 def test_streams_that_cannot_be_read_raise_an_alarm_wherever_they_are() -> None:
     usage = read("/model/m/invoke-with-response-stream", b"\0\0\1\2", kind="application/vnd.amazon.eventstream")
     assert (usage.billable, usage.unmetered) == (True, True)
+
+
+ANSWERED = "words of a model that says what nobody here knows how to read " * 50
+READ = {"total_input_tokens": 900, "total_cached_tokens": 300, "total_output_tokens": 20, "total_thought_tokens": 50}
+STEPS = [
+    {"event_type": "interaction.created", "interaction": {"id": "v1_a", "status": "in_progress", "model": "gemini-9"}},
+    {"event_type": "step.delta", "index": 0, "delta": {"type": "text", "text": ANSWERED}},
+    {"event_type": "interaction.completed", "interaction": {"id": "v1_a", "status": "completed", "usage": READ}},
+]
+
+
+def _stream(events: list[dict[str, object]]) -> bytes:
+    return b"".join(b"data: " + json.dumps(event).encode() + b"\n\n" for event in events)
+
+
+def test_an_interaction_is_counted_as_one_object_and_as_a_stream() -> None:
+    whole = {"id": "v1_a", "object": "interaction", "status": "completed", "model": "gemini-9", "usage": READ}
+    for path in ("/v1beta/interactions", "/gateway/ask"):
+        one = read(path, json.dumps(whole).encode())
+        many = read(path, _stream(STEPS), kind="text/event-stream")
+        for usage in (one, many):
+            assert (usage.input, usage.cache_read, usage.output, usage.reasoning) == (600, 300, 70, 50)
+            assert (usage.model, usage.complete, usage.estimated) == ("gemini-9", True, False)
+    broken = read("/v1beta/interactions", _stream(STEPS[:2]), kind="text/event-stream")
+    assert broken.estimated
+    assert 500 < broken.output < 1000
+
+
+@pytest.mark.parametrize(
+    ("kind", "body"),
+    [
+        ("text/event-stream", _stream([{"kind": "piece", "piece": ANSWERED}])),
+        ("application/json", json.dumps({"said": ANSWERED, "usage": {"billed_units": {"output_tokens": 5}}}).encode()),
+    ],
+    ids=["stream", "numbers nobody knows"],
+)
+def test_an_answer_of_an_unknown_api_is_not_for_nothing(kind: str, body: bytes) -> None:
+    usage = read("/v9/ask", body, kind=kind)
+    assert (usage.billable, usage.unmetered) == (True, True)
+    assert usage.output == len(body) // 4
+
+
+def test_what_is_only_accepted_is_an_alarm_whatever_it_is_called() -> None:
+    for path, more in (("/v1/chat/completions", {"deferred": True}), ("/v1beta/interactions", {"background": True})):
+        facts = request_facts("POST", path, json.dumps(more).encode())
+        meter = Meter.for_response(path, 200, {"content-type": "application/json"}, facts, now=NOW)
+        assert meter is not None
+        meter.feed(b'{"request_id": "1", "id": "1", "object": "interaction", "status": "in_progress"}')
+        assert "deferred" in meter.finish(complete=True).flags
 
 
 def test_batches_are_an_alarm() -> None:
