@@ -24,7 +24,7 @@ class Usage:
     """
 
     dialect: str
-    """The API it was read as: anthropic, responses, chat, gemini, interactions, ollama; empty if none was recognised."""
+    """The API it was read as: anthropic, responses, chat, gemini, interactions, ollama; empty if none was known."""
     model: str = ""
     input: int = 0
     """Read by the model at full price: neither from a cache nor into one."""
