@@ -34,6 +34,43 @@ def atomic_write(path: Path, data: bytes, mode: int = 0o600) -> None:
     sync_folder(target.parent)
 
 
+class Reserved:
+    """A small file of JSON whose place on the disk is taken long before there is anything to say, so that it is written
+    even where the disk is full by then. It has its name only once it says something."""
+
+    SIZE = 4096
+
+    def __init__(self, path: Path) -> None:
+        """Raises nothing: where there is no room yet, what is written later has to find some."""
+        self._path = path
+        self._place = path.parent / f".{path.name}.room"
+        self._fd = -1
+        try:
+            self._fd = os.open(self._place, os.O_WRONLY | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC, 0o600)
+            if os.pwrite(self._fd, b" " * self.SIZE, 0) < self.SIZE:
+                self._close()
+        except OSError:
+            self._close()
+
+    def write(self, data: bytes) -> None:
+        """Once. Raises OSError. The blanks that are left stay: no reader of JSON minds them."""
+        if self._fd < 0 or len(data) > self.SIZE:
+            atomic_write(self._path, data)
+            return
+        try:
+            os.pwrite(self._fd, data.ljust(self.SIZE), 0)
+            os.fsync(self._fd)
+            os.replace(self._place, self._path)
+        finally:
+            self._close()
+        sync_folder(self._path.parent)
+
+    def _close(self) -> None:
+        if self._fd >= 0:
+            os.close(self._fd)
+        self._fd = -1
+
+
 def create(path: Path, data: bytes, mode: int = 0o600) -> bool:
     """As `atomic_write`, but never replaces: False if something, even a dangling link, has that name already."""
     temporary = path.parent / f".{path.name[:100]}.{secrets.token_hex(6)}.tmp"

@@ -45,7 +45,7 @@ GAP_SECONDS = 0.05
 RETRY_SECONDS = 1.0
 
 type Read = Callable[[], Awaitable[Settings]]
-type Settle = Callable[[str], Awaitable[None]]
+type Settle = Callable[[str], Awaitable[object]]
 type Limits = dict[str, dict[str, tuple[Limit, ...]]]
 """What governs each provider of each session."""
 

@@ -13,6 +13,10 @@ from pathlib import Path
 
 from app.controller.session import Session
 from app.core.health import silence_left
+from app.core.schema import Settings
+from app.errors import CarboyError
+from app.paths import Paths
+from app.settings import load_settings
 
 
 class Stall:
@@ -58,3 +62,11 @@ def last_sign(state: Path) -> float:
         with contextlib.suppress(OSError):
             times.append(os.lstat(path).st_mtime)
     return max(times)
+
+
+def stall_seconds(paths: Paths) -> float:
+    """Blocks."""
+    try:
+        return load_settings(paths).settings.stall_minutes * 60.0
+    except CarboyError:  # every client shows that the file is broken; watching must go on
+        return Settings().stall_minutes * 60.0

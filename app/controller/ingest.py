@@ -172,8 +172,8 @@ class Spool:
         self._told = told
         self._tally = Tally()
         self._slug = slug
-        self._session_id = session_id
-        self._folder = folder
+        self.session_id = session_id
+        self.folder = folder
         self.ack = ack
         self._news = asyncio.Event()
         self._idle = asyncio.Event()
@@ -192,6 +192,9 @@ class Spool:
     async def close(self) -> None:
         await cancel_and_wait(self._task)
 
+    def stop(self) -> None:
+        self._task.cancel()
+
     async def _run(self) -> None:
         while True:
             await self._news.wait()
@@ -209,10 +212,10 @@ class Spool:
 
     async def _batch(self) -> bool:
         if self._position is None:
-            self._position = await self._bus.store.position(self._session_id)
-            self._tally = Tally.of(await self._bus.store.counts(self._session_id))
-            self._told.counted(self._session_id, self._tally)
-        reader = SpoolReader(self._folder, self._position)
+            self._position = await self._bus.store.position(self.session_id)
+            self._tally = Tally.of(await self._bus.store.counts(self.session_id))
+            self._told.counted(self.session_id, self._tally)
+        reader = SpoolReader(self.folder, self._position)
         lines = await asyncio.to_thread(reader.read, BATCH_LINES)
         if not lines:
             return False
@@ -223,22 +226,22 @@ class Spool:
         position = lines[-1][0]
         for proposal in parsed.proposals if self._told.proposed else ():
             assert self._told.proposed is not None
-            await self._told.proposed(self._session_id, proposal)
+            await self._told.proposed(self.session_id, proposal)
         metering = self._metering(parsed.report)
         if metering is not None and metering.rows:
             rows, said = tuple(metering.rows), parsed.report.said
-            await asyncio.to_thread(self._told.traced, self._slug, self._session_id, rows, said)
-        write = self._told.logged(self._session_id)
+            await asyncio.to_thread(self._told.traced, self._slug, self.session_id, rows, said)
+        write = self._told.logged(self.session_id)
         if write is not None:
             await asyncio.to_thread(write, parsed.events, parsed.contents)
-        done = await self._bus.ingest(self._slug, self._session_id, parsed.events, position, metering)
+        done = await self._bus.ingest(self._slug, self.session_id, parsed.events, position, metering)
         self._position = position  # whatever becomes of who is told: what was charged must not be told twice
         kept = done.events
         self._tally = self._tally.plus(kept)
-        self._told.counted(self._session_id, self._tally)
-        self._told.kept(self._session_id, kept)
+        self._told.counted(self.session_id, self._tally)
+        self._told.kept(self.session_id, kept)
         if parsed.report:
-            self._told.used(self._session_id, parsed.report, done.counted)
+            self._told.used(self.session_id, parsed.report, done.counted)
         try:
             await self.ack(position)
         except Exception as error:
@@ -249,7 +252,7 @@ class Spool:
     def _metering(self, report: Report) -> Metering | None:
         if not report.rows and not report.intents and not report.progress:
             return None
-        counts, now = self._told.counts(self._session_id), time.time()
+        counts, now = self._told.counts(self.session_id), time.time()
         rows = tuple(within(row, counts.since, now) for row in report.rows)
         return Metering(counts.scopes, tuple(report.intents), rows, tuple(report.progress))
 
@@ -265,6 +268,9 @@ class Ingest:
     def watch(self, slug: str, session_id: str, folder: Path, ack: Ack) -> None:
         """Ingest this session's spool from where it stands. A second call replaces `ack`."""
         spool = self._spools.get(session_id)
+        for former in [one for one in self._spools.values() if one.folder == folder and one is not spool]:
+            former.stop()  # what is there from now on is not that session's
+            del self._spools[former.session_id]
         if spool is None:
             spool = self._spools[session_id] = Spool(self._bus, slug, session_id, folder, ack, self.told)
         spool.ack = ack
@@ -275,22 +281,26 @@ class Ingest:
         if (spool := self._spools.get(session_id)) is not None:
             spool.poke()
 
-    async def settle(self, session_id: str, timeout: float = 10.0) -> None:
-        """Bring in what is there now and wait for it, or for `timeout` seconds."""
+    async def settle(self, session_id: str, timeout: float = 10.0) -> bool:
+        """Bring in what is there now and wait for it, or for `timeout` seconds. Whether it is in the store."""
         if (spool := self._spools.get(session_id)) is None:
-            return
+            return True
         spool.poke()
         try:
             async with asyncio.timeout(timeout):
                 await spool.settled()
         except TimeoutError:
             log.warning("the spool of %s did not settle within %s s", session_id, timeout)
+            return False
+        return True
 
-    async def forget(self, session_id: str) -> None:
-        """The session has ended: ingest the rest, then stop watching."""
-        await self.settle(session_id)
-        if (spool := self._spools.pop(session_id, None)) is not None:
+    async def forget(self, session_id: str, *, whatever: bool = False) -> bool:
+        """The session has ended: ingest the rest, then stop watching. False where the store does not take it yet: then
+        it is watched on, and to be kept. `whatever`: it is of no use to anybody."""
+        done = await self.settle(session_id)
+        if (done or whatever) and (spool := self._spools.pop(session_id, None)) is not None:
             await spool.close()
+        return done
 
     async def close(self) -> None:
         for spool in tuple(self._spools.values()):

@@ -158,7 +158,7 @@ class Launch:
         private_folder(session.run_folder)
 
     async def _remove_state(self) -> None:
-        await self._spools.forget(self.session.id)
+        await self._spools.forget(self.session.id, whatever=True)
         await asyncio.to_thread(remove_tree, self.session.run_folder)
         if not self.session.record.resumed_from:  # else what it holds is moved back first
             await asyncio.to_thread(remove_tree, self.session.state_folder)

@@ -92,10 +92,14 @@ KEPT = frozenset(
 since its work is nowhere else; with `workspace: mount`, how the project was before."""
 
 
-def strip(folder: Path) -> None:
-    """Reduce a session that ended well to its record."""
+def strip(folder: Path, *, but: str = "") -> None:
+    """Reduce a session that ended well to its record; `but` is kept besides."""
     for entry in os.scandir(folder):
-        if entry.name in KEPT or (entry.name.startswith(FORMER) and entry.is_file(follow_symlinks=False)):
+        if (
+            entry.name in KEPT
+            or entry.name == but
+            or (entry.name.startswith(FORMER) and entry.is_file(follow_symlinks=False))
+        ):
             continue
         if entry.is_dir(follow_symlinks=False):
             remove_tree(Path(entry.path))

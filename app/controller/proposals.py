@@ -80,7 +80,7 @@ class Proposals:
     async def opened(self, session_id: str, event: ProposalEvent) -> None:
         """A line of a sidecar's spool. Idempotent; raises only where the store fails, so that it comes again."""
         session = self._desk.session(session_id)
-        if session is None:
+        if session is None or not session.live:  # one that has ended waits for nothing, however late its lines come
             return
         if event.action == "withdrawn":
             await self._left(session, event.proposal_id)

@@ -59,6 +59,8 @@ class Session:
     """Called whenever the bottle did something (`app.controller.health`)."""
     active: asyncio.Event = field(default_factory=asyncio.Event)
     """Set by each sign of life; who waits for it clears it."""
+    saved: bool = True
+    """The record on disk is the one in memory."""
     finishing: bool = False
     """Its agent has ended, or is lost; everything is being released."""
     counted: bool = False
@@ -109,6 +111,7 @@ class Session:
         self.record = self.record.model_copy(update=changes)
         if save:
             self.record.save(self.state_folder)
+            self.saved = True
 
     def show(self, *, save: bool = True, **changes: Any) -> None:
         """Change fields of the view, save and tell."""
@@ -134,7 +137,9 @@ class Session:
         if save:
             try:
                 self.record.save(self.state_folder)
+                self.saved = True
             except OSError as error:  # a full disk must not stop a live bottle's news
+                self.saved = False
                 log.error("the record of %s cannot be saved: %s", self.slug, error)
         if active:
             self.active.set()
@@ -179,6 +184,12 @@ class Session:
         else:
             said, hint = f"and has not within {OVER_SECONDS:.0f} s", f"`carboy kill {self.slug}` ends it at once"
         return CarboyError(f"{self.slug} was told to end, {said}", hint, "not_over")
+
+    def requested(self, *, allowed: int, refused: int, at: float) -> None:
+        """So many requests of it are in the store, the last one of then."""
+        latest = max(at, self.view.last_activity or 0.0)
+        if (allowed, refused) != (self.view.allowed, self.view.refused) or at > (self.view.last_activity or 0.0):
+            self.show(save=False, last_activity=latest, allowed=allowed, refused=refused)
 
     def sidecar_is(self, state: SidecarHealth) -> None:
         self.show(save=False, sidecar=state)

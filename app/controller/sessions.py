@@ -18,7 +18,7 @@ from app.controller import endings, gitgate, holding, leftovers, record, saved
 from app.controller.backends import Backends
 from app.controller.conversations import Following, Told
 from app.controller.deploykeys import DeployKeys
-from app.controller.health import Stall, last_sign
+from app.controller.health import Stall, last_sign, stall_seconds
 from app.controller.keeping import Keeping
 from app.controller.launcher import Launch, Progress
 from app.controller.logins import Logins
@@ -32,7 +32,6 @@ from app.controller.supervisor import Allow, Supervisor, unlimited
 from app.controller.transcript import TranscriptTerminal
 from app.core.lifecycle import Happening, ends_well
 from app.core.model import LIVE, BackendReport, BottleView, CleanupReport, LaunchRequest, Preflight
-from app.core.schema import Settings
 from app.errors import CarboyError, NotFound
 from app.paths import Paths
 from app.processes.identity import kill_and_wait, same, wait_end
@@ -232,14 +231,6 @@ class Sessions:
         """What each backend finds when it really tries (the doctor asks)."""
         return await self._backends.reports()
 
-    def requests(self, session_id: str, *, allowed: int, refused: int, at: float) -> None:
-        """Count requests that were brought into the store."""
-        if (session := self.session(session_id)) is not None:
-            view = session.view
-            latest = max(at, view.last_activity or 0.0)
-            counts = {"allowed": view.allowed + allowed, "refused": view.refused + refused}
-            session.show(save=False, last_activity=latest, **counts)
-
     # --- start and end of the controller ----------------------------------------------------------------------------
 
     async def adopt(self) -> None:
@@ -326,12 +317,6 @@ class Sessions:
     async def _upstream(self) -> UpstreamSettings:
         return (await asyncio.to_thread(load_settings, self._paths)).upstream()
 
-    async def _stall_seconds(self) -> float:
-        try:
-            return (await asyncio.to_thread(load_settings, self._paths)).settings.stall_minutes * 60.0
-        except CarboyError:  # every client shows that the file is broken; watching must go on
-            return Settings().stall_minutes * 60.0
-
     async def _bring_down(self, slug: str, how: Callable[[Box], Awaitable[None]]) -> BottleView:
         session = self.named(slug)
         if not (session.live and session.finishing):
@@ -353,7 +338,7 @@ class Sessions:
     async def _until_end(self, session: Session, *, launched: bool) -> None:
         """Whatever comes first: the agent's end, or the end of the process that holds it."""
         assert session.box is not None
-        stall = Stall(session, await self._stall_seconds())
+        stall = Stall(session, await asyncio.to_thread(stall_seconds, self._paths))
         stall.start()
         waits: list[asyncio.Task[Any]] = [
             spawn(session.box.wait(), name=f"agent {session.slug}", on_error=lambda _: None)
@@ -383,7 +368,7 @@ class Sessions:
         reason = await asyncio.to_thread(endings.read_reason, session.state_folder)
         if session.supervisor is not None:
             await session.supervisor.stop()
-        await self._spools.forget(session.id)
+        spooled = await self._spools.forget(session.id)
         await self._deploy_keys.revoke(session)
         await gitgate.retire(self._paths, session.state_folder, f"{session.slug}-{session.id}")
         with contextlib.suppress(CarboyError):  # a full disk keeps it for the next controller, and no bottle alive
@@ -403,20 +388,33 @@ class Sessions:
         try:  # whatever an agent left in them: it has ended
             await asyncio.to_thread(leftovers.remove_tree, session.run_folder)
             if not badly:
-                await asyncio.to_thread(leftovers.strip, session.state_folder)
+                keep = "" if spooled else session.spool_folder.name
+                await asyncio.to_thread(leftovers.strip, session.state_folder, but=keep)
         except OSError as failed:
             log.error("what %s left cannot be removed: %s", session.slug, failed)
         at = time.time() if ended is None else ended.at
         error = session.why or reason or ("" if ended is not None else "its session holder was killed")
         session.happened(happening, code, ended_at=at, error=error, kept="preserved" if badly else "")
         self._watching.pop(session.id, None)
+        if not spooled or not session.saved:
+            self._write_end(session)
         session.over.set()
+
+    def _write_end(self, session: Session) -> None:
+        """What the disk did not take of it, once it does."""
+        writing = endings.written(
+            session, self._spools, lambda: self._sessions.get(session.slug) is session, self.spooled_out
+        )
+        self._watching[session.id] = spawn(writing, name=f"end of {session.slug}")
 
     async def _adopt_one(self, kept: record.SessionRecord) -> None:
         session = Session(record=kept, paths=self._paths, on_change=self._on_change)
         if kept.view.state not in LIVE:
             session.over.set()
             self._sessions[session.slug] = session
+            if session.spool_folder.is_dir():  # a full disk did not let its controller bring that in
+                self._spools.watch(session.slug, session.id, session.spool_folder, session.ack)
+                self._write_end(session)
             return
         self._on_change(kept.view)  # how it was: else nobody could tell that it ended meanwhile
         if kept.view.state == "launching":

@@ -179,11 +179,8 @@ async def _watch(
 
 def _count(sessions: Sessions, session_id: str, tally: Tally) -> None:
     """Bring a bottle's counters to what the store holds."""
-    for view in sessions.views():
-        if view.session_id == session_id:
-            allowed, refused = tally.allowed - view.allowed, tally.refused - view.refused
-            if allowed or refused or tally.at > (view.last_activity or 0.0):
-                sessions.requests(session_id, allowed=allowed, refused=refused, at=tally.at)
+    if (session := sessions.session(session_id)) is not None:
+        session.requested(allowed=tally.allowed, refused=tally.refused, at=tally.at)
 
 
 def _zygote_failed(error: BaseException) -> None:

@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from app.backends.base import Command, Exit
-from app.files import atomic_write
+from app.files import Reserved
 from app.processes.relay import RawReplay, Relay, Replay
 from app.tasks import spawn
 from app.terminal.emulator import Emulator
@@ -47,7 +47,6 @@ class Agent:
     def __init__(self, sandbox: "Held", command: Command, state: Path, notify: Notify) -> None:
         self._loop = asyncio.get_running_loop()
         self._sandbox = sandbox
-        self._state = state
         self._notify = notify
         self._told_title = ""
         self._activity: asyncio.TimerHandle | None = None
@@ -61,6 +60,7 @@ class Agent:
         child = sandbox.spawn(command)
         self.pid = child.pid
         self._pidfd = child.pidfd
+        self._ending = Reserved(state / "exit.json")
         self._emulator = Emulator(command.cols, command.rows, self._reply) if command.tty else None
         replay: Replay = _Screen(self._emulator, self._recorder) if self._emulator else RawReplay()
         self.relay = Relay(child.output_fd, replay, on_output=self._output, on_end=self._drained.set, tty=command.tty)
@@ -141,11 +141,18 @@ class Agent:
         ended = Exit(code, time.time())
         self._recorder.note(f"exit {code}", ended.at)
         self._recorder.close()
-        _write_exit(self._state / "exit.json", ended, self.reason)
+        self._write_exit(ended)
         self.exit = ended
         self._ended.set()
         self.relay.finish(code)
         self._notify("exited", {"code": ended.code, "at": ended.at, "reason": self.reason})
+
+    def _write_exit(self, ended: Exit) -> None:
+        said = {"code": ended.code, "at": ended.at, "reason": self.reason}
+        try:
+            self._ending.write(json.dumps(said).encode())
+        except OSError as error:
+            log.error("exit.json: %s", error)
 
 
 class _Screen:
@@ -182,10 +189,3 @@ def _reap(pid: int) -> int:
         return 255
     code = os.waitstatus_to_exitcode(status)
     return 128 - code if code < 0 else code
-
-
-def _write_exit(path: Path, ended: Exit, reason: str) -> None:
-    try:
-        atomic_write(path, json.dumps({"code": ended.code, "at": ended.at, "reason": reason}).encode(), 0o600)
-    except OSError as error:
-        log.error("exit.json: %s", error)

@@ -1,7 +1,9 @@
 """The real controller on a disk without room: it says so, bottles run on and can be ended, and nothing is half done."""
 
 import asyncio
+import contextlib
 import os
+import sqlite3
 import subprocess
 from collections.abc import AsyncIterator, Iterator
 from contextlib import contextmanager
@@ -11,12 +13,13 @@ import psutil
 import pytest
 
 from app.client import Client
+from app.controller import record
 from app.core.model import BottleView, LaunchRequest
 from app.errors import CarboyError
 from app.paths import Paths
 from app.store.sqlite import SqliteStore
 from tests.conftest import until
-from tests.integration.launching import launched, prepare
+from tests.integration.launching import asking, launched, prepare
 
 pytestmark = pytest.mark.sandbox
 
@@ -115,6 +118,59 @@ async def test_a_controller_ends_and_starts_on_a_full_disk(small_disk: Path, cli
         else:
             assert [view.state for view in views] == ["running"]
     assert [view.state for view in await client.bottles()] == ["running"]
+
+
+async def test_an_agent_that_ended_well_on_a_full_disk_has_ended_well(
+    small_disk: Path, client: Client, paths: Paths
+) -> None:
+    """Whoever is killed before there is room again."""
+    project = prepare(paths)
+    for label in ("one", "two"):
+        await launch(client, project, label, "sleep 3; exit 0")
+    await launch(client, project, "three", "sleep 1000")
+    with full(small_disk):
+        assert (await asyncio.wait_for(client.wait("one"), 60)).state == "ended"
+        assert (await asyncio.wait_for(client.wait("two"), 60)).state == "ended"
+        assert (await client.kill("three")).state == "stopped"
+        assert record.load(paths.session_state("one")).view.state == "running"  # type: ignore[union-attr]  # no room
+        await killed(client)
+    assert [(await client.bottle(slug)).state for slug in ("one", "two")] == ["ended", "ended"]
+    assert (await client.bottle("one")).exit_code == 0
+
+
+async def test_what_a_full_disk_did_not_take_of_an_end_is_written_once_there_is_room(
+    small_disk: Path, client: Client, paths: Paths
+) -> None:
+    project = prepare(paths)
+    await launch(client, project, "one", "sleep 1000")
+    with full(small_disk):
+        assert (await client.kill("one")).state == "stopped"
+    await until(lambda: record.load(paths.session_state("one")).view.state == "stopped", 30)  # type: ignore[union-attr]
+
+
+async def test_what_a_bottle_did_last_comes_into_a_store_that_was_locked_when_it_ended(
+    client: Client, paths: Paths
+) -> None:
+    """By a program that copies the database, say: longer than anybody waits for it."""
+    project = prepare(paths)
+    await launch(client, project, "one", f"sleep 1; {asking('http://blocked.example/')}; exit 0")
+    with contextlib.closing(sqlite3.connect(paths.database, isolation_level=None)) as foreign:
+        foreign.execute("BEGIN IMMEDIATE")
+        assert (await asyncio.wait_for(client.wait("one"), 60)).state == "ended"
+        assert not await client.log(slug="one")
+        foreign.execute("ROLLBACK")
+
+    async def known() -> bool:
+        return any(event.data.get("host") == "blocked.example" for event in await client.log(slug="one"))
+
+    await until(known, 30)
+    await until(lambda: not (paths.session_state("one") / "spool").exists(), 30)
+
+
+async def killed(client: Client) -> None:
+    pid = (await client.status()).pid
+    os.kill(pid, 9)
+    await until(lambda: not psutil.pid_exists(pid))
 
 
 async def test_a_store_closes_on_a_full_disk(small_disk: Path, paths: Paths) -> None:
