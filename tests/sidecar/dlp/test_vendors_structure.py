@@ -1,6 +1,7 @@
 """The checksums and structures that vendors define: right ones pass, a changed character does not, nothing raises."""
 
 import base64
+import json
 import re
 
 import pytest
@@ -157,3 +158,26 @@ def test_a_rule_reports_a_place_once_whatever_may_follow() -> None:
         b"Convert_this_type_of_%d_into_the_one_that_is_given_by_its_name_in_another_place" % n for n in range(900)
     )
     assert Engine.compile(EngineConfig()).scan(names, where=Location("body")).clean
+
+
+PULL = [{"type": "repository", "name": "library/alpine", "actions": ["pull"]}]
+
+
+@pytest.mark.parametrize(
+    ("claims", "found"),
+    [
+        ({"sub": "", "access": PULL, "aud": "registry.example.com"}, False),
+        ({"sub": "(anonymous)", "access": PULL * 2}, False),
+        ({"access": PULL}, False),
+        ({"sub": "somebody", "access": PULL}, True),
+        ({"sub": "", "access": [{**PULL[0], "actions": ["pull", "push"]}]}, True),
+        ({"sub": "", "access": [*PULL, "more"]}, True),
+        ({"sub": "", "access": []}, True),
+        ({"sub": ""}, True),
+    ],
+)
+def test_what_a_registry_gives_anybody_is_no_credential(claims: dict[str, object], found: bool) -> None:
+    head, body = (base64.urlsafe_b64encode(json.dumps(each).encode()) for each in ({"alg": "RS256"}, claims))
+    token = b".".join((head.rstrip(b"="), body.rstrip(b"="), b"c2lnbmF0dXJl" * 8))
+    scan = Engine.compile(EngineConfig()).scan(b"authorization: Bearer " + token, where=Location("flow"))
+    assert scan.blocked == found

@@ -31,6 +31,8 @@ TYPES = (
         no=(
             "eyJ<url:30>.eyJ<url:60>.<url:43>",
             _in_base64('{"alg":"HS256","typ":"JWT"}') + "." + _in_base64('{"a":1}'),
+            "Authorization: Bearer "
+            + _jwt('{"alg":"RS256","kid":"<url:20>"}', '{"sub":"","access":[{"name":"a/b","actions":["pull"]}]}'),
         ),
         check=jwt,
         edge="left",

@@ -81,9 +81,19 @@ def json_object(text: str) -> dict[str, Any]:
 
 
 def jwt(text: str) -> bool:
-    """RFC 7519: the first part is a JSON object that names an algorithm."""
-    start = text.find("eyJ")
-    return isinstance(json_object(text[start:].split(".", 1)[0]).get("alg"), str)
+    """RFC 7519: the first part is a JSON object that names an algorithm. What a registry gives anybody is none."""
+    head, _, rest = text[text.find("eyJ") :].partition(".")
+    return isinstance(json_object(head).get("alg"), str) and not _anonymous(rest.partition(".")[0])
+
+
+def _anonymous(claims: str) -> bool:
+    """Claims of a registry's token (Distribution, "Token authentication") that is nobody's and lets only pull."""
+    found = json_object(claims)
+    access = found.get("access")
+    if not isinstance(access, list) or not access or found.get("sub") not in (None, "", "(anonymous)"):
+        return False
+    each = [cast(dict[str, Any], one) if isinstance(one, dict) else {} for one in cast(list[Any], access)]
+    return all(one.get("actions") == ["pull"] for one in each)
 
 
 def macaroon(text: str) -> bool:
