@@ -32,6 +32,7 @@ _DIGESTS = frozenset({b"content-md5", b"digest", b"content-digest", b"repr-diges
 """Wrong once the body is another."""
 CARRY = 4 * 1024
 """Of what left on a WebSocket: more than the longest secret in its longest encoding that is worth a message."""
+SHAPES = frozenset({"token_patterns"})
 DRIP_DETECTORS = frozenset({"known_secrets", "token_patterns"})
 
 
@@ -79,10 +80,24 @@ class Examined(NamedTuple):
 def examine(engines: Engines, message: Message, look: Look) -> Examined:
     """Looks through all of a message. Raises Undecodable."""
     head = look.scan(engines, message.head.text, Location("flow"))
+    told = _in_head(message, head)
+    if message.given and head.blocked:
+        told = _given(engines, message, look, told)
     scans = [head, *_in_body(engines, message, look)]
-    found = [*_in_head(message, head), *(finding for scan in scans[1:] for finding in scan.findings)]
+    found = [*told, *(finding for scan in scans[1:] for finding in scan.findings)]
     pieces = Pieces(frozenset(piece for scan in scans for piece in scan.pieces.seen))
     return Examined(tuple(found), engines.all, pieces, sum(scan.examined for scan in scans))
+
+
+def _given(engines: Engines, message: Message, look: Look, found: list[Finding]) -> list[Finding]:
+    """What `found` in the head means where an answer gave its target: shapes in that are noted, all else counts."""
+    where, bare = Location("flow"), replace(message, target=b"/")
+    inspection = replace(look.inspection, detectors=look.inspection.detectors - SHAPES)
+    known = _in_head(message, replace(look, inspection=inspection).scan(engines, message.head.text, where))
+    beside = _in_head(bare, look.scan(engines, bare.head.text, where))
+    told = [finding for finding in found if finding.detector in SHAPES and finding.location in ("path", "query")]
+    shapes = [finding for finding in beside if finding.detector in SHAPES]
+    return [*known, *shapes, *(replace(finding, severity="warn") for finding in told)]
 
 
 def _in_head(message: Message, scan: Scan) -> list[Finding]:
@@ -170,7 +185,7 @@ class Cleaned(NamedTuple):
 def clean(engines: Engines, message: Message, look: Look) -> Cleaned | None:
     """The message without what is found in it; None where that fails. Raises Undecodable."""
     headers = _clean_headers(engines, message, look)
-    target = _clean_target(engines, message.target, look)
+    target = message.target if message.given else _clean_target(engines, message.target, look)
     if headers is None or target is None:
         return None
     body = _clean_body(engines, message, look)

@@ -42,6 +42,8 @@ class Message:
     headers: tuple[tuple[bytes, bytes], ...]
     body: bytes
     limit: int
+    given: bool = False
+    """An answer led to this target, so what looks like a credential in it is the upstream's own."""
 
     @property
     def path(self) -> str:
@@ -122,4 +124,5 @@ class Message:
     def changing(self) -> bytes:
         """What a drip would be in: the target, a small body, and headers that are not the usual ones."""
         odd = [value for name, value in self.headers if not name.lower().startswith(_USUAL)]
-        return b" ".join((self.target, self.body if len(self.body) <= 2048 else b"", *odd))
+        target = b"/" if self.given else self.target
+        return b" ".join((target, self.body if len(self.body) <= 2048 else b"", *odd))

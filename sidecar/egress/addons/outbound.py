@@ -38,6 +38,7 @@ from sidecar.egress.examine import (
 from sidecar.egress.exchange import Exchange, exchange_of, refuse
 from sidecar.egress.holds import APPROVED, Holds, Unasked, Where
 from sidecar.egress.message import Message
+from sidecar.egress.redirects import STATUSES, Address, Redirects
 from sidecar.egress.refusal import Refusal
 from sidecar.egress.scanner import Scanner
 from sidecar.egress.state import State
@@ -71,6 +72,7 @@ class Outbound:
         self._drips = Drips()
         self._scattered = Scattered()
         self._labels = HostLabels()
+        self._redirects = Redirects()
 
     def request(self, flow: HTTPFlow) -> Coroutine[Any, Any, None] | None:
         exchange = exchange_of(flow)
@@ -80,6 +82,8 @@ class Outbound:
 
     async def _check(self, flow: HTTPFlow, exchange: Exchange) -> None:
         message = message_of(flow, exchange)
+        if self._redirects.led_to(_address(flow, exchange)):
+            message = replace(message, given=True)
         look = self._look(exchange, _where(message))
         try:
             findings = await self._findings(message, look, exchange)
@@ -114,6 +118,13 @@ class Outbound:
         inspection = Inspection.of(exchange.route, self._state.policy.policy)
         allowed = (*self._holds.allowed(where), *given) if inspection.on_match == "supervise" else ()
         return Look(inspection, allowed, self._scanner.session(exchange.route))
+
+    def responseheaders(self, flow: HTTPFlow) -> None:
+        exchange, response = exchange_of(flow), flow.response
+        if response is None or not exchange.sent or exchange.refusal is not None:
+            return
+        if response.status_code in STATUSES and "location" in response.headers:
+            self._redirects.note(_address(flow, exchange), response.headers["location"])
 
     # --- WebSocket ----------------------------------------------------------------------------------------------------
 
@@ -319,6 +330,10 @@ def _where(message: Message) -> Where:
 
 def _path(flow: HTTPFlow) -> str:
     return flow.request.data.path.partition(b"?")[0].decode("latin-1")
+
+
+def _address(flow: HTTPFlow, exchange: Exchange) -> Address:
+    return Address(exchange.scheme, exchange.host, exchange.port, flow.request.data.path.decode("latin-1"))
 
 
 def message_of(flow: HTTPFlow, exchange: Exchange) -> Message:

@@ -1,0 +1,123 @@
+"""Where an answer leads the bottle: a link that the upstream signed is no credential of the bottle's."""
+
+import secrets
+from typing import Any
+from urllib.parse import quote
+
+import httpx
+import pytest
+
+from sidecar.contract import Route, RouteDlp
+from sidecar.egress.redirects import MAX_REMEMBERED, Address, Redirects
+from tests.sidecar.proxy_kit import Bottle, Seen, Upstream, answer, authority, bottle, pem
+
+FORGE, STORE, OTHER = "forge.example.com", "store.example.com", "other.example.com"
+SECRET = "zK9vR2qLm7Tx4Wp8sBn5Jd3Gh6Yc1"
+CANARY = secrets.token_hex(32)
+KEY = "AKIA" + "Q4KZ7TRWN3YB2MHX"
+SIGNED = f"/asset/{KEY}/1?X-Amz-Credential={KEY}%2F20261129%2Fus-east-1%2Fs3%2Faws4_request&X-Amz-Signature={'4e' * 32}"
+
+
+async def lead(seen: Seen, send: Any) -> None:
+    if seen.path == "/release":
+        await answer(send, 302, b"", [(b"location", f"https://{STORE}{SIGNED}".encode())])
+    elif seen.path == "/here":
+        await answer(send, 307, b"", [(b"location", SIGNED.encode())])
+    else:
+        await answer(send)
+
+
+def world(upstream: Upstream, **more: Any) -> Any:
+    names = (FORGE, STORE, OTHER)
+    return bottle(
+        *(Route(host=name, dlp=RouteDlp(outbound_on_match="block")) for name in names),
+        extra_ca=(pem(upstream.ca),),
+        connect_to={f"{name}:443": f"127.0.0.1:{upstream.port}" for name in names},
+        secrets={"DEPLOY_KEY": SECRET},
+        canary=CANARY,
+        **more,
+    )
+
+
+def code(got: httpx.Response) -> str:
+    return "ok" if got.status_code == 200 else got.json()["code"]
+
+
+@pytest.mark.e2e
+@pytest.mark.parametrize("http2", [False, True], ids=["h1", "h2"])
+async def test_a_signed_link_that_an_answer_led_to_may_be_followed(http2: bool) -> None:
+    async with (
+        Upstream((FORGE, STORE, OTHER), authority(), handler=lead).run() as upstream,
+        world(upstream) as box,
+        box.client(http2=http2) as client,
+    ):
+        assert code(await client.get(f"https://{STORE}{SIGNED}")) == "secret_found"
+        for start in (f"https://{FORGE}/release", f"https://{STORE}/here"):
+            assert code(await client.get(start, follow_redirects=True)) == "ok"
+        assert code(await client.get(f"https://{STORE}{SIGNED}", headers={"range": "bytes=10-"})) == "ok"
+        await _but_nothing_else(box, client)
+
+
+async def _but_nothing_else(box: Bottle, client: httpx.AsyncClient) -> None:
+    """The same value elsewhere, another in the same link, and what is known to be the bottle's."""
+    for other in (f"https://{OTHER}{SIGNED}", f"https://{STORE}{SIGNED}&more=1", f"https://{STORE}/b?{KEY}"):
+        assert code(await client.get(other)) == "secret_found"
+    link = f"https://{STORE}{SIGNED}"
+    assert code(await client.get(link, headers={"x-note": KEY})) == "secret_found"
+    assert code(await client.post(link, content=KEY.encode())) == "secret_found"
+    assert code(await client.get(link)) == "ok"
+    let = [event for event in box.events() if event.host == STORE and event.decision == "allow"]
+    assert let
+    assert all(KEY not in event.model_dump_json() for event in let)
+
+
+@pytest.mark.e2e
+async def test_a_link_lets_no_secret_of_the_bottle_pass() -> None:
+    """However it comes to be in there: here by an answer that takes off an encoding which nobody else knows."""
+
+    async def turn(seen: Seen, send: Any) -> None:
+        told = {"/1": f"/a?k={SECRET}", "/2": f"/a?k={CANARY}", "/3": f"/a?k={quote(SECRET[:14])}"}
+        headers = [(b"location", f"https://{STORE}{told.get(seen.path, '/ok')}".encode())]
+        await answer(send, 302 if seen.path in told else 200, b"", headers)
+
+    async with (
+        Upstream((FORGE, STORE, OTHER), authority(), handler=turn).run() as upstream,
+        world(upstream) as box,
+        box.client() as client,
+    ):
+        for path, link in (("/1", f"/a?k={SECRET}"), ("/2", f"/a?k={CANARY}"), ("/3", f"/a?k={SECRET[:14]}")):
+            assert (await client.get(f"https://{FORGE}{path}")).status_code == 302
+            assert (await client.get(f"https://{STORE}{link}")).status_code == 403
+        assert not [seen for seen in upstream.seen if "k=" in seen.path]
+
+
+ASKED = Address("https", "a.example.com", 443, "/x/y?q=1")
+
+
+@pytest.mark.parametrize(
+    ("location", "led"),
+    [
+        ("https://b.example.com/z?a=b%2Fc#top", ("https", "b.example.com", 443, "/z?a=b%2Fc")),
+        ("https://B.example.com:8443", ("https", "b.example.com", 8443, "/")),
+        ("http://b.example.com/z", ("http", "b.example.com", 80, "/z")),
+        ("//b.example.com/z", ("https", "b.example.com", 443, "/z")),
+        ("/z", ("https", "a.example.com", 443, "/z")),
+        ("z?b", ("https", "a.example.com", 443, "/x/z?b")),
+        ("https://[::1]:1/z", ("https", "::1", 1, "/z")),
+        ("https://me@b.example.com/z", None),
+        ("https://b.example.com:99999/z", None),
+        ("https://[::1/z", None),
+        ("ftp://b.example.com/z", None),
+        ("mailto:a@b", None),
+    ],
+)
+def test_where_a_location_leads(location: str, led: tuple[str, str, int, str] | None) -> None:
+    assert ASKED.led_to(location) == (Address(*led) if led else None)
+
+
+def test_only_the_latest_are_remembered() -> None:
+    known = Redirects()
+    for number in range(MAX_REMEMBERED + 1):
+        known.note(ASKED, f"/{number}")
+    assert not known.led_to(Address("https", "a.example.com", 443, "/0"))
+    assert known.led_to(Address("https", "a.example.com", 443, f"/{MAX_REMEMBERED}"))
