@@ -285,6 +285,7 @@ async def one_each(root: Path, count: int, **kwargs: Any) -> AsyncIterator[Itera
                 name = f"r{number}"
                 (running.folder / name).mkdir()
                 yield replace(running, name=name, folder=running.folder / name, upstream=root / f"{name}.git")
+            raise AssertionError(f"more tests of this file take a repository than the {count} that there are")
 
         yield worlds()
 

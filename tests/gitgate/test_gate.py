@@ -36,7 +36,7 @@ def http(root: Path):
 
 @pytest_asyncio.fixture(scope="module", loop_scope="module")
 async def worlds(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Iterator[World]]:
-    async with one_each(tmp_path_factory.mktemp("up"), 17, max_push=4 * 1024 * 1024) as running:
+    async with one_each(tmp_path_factory.mktemp("up"), 18, max_push=4 * 1024 * 1024) as running:
         yield running
 
 
