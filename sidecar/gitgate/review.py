@@ -95,7 +95,8 @@ async def _base(quarantine: Quarantine, command: Command) -> str:
     if not command.creates:
         return f"{command.old}^{{}}"
     given = (f"{command.new}^{{commit}}", "--not", "--all")
-    boundary = await _text(quarantine, "rev-list", "--boundary", "--max-count=5000", *given)
+    # all of it: where a listing ends early, its boundary is a commit of the push
+    boundary = await _text(quarantine, "rev-list", "--boundary", *given)
     found = next((line[1:] for line in boundary.splitlines() if line.startswith("-")), "")
     return found or EMPTY_TREE
 

