@@ -65,7 +65,7 @@ class _Backend(BaseHTTPRequestHandler):
 
     protocol_version = "HTTP/1.1"
 
-    def log_message(self, *_: Any) -> None: ...
+    def log_message(self, format: str, *args: Any) -> None: ...
 
     def do_GET(self) -> None:
         self._serve()
