@@ -210,6 +210,13 @@ def host_pattern(value: str) -> str:
     return ("*." if wildcard else "") + ascii_name
 
 
+class Narrowing(Wire):
+    """What the routes are from `at` (unix time) on, whoever is there to say so: what was for a while is over."""
+
+    at: float
+    routes: tuple[Route, ...] = ()
+
+
 class Policy(Wire):
     """What one bottle may do, as its sidecar holds it. Replaced whole; a bad one leaves the last good one in force.
 
@@ -217,6 +224,7 @@ class Policy(Wire):
     says whose tokens a host costs (docs/metering.md). `version` grows by one with every change and is acknowledged.
     `hold_seconds` is how long whoever asks the operator is kept waiting: a held
     request ends with 403 then, a tool call with "pending". `vendor_fetch`: a model's vendor may reach out for it.
+    `narrows` is how the sidecar by itself ends what was allowed for a while, where no controller does.
     """
 
     version: int = 1
@@ -227,6 +235,7 @@ class Policy(Wire):
     vendor_fetch: bool = False
     supervise: bool = True
     hold_seconds: Annotated[float, Field(gt=0, le=7 * 86400)] = 300.0
+    narrows: Narrowing | None = None
 
 
 class UpstreamSettings(Wire):

@@ -7,6 +7,7 @@ The record is what counts: a sidecar that starts anew gets the record's policy, 
 import logging
 from collections.abc import Iterable
 from dataclasses import dataclass, field
+from typing import Any
 
 from app.controller.record import Applied, Noted
 from app.controller.session import Session
@@ -14,11 +15,14 @@ from app.core.proposal import TEMPORARY
 from app.core.routes import Grant, Routes, changed_hosts, effective
 from app.errors import CarboyError
 from app.manifests.suffixes import shared_domain
-from sidecar.contract import Policy, Route, routes_hash
+from sidecar.contract import Narrowing, Policy, Route, routes_hash
 from sidecar.egress.policy import CompiledPolicy, RequestFacts
 
 log = logging.getLogger(__name__)
 
+GRACE_SECONDS = 15.0
+"""From the end of what was allowed for a while to its end by the sidecar itself: where a controller is there, it was
+ended in time, and each for itself."""
 FORMER = 16
 """Earlier lists of routes that are remembered, so that a proposal made from one of them can be merged."""
 
@@ -36,6 +40,13 @@ class Change:
     @property
     def routes(self) -> Routes:
         return effective(self.lasting, self.grants)
+
+    @property
+    def narrows(self) -> Narrowing | None:
+        """What its sidecar holds it to where no controller is: all that is for a while ends with the first of it."""
+        if not self.grants:
+            return None
+        return Narrowing(at=min(grant.until for grant in self.grants) + GRACE_SECONDS, routes=self.lasting)
 
 
 def present(session: Session) -> Routes:
@@ -91,10 +102,12 @@ async def put(session: Session, change: Change) -> None:
     if not session.live or session.supervisor is None:
         raise CarboyError(f"{session.slug} has ended", "", "wrong_state")
     before = session.record
-    policy = check(session, change.routes) if change.routes != present(session) else before.policy
+    policy = before.policy
+    if (change.routes, change.narrows) != (policy.routes, policy.narrows):
+        policy = check(session, change.routes).model_copy(update={"narrows": change.narrows})
     if policy is not before.policy:
         await _tell(session, policy)
-    former = before.former if policy is before.policy else (before.policy.routes, *before.former)[:FORMER]
+    former = before.former if policy.routes == before.policy.routes else (before.policy.routes, *before.former)[:FORMER]
     changes = {"policy": policy, "lasting": change.lasting, "grants": change.grants, "former": former}
     changes |= {"applied": change.applied, "noted": change.noted}
     try:
@@ -109,7 +122,7 @@ async def put(session: Session, change: Change) -> None:
 async def _tell(session: Session, policy: Policy) -> None:
     assert session.supervisor is not None
     try:
-        answer = await session.supervisor.call("policy", {"policy": policy.model_dump(mode="json")})
+        answer = await session.supervisor.call("policy", _body(policy))
     except CarboyError:
         # it may have taken it all the same: what was never acknowledged must not be in force
         await _take_back(session)
@@ -119,11 +132,17 @@ async def _tell(session: Session, policy: Policy) -> None:
         raise CarboyError("The sidecar did not acknowledge the new routes", "Restart the sidecar", "sidecar")
 
 
+def _body(policy: Policy) -> dict[str, Any]:
+    """As a sidecar takes it, one of an earlier version as well as far as it goes."""
+    unsaid = {"narrows"} if policy.narrows is None else set[str]()
+    return {"policy": policy.model_dump(mode="json", exclude=unsaid)}
+
+
 async def _take_back(session: Session) -> None:
     """Make the sidecar's policy the recorded one again, by a new sidecar if need be."""
     assert session.supervisor is not None
     try:
-        await session.supervisor.call("policy", {"policy": session.record.policy.model_dump(mode="json")})
+        await session.supervisor.call("policy", _body(session.record.policy))
     except CarboyError as error:
         if error.code == "sidecar_down":
             return

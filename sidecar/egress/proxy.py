@@ -43,6 +43,7 @@ from sidecar.egress.inquiries import inquire
 from sidecar.egress.limits import DEFAULT, Limits
 from sidecar.egress.metered import MeteredHosts
 from sidecar.egress.names import canonical_host
+from sidecar.egress.narrowing import Narrows, narrowed
 from sidecar.egress.policy import CompiledPolicy
 from sidecar.egress.proxy_types import EngineOptions
 from sidecar.egress.reach import READ_LIMIT, Reach
@@ -125,7 +126,7 @@ class Proxy:
             self.journal,
         ]
         self.guard = Guard(addons, self.journal, hook_seconds=hook_seconds)
-        self.edges: set[Edge] = set()
+        self.edges, self._narrows = set[Edge](), Narrows(self.set_policy)
         self._buffered = self._upstreams = 0
         self._most_upstreams = _affordable(limits)
         self._server: asyncio.Server | None = None
@@ -139,6 +140,7 @@ class Proxy:
             self._compiling = spawn(
                 self.scanner.compile(self.state.secrets), name="compile", on_error=self._not_compiled
             )
+        self._narrows.follow(self.state.policy.policy)
         before = self._server
         sock.setblocking(False)
         self._server = await asyncio.start_server(self._accepted, sock=sock, limit=READ_LIMIT)
@@ -149,6 +151,8 @@ class Proxy:
         """Put `policy` in force and close what it no longer allows. A bad one raises ValueError and changes nothing."""
         try:
             compiled = CompiledPolicy.compile(policy)
+            if policy.narrows is not None:
+                CompiledPolicy.compile(narrowed(policy))
         except ValueError as error:
             self.journal.notice("error", "policy_rejected", f"a new policy is not usable, the last one stays: {error}")
             raise
@@ -157,6 +161,7 @@ class Proxy:
         for edge in list(self.edges):
             if not edge.covered_by(compiled):
                 edge.end("its route was removed")
+        self._narrows.follow(policy)
 
     def set_allowance(self, allowance: Allowance | None) -> Standing:
         """Put `allowance` in force, if there is one, and say how all leases stand then."""
@@ -207,6 +212,7 @@ class Proxy:
         }
 
     async def close(self) -> None:
+        self._narrows.close()
         if self._server is not None:
             self._server.close()
         for edge in list(self.edges):

@@ -587,6 +587,27 @@ async def test_fifteen_minutes_end_by_themselves_even_after_a_restart(
     await until(lambda: session.record.policy.routes == (API,))
 
 
+async def test_a_sidecar_knows_when_what_is_for_a_while_ends(room: Room) -> None:
+    """Its controller may be killed before, and nobody start another one."""
+    session = room.desk.add("dev", API)
+    await room.queue.opened(session.id, asks(session, NEW))
+    await room.queue.opened(session.id, asks(session, route("other.example", "/v1"), identity="p-000002"))
+    await room.queue.approve("p-000001", ApproveBody(scope="15m"))
+    await room.queue.approve("p-000002", ApproveBody(scope="once"))
+    narrows = sidecar(session).policy.narrows
+    assert narrows is not None
+    assert narrows.routes == (API,)
+    assert narrows.at == min(grant.until for grant in session.record.grants) + policies.GRACE_SECONDS
+    assert session.record.policy.narrows == narrows  # what a sidecar that is started again is told
+    room.queue.requests(session.id, [request("other.example", "/v1")])
+    await until(lambda: sidecar(session).policy.routes == (API, NEW))
+    narrows = sidecar(session).policy.narrows
+    assert narrows is not None
+    assert narrows.at == session.record.grants[0].until + policies.GRACE_SECONDS
+    await room.queue.edit_routes("dev", RoutesEdit(text=write_routes((API,))))
+    assert sidecar(session).policy.narrows is None
+
+
 async def test_what_takes_away_cannot_be_for_a_while(room: Room) -> None:
     session = room.desk.add("dev", API)
     await room.queue.opened(session.id, asks(session, NEW))
@@ -717,7 +738,7 @@ async def test_a_grant_that_cannot_be_ended_is_tried_now_and_then(room: Room, mo
     """Not without a pause: what is overdue rings at once."""
     session = room.desk.add("dev", API)
     await room.queue.opened(session.id, asks(session, NEW))
-    monkeypatch.setattr(policies, "grant", lambda *given: grant(*given[:3], time.time() - 899.9))
+    monkeypatch.setattr(policies, "grant", lambda one, asked, scope, at: grant(one, asked, scope, at - 899.9))
     await room.queue.approve("p-000001", ApproveBody(scope="15m"))
     sidecar(session).down = True
     tried: list[float] = []

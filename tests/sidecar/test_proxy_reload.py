@@ -2,12 +2,13 @@
 
 import asyncio
 import threading
+import time
 from collections.abc import AsyncIterator
 from typing import Any
 
 import pytest
 
-from sidecar.contract import Policy, Route
+from sidecar.contract import Narrowing, Policy, Route
 from sidecar.egress.reach import MAX_LOOKUPS, Reach, Unreachable, UpstreamSettings
 from tests.sidecar.attack_kit import H2, Tap, fields, read_some, tap, tunnel
 from tests.sidecar.proxy_kit import Bottle, Upstream, authority, bottle, pem
@@ -141,3 +142,30 @@ async def test_a_look_up_that_gets_no_thread_keeps_no_place(monkeypatch: pytest.
             with pytest.raises(Unreachable, match="could not be resolved"):
                 await asyncio.wait_for(reach.find(f"host{number}.example", 443, False), 5)
     assert (await reach.find("localhost", 80, True)).private
+
+
+@pytest.mark.parametrize("away", [2.0, -5.0])
+async def test_what_was_allowed_for_a_while_ends_without_a_controller(box: Bottle, up: Tap, away: float):
+    wide = (route(), route(OTHER))
+    reader, writer = await tunnel(box, f"{HOST}:443", HOST)
+    writer.write(f"GET /x HTTP/1.1\r\nHost: {HOST}\r\n\r\n".encode())
+    await box.set_policy(
+        Policy(version=2, routes=wide, narrows=Narrowing(at=time.time() + away, routes=(route(OTHER),)))
+    )
+    box.channel.close()  # whoever gave it is killed
+    assert await ended(reader)
+    writer.close()
+    reader, writer = await tunnel(box, f"{HOST}:443", HOST)
+    writer.write(f"GET /x HTTP/1.1\r\nHost: {HOST}\r\n\r\n".encode())
+    assert b" 403 " in await read_some(reader)
+    writer.close()
+
+
+async def test_a_sidecar_that_is_started_again_later_has_only_what_is_allowed_by_then(up: Tap):
+    mapped = {f"{HOST}:443": f"127.0.0.1:{up.port}"}
+    narrows = Narrowing(at=time.time() - 1)
+    async with bottle(route(), policy={"narrows": narrows}, connect_to=mapped) as box:
+        reader, writer = await tunnel(box, f"{HOST}:443", HOST)
+        writer.write(f"GET /x HTTP/1.1\r\nHost: {HOST}\r\n\r\n".encode())
+        assert b" 403 " in await read_some(reader)
+        writer.close()
