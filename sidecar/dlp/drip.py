@@ -68,24 +68,27 @@ class Scattered:
 
     def __init__(self) -> None:
         self._left: dict[tuple[int, int], tuple[float, int]] = {}
-        self._examined = 0
+        self.examined = 0
+        """Bytes, of all that left."""
 
     def __repr__(self) -> str:
         return f"Scattered({len(self._left)})"
 
     def before(self, pieces: Pieces, now: float) -> Pieces:
         """What left not long ago; nothing where a request holds no piece."""
-        if not pieces.seen:
-            return NO_PIECES
+        return self.recent(now) if pieces.seen else NO_PIECES
+
+    def recent(self, now: float) -> Pieces:
+        """What left not long ago."""
         for piece, (when, examined) in list(self._left.items()):
-            if now - when > self.SECONDS or self._examined - examined > self.BYTES:
+            if now - when > self.SECONDS or self.examined - examined > self.BYTES:
                 del self._left[piece]
         return Pieces(frozenset(self._left))
 
     def add(self, pieces: Pieces, examined: int, now: float) -> None:
         """A request leaves: its `pieces`, and how many bytes were looked at for them."""
-        self._examined += examined
-        self._left |= dict.fromkeys(pieces.seen, (now, self._examined))
+        self.examined += examined
+        self._left |= dict.fromkeys(pieces.seen, (now, self.examined))
 
 
 class Drips:

@@ -18,6 +18,7 @@ from OpenSSL import SSL
 
 from sidecar.allowance import Allowance, Cutoff, Standing
 from sidecar.contract import Inquiry, InquiryAnswer, Policy, SidecarConfig
+from sidecar.dlp.drip import Scattered
 from sidecar.dlp.needles import Known
 from sidecar.egress.addons.alarms import Alarms
 from sidecar.egress.addons.budget import Budget
@@ -100,18 +101,18 @@ class Proxy:
         self.holds = Holds(self.desk, _hold_key(config))
         canary = Known(config.canary_name, config.canary, canary=True) if config.canary else None
         self.scanner = Scanner(config.placeholders, canary, config.sensitive)
-        self.reach = Reach(config.upstream)
-        self.upstreams = Upstreams(config.upstream.extra_ca)
+        self.reach, self.upstreams = Reach(config.upstream), Upstreams(config.upstream.extra_ca)
         self._leaves = Leaves(config.ca_cert_pem, config.ca_key_pem)
+        scattered = Scattered()  # what leaves a bottle counts together, by whichever way
         addons = [
-            GitGate(self.state, self.desk, self.journal, self.scanner, gate),
+            GitGate(self.state, self.desk, self.journal, self.scanner, scattered, gate),
             Mcp(self.state, self.desk, self.scanner),
             Introspect(self.state),
             Gate(self.state),
             Overrides(self.state),
             budget,
             TakeOff(),
-            Outbound(self.state, self.scanner, self.holds, self.journal),
+            Outbound(self.state, self.scanner, self.holds, self.journal, scattered),
             VendorFetch(self.state),
             Contents(self.state, self.scanner),
             Placeholders(self.state),

@@ -12,6 +12,7 @@ from dataclasses import dataclass
 
 from mitmproxy.http import HTTPFlow, Response
 
+from sidecar.dlp.drip import Scattered
 from sidecar.dlp.echo_seek import without
 from sidecar.dlp.engine import Engine
 from sidecar.egress.addons.introspect import GIT_HOST, own_name
@@ -44,8 +45,17 @@ class Call:
 class GitGate:
     """`gate` is None for a bottle without repositories."""
 
-    def __init__(self, state: State, desk: Desk, journal: Journal, scanner: Scanner, gate: Repositories | None) -> None:
+    def __init__(
+        self,
+        state: State,
+        desk: Desk,
+        journal: Journal,
+        scanner: Scanner,
+        scattered: Scattered,
+        gate: Repositories | None,
+    ) -> None:
         self._state = state
+        self._scattered = scattered
         self._scanner = scanner
         if gate is not None:
             gate.secrets = lambda: state.secrets
@@ -211,7 +221,8 @@ class GitGate:
             rules = push.Rules(policy.supervise, policy.hold_seconds)
             session = push.Session(
                 call.served.repo, call.served.mirror, asked, stream, self._engine, gate.gitleaks, self._desk, rules,
-                gate.max_push, self._state.without_secrets, self._masked, on_hold=lambda kind: self._event(
+                gate.max_push, self._state.without_secrets, self._masked, self._scattered,
+                on_hold=lambda kind: self._event(
                     "PUSH", call, "hold", "git_held", f"waits for the operator: {kind}", phase="open", refs=_refs(asked)
                 ),
             )  # fmt: skip

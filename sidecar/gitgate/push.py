@@ -9,10 +9,11 @@ import logging
 import time
 from collections.abc import Awaitable, Callable
 from contextlib import AbstractAsyncContextManager, nullcontext
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any, Literal
 
 from sidecar.contract import SCOPE_SECONDS, GitRepo, Report
+from sidecar.dlp.drip import Scattered
 from sidecar.dlp.engine import Engine
 from sidecar.gitgate import backups, decide, limits, review, scan
 from sidecar.gitgate.git import AS_IT_IS, GitFailed
@@ -76,6 +77,8 @@ class Session:
     """A text of the repository without known secrets: what is taken out of it is shown as well."""
     masked: Callable[[str], str]
     """What upstream said without the credentials that it was given, in any encoding."""
+    scattered: Scattered
+    """Pieces of known secrets that left the bottle, in pushes and otherwise."""
     code: Code = "ok"
     reason: str = ""
     detail: dict[str, Any] = field(default_factory=dict[str, Any])
@@ -195,13 +198,14 @@ async def _examine(session: Session, quarantine: Quarantine) -> decide.Sorted:
     tips = list(dict.fromkeys(command.new for command in session.push.commands if not command.deletes))
     names = "\n".join(command.ref for command in session.push.commands).encode()
     engine = await session.engine()
+    left = scan.Left(engine)
     problems = [
         scan.Problem(found.kind, found.title, found.snippet, "reference's name", line=0)
-        for found in scan.findings(engine, names)
+        for found in scan.findings(engine, names, left)
     ]
     try:
         if tips:
-            problems += await scan.examine(quarantine, tips, engine)
+            problems += await scan.examine(quarantine, tips, engine, left)
             problems += await session.gitleaks.examine(quarantine, tips)
     except scan.TooMuch as error:
         raise PushRefused("git_scan_failed", "not scanned", str(error)) from None
@@ -211,6 +215,8 @@ async def _examine(session: Session, quarantine: Quarantine) -> decide.Sorted:
             "git_scan_failed", "not scanned", f"what it brings could not be scanned: {error.what}", *lines
         ) from None
     found = decide.sort(problems)
+    if not found.refusing:
+        found = replace(found, refusing=tuple(left.with_earlier(session.scattered, time.monotonic())))
     await session.tell(
         *(f"carboy: warning: a documented example value in {line}" for line in decide.listing(found.examples))
     )

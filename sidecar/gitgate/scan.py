@@ -14,6 +14,7 @@ from sidecar.dlp.containers import ZLIB
 from sidecar.dlp.drip import Scattered
 from sidecar.dlp.engine import Engine, Scan
 from sidecar.dlp.finding import Finding, Location, Match
+from sidecar.dlp.known import Pieces
 from sidecar.dlp.zips import Broken
 from sidecar.gitgate import limits
 from sidecar.gitgate.archives import Archives
@@ -22,7 +23,7 @@ from sidecar.gitgate.git import GitFailed
 from sidecar.gitgate.quarantine import Quarantine
 from sidecar.tasks import cancel_and_wait, spawn
 
-__all__ = ["DETECTORS", "Problem", "TooMuch", "examine", "findings", "located", "masked"]
+__all__ = ["DETECTORS", "Left", "Problem", "TooMuch", "examine", "findings", "located", "masked"]
 
 DETECTORS = frozenset({"token_patterns", "known_secrets", "financial"})
 _PUBLIC = frozenset({"financial_card", "financial_iban", "financial_bitcoin", "financial_bech32", "financial_ethereum"})
@@ -44,6 +45,9 @@ _SMALL = 8 * 1024
 _TOGETHER = 32 * 1024
 """Texts that are examined as one: what the search takes in one pass. Above it the rules for long texts begin."""
 _TOGETHER_FOUND = "several files together"
+_WITH_EARLIER = "this push and what left within the last hour, together"
+_SUPPRESSIBLE = frozenset({"token_patterns", "financial"})
+"""Detectors whose findings a mark suppresses, or a test's data are: they alone do not refuse a push."""
 _BETWEEN = b"\n\0\n"
 """Ends every line, word and run of an alphabet."""
 
@@ -136,13 +140,24 @@ class Left:
         self.problems: list[Problem] = []
 
     def take(self, scan: Scan) -> None:
-        if scan.blocked or self.problems:
+        refused = any(each.severity == "block" and each.detector not in _SUPPRESSIBLE for each in scan.findings)
+        if refused or self.problems:
             return
-        before = self._scattered.before(scan.pieces, 0.0)
-        for finding in self._engine.scattered(scan.pieces, before):
-            rule = finding.kind or finding.code
-            self.problems.append(Problem(rule, finding.title, finding.snippet, _TOGETHER_FOUND))
+        self.problems += self._together(scan.pieces, self._scattered.before(scan.pieces, 0.0), _TOGETHER_FOUND)
         self._scattered.add(scan.pieces, scan.examined, 0.0)
+
+    def with_earlier(self, scattered: Scattered, now: float) -> list[Problem]:
+        """The problems of the push together with what left the bottle before, to which it belongs from now on where
+        there is none: at once, since another push may be examined meanwhile."""
+        pieces = self._scattered.recent(0.0)
+        problems = self._together(pieces, scattered.before(pieces, now), _WITH_EARLIER)
+        if not problems:
+            scattered.add(pieces, self._scattered.examined, now)
+        return problems
+
+    def _together(self, pieces: Pieces, before: Pieces, what: str) -> list[Problem]:
+        found = self._engine.scattered(pieces, before)
+        return [Problem(each.kind or each.code, each.title, each.snippet, what) for each in found]
 
 
 @dataclass(frozen=True)
@@ -155,11 +170,11 @@ class _Text:
     """It is unlike what git makes: refused, where it is new."""
 
 
-async def examine(quarantine: Quarantine, tips: list[str], engine: Engine) -> list[Problem]:
+async def examine(quarantine: Quarantine, tips: list[str], engine: Engine, left: Left) -> list[Problem]:
     """The problems in what `tips` bring, as many of each sort as a `Tally` keeps; the files are located only for those.
     Raises TooMuch, or GitFailed where an object is missing."""
     listing = spawn(new_objects(quarantine, tips), name="git-new-objects", on_error=lambda _: None)
-    tally, left = Tally(), Left(engine)
+    tally = Tally()
     try:
         await _in_contents(quarantine, listing, engine, tally, left)
         paths = await listing
@@ -364,7 +379,6 @@ def _problem(each: Piece, finding: Finding, paths: dict[str, str]) -> Problem:
         line = data.count(b"\n", body + 2, finding.start) + 1 if 0 <= body < finding.start else 0
     if finding.kind == UNREAD or each.inside:
         line = 0
-    own = finding.detector in ("token_patterns", "financial")
     return Problem(
         rule=finding.kind or finding.code,
         title=finding.title,
@@ -373,7 +387,7 @@ def _problem(each: Piece, finding: Finding, paths: dict[str, str]) -> Problem:
         commit=each.oid if each.kind == "commit" else "",
         path=paths.get(each.oid, "") if each.kind in ("blob", "tag") else "",
         line=line,
-        suppressed=own and suppressed(data, finding.start, finding.end),
+        suppressed=finding.detector in _SUPPRESSIBLE and suppressed(data, finding.start, finding.end),
         example=finding.severity == "warn",
         oid=each.oid if each.kind == "blob" else "",
         value=finding.value,

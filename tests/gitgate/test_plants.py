@@ -1,27 +1,32 @@
 """Planted secrets: wherever they hide in a push, it is refused or held, and nothing of it reaches upstream. And pushes
 without any, which pass. A part runs always, the whole matrix with the slow tests."""
 
+import contextlib
 import shutil
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Awaitable, Callable
 from dataclasses import replace
 from pathlib import Path
 
 import pytest
 import pytest_asyncio
 
+from sidecar.contract import Route
 from sidecar.dlp.patterns.model import CredentialType
+from sidecar.gitgate.urls import parse
 from tests.gitgate import plants
 from tests.gitgate.kit import World, git, shared, tips, url
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")
 PROVISIONED = "Zk3v-correct-horse-battery-91-staple"
 CANARY = "q7RfX2mLw9TzK4bVn8HsJ3dYc6GpA1eU"
+OTHER = "t5HwQ9pZx3NcE7vKm2BgR8yLd4FsU6jA"
+SLOW = "m8YrD4nWs6JhT1qXc9PkV5zGb3EaL7uF"
 
 
 @pytest_asyncio.fixture(scope="module", loop_scope="module")
 async def one(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[World]:
     root = tmp_path_factory.mktemp("plants")
-    kwargs = {"secrets": {"PROVISIONED": PROVISIONED}, "canary": CANARY}
+    kwargs = {"secrets": {"PROVISIONED": PROVISIONED, "OTHER": OTHER, "SLOW": SLOW}, "canary": CANARY}
     async with shared(root, ["app", "benign"], supervise=False, **kwargs) as running:
         yield replace(running, name="app", upstream=root / "app.git")
 
@@ -77,6 +82,68 @@ async def test_pieces_in_several_files_and_commits_are_put_together(one: World) 
     await one.commit(clone, {"a.txt": f"see {CANARY[:7]} here\n", "b.txt": f"see {CANARY[10:17]} here\n"})
     code, said = await one.git("push", url("app"), "HEAD:refs/heads/two", cwd=clone, check=False)
     assert code == 0, said
+
+
+@pytest.mark.parametrize("beside", ["card 4539 1488 0343 6467", "AKIA" + "QWERTYUIOPASDFG2  # gitleaks:allow"])
+async def test_what_refuses_no_push_hides_no_pieces(one: World, beside: str) -> None:
+    """Test data that is let pass, and what an operator may approve, stand beside each piece."""
+
+    async def scattered(one: World, clone: Path, text: str) -> tuple[str, ...]:
+        parts = (text[at : at + 7] for at in (0, 10, 20))
+        await one.commit(clone, {f"{at}.txt": f"{beside}\nthe value {each} there\n" for at, each in enumerate(parts)})
+        return plants.HEAD
+
+    await refused(one, scattered, OTHER, OTHER[:7])
+    clone = plants.fresh_clone(one.upstream, one.folder / "beside")
+    await scattered(one, clone, OTHER)
+    said = (await one.git("push", url("app"), "HEAD:main", cwd=clone, check=False))[1]
+    assert "Pieces of" in said
+    shutil.rmtree(clone)
+
+
+async def test_pieces_in_several_pushes_are_put_together(one: World) -> None:
+    """And in names of references, in pushes to another repository, and in other requests of the bottle."""
+    clone = plants.fresh_clone(one.upstream, one.folder / "several")
+    pieces = [SLOW[at : at + 7] for at in (0, 10, 20)]
+
+    async def push(number: int, repository: str, text: str, name: str = "x") -> tuple[int, str]:
+        await one.commit(clone, {f"{number}.txt": f"see {text} here\n"})
+        return await one.git(
+            "push", url(repository), f"HEAD:refs/heads/several/{number}-{name}", cwd=clone, check=False
+        )
+
+    async with elsewhere(one) as ask:
+        assert (await push(0, "app", pieces[0]))[0] == 0
+        assert (await push(1, "benign", "this", pieces[1]))[0] == 0
+        before = tips(one.upstream)
+        for _ in range(2):
+            code, said = await push(2, "app", pieces[2])
+            assert (code, "Pieces of" in said, "left within the last hour" in said) == (1, True, True), said
+        assert await ask(pieces[2]) == 403
+        assert tips(one.upstream) == before
+        await one.git("reset", "-q", "--hard", "HEAD~2", cwd=clone)
+        assert (await push(3, "app", pieces[0]))[0] == 0, "the same piece once more is no other"
+        assert await ask(pieces[1]) != 403
+    shutil.rmtree(clone)
+
+
+@contextlib.asynccontextmanager
+async def elsewhere(one: World) -> AsyncIterator[Callable[[str], Awaitable[int]]]:
+    """Requests that leave past the gate, each with a text; gives their status."""
+    policy = one.box.config.policy.model_copy(update={"supervise": False})
+    upstream = parse(one.box.config.git.repos[0].url) if one.box.config.git else None
+    assert upstream is not None
+    route = Route(host=upstream.host, ports=(upstream.port,), allow_private=True)
+    await one.box.set_policy(policy.model_copy(update={"version": 3, "routes": (route,)}))
+
+    async def ask(text: str) -> int:
+        async with one.box.client() as client:
+            return (
+                await client.post(f"http://{upstream.host}:{upstream.port}/x", content=f"see {text} here")
+            ).status_code
+
+    yield ask
+    await one.box.set_policy(policy.model_copy(update={"version": 4}))
 
 
 async def test_names_are_scanned(one: World) -> None:

@@ -64,13 +64,13 @@ MAX_ASKED = 20
 class Outbound:
     """After the credentials were taken off, before anything is resolved."""
 
-    def __init__(self, state: State, scanner: Scanner, holds: Holds, journal: Journal) -> None:
+    def __init__(self, state: State, scanner: Scanner, holds: Holds, journal: Journal, scattered: Scattered) -> None:
         self._state = state
         self._scanner = scanner
         self._holds = holds
         self._journal = journal
         self._drips = Drips()
-        self._scattered = Scattered()
+        self._scattered = scattered
         self._labels = HostLabels()
         self._redirects = Redirects()
 
