@@ -42,9 +42,11 @@ class Allowance:
 
     @classmethod
     def of(cls, size: int) -> "Allowance":
-        """For a text of `size` bytes: in proportion, and so much more that a small archive can be opened."""
+        """For a text of `size` bytes: in proportion, and so much more that a small archive can be opened, or a whole
+        tree of sources."""
         seldom = min(_SELDOM, (32 << 10) + size // 4)
-        return cls(4 * size + (8 << 20), 2 * size + (1 << 16), seldom, seldom)
+        trees = min(4 * max(0, size - (1 << 20)), 32 << 20)
+        return cls(4 * size + (8 << 20) + trees, 2 * size + (1 << 16), seldom, seldom)
 
     def attempt(self, data: bytes) -> None:
         """Pay for reading `data` where there may be a start at every other place."""

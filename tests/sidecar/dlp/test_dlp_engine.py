@@ -371,6 +371,19 @@ def test_what_stands_behind_a_secret_said_many_times_is_found(engine: Engine) ->
     assert names(scan(engine, text + SECRETS[other].encode())) == {f"SECRET_{short}", f"SECRET_{other}"}
 
 
+def test_a_large_tree_of_sources_is_examined_to_its_end(engine: Engine) -> None:
+    """As it is sent to a build, or published: seven times as large as its archive."""
+    rng = random.Random(3)
+    words = ["".join(rng.choices(string.ascii_lowercase, k=rng.randint(2, 9))) for _ in range(300)]
+    lines = ["    " + " ".join(rng.choices(words, k=rng.randint(2, 9))) + "\n" for _ in range(700)]
+    tree = "".join(rng.choices(lines, k=700_000)).encode()
+    archive = gzip.compress(tree, 6)
+    assert len(tree) > 4 * len(archive) + (8 << 20)
+    assert scan(engine, archive).clean
+    token = "ghp_" + "wWPw5k4aXcaT4fNP0UcnZwJUVFk6LO" + "0pINUx"  # a made-up value with a right checksum
+    assert scan(engine, gzip.compress(tree + token.encode(), 6)).blocked
+
+
 def test_a_bomb_is_a_finding_not_a_crash(engine: Engine) -> None:
     bomb = base64.b64encode(gzip.compress(b"\0" * 50_000_000, 9))
     assert {finding.code for finding in scan(engine, bomb).findings} == {"limits"}
