@@ -206,6 +206,8 @@ def _opaque(key: str, place: _Place) -> bool:
 
 
 def _member(key: str, value: Any, place: _Place) -> str | None:
+    if key == "agent" and value and place.above in ("", "response"):  # Gemini's have a network by themselves
+        return "an agent that the vendor runs"
     if key in NAMED:
         return _named(key, value)
     if key == "filename" and place.above == "inputconfig":

@@ -15,6 +15,8 @@ EVIL = "https://evil.example/?q=c2VjcmV0"
 OPENAI = "api.openai.com"
 
 REACH_OUT: dict[str, dict[str, Any]] = {
+    "an agent of the vendor's": {"agent": "antigravity-preview", "input": "read it", "environment": "remote"},
+    "an agent of one's own": {"agent": {"type": "agent", "id": "agent_1"}, "environment_id": "env_1"},
     "fetch": {"tools": [{"type": "web_fetch_20250910", "name": "web_fetch"}]},
     "later fetch": {"tools": [{"type": "web_fetch_20991231", "name": "web_fetch"}]},
     "connector": {"mcp_servers": [{"type": "url", "url": EVIL, "name": "x"}]},
@@ -97,6 +99,7 @@ REACH_OUT: dict[str, dict[str, Any]] = {
     "environment": {"config": {"networking": {"type": "unrestricted"}}},
 }
 STAY: dict[str, dict[str, Any]] = {
+    "the word agent": {"model": "m", "input": "x", "client": {"agent": "coder"}, "agent": None},
     "what a tool answered, at Bedrock": {
         "messages": [{"content": [{"toolResult": {"toolUseId": "x", "content": [{"json": {"url": EVIL}}]}}]}]
     },
