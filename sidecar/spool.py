@@ -7,6 +7,7 @@ record what happens, nothing may happen (`ready()` is asked before a request lea
 
 import contextlib
 import errno
+import math
 import os
 import re
 import stat
@@ -163,18 +164,24 @@ class SpoolReader:
     def __init__(self, folder: str | Path, position: Position | None = None) -> None:
         self.folder = Path(folder)
         self.position = position or Position()
+        self.more = False
+        """There may be more than was read last: one of the limits was reached."""
 
-    def read(self, limit: int = 1000) -> list[tuple[Position, bytes]]:
-        """At most `limit` whole lines (without newline), each with the position behind it; `position` moves along."""
+    def read(self, limit: int = 1000, most: float = math.inf) -> list[tuple[Position, bytes]]:
+        """At most `limit` whole lines (without newline), each with the position behind it; `position` moves along.
+        About `most` bytes, and a segment at the most beyond. Of a line longer than any writer's only the beginning."""
         lines: list[tuple[Position, bytes]] = []
-        while len(lines) < limit:
+        size, self.more = 0, True
+        while len(lines) < limit and size < most:
             # looked for before the last read of this segment: the writer is done with it once there is a later one,
             # and what it wrote in between would be passed over
             later = self._later()
             got = self._read_some(limit - len(lines))
             lines += got
+            size += sum(len(line) for _, line in got)
             if not got:
                 if later is None:
+                    self.more = False
                     break
                 # what is left of this segment is a torn line
                 self.position = Position(later, 0)
@@ -191,7 +198,7 @@ class SpoolReader:
         start = 0
         while len(lines) < limit and (end := data.find(b"\n", start)) >= 0:
             self.position = Position(self.position.segment, self.position.offset + end + 1 - start)
-            lines.append((self.position, data[start:end]))
+            lines.append((self.position, data[start : min(end, start + MAX_LINE)]))
             start = end + 1
         return lines
 

@@ -34,6 +34,9 @@ log = logging.getLogger(__name__)
 BATCH_LINES = 500
 """Lines in one transaction: enough to share the disk flush, few enough that a live log is never late."""
 
+BATCH_BYTES = 4 * 1024 * 1024
+"""Of those: what a compromised sidecar writes must not fill this process's memory."""
+
 RETRY_SECONDS = 2.0
 """After a failure of ours (full disk, locked database): the spool keeps everything, so waiting loses nothing."""
 
@@ -216,7 +219,7 @@ class Spool:
             self._tally = Tally.of(await self._bus.store.counts(self.session_id))
             self._told.counted(self.session_id, self._tally)
         reader = SpoolReader(self.folder, self._position)
-        lines = await asyncio.to_thread(reader.read, BATCH_LINES)
+        lines = await asyncio.to_thread(reader.read, BATCH_LINES, BATCH_BYTES)
         if not lines:
             return False
         # off the loop: 500 lines take some 10 ms to validate
@@ -247,7 +250,7 @@ class Spool:
         except Exception as error:
             # a sidecar that is down cannot be told; the next batch, or its restart, tells it
             log.debug("the sidecar of %s could not be told: %s", self._slug, error)
-        return len(lines) >= BATCH_LINES
+        return reader.more
 
     def _metering(self, report: Report) -> Metering | None:
         if not report.rows and not report.intents and not report.progress:

@@ -115,3 +115,20 @@ def test_a_link_in_the_segments_place_is_not_followed(tmp_path: Path):
     out = writer(tmp_path / "spool")
     out.write({"n": 1})
     assert not target.exists()
+
+
+def test_a_hostile_writers_lines_do_not_fill_its_readers_memory(tmp_path: Path):
+    """Of 4 MB each; the honest one that follows is read all the same."""
+    for number in range(1, 31):
+        (tmp_path / segment_name(number)).write_bytes(b'{"n": "' + b"x" * 4_000_000 + b'"}\n')
+    writer(tmp_path).write({"n": 1})
+    reader, most, got = SpoolReader(tmp_path), 0, list[bytes]()
+    reader.more = True
+    while reader.more:
+        lines = reader.read(500, 1_000_000)
+        most = max(most, sum(len(line) for _, line in lines))
+        got += [line for _, line in lines]
+    assert most < 2_000_000
+    assert len(got) == 31
+    assert all(len(line) <= spool.MAX_LINE for line in got)
+    assert got[-1] == b'{"n":1}'
