@@ -109,16 +109,23 @@ def _how_long(view: "ProposalView") -> str:
 
 
 def _changes(view: "ProposalView | RoutesView") -> None:
-    for text in view.diff:
-        line(f"  {text}")
+    _diff(view.diff)
     for text in getattr(view, "notes", ()):
         line(f"left out: {text}")
     for risk in view.risks:
         line(f"{'!' if risk.level == 'warn' else '-'} {risk.text}")
     if view.manifest is not None:
         line(f"{view.manifest.file}:")
-        for text in view.manifest.diff:
-            line(f"  {text}")
+        _diff(view.manifest.diff)
+
+
+def _diff(lines: "tuple[str, ...]") -> None:
+    """Whole: a long line goes on in the next."""
+    from app.core.text import pieces
+
+    for text in lines:
+        for number, piece in enumerate(pieces(text, 1000)):
+            line(f"  {'  ' if number else ''}{piece}")
 
 
 @click.command()

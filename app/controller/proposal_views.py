@@ -10,7 +10,7 @@ from app.core.proposal import ACCESS, needs_reason
 from app.core.risks import risks
 from app.core.routes import Grant, Routes, Wish, changed_hosts, widen, wish
 from app.core.routetext import diff, write_routes
-from app.core.text import printable
+from app.core.text import pieces
 from app.manifests.saving import Saving
 from app.manifests.suffixes import shared_domain
 from app.store.base import ProposalRow
@@ -161,9 +161,9 @@ def _diff_lines(text: str) -> tuple[str, ...]:
     goes on in the next, behind a sign that no line of a diff has: nothing is out of sight."""
     lines: list[str] = []
     for line in text.split("\n"):
-        plain = printable(line.replace("\t", "    "), len(line) * 10 + WIDTH)
-        plain = plain if plain[:1] in ("+", "-", "@", " ", "\\") else f" {plain}"
-        lines += [plain[:WIDTH], *(f"\\{plain[at : at + WIDTH]}" for at in range(WIDTH, len(plain), WIDTH))]
+        plain = line.replace("\t", "    ")
+        first, *more = pieces(plain if plain[:1] in ("+", "-", "@", " ", "\\") else f" {plain}", WIDTH)
+        lines += [first, *(f"\\{piece}" for piece in more)]
     if len(lines) <= MAX_LINES:
         return tuple(lines)
     return (*lines[: MAX_LINES - 1], f" [{len(lines) - MAX_LINES + 1} more lines are too many to show]")

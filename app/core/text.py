@@ -29,6 +29,13 @@ def printable(text: str, limit: int = 1000) -> str:
     return safe if max(len(text), len(safe)) <= limit else safe[: limit - 1] + ELLIPSIS
 
 
+def pieces(text: str, width: int) -> list[str]:
+    """All of `text` as harmless lines of at most `width` characters: for what is decided on, where the end of a long
+    line counts as much as its beginning."""
+    whole = printable(text, len(text) * 10 + 1)
+    return [whole[at : at + width] for at in range(0, len(whole), width)] or [""]
+
+
 def printable_lines(text: str, limit: int = 4000, width: int = 1000) -> str:
     """Like `printable`, but line feeds stay line feeds: for texts that have paragraphs of their own."""
     cut = text[: limit + 1]

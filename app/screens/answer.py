@@ -11,7 +11,7 @@ from textual.containers import Vertical, VerticalScroll
 from textual.widgets import Input, Static
 
 from app.core.gitdiff import kinds
-from app.core.text import printable
+from app.core.text import pieces, printable
 from app.errors import CarboyError
 from app.screens.room import CLOSE, Box, explain
 from app.widgets.answer_field import OPENING, AnswerField
@@ -42,13 +42,21 @@ def who() -> str:
         return "operator (app)"
 
 
-def diff_lines(diff: tuple[str, ...], most: int = 200) -> list[Content]:
-    """A difference with its colours; the sign says the same."""
+MOST_LINES = 3000
+"""Of a difference that is shown whole: more than the largest proposal has."""
+MOST_TICKING = 100
+"""Lines that are drawn again each second."""
+_WIDTH = 300
+
+
+def diff_lines(diff: tuple[str, ...], most: int = MOST_LINES) -> list[Content]:
+    """A difference with its colours; the sign says the same. A long line goes on in the next."""
     tones = {"added": "ok", "removed": "refused", "part": "faint", "head": "faint", "file": "bold accent"}
     rows: list[Content] = []
     for kind, line in kinds(diff[:most]):
         plain = f"  {line.strip()}" if kind in ("part", "head", "file") else f"{line[:1]} {line[1:]}"
-        rows.append(ink((printable(plain, 302), tones.get(kind, "soft"))))
+        first, *more = pieces(plain, _WIDTH)
+        rows += [ink((text, tones.get(kind, "soft"))) for text in (first, *(f"  {piece}" for piece in more))]
     return rows + ([ink((f"… {len(diff) - most} lines more", "faint"))] if len(diff) > most else [])
 
 
@@ -92,6 +100,7 @@ class Answer(Box[bool]):
         self._given = 0
         self._saving: ProposalView | None = None
         self._said = ink()
+        self._drawn = 0
         self._over = False
         """Somebody else has answered it, or nobody waits for it any more."""
 
@@ -116,7 +125,12 @@ class Answer(Box[bool]):
     def on_mount(self) -> None:
         self.query_one(Input).cursor_blink = False
         self._show_all()
-        self.set_interval(1.0, self._show_all)  # its time runs on
+        self.set_interval(1.0, self._tick)
+
+    def _tick(self) -> None:
+        """Its time runs on; but what takes long to draw is not drawn each second for that."""
+        if self._drawn <= MOST_TICKING:
+            self._show_all()
 
     def on_resize(self, event: Resize) -> None:
         self._show_all()
@@ -146,7 +160,7 @@ class Answer(Box[bool]):
         view = self._saving or self.view
         width = min(82, self.app.size.width - 10)
         # a report's text was read on its own page
-        most = max(5, self.app.size.height - 16) if view.report else 60
+        most = max(5, self.app.size.height - 16) if view.report else MOST_LINES // len(self.views)
         rows: list[Content] = []
         for item in self.views:
             rows.append(card(item, self.carboy.clock(), width))
@@ -154,10 +168,11 @@ class Answer(Box[bool]):
                 rows += diff_lines(view.diff if item is self.view else item.diff, most)
         if self._saving is not None and self._saving.manifest is not None:
             change = self._saving.manifest
-            rows += [ink(), ink((f"{printable(change.file, 300)}", "bold accent")), *diff_lines(change.diff, 60)]
+            rows += [ink(), ink((f"{printable(change.file, 300)}", "bold accent")), *diff_lines(change.diff)]
             if change.used_by:
                 users = printable(", ".join(change.used_by), 200)
                 rows.append(ink((f"▲ also used by {users}", "asks")))
+        self._drawn = len(rows)
         self._fit(lines(rows), lines([self._scopes(), self._said]))
 
     def _fit(self, what: Content, below: Content) -> None:

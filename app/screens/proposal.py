@@ -256,7 +256,7 @@ def story(view: ProposalView) -> list[Row]:
     found = [marked(row) for row in warnings(view, 20)]
     rows += [*heading("What to know"), *found] if found else []
     if view.diff:
-        rows += [*heading("What it changes"), *diff_lines(view.diff, 3000 if view.report else 200)]
+        rows += [*heading("What it changes"), *diff_lines(view.diff)]
     if view.decided_at is not None:
         rows += [
             *heading("Decision"),

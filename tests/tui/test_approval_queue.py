@@ -7,13 +7,14 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from textual.widgets import TextArea
+from textual.widgets import Static, TextArea
 
-from app.core.approvals import RoutesEdit
-from app.core.routetext import write_routes
+from app.cli.approvals import show
+from app.core.approvals import ProposalView, RoutesEdit
+from app.core.routetext import diff, write_routes
 from app.paths import Paths
 from app.screens.answer import Answer
-from app.screens.proposal import ProposalScreen, RoutesEditor
+from app.screens.proposal import ProposalScreen, RoutesEditor, story
 from sidecar.contract import Route
 from tests.controller.desk import asks, sidecar
 from tests.tui.card_queue import BOTTLE, QueueClient, desk_with
@@ -153,3 +154,34 @@ async def test_a_stale_one_is_shown_and_merged_route_by_route(paths: Paths, size
             await pilot.press("enter")
             await until(pilot, lambda: len(pilot.app.screen_stack) == 1, "answered")
         assert {route.host for route in sidecar(session).policy.routes} == {"base.example", "x.example"}
+
+
+async def test_nothing_of_what_is_asked_is_out_of_sight(paths: Paths, size: tuple[int, int]) -> None:
+    """The end of a long pattern decides what it allows, and the last of many hosts is one as well."""
+    pattern = {"type": "regex", "value": f"/docs/({'a|' * 900}b)|/.*end"}
+    long = Route.model_validate({"host": "x.example", "matches": [{"paths": [pattern]}]})
+    many = [wanted("/a", host=f"h{number}.example") for number in range(120)]
+    async with desk_with(paths, BASE) as (queue, session):
+        await queue.opened(session.id, asks(session, long, *many, wanted("/a", host="last.example")))
+        view = (await queue.listed())[0]
+        client = QueueClient(queue, [view])
+        async with app(client).run_test(size=size) as pilot:
+            await ready(pilot)
+            await armed(pilot)
+            await pilot.press("y")
+            shown = (await on_screen(pilot, Answer)).query_one("#answer-what", Static).content
+            assert "b)|/.*end" in str(shown)
+            assert "last.example" in str(shown)
+            assert "lines more" not in str(shown)
+        page = "".join(row.plain for row in story(await queue.view(view.id)))
+        assert "b)|/.*end" in page
+        assert "last.example" in page
+
+
+def test_the_command_line_shows_all_of_it_too(capsys: pytest.CaptureFixture[str]) -> None:
+    """Also where each character takes ten."""
+    pattern = {"type": "regex", "value": f"/docs/({'\U000e0fff' * 900}b)|/.*end"}
+    route = Route.model_validate({"host": "x.example", "matches": [{"paths": [pattern]}]})
+    known = {"id": "p-000001", "slug": "dev", "session_id": "id-dev", "kind": "egress-allow", "created_at": 1.0}
+    show(ProposalView.model_validate(known | {"state": "pending", "diff": diff((), (route,))}))
+    assert "b)|/.*end" in capsys.readouterr().out
