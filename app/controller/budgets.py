@@ -120,7 +120,7 @@ class Budgets:
         try:
             note = LeaseNote.model_validate(body)
         except ValidationError:
-            log.warning("a sidecar's wish for more could not be read")
+            log.debug("a sidecar's wish for more could not be read")  # which may send a million of them
             return
         account = self._accounts.get(session_id)
         if account is not None and account.asked(note, asyncio.get_running_loop().time()):

@@ -35,6 +35,8 @@ log = logging.getLogger(__name__)
 READY_SECONDS = 30.0
 STOP_SECONDS = 3.0
 """A sidecar ends its connections and flushes its spool in this time, or is killed."""
+FROM_SIDECAR = frozenset({"spooled", "lease"})
+"""Notes that a sidecar sends."""
 CONTROL_SOCKET = "control.sock"
 LOG = "sidecar.log"
 
@@ -201,7 +203,7 @@ class Supervisor:
                     f"The sidecar did not start: {last_line(self._log) or _said(error)}", f"See {self._log}", "sidecar"
                 ) from None
             raise
-        child.channel.notes = self._notes
+        child.channel.notes = self._heard
         os.close(child.pidfd)
         return child.process
 
@@ -262,10 +264,15 @@ class Supervisor:
     async def _dial(self) -> bool:
         path = self._session.run_folder / CONTROL_SOCKET
         try:
-            self._channel = await connect(path, self._session.record.control_token, notes=self._notes)
+            self._channel = await connect(path, self._session.record.control_token, notes=self._heard)
         except (OSError, TimeoutError, ChannelClosed, RemoteError):
             return False
         return True
+
+    def _heard(self, note: str, body: dict[str, Any]) -> None:
+        """Its own word for that alone which it may say: `up`, on which much is done anew, is ours."""
+        if note in FROM_SIDECAR:
+            self._notes(note, body)
 
     # --- watching ---------------------------------------------------------------------------------------------------
 

@@ -1,7 +1,9 @@
 """A sidecar that its controller cannot speak to any more does not go on by itself."""
 
 import asyncio
+import os
 import threading
+from pathlib import Path
 from types import SimpleNamespace
 from typing import Any, cast
 
@@ -12,6 +14,7 @@ from app.errors import CarboyError
 from app.processes.identity import identify, same
 from app.tasks import spawn
 from sidecar.contract import Route
+from sidecar.control import Answer, Channel, Handler, serve
 from sidecar.secret import Secret
 from tests.conftest import until
 from tests.sidecar.proxy_kit import bottle
@@ -81,3 +84,32 @@ async def test_one_whose_channel_broke_is_ended_and_another_is_started(monkeypat
         await until(lambda: zygote.forks)
         assert health[-1].state != "healthy"
         one.let_go()
+
+
+async def test_a_sidecar_cannot_say_that_it_has_just_been_started(tmp_path: Path) -> None:
+    """Each time all decisions were told anew: a hundred thousand tasks in seconds."""
+    tmp_path.chmod(0o700)
+
+    def accepted(channel: Channel) -> Handler:
+        async def handle(op: str, body: dict[str, Any], fds: list[int]) -> Answer:
+            del op, body, fds
+            return {}
+
+        for note in (*["up"] * 100, "engine", "lease"):
+            channel.note(note)
+        return handle
+
+    listener = await serve(tmp_path / supervisor.CONTROL_SOCKET, lambda _: True, accepted)
+    session = SimpleNamespace(
+        slug="dev", box=None, run_folder=tmp_path, sidecar_is=lambda _: None,
+        record=SimpleNamespace(sidecar=SimpleNamespace(identity=identify(os.getpid())), control_token="token"),
+    )  # fmt: skip
+    heard = list[str]()
+    one = Supervisor(
+        cast(Any, session), cast(Any, None), cast(Any, None), lambda note, _: heard.append(note), cast(Any, None)
+    )
+    await one.adopt()
+    await until(lambda: "lease" in heard)
+    assert sorted(heard) == ["lease", "spooled", "up"]
+    one.let_go()
+    await listener.close()
