@@ -106,19 +106,21 @@ def _members(text: bytes, allowance: Allowance) -> Iterator[Held]:
     """The members of a zip archive, whatever its directory says of them."""
     at = text.find(ZIP_MEMBER)
     while at >= 0:
-        end = at + 4
+        begin = end = at + 4
         if at + ZIP_HEADER.size <= len(text):
             _, _, _, method, _, _, _, size, _, name, extra = ZIP_HEADER.unpack_from(text, at)
-            begin = at + ZIP_HEADER.size + name + extra
+            begin = end = at + ZIP_HEADER.size + name + extra
             if method == 8:
                 data, end = _read(text, begin, zlib.decompressobj(-15), allowance, 1)
             else:
-                data, end = text[begin : begin + min(size, _STORED)], begin
+                data = text[begin : begin + min(size, _STORED)]
             if data:
                 yield Held("zip", at, end, allowance.take(data) if method != 8 else data)
             else:
                 allowance.vain()
-        at = text.find(ZIP_MEMBER, max(end, at + 4))
+        at = text.find(ZIP_MEMBER, at + 4)  # in its name as well, which is as long as it says
+        if begin <= at < end:
+            at = text.find(ZIP_MEMBER, end)
 
 
 def _streams(text: bytes, name: str, begin: re.Pattern[bytes], allowance: Allowance) -> Iterator[Held]:

@@ -32,6 +32,11 @@ def _zip(data: bytes, name: str = "a.txt", *, stored: bool = False) -> bytes:
     return out.getvalue()
 
 
+def _zip_header(name: int) -> bytes:
+    """The head of a member, which says how long its name is. Whoever opens the archive looks at its end first."""
+    return struct.pack("<4sHHHHHIIIHH", b"PK\3\4", 20, 0, 8, 0, 0, 0, 9, 9, name, 0)
+
+
 def _tar(data: bytes, mode: str) -> bytes:
     out = io.BytesIO()
     with tarfile.open(fileobj=out, mode=mode) as archive:  # type: ignore[call-overload]
@@ -113,6 +118,9 @@ def _archives() -> Iterator[Evasion]:
         yield _post(f"{kind} in a zip", _zip(data))
         yield _post(f"{kind} in a zip in a zip", _zip(_zip(data)))
         yield _post(f"{kind} in a stored zip", _zip(text.encode(), stored=True))
+        yield _post(f"{kind} in a zip behind a header that is none", _zip_header(200) + _zip(data))
+        extra = _zip_header(len(_zip(data))) + _zip(data) + zlib.compress(b"x", wbits=-15)
+        yield _post(f"{kind} in a zip in the name of a member", extra)
         yield _post(f"{kind} as a zip's file name", _zip(b"x", text))
         yield _post(f"{kind} in a document", _zip(f"<w:t>{text}</w:t>".encode(), "word/document.xml"))
         for mode in ("gz", "bz2", "xz"):
