@@ -72,6 +72,8 @@ def prepare(path: Path, migrations: Sequence[Migration] = MIGRATIONS) -> sqlite3
         connection.close()
         if isinstance(error, sqlite3.OperationalError) and not has_room(path.parent):
             raise disk_full(str(path)) from None
+        if type(error) is sqlite3.DatabaseError:
+            raise damaged(path, error) from None
         raise
     return connection
 

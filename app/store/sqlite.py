@@ -8,8 +8,9 @@ import asyncio
 import logging
 import sqlite3
 import time
-from collections.abc import Callable, Collection, Sequence
+from collections.abc import Callable, Collection, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -23,7 +24,7 @@ from app.errors import CarboyError, disk_full, has_room
 from app.store import desk, proposals, usage
 from app.store.base import Asker, Decided, EventQuery, NewEvent, Position, ProposalRow, SecretName, Store
 from app.store.chain import AuditRow
-from app.store.connection import Transaction, connect, prepare
+from app.store.connection import Transaction, connect, damaged, prepare
 from app.store.metering import Counted, Kept, Metering
 from app.store.pruning import SIZE, Pruned, Pruner, shrink
 from app.store.queries import dropped_query, event_query
@@ -98,10 +99,8 @@ class SqliteStore(SqliteUsage, Store):
         def job() -> T:
             if self._writer is None:
                 raise closed()
-            try:
+            with _in_words(self._path):
                 return work(self._writer)
-            except sqlite3.OperationalError as error:
-                raise _plain(error, self._path) from error
 
         try:
             done = await asyncio.get_running_loop().run_in_executor(self._write, job)
@@ -115,7 +114,8 @@ class SqliteStore(SqliteUsage, Store):
         def job() -> T:
             if self._reader is None:
                 raise closed()
-            return work(self._reader)
+            with _in_words(self._path):
+                return work(self._reader)
 
         return await asyncio.get_running_loop().run_in_executor(self._read, job)
 
@@ -263,7 +263,20 @@ def _close_writer(db: sqlite3.Connection) -> None:
             log.warning("the store could not be written out whole at its end: %s", error)
 
 
-_FAULTS = frozenset({"disk_full", "store"})
+_FAULTS = frozenset({"disk_full", "store", "store_damaged"})
+
+
+@contextmanager
+def _in_words(path: Path) -> Iterator[None]:
+    """What the disk did, in words a person understands; what is wrong in a statement of ours stays as it is."""
+    try:
+        yield
+    except sqlite3.OperationalError as error:
+        raise _plain(error, path) from error
+    except sqlite3.DatabaseError as error:
+        if type(error) is sqlite3.DatabaseError:
+            raise damaged(path, error) from error
+        raise
 
 
 def _plain(error: sqlite3.OperationalError, path: Path) -> CarboyError:

@@ -186,7 +186,8 @@ async def test_audit_rows_follow_one_another(store: Store) -> None:
 async def test_everything_is_there_after_reopening(store: Store, tmp_path: Path) -> None:
     await store.add_events("dev", "s1", [event(1)], Position(2, 7))
     await store.close()
-    again = type(store)(tmp_path / "state" / "carboy.db")
+    engine: Any = type(store)
+    again = engine(tmp_path / "state" / "carboy.db")
     await again.open()
     assert len(await again.events(EventQuery())) == 1
     assert await again.position("s1") == Position(2, 7)
@@ -250,6 +251,28 @@ def test_what_is_no_database_is_refused(tmp_path: Path) -> None:
     with pytest.raises(CarboyError) as caught:
         prepare(path)
     assert caught.value.code == "store_damaged"
+
+
+async def test_a_page_that_is_damaged_is_told_as_what_it_is(tmp_path: Path) -> None:
+    """Its first page can be read, and so it opens: it is a table's own that is broken."""
+    path = tmp_path / "carboy.db"
+    store = SqliteStore(path)
+    await store.open()
+    await store.close()
+    with contextlib.closing(sqlite3.connect(path)) as db:
+        (page,) = db.execute("SELECT rootpage FROM sqlite_master WHERE name = 'proposals'").fetchone()
+        (size,) = db.execute("PRAGMA page_size").fetchone()
+    with path.open("r+b") as file:
+        file.seek((page - 1) * size)
+        file.write(os.urandom(size))
+    store = SqliteStore(path)
+    await store.open()
+    try:
+        with pytest.raises(CarboyError) as caught:
+            await store.proposals()
+        assert caught.value.code == "store_damaged"
+    finally:
+        await store.close()
 
 
 def test_a_migration_is_backed_up_before_and_undone_when_it_fails(tmp_path: Path) -> None:
