@@ -1,5 +1,6 @@
 """A file that is one compressed stream or a zip archive, unpacked as it comes: what is too large to be looked at whole.
-Pure, bounded in memory. A stream that is cut off or broken gives what it held until then, and ends it.
+Pure, bounded in memory. A stream that is cut off or broken gives what it held until then, and ends it. Of a zip archive
+whose members overlap nothing can be told: `take` raises Broken.
 """
 
 import bz2
@@ -10,6 +11,7 @@ from typing import Any
 import zstandard
 
 from sidecar.dlp.containers import BEGINS, MEMORY, WINDOW, ZIP_HEADER, ZIP_MEMBER
+from sidecar.dlp.zips import Broken
 
 _IN, _OUT = 64 * 1024, 1024 * 1024
 """Bytes read and made at a time."""
@@ -114,10 +116,13 @@ class Unpacker:
             if at + ZIP_HEADER.size > len(self._data):
                 return False
             _, _, _, method, _, _, _, _, _, name, extra = ZIP_HEADER.unpack_from(self._data, at)
-            if at + ZIP_HEADER.size + name + extra > len(self._data):
+            begin = at + ZIP_HEADER.size + name + extra
+            if begin > len(self._data):
                 return False
             if method == zlib.DEFLATED:
-                self._at += ZIP_HEADER.size + name + extra
+                if self._data.find(ZIP_MEMBER, at + 4, begin) >= 0:
+                    raise Broken("a member of it begins in the name of another")
+                self._at = begin
                 self._stream = zlib.decompressobj(-15)
                 return True
             self._at += len(ZIP_MEMBER)  # what is stored is seen as it is

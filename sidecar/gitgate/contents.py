@@ -140,8 +140,11 @@ async def _pieces(source: "_Source", oid: str, kind: str, size: int) -> AsyncIte
         yield Piece(oid, kind, size, data, start, line)
         if unpacker is not None:  # within one window the scan unpacks by itself
             unpacker.give(fresh)
-            while held := await asyncio.to_thread(unpacker.take, limits.WINDOW):
-                yield Piece(oid, kind, size, held, unpacked=True)
+            try:
+                while held := await asyncio.to_thread(unpacker.take, limits.WINDOW):
+                    yield Piece(oid, kind, size, held, unpacked=True)
+            except zips.Broken as error:
+                raise TooMuch(f"an archive is not examined: {error}") from None
         cut = max(0, len(data) - limits.OVERLAP)
         line += data.count(b"\n", 0, cut)
         kept, start = data[cut:], start + cut

@@ -18,7 +18,7 @@ from sidecar.dlp.engine import Engine, EngineConfig
 from sidecar.dlp.needles import Known
 from sidecar.gitgate import contents, limits, scan
 from sidecar.gitgate.archives import Archives
-from sidecar.gitgate.contents import Piece
+from sidecar.gitgate.contents import Piece, TooMuch
 from sidecar.secret import Secret
 
 MUCH = b"a line of text, and nothing else\n" * (9 * 1024 * 1024 // 33)
@@ -165,9 +165,16 @@ async def test_a_large_one_that_is_not_sound_is_looked_at_as_it_is() -> None:
     noise = [b"PK\x03\x04" in piece.data for piece in await pieces(data) if not piece.unpacked]
     assert noise[0] is False
     wrong = data.replace(struct.pack("<I", zlib.crc32(b"a" * 99)), b"abcd")
-    for other in (wrong, data + b"\n", b"PK\x03\x04" + data):
+    for other in (wrong, data + b"\n"):
         whole = b"".join(piece.data[len(piece.data) - own :] for piece, own in raw(await pieces(other), len(other)))
         assert whole == other
+
+
+async def test_a_large_one_behind_a_header_that_is_none_is_refused() -> None:
+    """It says that its name goes on to where the archive has begun. Whoever opens that looks at its end first."""
+    header = struct.pack("<4sHHHHHIIIHH", b"PK\3\4", 20, 0, 8, 0, 0, 0, 9, 9, 200, 0)
+    with pytest.raises(TooMuch, match="in the name of another"):
+        await pieces(header + large(("a", b"a" * 99)))
 
 
 def raw(found: list[Piece], size: int) -> list[tuple[Piece, int]]:
