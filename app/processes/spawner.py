@@ -20,10 +20,11 @@ from app.errors import CarboyError
 from app.processes.identity import ProcessId, identify
 from app.tasks import spawn
 from sidecar.control import Channel
-from sidecar.prepared import COMPILING, VARIABLE, known
+from sidecar.prepared import COMPILE_SECONDS, COMPILING, VARIABLE, known
 
-READY_SECONDS = 60.0
-"""Imports take half a second; a cold disk on a loaded machine is given much longer."""
+READY_SECONDS = 2 * COMPILE_SECONDS + 60
+"""Imports take half a second. The first one of a version compiles the scan's rules: beside it, and where that takes too
+long, once more in itself. Killed before, it would have nothing to show for it, and no launch could ever succeed."""
 FORK_SECONDS = 10.0
 _HEADER = struct.Struct(">I")
 _SOURCE = Path(__file__).resolve().parents[2]
@@ -137,10 +138,11 @@ class Zygote:
         try:
             await asyncio.wait_for(asyncio.shield(running.ready), READY_SECONDS)
         except TimeoutError:
+            late = CarboyError("The process that starts bottles did not get ready", f"See {self._log_path}", "zygote")
+            if not running.ready.done():
+                running.ready.set_exception(late)  # for whoever else waits: it does not end by itself
             running.process.kill()
-            raise CarboyError(
-                "The process that starts bottles did not get ready", f"See {self._log_path}", "zygote"
-            ) from None
+            raise late from None
         except ZygoteGone:
             said = last_line(self._log_path)
             raise CarboyError(

@@ -12,7 +12,8 @@ from app.errors import CarboyError
 from app.processes import spawner
 from app.processes.identity import ProcessId, identify, kill_and_wait, same
 from app.processes.spawner import Child, Zygote
-from sidecar.prepared import VARIABLE
+from app.tasks import spawn
+from sidecar.prepared import COMPILE_SECONDS, VARIABLE
 from tests.conftest import until
 
 
@@ -153,6 +154,30 @@ async def test_a_zygote_that_cannot_start_says_where_to_look(
         await zygote.start()
     assert "zygote.log" in caught.value.hint
     assert "no such module" in (tmp_path / "zygote.log").read_text()
+
+
+async def test_whoever_waits_for_a_slow_one_is_told_that_it_was_slow(
+    zygote: Zygote, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Also who asked later, and was to wait longer: it did not end by itself."""
+    silent = tmp_path / "python"
+    silent.write_text("#!/bin/sh\nexec sleep 600\n")
+    silent.chmod(0o755)
+    monkeypatch.setattr(spawner.sys, "executable", str(silent))
+    monkeypatch.setattr(spawner, "READY_SECONDS", 1.0)
+    early = spawn(zygote.start(), name="start")
+    await until(lambda: zygote.pid is not None)
+    await asyncio.sleep(0)
+    monkeypatch.setattr(spawner, "READY_SECONDS", 600.0)
+    late = spawn(zygote.start(), name="start")
+    for failed in await asyncio.gather(early, late, return_exceptions=True):
+        assert isinstance(failed, CarboyError)
+        assert "did not get ready" in failed.message
+
+
+def test_it_is_waited_for_longer_than_its_rules_may_take_to_compile() -> None:
+    """Beside it, and where that is given up once more in the zygote: else a slow machine could never start any."""
+    assert spawner.READY_SECONDS > 2 * COMPILE_SECONDS
 
 
 async def test_no_variable_of_the_operator_reaches_a_child(zygote: Zygote, monkeypatch: pytest.MonkeyPatch) -> None:
