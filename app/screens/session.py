@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+from functools import partial
 from time import monotonic
 from typing import TYPE_CHECKING, Any
 
@@ -121,7 +122,8 @@ class Session(Vertical):
         """Give the agent's terminal this window's size, again where another window may have given it its own: who
         works in it sees it whole."""
         if self._terminal is not None and self._cells is not None:
-            self.run_worker(self._tell_size(*self._cells), group="resize", exclusive=True, exit_on_error=False)
+            tell = partial(self._tell_size, *self._cells)  # no coroutine yet: the next size may cancel it unstarted
+            self.run_worker(tell, group="resize", exclusive=True, exit_on_error=False)
 
     async def _tell_size(self, rows: int, cols: int) -> None:
         try:

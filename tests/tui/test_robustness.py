@@ -1,12 +1,15 @@
 """The controller goes away and comes back; workers fail; notices pile up: the app stays."""
 
 import asyncio
+import gc
+import warnings
 from typing import Any
 
 import pytest
 
 from app.core.model import Doctor, StreamEvent
 from app.errors import CarboyError
+from app.screens.session import Session
 from app.widgets.bottle_list import BottleList
 from app.widgets.egress_panel import EgressPanel
 from tests.tui.scripted import NOW, ScriptedClient, app, egress, view
@@ -197,3 +200,17 @@ async def test_continued_after_a_stop_everything_is_drawn_anew(monkeypatch: pyte
         monkeypatch.setattr(pilot.app, "refresh", lambda *_, **how: drawn.append(how))
         pilot.app.app_resume_signal.publish(pilot.app)
         await until(pilot, lambda: {"layout": True} in drawn, "drawn anew")
+
+
+async def test_a_size_that_the_next_one_overtakes_leaves_no_coroutine_behind() -> None:
+    with warnings.catch_warnings(record=True) as caught:
+        warnings.simplefilter("always")
+        async with app().run_test(size=(120, 40)) as pilot:
+            await ready(pilot)
+            session = pilot.app.screen.query(Session).first()
+            await until(pilot, lambda: session._terminal is not None, "the terminal")
+            for _ in range(3):
+                session.on_descendant_focus()
+            await pilot.pause()
+            gc.collect()
+    assert not [str(item.message) for item in caught if "never awaited" in str(item.message)]
