@@ -299,6 +299,12 @@ class CarboyApp(Working, App[None], inherit_bindings=False):
 
     # --- between screens --------------------------------------------------------------------------------------------
 
+    def _open(self, page: Screen[None]) -> None:
+        """Over what is shown, but not over itself: its key works there, too. A page of one bottle is another page."""
+        top = self.screen
+        if type(top) is not type(page) or getattr(top, "slug", ""):
+            self.push_screen(page)
+
     def action_palette(self) -> None:
         from app.screens.palette import Palette
 
@@ -307,37 +313,37 @@ class CarboyApp(Working, App[None], inherit_bindings=False):
     def action_help(self) -> None:
         from app.screens.help import Help
 
-        self.push_screen(Help())
+        self._open(Help())
 
     def action_doctor(self) -> None:
         from app.screens.doctor import DoctorScreen
 
-        self.push_screen(DoctorScreen())
+        self._open(DoctorScreen())
 
     def action_usage(self) -> None:
         from app.screens.usage import UsageScreen
 
-        self.push_screen(UsageScreen())
+        self._open(UsageScreen())
 
     def action_budgets(self) -> None:
         from app.screens.budgets import BudgetsScreen
 
-        self.push_screen(BudgetsScreen())
+        self._open(BudgetsScreen())
 
     def action_settings(self) -> None:
         from app.screens.settings import SettingsScreen
 
-        self.push_screen(SettingsScreen())
+        self._open(SettingsScreen())
 
     def action_away(self) -> None:
         from app.screens.report import AwayScreen
 
-        self.push_screen(AwayScreen())
+        self._open(AwayScreen())
 
     def action_notices(self) -> None:
         from app.screens.notices import NoticesScreen
 
-        self.push_screen(NoticesScreen())
+        self._open(NoticesScreen())
 
     def action_search(self) -> None:
         from app.screens.search import SearchScreen
@@ -347,7 +353,7 @@ class CarboyApp(Working, App[None], inherit_bindings=False):
     def action_secrets(self) -> None:
         from app.screens.secrets import SecretsScreen
 
-        self.push_screen(SecretsScreen())
+        self._open(SecretsScreen())
 
     def action_set_up(self) -> None:
         from app.screens.set_up import SetUpAgents

@@ -63,6 +63,28 @@ async def test_pages_open_and_close(key: str, shows: str, size: tuple[int, int])
         assert pilot.app.screen.__class__.__name__ == "MainScreen"
 
 
+@pytest.mark.parametrize("key", ["question_mark", "D", "comma", "u", "B", "W", "N", "S"])
+async def test_a_pages_own_key_opens_no_second_one_over_it(key: str) -> None:
+    async with app().run_test(size=(120, 40)) as pilot:
+        await ready(pilot)
+        await pilot.press(key)
+        await until(pilot, lambda: len(pilot.app.screen_stack) == 2, "the page")
+        await pilot.press(key, key)
+        await pilot.pause()
+        assert len(pilot.app.screen_stack) == 2
+        await pilot.press("escape")
+        assert pilot.app.screen.__class__.__name__ == "MainScreen"
+
+
+async def test_from_a_bottles_usage_the_hosts_is_one_key_away() -> None:
+    async with app().run_test(size=(120, 40)) as pilot:
+        await ready(pilot)
+        await pilot.press("U")
+        await until(pilot, lambda: len(pilot.app.screen_stack) == 2, "the bottle's")
+        await pilot.press("u")
+        await until(pilot, lambda: len(pilot.app.screen_stack) == 3 and "30 days" in text_of(pilot), "the host's")
+
+
 async def test_help_lists_every_command() -> None:
     async with app().run_test(size=(160, 70)) as pilot:
         await ready(pilot)
