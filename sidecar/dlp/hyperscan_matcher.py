@@ -17,6 +17,7 @@ import hyperscan  # pyright: ignore[reportMissingTypeStubs]
 
 from sidecar.dlp.cores import Cores
 from sidecar.dlp.matcher import Backend, Hits, Searcher, Spec
+from sidecar.dlp.shape import spelled
 
 _hs: Any = cast(Any, hyperscan)  # the binding has no types
 
@@ -122,7 +123,7 @@ class Hyperscan:
 
     def expressions(self, specs: Sequence[Spec]) -> Searcher:
         flags = [_hs.HS_FLAG_DOTALL | (_hs.HS_FLAG_CASELESS if spec.caseless else 0) for spec in specs]
-        return _Database([spec.source.encode("ascii") for spec in specs], flags, literal=False)
+        return _Database([spelled(spec.source).encode("ascii") for spec in specs], flags, literal=False)
 
     def literals(self, words: Sequence[bytes], once: Sequence[bool]) -> Searcher:
         # NUL ends a literal in the binding: callers pass letters and digits only
