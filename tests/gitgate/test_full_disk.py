@@ -36,7 +36,7 @@ async def test_a_full_disk_is_an_answer(monkeypatch: pytest.MonkeyPatch) -> None
     asked = Push((Command(ZERO, "1" * 40, "refs/heads/a"),), frozenset({"report-status", "side-band-64k"}), 0)
     answer, other = Answer(), cast(Any, SimpleNamespace())
     session = push.Session(
-        other, other, asked, cast(Any, answer), other, other, other, other, 1, str, str
+        other, other, asked, cast(Any, answer), other, other, other, other, 1, str, str, other
     )  # fmt: skip
     await push.receive(session, -1)
     assert session.reported
