@@ -79,6 +79,14 @@ def test_purposes(method: str, path: str, meant: str, dialect: str | None) -> No
         assert found.name == dialect
 
 
+@pytest.mark.timeout(60)
+@pytest.mark.parametrize(
+    "part", ["/videos", "/videos/", "/sessions/a", "/threads", "/evals", "/batch", "/realtime", "/"]
+)
+def test_a_path_that_repeats_a_page_is_looked_at_once(part: str) -> None:
+    assert purpose("POST", part * (1_000_000 // len(part)) + ".") == "unknown"
+
+
 def read(path: str, body: bytes, *, method: str = "POST", status: int = 200, kind: str = "application/json") -> Usage:
     facts = request_facts(method, path, b"{}")
     meter = Meter.for_response(path, status, {"content-type": kind}, facts, now=NOW)
