@@ -161,6 +161,9 @@ class Exchange:
     """Called when the client goes away while a check of this request waits for somebody."""
     redacted: bool = False
     """Something was taken out of it before it left."""
+    leads: bool = False
+    """All of it was looked through for credentials, and none was let through: where its answer leads, none of the
+    bottle's can be brought."""
     told: bytearray | None = None
     """The beginning of the answer as the agent gets it, where that is to be written down (`addons/contents.py`)."""
 

@@ -16,7 +16,7 @@ _PORTS = {"http": 80, "https": 443}
 
 @dataclass(frozen=True)
 class Address:
-    """One request's: `target` as it stands in its first line."""
+    """One request's: `target` as it stands in its first line, its bytes as Latin-1."""
 
     scheme: str
     host: str
@@ -28,7 +28,8 @@ class Address:
         return hashlib.sha256(f"{self.scheme}://{self.host}:{self.port}{self.target}".encode()).digest()
 
     def led_to(self, location: str) -> "Address | None":
-        """Where `location` in the answer to this one leads (RFC 9110 10.2.2); None where that is no address to load."""
+        """Where `location` (as Latin-1) in the answer to this one leads (RFC 9110 10.2.2); None where that is nothing
+        to load."""
         try:
             parts = urlsplit(urljoin(f"{self.scheme}://{_authority(self.host, self.port)}{self.target}", location))
         except ValueError:

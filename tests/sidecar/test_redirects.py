@@ -9,7 +9,9 @@ import pytest
 
 from sidecar.contract import Route, RouteDlp
 from sidecar.egress.redirects import MAX_REMEMBERED, Address, Redirects
+from sidecar.tasks import spawn
 from tests.sidecar.proxy_kit import Bottle, Seen, Upstream, answer, authority, bottle, pem
+from tests.sidecar.supervise.mcp_kit import decide, proposal
 
 FORGE, STORE, OTHER = "forge.example.com", "store.example.com", "other.example.com"
 SECRET = "zK9vR2qLm7Tx4Wp8sBn5Jd3Gh6Yc1"
@@ -89,6 +91,70 @@ async def test_a_link_lets_no_secret_of_the_bottle_pass() -> None:
             assert (await client.get(f"https://{FORGE}{path}")).status_code == 302
             assert (await client.get(f"https://{STORE}{link}")).status_code == 403
         assert not [seen for seen in upstream.seen if "k=" in seen.path]
+
+
+@pytest.mark.e2e
+@pytest.mark.parametrize("dlp", [RouteDlp(outbound_detectors=False), RouteDlp(outbound_detectors=("known_secrets",))])
+async def test_where_nothing_was_looked_for_an_answer_gives_nothing_free(dlp: RouteDlp) -> None:
+    """A host that is trusted with credentials and leads wherever it is told to would carry one to any other."""
+
+    async def back(seen: Seen, send: Any) -> None:
+        _, _, to = seen.path.partition("?to=")
+        await answer(send, 302 if to else 200, b"", [(b"location", to.encode())] if to else [])
+
+    routes = Route(host=FORGE, dlp=dlp), Route(host=STORE, dlp=RouteDlp(outbound_on_match="block"))
+    async with (
+        Upstream((FORGE, STORE), authority(), handler=back).run() as upstream,
+        bottle(
+            *routes,
+            extra_ca=(pem(upstream.ca),),
+            connect_to={f"{name}:443": f"127.0.0.1:{upstream.port}" for name in (FORGE, STORE)},
+        ) as box,
+        box.client() as client,
+    ):
+        link = f"https://{STORE}/a/{KEY}"
+        assert (await client.get(f"https://{FORGE}/?to={link}")).headers["location"] == link
+        assert code(await client.get(link)) == "secret_found"
+
+
+@pytest.mark.e2e
+@pytest.mark.parametrize("scope", ["once", "session"])
+async def test_what_was_approved_at_one_host_is_not_led_to_another(scope: str) -> None:
+    async def back(seen: Seen, send: Any) -> None:
+        _, _, to = seen.path.partition("?to=")
+        await answer(send, 302 if to else 200, b"", [(b"location", to.encode())] if to else [])
+
+    async with (
+        Upstream((FORGE, STORE), authority(), handler=back).run() as upstream,
+        bottle(
+            Route(host=FORGE),
+            Route(host=STORE, dlp=RouteDlp(outbound_on_match="block")),
+            extra_ca=(pem(upstream.ca),),
+            connect_to={f"{name}:443": f"127.0.0.1:{upstream.port}" for name in (FORGE, STORE)},
+        ) as box,
+        box.client() as client,
+    ):
+        link = f"https://{STORE}/a/{KEY}"
+        waiting = spawn(client.get(f"https://{FORGE}/?to={link}", timeout=60), name="held", on_error=lambda _: None)
+        asked = await proposal(box)
+        assert await decide(box, asked.proposal_id, "approved", reason="ours", scope=scope)
+        assert (await waiting).headers["location"] == link
+        if scope == "session":
+            assert (await client.get(f"https://{FORGE}/?to={link}")).headers["location"] == link
+        assert code(await client.get(link)) == "secret_found"
+
+
+@pytest.mark.e2e
+async def test_a_location_in_another_character_set_is_an_answer_like_any_other() -> None:
+    async def latin(seen: Seen, send: Any) -> None:
+        await answer(send, 302, b"", [(b"location", b"/caf\xe9?" + KEY.encode())])
+
+    async with (
+        Upstream((FORGE,), authority(), handler=latin).run() as upstream,
+        world(upstream) as box,
+        box.client() as client,
+    ):
+        assert (await client.get(f"https://{FORGE}/")).status_code == 302
 
 
 ASKED = Address("https", "a.example.com", 443, "/x/y?q=1")

@@ -26,6 +26,7 @@ from sidecar.egress.addons.journal import Journal
 from sidecar.egress.examine import (
     CARRY,
     DRIP_DETECTORS,
+    SHAPES,
     Examined,
     Look,
     blanked,
@@ -85,11 +86,13 @@ class Outbound:
         if self._redirects.led_to(_address(flow, exchange)):
             message = replace(message, given=True)
         look = self._look(exchange, _where(message))
+        exchange.leads = look.inspection.detectors >= SHAPES and not look.allowed
         try:
             findings = await self._findings(message, look, exchange)
             verdict = judge(findings, look.inspection, self._scanner.stand_ins)
             self._note(exchange, findings, verdict)
             if verdict.action == "hold":
+                exchange.leads = False
                 await self._hold(flow, exchange, message, look, verdict)
             else:
                 await self._act(flow, exchange, message, look, findings, verdict)
@@ -121,10 +124,11 @@ class Outbound:
 
     def responseheaders(self, flow: HTTPFlow) -> None:
         exchange, response = exchange_of(flow), flow.response
-        if response is None or not exchange.sent or exchange.refusal is not None:
+        if response is None or not exchange.sent or exchange.refusal is not None or not exchange.leads:
             return
         if response.status_code in STATUSES and "location" in response.headers:
-            self._redirects.note(_address(flow, exchange), response.headers["location"])
+            location = response.headers["location"].encode("utf-8", "surrogateescape").decode("latin-1")
+            self._redirects.note(_address(flow, exchange), location)
 
     # --- WebSocket ----------------------------------------------------------------------------------------------------
 
