@@ -24,7 +24,7 @@ import unicodedata
 import urllib.parse
 import uuid
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from sidecar import lean, scan_worker
@@ -222,15 +222,16 @@ def seconds(work: Callable[[], object]) -> float:
     return time.perf_counter() - before
 
 
-def interleaved(plain: Callable[[], object], ours: Callable[[], object], rounds: int) -> tuple[float, float]:
-    """Medians; ours runs several times after each run of the plain one."""
-    slow: list[float] = []
-    fast: list[float] = []
-    ours()
+def interleaved(plain: Callable[[], object], ours: Sequence[Callable[[], object]], rounds: int) -> list[float]:
+    """Medians of the plain one, and of each of ours, which run several times after each run of that."""
+    took: list[list[float]] = [[], *([] for _ in ours)]
+    for work in ours:
+        work()
     for _ in range(rounds):
-        slow.append(seconds(plain))
-        fast += [seconds(ours) for _ in range(7)]
-    return statistics.median(slow), statistics.median(fast)
+        took[0].append(seconds(plain))
+        for found, work in zip(took[1:], ours, strict=True):
+            found += [seconds(work) for _ in range(7)]
+    return [statistics.median(each) for each in took]
 
 
 def engine_of(values: list[str], backend: str | None = None) -> Engine:
@@ -254,12 +255,13 @@ def row(name: str, plain: float, ours: float, size: int, target: str) -> None:
 def single_bodies(engine: Engine, plain: Plain, portable: Engine) -> None:
     for size, rounds, target in ((1_000_000, 5, "200"), (5_000_000, 3, "130")):
         data = body(messages(size, 3))
-        slow, fast = interleaved(
-            lambda data=data: plain.scan(data), lambda data=data: engine.scan(data, where=BODY), rounds
+        slow, fast, other = interleaved(
+            functools.partial(plain.scan, data),
+            [functools.partial(each.scan, data, where=BODY) for each in (engine, portable)],
+            rounds,
         )
         assert engine.scan(data, where=BODY).clean, engine.scan(data, where=BODY).findings
         row(f"{size // 1_000_000} MB", slow, fast, len(data), target)
-        other = statistics.median(seconds(lambda data=data: portable.scan(data, where=BODY)) for _ in range(5))
         row(f"{size // 1_000_000} MB, portable search", slow, other, len(data), str(int(target) // 2))
 
 
@@ -269,11 +271,13 @@ def conversation(engine: Engine, plain: Plain) -> None:
     bodies = [body(turns[: len(turns) * turn // TURNS]) for turn in range(1, TURNS + 1)]
     total = sum(map(len, bodies))
     sample = bodies[:: TURNS // 5]
-    slow = sum(seconds(lambda data=data: plain.scan(data)) for data in sample) * total / sum(map(len, sample))
+    slow = 0.0
     runs: list[float] = []
-    for _ in range(3):
+    for each in sample:
+        slow += seconds(functools.partial(plain.scan, each))
         scan = functools.partial(engine.scan, where=BODY, session=Session())
         runs.append(sum(seconds(lambda data=data, scan=scan: scan(data)) for data in bodies))
+    slow *= total / sum(map(len, sample))
     row(f"{TURNS} turns, {total / 1e6:.0f} MB in all", slow, statistics.median(runs), total, "800")
 
 
