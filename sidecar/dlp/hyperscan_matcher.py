@@ -123,7 +123,9 @@ class Hyperscan:
 
     def expressions(self, specs: Sequence[Spec]) -> Searcher:
         flags = [_hs.HS_FLAG_DOTALL | (_hs.HS_FLAG_CASELESS if spec.caseless else 0) for spec in specs]
-        return _Database([spelled(spec.source).encode("ascii") for spec in specs], flags, literal=False)
+        # those without case begin with a keyword: many words, of which nothing long is shared
+        sources = [spec.source if spec.caseless else spelled(spec.source) for spec in specs]
+        return _Database([source.encode("ascii") for source in sources], flags, literal=False)
 
     def literals(self, words: Sequence[bytes], once: Sequence[bool]) -> Searcher:
         # NUL ends a literal in the binding: callers pass letters and digits only

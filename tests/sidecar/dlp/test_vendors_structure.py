@@ -198,14 +198,17 @@ def test_the_words_that_an_expression_begins_with_are_written_out() -> None:
         assert shape.spelled(source) == every
 
 
-SPELLED = [rule.spec for rule in shapes().rules if shape.spelled(rule.spec.source) != rule.spec.source]
+SPELLED = [
+    rule.spec.source
+    for rule in shapes().rules
+    if not rule.spec.caseless and shape.spelled(rule.spec.source) != rule.spec.source
+]
 
 
 @given(st.data())
 def test_written_out_it_is_the_same_expression(data: st.DataObject) -> None:
-    assert len(SPELLED) > 80
-    spec = data.draw(st.sampled_from(SPELLED))
-    flags = re.DOTALL | (re.IGNORECASE if spec.caseless else 0)
-    before, after = re.compile(spec.source, flags), re.compile(shape.spelled(spec.source), flags)
+    assert len(SPELLED) > 60
+    source = data.draw(st.sampled_from(SPELLED))
+    before, after = (re.compile(each, re.DOTALL) for each in (source, shape.spelled(source)))
     assert after.search(data.draw(st.from_regex(before)))
     assert before.search(data.draw(st.from_regex(after)))
