@@ -171,6 +171,8 @@ PULL = [{"type": "repository", "name": "library/alpine", "actions": ["pull"]}]
         ({"sub": "", "access": PULL, "aud": "registry.example.com"}, False),
         ({"sub": "(anonymous)", "access": PULL * 2}, False),
         ({"access": PULL}, False),
+        ({"access": PULL, "auth_type": None}, False),
+        ({"access": PULL, "auth_type": "deploy_token"}, True),
         ({"sub": "somebody", "access": PULL}, True),
         ({"sub": "", "access": [{**PULL[0], "actions": ["pull", "push"]}]}, True),
         ({"sub": "", "access": [*PULL, "more"]}, True),

@@ -92,6 +92,8 @@ def _anonymous(claims: str) -> bool:
     access = found.get("access")
     if not isinstance(access, list) or not access or found.get("sub") not in (None, "", "(anonymous)"):
         return False
+    if found.get("auth_type"):  # GitLab's for a deploy token, which has no name
+        return False
     each = [cast(dict[str, Any], one) if isinstance(one, dict) else {} for one in cast(list[Any], access)]
     return all(one.get("actions") == ["pull"] for one in each)
 
