@@ -26,7 +26,7 @@ VARIABLE = "CARBOY_SCANS"
 """Names the folder. Without it the rules are compiled anew."""
 MAX_BYTES = 64 * 1024 * 1024
 COMPILE_SECONDS = 120.0
-COMPILING = "compiling the rules of the scan, which takes some 15 s, once for each version"
+COMPILING = "compiling the rules of the scan, which takes 15 to 60 s, once for each version"
 KEPT = 8
 """Files of other versions that stay: a development tree and an installed one share the folder."""
 _MAGIC = b"carboy-rules-1\n"

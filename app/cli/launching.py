@@ -127,7 +127,8 @@ async def _confirm(what: str) -> None:
 def _print_plan(plan: Preflight) -> None:
     from app.cli.bottles import print_provenance
 
-    line(f"{plan.slug}: {plan.agent or ' '.join(plan.command)} in {plan.lineage or 'no bottle'}")
+    refused = ", would be refused (see the end)" if plan.problems else ""
+    line(f"{plan.slug}: {plan.agent or ' '.join(plan.command)} in {plan.lineage or 'no bottle'}{refused}")
     engine = f"/{plan.engine}" if plan.engine else ""
     line(f"backend {plan.backend}{engine}, isolation {plan.isolation}, workspace {plan.workspace} of {plan.cwd}")
     line(f"command: {' '.join(plan.command)}")

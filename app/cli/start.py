@@ -104,7 +104,7 @@ def start(
 
     command = ctx.meta.get("command", ())
     if not agent and not command:
-        raise click.UsageError("Name an agent, or give a command after --")
+        raise click.UsageError("Name an agent (`carboy list agents` shows which there are), or give a command after --")
     if task:
         fields["prompt"] = _from_library(task, fields["prompt"])
     headless = fields["headless"]

@@ -161,7 +161,8 @@ async def _connected(home: DemoHome) -> "Client":
 def _say_step(step: LaunchStep) -> None:
     """On a terminal also what it is at: the first sidecar of a home takes a while."""
     if step.state == "running" and sys.stderr.isatty():
-        print(f"  {step.step}…", end="\r", file=sys.stderr, flush=True)
+        detail = f": {step.detail}\n" if step.detail else "…\r"
+        print(f"  {step.step}{detail}", end="", file=sys.stderr, flush=True)
     if step.state == "done" and step.ms is not None:
         print(f"  {step.step} {step.ms:.0f} ms", file=sys.stderr)
 

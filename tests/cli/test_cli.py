@@ -196,6 +196,9 @@ def test_all_that_is_missing_is_said_at_once_what_installs_the_agent_first(run: 
     assert ended.stderr.splitlines()[-1].startswith("carboy: Codex was not found. Install it with `npm install -g")
     assert "also: The secret OPENAI_API_KEY is missing" in ended.stderr
     assert "carboy secret set OPENAI_API_KEY" in ended.stderr
+    ended = run("start", "--dry-run", "-b", "codex", "--headless", "--prompt", "x", "--", "codex", **without)
+    assert ended.returncode == 1
+    assert ended.stdout.partition("\n")[0].endswith("would be refused (see the end)")
 
 
 def test_a_dry_run_names_what_would_be_refused(run: Run) -> None:
@@ -203,6 +206,7 @@ def test_a_dry_run_names_what_would_be_refused(run: Run) -> None:
     ended = run("start", "--dry-run", "--headless", "-b", "nothing-like-it", "--", "true")
     assert ended.returncode == 1
     assert "nothing-like-it" in ended.stderr
+    assert "`carboy list agents`" in run("start", "-b", "offline", "--headless").stderr
 
 
 def test_without_a_terminal_start_says_what_to_do(run: Run) -> None:

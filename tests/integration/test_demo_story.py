@@ -58,10 +58,15 @@ def test_the_step_that_takes_a_while_is_told_on_a_terminal(
     terminal: bool, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(sys.stderr, "isatty", lambda: terminal)
-    for state, ms in (("running", None), ("done", 14_000.0)):
-        step = {"session_id": "s", "slug": "demo", "step": "sidecar", "state": state, "ms": ms}
+    for name, state, ms, detail in (
+        ("key", "running", None, ""),
+        ("sidecar", "running", None, "compiling"),
+        ("sidecar", "done", 14_000.0, ""),
+    ):
+        step = {"session_id": "s", "slug": "demo", "step": name, "state": state, "ms": ms, "detail": detail}
         tour._say_step(LaunchStep.model_validate(step))
-    assert capsys.readouterr().err == "  sidecar…\r" * terminal + "  sidecar 14000 ms\n"
+    said = "  key…\r  sidecar: compiling\n" * terminal
+    assert capsys.readouterr().err == said + "  sidecar 14000 ms\n"
 
 
 def test_the_home_is_private_and_gone_afterwards() -> None:
