@@ -112,7 +112,7 @@ async def test_a_sidecar_that_cannot_start_says_why(real: Rig, monkeypatch: pyte
 
 
 async def test_what_cannot_be_removed_keeps_no_bottle_alive(real: Rig, monkeypatch: pytest.MonkeyPatch) -> None:
-    def full_of_holes(folder: Path) -> None:
+    def full_of_holes(folder: Path, *, but: str = "") -> None:
         raise PermissionError(13, "not yours", str(folder))
 
     monkeypatch.setattr(leftovers, "strip", full_of_holes)
