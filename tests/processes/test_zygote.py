@@ -143,13 +143,17 @@ async def test_it_ends_with_its_controller_and_its_children_do_not(tmp_path: Pat
         await zygote.fork("holder", "late")
 
 
+def interpreted_by(program: Path, script: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Have a zygote that is started run this shell script."""
+    program.write_text(f"#!/bin/sh\n{script}")
+    program.chmod(0o755)
+    monkeypatch.setattr(spawner.sys, "executable", str(program))
+
+
 async def test_a_zygote_that_cannot_start_says_where_to_look(
     zygote: Zygote, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    broken = tmp_path / "python"
-    broken.write_text("#!/bin/sh\necho no such module >&2\nexit 1\n")
-    broken.chmod(0o755)
-    monkeypatch.setattr(spawner.sys, "executable", str(broken))
+    interpreted_by(tmp_path / "python", "echo no such module >&2\nexit 1\n", monkeypatch)
     with pytest.raises(CarboyError) as caught:
         await zygote.start()
     assert "zygote.log" in caught.value.hint
@@ -160,10 +164,7 @@ async def test_whoever_waits_for_a_slow_one_is_told_that_it_was_slow(
     zygote: Zygote, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Also who asked later, and was to wait longer: it did not end by itself."""
-    silent = tmp_path / "python"
-    silent.write_text("#!/bin/sh\nexec sleep 600\n")
-    silent.chmod(0o755)
-    monkeypatch.setattr(spawner.sys, "executable", str(silent))
+    interpreted_by(tmp_path / "python", "exec sleep 600\n", monkeypatch)
     monkeypatch.setattr(spawner, "READY_SECONDS", 1.0)
     early = spawn(zygote.start(), name="start")
     await until(lambda: zygote.pid is not None)
