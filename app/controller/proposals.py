@@ -29,6 +29,7 @@ from app.store.base import Decided, ProposalRow, Store
 from app.tasks import cancel_and_wait, spawn
 from sidecar.contract import DecisionBody, ProposalEvent
 from sidecar.egress.policy import RequestFacts
+from sidecar.supervise.limits import Bucket
 
 log = logging.getLogger(__name__)
 
@@ -46,6 +47,8 @@ class Proposals:
         self._approving = Approving(paths, audit)
         self._pending: dict[str, ProposalRow] = {}
         self._views: dict[str, tuple[tuple[Any, ...], ProposalView]] = {}
+        self._room: dict[str, Bucket] = {}
+        """By session: how many new questions are taken."""
         self._alarm = Alarm(self._due)
         self._telling: dict[str, asyncio.Task[None]] = {}
         self.on_card: Callable[[dict[str, Any]], None] = lambda _: None
@@ -117,15 +120,18 @@ class Proposals:
             self._arm()
 
     async def _too_many(self, session: Session, event: ProposalEvent) -> bool:
-        """Whether this bottle has more questions open than anybody reads. Its sidecar counts too, but forgets when it
-        is restarted, and is believed nothing."""
-        if sum(row.session_id == session.id for row in self._pending.values()) < MAX_PENDING:
-            return False
+        """Whether this bottle has more questions open than anybody reads, or asks more than is worth a place in the
+        trail. Its sidecar counts too, but forgets when it is restarted, and is believed nothing."""
         if await self._store.proposal(event.proposal_id) is not None:
             return False  # it came before, and may come again
-        log.warning("%s has too many open proposals", session.slug)
-        body = DecisionBody(proposal_id=event.proposal_id, state="rejected", reason=_TOO_MANY)
-        await self._tell_one(session, body)
+        if sum(row.session_id == session.id for row in self._pending.values()) >= MAX_PENDING:
+            reason = _TOO_MANY
+        elif not self._room.setdefault(session.id, Bucket(1 / EVERY_SECONDS, BURST)).take(time.monotonic()):
+            reason = _TOO_OFTEN
+        else:
+            return False
+        log.warning("%s has %s", session.slug, reason)
+        await self._tell_one(session, DecisionBody(proposal_id=event.proposal_id, state="rejected", reason=reason))
         return True
 
     async def _left(self, session: Session, asker: str) -> None:
@@ -148,8 +154,11 @@ class Proposals:
 
     def ended(self, view: BottleView) -> None:
         """A bottle has ended: nobody waits for an answer any more."""
+        if view.state in LIVE:
+            return
+        self._room.pop(view.session_id, None)
         rows = [row for row in self._pending.values() if row.session_id == view.session_id]
-        if view.state not in LIVE and rows:
+        if rows:
             spawn(self._close_all(rows), name=f"withdraw {view.slug}")
 
     async def _close_all(self, rows: list[ProposalRow]) -> None:
@@ -429,6 +438,10 @@ RETRY_SECONDS = 5.0
 _LATE = "nobody answered in time"
 _ALONE = "nobody supervises this bottle"
 _TOO_MANY = "too many open proposals: wait until the operator has decided some of them"
+_TOO_OFTEN = "too many questions: ask again later"
+BURST, EVERY_SECONDS = 200, 15.0
+"""New questions of one bottle at once, and then one each so many seconds: twice what its sidecar lets it ask, since
+that one counts anew when it is restarted."""
 MAX_PENDING = 64
 """Open questions of one bottle. Its sidecar allows 20 (`sidecar.supervise.desk`), and counts anew when it restarts."""
 

@@ -14,7 +14,7 @@ from app.controller import policies, proposal_views, proposals, record
 from app.controller.audit import Audit
 from app.controller.events import Bus
 from app.controller.policies import grant
-from app.controller.proposals import MAX_PENDING, Proposals
+from app.controller.proposals import BURST, MAX_PENDING, Proposals
 from app.controller.session import Session
 from app.core.approvals import ApproveBody, RejectBody, RoutesEdit
 from app.core.model import StreamEvent
@@ -710,6 +710,20 @@ async def test_more_questions_than_a_sidecar_may_have_open_are_not_taken(room: R
     await room.queue.opened(session.id, asks(session, route("h0.example"), identity="p-000000"))
     await room.queue.opened(other.id, asks(other, NEW, identity="q-000001"))
     assert len(await room.queue.listed(state="pending")) == MAX_PENDING + 1
+
+
+async def test_questions_that_are_taken_back_at_once_do_not_fill_the_trail(room: Room) -> None:
+    """What became of each is on record for good: a sidecar that opens and withdraws them is held to as many as the
+    bottle may ask, as a desk that is not its own."""
+    session, other = room.desk.add("dev", API), room.desk.add("other", API)
+    for number in range(BURST + 50):
+        event = asks(session, route(f"h{number}.example"), identity=f"p-{number:06}")
+        await room.queue.opened(session.id, event)
+        await room.queue.opened(session.id, event.model_copy(update={"action": "withdrawn", "routes": None}))
+    assert BURST <= len(await room.rows()) <= BURST + 2
+    assert "too many questions" in sidecar(session).told[-1]["reason"]
+    await room.queue.opened(other.id, asks(other, NEW, identity="q-000001"))
+    assert len(await room.queue.listed(state="pending")) == 1
 
 
 async def test_what_takes_long_to_compare_keeps_nobody_waiting(room: Room, monkeypatch: pytest.MonkeyPatch) -> None:
