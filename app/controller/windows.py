@@ -2,17 +2,15 @@
 by `app.core.windows`; what it holds is in the store as well."""
 
 import logging
+import time
 from collections.abc import Iterable
 
-from app.core.windows import Gauge, current, moved
+from app.core.windows import MOST, Gauge, current, moved, within
 from app.errors import CarboyError
 from app.store.base import Store
 from app.store.metering import Counted
 
 log = logging.getLogger(__name__)
-
-MOST = 200
-"""Windows kept for all providers together: names come from the wire."""
 
 
 class Windows:
@@ -26,7 +24,10 @@ class Windows:
         self._unsaved: set[tuple[str, str]] = set()
 
     async def start(self) -> None:
-        self._gauges = {item.key: item for item in await self._store.gauges()}
+        now = time.time()
+        kept = await self._store.gauges()
+        self._gauges = {item.key: within(item, now) for item in kept}
+        self._unsaved = {item.key for item in kept if self._gauges[item.key] != item}
 
     @property
     def news(self) -> bool:
@@ -40,15 +41,21 @@ class Windows:
                     since[slug] = since.get(slug, 0) + item.sign * item.row.total
 
     def seen(self, gauges: Iterable[Gauge]) -> None:
-        for gauge in gauges:
+        now = time.time()
+        for gauge in (within(item, now) for item in gauges):
             if gauge.key not in self._gauges and len(self._gauges) >= MOST:
-                continue
+                self._forget(min(self._gauges, key=lambda key: self._gauges[key].at))
             before = self._gauges.get(gauge.key)
             after = moved(before, gauge, self._tokens.get(gauge.key, {}))
             if after != before:
                 self._gauges[gauge.key] = after
                 self._tokens[gauge.key] = {}
                 self._unsaved.add(gauge.key)
+
+    def _forget(self, key: tuple[str, str]) -> None:
+        del self._gauges[key]
+        self._tokens.pop(key, None)
+        self._unsaved.discard(key)
 
     def current(self, now: float) -> list[Gauge]:
         return [current(item, now) for _, item in sorted(self._gauges.items())]

@@ -17,6 +17,11 @@ ELSEWHERE = ""
 SAME_RESET = 120.0
 """Seconds by which a window's end may differ from what it was (providers round it) and be the same window's."""
 MOST_SHARES = 100
+MOST = 200
+"""Windows kept for all providers together, those that were seen last: names come from the wire."""
+MOST_USED = 100.0
+LONGEST = 62 * 86400.0
+"""Seconds until a window ends, at most: providers have none longer than a month."""
 
 
 class Gauge(Snapshot):
@@ -34,6 +39,14 @@ class Gauge(Snapshot):
     @property
     def key(self) -> tuple[str, str]:
         return self.provider, self.name
+
+
+def within(gauge: Gauge, now: float) -> Gauge:
+    """The gauge with values that one can have. It is one sidecar's word and holds for all bottles: out of the future it
+    would keep out what the others say, for good."""
+    used = gauge.used if gauge.used is None else min(gauge.used, MOST_USED)
+    ends = gauge.resets_at if gauge.resets_at is not None and 0 <= gauge.resets_at <= now + LONGEST else None
+    return gauge.model_copy(update={"at": min(gauge.at, now), "used": used, "resets_at": ends})
 
 
 def current(gauge: Gauge, now: float) -> Gauge:

@@ -12,7 +12,8 @@ from app.core.model import Sum
 from app.core.schema import Amount
 from app.core.scopes import session_of
 from app.core.usage import Intent, Metrics, Progress, Slice, UsageRow, bucket, sum_of
-from app.core.windows import Gauge
+from app.core.windows import MOST, Gauge
+from app.store.connection import Transaction
 from app.store.metering import Counted, Metering, Override, SumQuery
 
 KEEP_METRICS = 100
@@ -259,16 +260,22 @@ def settle(
 
 
 def gauges(db: sqlite3.Connection) -> list[Gauge]:
-    found = db.execute("SELECT gauge FROM usage_windows ORDER BY provider, name LIMIT 500").fetchall()
+    found = db.execute("SELECT gauge FROM usage_windows ORDER BY at DESC LIMIT ?", (MOST,)).fetchall()
     return [Gauge.model_validate_json(text) for (text,) in found]
 
 
 def save_gauges(db: sqlite3.Connection, given: Sequence[Gauge]) -> None:
-    db.executemany(
-        "INSERT INTO usage_windows VALUES (?, ?, ?, ?) ON CONFLICT (provider, name) DO UPDATE SET"
-        " at = excluded.at, gauge = excluded.gauge",
-        [(item.provider, item.name, item.at, item.model_dump_json()) for item in given],
-    )
+    with Transaction(db):
+        db.executemany(
+            "INSERT INTO usage_windows VALUES (?, ?, ?, ?) ON CONFLICT (provider, name) DO UPDATE SET"
+            " at = excluded.at, gauge = excluded.gauge",
+            [(item.provider, item.name, item.at, item.model_dump_json()) for item in given],
+        )
+        db.execute(
+            "DELETE FROM usage_windows WHERE (provider, name) NOT IN"
+            " (SELECT provider, name FROM usage_windows ORDER BY at DESC LIMIT ?)",
+            (MOST,),
+        )
 
 
 _METRICS = tuple(Metrics.model_fields)
