@@ -21,6 +21,7 @@ from app.controller.sensitive import SENSITIVE, unpacked
 from app.controller.session import Session
 from app.core.health import Restarts
 from app.core.model import SidecarHealth
+from app.core.text import printable
 from app.errors import CarboyError, NotFound
 from app.processes.identity import ProcessId, kill_and_wait, same, wait_end
 from app.processes.spawner import Zygote, last_line
@@ -357,7 +358,8 @@ def ending(code: int | None) -> str:
 
 
 def _said(error: BaseException) -> str:
-    return str(error) or type(error).__name__
+    """In one short line: a sidecar that fails may say anything, and it goes into our log."""
+    return printable(str(error), 300) or type(error).__name__
 
 
 async def unlimited(session: Session) -> Allowance | None:

@@ -2,10 +2,13 @@
 
 import asyncio
 import os
+import socket
 import threading
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any, cast
+
+import pytest
 
 from app.controller import supervisor
 from app.controller.supervisor import Supervisor
@@ -13,8 +16,9 @@ from app.core.model import SidecarHealth
 from app.errors import CarboyError
 from app.processes.identity import identify, same
 from app.tasks import spawn
-from sidecar.contract import Route
+from sidecar.contract import Reply, Route
 from sidecar.control import Answer, Channel, Handler, serve
+from sidecar.framing import pack
 from sidecar.secret import Secret
 from tests.conftest import until
 from tests.sidecar.proxy_kit import bottle
@@ -113,3 +117,24 @@ async def test_a_sidecar_cannot_say_that_it_has_just_been_started(tmp_path: Path
     assert sorted(heard) == ["lease", "spooled", "up"]
     one.let_go()
     await listener.close()
+
+
+async def test_what_a_sidecar_calls_its_fault_is_one_short_line(tmp_path: Path) -> None:
+    """It goes into the controller's log and to whoever asked: megabytes of it, with lines that look like others'."""
+    session = SimpleNamespace(slug="dev", state_folder=tmp_path)
+    one = Supervisor(cast(Any, session), cast(Any, None), cast(Any, None), lambda *_: None, cast(Any, None))
+    ours, theirs = socket.socketpair()
+    theirs.setblocking(False)
+    one._channel = Channel(ours)
+    answered = spawn(one.call("decision", {}), name="call")
+    loop = asyncio.get_running_loop()
+    await loop.sock_recv(theirs, 65536)
+    await loop.sock_sendall(
+        theirs, pack(Reply(re=1, ok=False, error="no\n2026-01-01 INFO all is well" + "x" * 8_000_000))
+    )
+    with pytest.raises(CarboyError) as caught:
+        await answered
+    assert len(caught.value.message) < 1000
+    assert "\n" not in caught.value.message
+    one._channel.close()
+    theirs.close()
