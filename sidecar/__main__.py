@@ -143,9 +143,8 @@ class Sidecar:
         if config.control_socket:
             token = config.control_token
             self._control = await serve(config.control_socket, lambda given: Secret(given) == token, self._accepted)
-        self._missing += confine.lock_down(
-            fds[0], [each for each in (folder, config.git and config.git.folder) if each]
-        )
+        # its sockets stand, and their folder is closed to it: the session holder's is there as well
+        self._missing += confine.lock_down(fds[0], [config.git.folder] if config.git and config.git.folder else [])
         if self._gate is not None:
             self._missing += await self._open_gate(self._gate)
         self._proxy = proxy

@@ -86,7 +86,7 @@ class Agent:
     def close(self) -> None:
         if self._server is not None:
             self._server.close()
-        with contextlib.suppress(FileNotFoundError):
+        with contextlib.suppress(OSError):  # the folder is closed to a sidecar that is locked in
             self.path.unlink()
 
     async def _accepted(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:

@@ -4,6 +4,7 @@ when the gate ends or is killed."""
 import asyncio
 import os
 import signal
+import socket
 from collections.abc import AsyncIterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -65,7 +66,8 @@ async def test_nothing_is_left_of_it(server: Server, how: signal.Signals) -> Non
         await until(lambda: not any(Path(f"/proc/{pid}").exists() for pid in children))
         if how == signal.SIGTERM:
             assert not (gate / "ssh-0").exists()
-            assert not (run / "agent-0").exists()
+        with socket.socket(socket.AF_UNIX) as dialled, pytest.raises(ConnectionRefusedError):
+            dialled.connect(str(run / "agent-0"))  # its name goes with the session's folder, which is closed to it
         assert (clone / "README.md").exists()
 
 
