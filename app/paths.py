@@ -51,7 +51,7 @@ class Paths:
         config = Path(env.get("XDG_CONFIG_HOME") or platformdirs.user_config_dir()) / "carboy"
         state = Path(env.get("XDG_STATE_HOME") or platformdirs.user_state_dir()) / "carboy"
         runtime = env.get("XDG_RUNTIME_DIR")
-        run = Path(runtime) / "carboy" if runtime and os.access(runtime, os.W_OK) else _for_state(state)
+        run = Path(runtime) / "carboy" if runtime and _ours_alone(runtime) else _for_state(state)
         return cls(config, state, _short(run))
 
     @property
@@ -109,6 +109,16 @@ def check_owner(path: Path) -> os.stat_result:
     if info.st_uid != os.geteuid():
         raise CarboyError(f"{path} belongs to another user", "Remove it, or set CARBOY_HOME to another place", "paths")
     return info
+
+
+def _ours_alone(runtime: str) -> bool:
+    """Whether the system's runtime folder is as its specification has it. What `su` left of another user's is not: its
+    owner could put another folder in ours' place at any moment, also once we have looked."""
+    try:
+        info = os.stat(runtime)
+    except OSError:
+        return False
+    return info.st_uid == os.geteuid() and not info.st_mode & 0o022 and os.access(runtime, os.W_OK)
 
 
 def _for_state(state: Path) -> Path:
