@@ -43,12 +43,14 @@ def test_a_runtime_folder_in_which_others_may_put_another_in_its_place_is_not_ta
 ) -> None:
     """`su` keeps the variable: whoever owns that folder swaps ours for theirs between the look at it and the dialling,
     and is sent a launch with its secrets."""
-    tmp_path.chmod(0o777)
-    assert at_home("/srv/one", monkeypatch, XDG_RUNTIME_DIR=str(tmp_path)).run.parent != tmp_path
-    tmp_path.chmod(0o700)
-    assert at_home("/srv/one", monkeypatch, XDG_RUNTIME_DIR=str(tmp_path)).run.parent == tmp_path
+    given = tmp_path / "given"
+    given.mkdir(mode=0o700)
+    given.chmod(0o777)
+    assert at_home("/srv/one", monkeypatch, XDG_RUNTIME_DIR=str(given)).run.parent != given
+    given.chmod(0o700)
+    assert at_home("/srv/one", monkeypatch, XDG_RUNTIME_DIR=str(given)).run.parent == given
     monkeypatch.setattr(os, "geteuid", lambda: os.getuid() + 1)
-    assert at_home("/srv/one", monkeypatch, XDG_RUNTIME_DIR=str(tmp_path)).run.parent != tmp_path
+    assert at_home("/srv/one", monkeypatch, XDG_RUNTIME_DIR=str(given)).run.parent != given
 
 
 def test_the_systems_own_runtime_folder_is_taken_as_it_is(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
