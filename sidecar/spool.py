@@ -26,6 +26,8 @@ MAX_BYTES = 256 * 1024 * 1024
 RESERVED_BYTES = 8 * 1024 * 1024
 """Kept free on the disk and below the cap, for what is under way already when requests stop being let out."""
 MAX_LINE = 64 * 1024
+MAX_SEGMENT = 90_000_000
+"""No sidecar starts at this one or later, which none reaches in earnest: nobody reads behind what a name can hold."""
 MAX_WAITING = 4096
 """Events kept in memory while the disk does not take them."""
 _NAME = re.compile(r"(\d{8})\.jsonl")
@@ -41,7 +43,10 @@ def segments(names: list[str]) -> list[int]:
 
 
 class SpoolWriter:
-    """Appends events below the folder behind `folder_fd`, which it owns. `on_written(segment, offset)` follows each."""
+    """Appends events below the folder behind `folder_fd`, which it owns. `on_written(segment, offset)` follows each.
+
+    Raises ValueError where the folder has a segment of a number that only a former one that was taken over can have
+    made."""
 
     def __init__(self, folder_fd: int, on_written: Callable[[int, int], None] | None = None) -> None:
         self._folder = folder_fd
@@ -54,6 +59,8 @@ class SpoolWriter:
         self._room = True
         existing = segments(os.listdir(folder_fd))
         self.segment = existing[-1] if existing else 0
+        if self.segment >= MAX_SEGMENT:
+            raise ValueError("the spool has room for no more segments")
         self._total = sum(self._size(number) for number in existing)
         self._torn = False
 

@@ -32,6 +32,14 @@ def test_events_come_out_in_order_and_once(tmp_path: Path, monkeypatch: pytest.M
     assert len(list(tmp_path.iterdir())) > 2
 
 
+def test_behind_the_last_segment_that_a_reader_knows_nothing_is_written(tmp_path: Path):
+    """One that was taken over makes a segment of the last number: the next sidecar wrote behind it, where nobody reads,
+    and what its bottle used was counted by nobody."""
+    (tmp_path / segment_name(99_999_999)).touch()
+    with pytest.raises(ValueError, match="no more segments"):
+        writer(tmp_path)
+
+
 def test_reading_in_small_steps_resumes_from_each_position(tmp_path: Path):
     out = writer(tmp_path)
     for n in range(10):
