@@ -14,7 +14,7 @@ import pytest
 
 SETUP = """
 import os, signal, sys, time
-from sidecar import scan_worker
+from sidecar import prepared, scan_worker
 from sidecar.dlp import aside
 from sidecar.dlp.engine import Engine, EngineConfig
 from sidecar.dlp.finding import Location
@@ -25,6 +25,7 @@ from sidecar.secret import Secret
 BACKEND = sys.argv[1]
 BODY = Location("body")
 SECRET = "q7Zk3mVt9Lx2Rb8Wn5Yc1Hd6Jf4Gs0Pa"
+prepared.prepare()  # compiled once for all tests
 shapes(BACKEND)
 worker = scan_worker.start()
 engine = Engine.compile(EngineConfig((Known("KEY", Secret(SECRET)),), BACKEND))
