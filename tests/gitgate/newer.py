@@ -76,6 +76,11 @@ def _fetch(root: Path, suite: str) -> None:
     _run("apt-get", *options, "install", "-y", "--download-only", "--no-install-recommends", *PACKAGES)
 
 
+def _begins(path: Path) -> bytes:
+    with path.open("rb") as file:
+        return file.read(4)
+
+
 def _unpack(root: Path) -> None:
     files = root / "root"
     shutil.rmtree(files, ignore_errors=True)
@@ -86,7 +91,7 @@ def _unpack(root: Path) -> None:
     loader = next(libraries.glob("ld-linux-*.so.*"))
     core = files / "usr/lib/git-core"
     for path in (files / "usr/bin/git", files / "usr/bin/gitleaks", *core.rglob("*")):
-        if path.is_file() and not path.is_symlink() and path.open("rb").read(4) == b"\x7fELF":
+        if path.is_file() and not path.is_symlink() and _begins(path) == b"\x7fELF":
             patch = ("--set-interpreter", loader, "--force-rpath", "--set-rpath", libraries, path)
             _run(loader, "--library-path", libraries, files / "usr/bin/patchelf", *patch)
     variables = f"GIT_EXEC_PATH={core} GIT_TEMPLATE_DIR={files}/usr/share/git-core/templates"
