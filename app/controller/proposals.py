@@ -47,6 +47,7 @@ class Proposals:
         self._approving = Approving(paths, audit)
         self._pending: dict[str, ProposalRow] = {}
         self._views: dict[str, tuple[tuple[Any, ...], ProposalView]] = {}
+        self._confirming: list[asyncio.Task[None]] = []
         self._room: dict[str, Bucket] = {}
         """By session: how many new questions are taken."""
         self._alarm = Alarm(self._due)
@@ -60,8 +61,7 @@ class Proposals:
         """Take up what a former controller left: finish what it had begun, end what has lost its bottle."""
         for row in await self._store.proposals(state="pending"):
             self._pending[row.id] = row
-        for session in self._desk.live():
-            await policies.confirm(session)
+        await self._confirm_all()
         for view in await self._store.sessions():
             if (session := self._desk.session(view.session_id)) is not None:
                 await self._approving.note_late(session, self._store)
@@ -74,9 +74,15 @@ class Proposals:
             self.tell(session.id)
         self._arm()
 
+    async def _confirm_all(self) -> None:
+        """Side by side, and without whoever does not answer: that one is given nothing until it has."""
+        self._confirming = [spawn(_confirmed(session), name=f"confirm {session.slug}") for session in self._desk.live()]
+        if self._confirming:
+            await asyncio.wait(self._confirming, timeout=CONFIRM_SECONDS)
+
     async def close(self) -> None:
         self._alarm.close()
-        await cancel_and_wait(*self._telling.values())
+        await cancel_and_wait(*self._telling.values(), *self._confirming)
 
     # --- what bottles do --------------------------------------------------------------------------------------------
 
@@ -433,6 +439,8 @@ class Proposals:
         return row
 
 
+CONFIRM_SECONDS = 5.0
+"""How long a new controller waits until sidecars that it found again have taken their policies."""
 RETRY_SECONDS = 5.0
 """Until a grant that should have ended is tried again (its sidecar is down: nothing leaves meanwhile)."""
 _LATE = "nobody answered in time"
@@ -444,6 +452,11 @@ BURST, EVERY_SECONDS = 200, 15.0
 that one counts anew when it is restarted."""
 MAX_PENDING = 64
 """Open questions of one bottle. Its sidecar allows 20 (`sidecar.supervise.desk`), and counts anew when it restarts."""
+
+
+async def _confirmed(session: Session) -> None:
+    async with session.policy_lock:
+        await policies.confirm(session)
 
 
 def _new_row(session: Session, event: ProposalEvent) -> ProposalRow:

@@ -22,7 +22,7 @@ from app.core.routetext import write_routes
 from app.errors import CarboyError, NotFound
 from app.paths import Paths, private_folder
 from app.store.sqlite import SqliteStore
-from sidecar.contract import ProposalEvent, Report, Route, routes_hash
+from sidecar.contract import Policy, ProposalEvent, Report, Route, routes_hash
 from tests.conftest import until
 from tests.controller.desk import TestDesk, asks, sidecar
 
@@ -724,6 +724,29 @@ async def test_questions_that_are_taken_back_at_once_do_not_fill_the_trail(room:
     assert "too many questions" in sidecar(session).told[-1]["reason"]
     await room.queue.opened(other.id, asks(other, NEW, identity="q-000001"))
     assert len(await room.queue.listed(state="pending")) == 1
+
+
+async def test_a_sidecar_that_does_not_answer_keeps_no_controller_from_starting(
+    room: Room, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Each was waited for by itself, for half a minute: as long as a client waits for a controller at all."""
+    monkeypatch.setattr(proposals, "CONFIRM_SECONDS", 0.05)
+    silent, other = room.desk.add("dev", API), room.desk.add("other", API)
+    answers, usual = asyncio.Event(), sidecar(silent).call
+
+    async def call(op: str, body: dict[str, Any], fds: list[int] | None = None) -> dict[str, Any]:
+        await answers.wait()
+        return await usual(op, body, fds)
+
+    monkeypatch.setattr(sidecar(silent), "call", call)
+    sidecar(other).policy = sidecar(silent).policy = Policy(routes=(API, NEW), version=9)
+    async with asyncio.timeout(20):
+        await room.queue.start()
+    assert sidecar(other).policy == other.record.policy
+    assert silent.policy_lock.locked(), "nothing is given to it before"
+    answers.set()
+    await until(lambda: sidecar(silent).policy == silent.record.policy)
+    await until(lambda: not silent.policy_lock.locked())
 
 
 async def test_what_takes_long_to_compare_keeps_nobody_waiting(room: Room, monkeypatch: pytest.MonkeyPatch) -> None:
