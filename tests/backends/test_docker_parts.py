@@ -310,3 +310,16 @@ async def test_an_engine_that_is_installed_and_does_not_run_is_not_to_be_install
     report, url = await probing.probe(lambda url: pytest.fail(url))
     assert (report.works, url) == (False, "")
     assert (said in report.reason, mends in report.fix) == (True, True)
+
+
+def test_folders_of_one_path_are_not_one_carboys(tmp_path: Path) -> None:
+    """Two containers that were given the host's engine, and the host itself, all have /root: the cleanup of each
+    removed the running bottles of the others."""
+    ours, others = tmp_path / "bottles", tmp_path / "others"
+    ours.mkdir()
+    home = facts.home_of(ours / "one")
+    assert facts.home_of(ours / "two") == home
+    ours.rename(others)
+    ours.mkdir()
+    assert facts.home_of(ours / "one") != home
+    assert facts.home_of(others / "one") == home

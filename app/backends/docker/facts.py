@@ -5,6 +5,7 @@ import contextlib
 import hashlib
 import os
 import re
+import secrets
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -13,11 +14,13 @@ from pydantic import ValidationError
 from app.backends.base import BoxSpec
 from app.core.model import Snapshot
 from app.core.schema import Limits
-from app.files import atomic_write, read_bounded
+from app.files import atomic_write, create, read_bounded
 
 ENTERED = ("", "runc", "crun")
 """Runtimes whose containers share their engine's kernel: only those can be entered (decision 12)."""
 FILE = "container.json"
+HOME_FILE = ".engine-home"
+"""Beside the sessions' state folders: a name that no other carboy gives its containers."""
 SESSION, SLUG, HOME, KIND = "carboy.session", "carboy.slug", "carboy.home", "carboy.kind"
 
 
@@ -75,8 +78,15 @@ def name_of(slug: str, session_id: str) -> str:
 
 
 def home_of(state: Path) -> str:
-    """Which carboy's sessions these are: several may share an engine. `state` is a session's state folder."""
-    return hashlib.sha256(os.fsencode(state.parent.resolve())).hexdigest()[:16]
+    """Which carboy's sessions these are: several may share an engine, also some whose folders have one path (in
+    containers that were given its socket). `state` is a session's state folder."""
+    place = state.parent / HOME_FILE
+    try:
+        if not place.exists():
+            create(place, secrets.token_hex(8).encode())
+        return read_bounded(place, 64, follow=False).decode("ascii", "replace")
+    except OSError:  # no folder yet, and so no container: nothing has this name
+        return hashlib.sha256(os.fsencode(state.parent.resolve())).hexdigest()[:16]
 
 
 def labels(slug: str, session_id: str, state: Path, kind: str = "agent") -> dict[str, str]:
