@@ -225,7 +225,7 @@ class Spool:
         # off the loop: 500 lines take some 10 ms to validate
         parsed = await asyncio.to_thread(parse, lines)
         if parsed.bad:
-            log.warning("%d unreadable lines in the spool of %s", parsed.bad, self._slug)
+            log.debug("%d unreadable lines in the spool of %s", parsed.bad, self._slug)  # its log has a notice
         position = lines[-1][0]
         for proposal in parsed.proposals if self._told.proposed else ():
             assert self._told.proposed is not None

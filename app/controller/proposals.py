@@ -98,7 +98,7 @@ class Proposals:
         elif event.action == "open" and await self._too_many(session, event):
             return
         elif (event.routes is None) if event.type in ACCESS else (event.report is None):
-            log.warning("%s sent a proposal without its content", session.slug)
+            log.debug("%s sent a proposal without its content", session.slug)
         else:
             await self._add(session, event)
 
@@ -110,7 +110,7 @@ class Proposals:
             try:
                 row = await self._store.add_proposal(_new_row(session, event))
             except CarboyError as error:
-                log.warning("%s: %s", session.slug, error)
+                log.debug("%s: %s", session.slug, error)
                 return
             if row.state != "pending":
                 self.tell(session.id)
@@ -136,7 +136,7 @@ class Proposals:
             reason = _TOO_OFTEN
         else:
             return False
-        log.warning("%s has %s", session.slug, reason)
+        log.debug("%s has %s", session.slug, reason)  # a sidecar can send a million of them
         await self._tell_one(session, DecisionBody(proposal_id=event.proposal_id, state="rejected", reason=reason))
         return True
 

@@ -712,7 +712,9 @@ async def test_more_questions_than_a_sidecar_may_have_open_are_not_taken(room: R
     assert len(await room.queue.listed(state="pending")) == MAX_PENDING + 1
 
 
-async def test_questions_that_are_taken_back_at_once_do_not_fill_the_trail(room: Room) -> None:
+async def test_questions_that_are_taken_back_at_once_do_not_fill_the_trail(
+    room: Room, caplog: pytest.LogCaptureFixture
+) -> None:
     """What became of each is on record for good: a sidecar that opens and withdraws them is held to as many as the
     bottle may ask, as a desk that is not its own."""
     session, other = room.desk.add("dev", API), room.desk.add("other", API)
@@ -722,6 +724,7 @@ async def test_questions_that_are_taken_back_at_once_do_not_fill_the_trail(room:
         await room.queue.opened(session.id, event.model_copy(update={"action": "withdrawn", "routes": None}))
     assert BURST <= len(await room.rows()) <= BURST + 2
     assert "too many questions" in sidecar(session).told[-1]["reason"]
+    assert len(caplog.records) <= 2, "a line of the controller's log for each, without end"
     await room.queue.opened(other.id, asks(other, NEW, identity="q-000001"))
     assert len(await room.queue.listed(state="pending")) == 1
 
