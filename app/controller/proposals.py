@@ -110,6 +110,8 @@ class Proposals:
             try:
                 row = await self._store.add_proposal(_new_row(session, event))
             except CarboyError as error:
+                if error.code != "proposal_id":
+                    raise
                 log.debug("%s: %s", session.slug, error)
                 return
             if row.state != "pending":

@@ -752,6 +752,21 @@ async def test_a_sidecar_that_does_not_answer_keeps_no_controller_from_starting(
     await until(lambda: not silent.policy_lock.locked())
 
 
+async def test_a_question_that_the_store_does_not_take_comes_again(room: Room, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A line that raises is read again; one that is passed over leaves its agent without an answer for ever."""
+    session, usual = room.desk.add("dev", API), room.store.add_proposal
+
+    async def add(row: Any) -> Any:
+        raise CarboyError("The store is locked", "", "store")
+
+    monkeypatch.setattr(room.store, "add_proposal", add)
+    with pytest.raises(CarboyError, match="locked"):
+        await room.queue.opened(session.id, asks(session, NEW))
+    monkeypatch.setattr(room.store, "add_proposal", usual)
+    await room.queue.opened(session.id, asks(session, NEW))
+    assert [card.state for card in await room.queue.listed()] == ["pending"]
+
+
 async def test_what_takes_long_to_compare_keeps_nobody_waiting(room: Room, monkeypatch: pytest.MonkeyPatch) -> None:
     """Compared in a thread, and once for each time the routes change."""
     made: list[int] = []
