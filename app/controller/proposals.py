@@ -49,7 +49,8 @@ class Proposals:
         self._views: dict[str, tuple[tuple[Any, ...], ProposalView]] = {}
         self._confirming: list[asyncio.Task[None]] = []
         self._room: dict[str, Bucket] = {}
-        """By session: how many new questions are taken."""
+        self._counted: dict[str, str] = {}
+        """By session: how many new questions are taken, and the last that was."""
         self._alarm = Alarm(self._due)
         self._telling: dict[str, asyncio.Task[None]] = {}
         self.on_card: Callable[[dict[str, Any]], None] = lambda _: None
@@ -134,9 +135,12 @@ class Proposals:
             return False  # it came before, and may come again
         if sum(row.session_id == session.id for row in self._pending.values()) >= MAX_PENDING:
             reason = _TOO_MANY
+        elif self._counted.get(session.id) == event.proposal_id:  # the store did not take it then
+            return False
         elif not self._room.setdefault(session.id, Bucket(1 / EVERY_SECONDS, BURST)).take(time.monotonic()):
             reason = _TOO_OFTEN
         else:
+            self._counted[session.id] = event.proposal_id
             return False
         log.debug("%s has %s", session.slug, reason)  # a sidecar can send a million of them
         await self._tell_one(session, DecisionBody(proposal_id=event.proposal_id, state="rejected", reason=reason))
@@ -165,6 +169,7 @@ class Proposals:
         if view.state in LIVE:
             return
         self._room.pop(view.session_id, None)
+        self._counted.pop(view.session_id, None)
         rows = [row for row in self._pending.values() if row.session_id == view.session_id]
         if rows:
             spawn(self._close_all(rows), name=f"withdraw {view.slug}")
