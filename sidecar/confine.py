@@ -39,6 +39,18 @@ NEVER = (
     *("open_by_handle_at", "memfd_secret", "mknod", "mknodat"),
 )
 
+BEYOND = (
+    # modes, owners, times and attributes of any of the user's files, by their names: Landlock does not cover them
+    *("chmod", "fchmod", "fchmodat", "fchmodat2", "chown", "lchown", "fchown", "fchownat"),
+    *("utime", "utimes", "utimensat", "futimesat", "setxattr", "lsetxattr", "fsetxattr", "setxattrat"),
+    *("removexattr", "lremovexattr", "fremovexattr", "removexattrat"),
+    # the user's other processes: how they run, and what they share
+    *("setpriority", "ioprio_set", "sched_setaffinity", "sched_setscheduler", "sched_setparam", "sched_setattr"),
+    *("move_pages", "migrate_pages", "shmget", "shmat", "shmctl", "msgget", "msgsnd", "msgrcv", "msgctl"),
+    *("semget", "semop", "semtimedop", "semctl", "mq_open", "mq_unlink"),
+)
+"""What a sidecar has no more need of once its sockets stand."""
+
 MISSING = ("clone3", "io_uring_setup", "io_uring_enter", "io_uring_register")
 """Answered as by a kernel without them: glibc and libuv fall back to clone and epoll."""
 
@@ -72,7 +84,7 @@ def lock_down(spool_fd: int, folders: Iterable[str]) -> list[str]:
     _warm_up()
     steps: list[tuple[str, Callable[[], None]]] = [
         ("Landlock", lambda: _restrict_files(spool_fd, folders)),
-        ("seccomp, second part", _restrict_sockets),
+        ("seccomp, second part", _restrict_more),
     ]
     return attempt(steps)
 
@@ -111,7 +123,8 @@ def compute_only() -> list[str]:
     """For a process that only computes, after `isolate()`: no file but the libraries, no socket, no thread."""
     if not sys.platform.startswith("linux"):
         return []
-    calls = Filter(denied=("socket", "socketpair", "connect", "bind", "listen", "clone"))
+    limits = Rule("prlimit64", (((Argument(0, values=(0, os.getpid())),), seccomp.ALLOW),), seccomp.refuse(errno.EPERM))
+    calls = Filter(denied=(*BEYOND, "socket", "socketpair", "connect", "bind", "listen", "clone"), rules=(limits,))
     steps: list[tuple[str, Callable[[], None]]] = [
         ("Landlock", lambda: _libraries().enforce()),
         ("seccomp, second part", lambda: seccomp.install(calls.assemble())),
@@ -153,14 +166,16 @@ def _restrict_calls() -> None:
     seccomp.install(Filter(denied=NEVER, missing=MISSING, rules=rules).assemble(), all_threads=True)
 
 
-def _restrict_sockets() -> None:
+def _restrict_more() -> None:
     """No new unix sockets: the control socket stands, and behind others are the user's bus, agents and engines, which
-    trust whoever has the user's id. Landlock does not cover connecting to them."""
+    trust whoever has the user's id. Landlock does not cover connecting to them. Nor does it what is in `BEYOND`, or the
+    limits of other processes, which a limit ends as surely as a signal."""
     refuse = seccomp.refuse(errno.EPERM)
     streams = tuple(socket.SOCK_STREAM | flags for flags in (0, 0x80000, 0x800, 0x80800))  # CLOEXEC, NONBLOCK
     rules = (
         Rule("socket", (((Argument(0, values=_INTERNET),), seccomp.ALLOW),), refuse),
         # the event loop's; a pair of datagram sockets could be pointed elsewhere, one of streams cannot
         Rule("socketpair", (((Argument(1, values=streams),), seccomp.ALLOW),), refuse),
+        Rule("prlimit64", (((Argument(0, values=(0, os.getpid())),), seccomp.ALLOW),), refuse),
     )
-    seccomp.install(Filter(rules=rules).assemble(), all_threads=True)
+    seccomp.install(Filter(denied=BEYOND, rules=rules).assemble(), all_threads=True)
