@@ -116,12 +116,13 @@ class _Match:
         return ""
 
 
+# The words that matter first: what a narrow column cuts off is the host, which stands beside it.
 _REASONS = {
     "path_ambiguous": "this path can be read in more than one way (dots, encoded or doubled slashes, parameters), "
     "so no path rule can hold for it",
-    "path_not_allowed": "the rules of {host} do not cover this path",
-    "method_not_allowed": "the rules of {host} do not allow {method} here",
-    "header_not_allowed": "a header that the rules of {host} ask for is missing or different",
+    "path_not_allowed": "this path is not allowed at {host}",
+    "method_not_allowed": "{method} is not allowed on this path of {host}",
+    "header_not_allowed": "a header is missing or different that is asked for at {host}",
 }
 _OTHERS = "this path can be read in more than one way, and in one of them an earlier route of {host} is for it"
 _OVERRIDDEN = "; a header or a field of the request says that this is meant, so it must be allowed as well"

@@ -1,6 +1,7 @@
 """Decisions by table: hosts, ports, paths, methods, headers, git."""
 
 import time
+from collections.abc import Mapping
 from urllib.parse import quote
 
 import pytest
@@ -16,7 +17,7 @@ from sidecar.egress.policy import CompiledPolicy, RequestFacts, Verdict
 from sidecar.patterns import Pattern
 
 
-def decide(*routes: dict[str, object], host: str = "a.example.com", **facts: object) -> Verdict:
+def decide(*routes: Mapping[str, object], host: str = "a.example.com", **facts: object) -> Verdict:
     policy = CompiledPolicy.compile(Policy(routes=tuple(Route.model_validate(route) for route in routes)))
     values: dict[str, object] = {"port": 443, "method": "GET", "target": "/", "headers": (), **facts}
     return policy.decide(RequestFacts(host=host, **values))  # type: ignore[arg-type]
@@ -141,6 +142,13 @@ ORDINARY = (
 def test_file_names_in_any_script_are_plain_paths(name: str):
     route = {"host": "a.example.com", "matches": [{"paths": [{"value": "/files"}]}]}
     assert decide(route, target=f"/files/{quote(name)}").code == "ok"
+
+
+def test_a_reason_says_what_is_wrong_before_it_names_the_host():
+    match = {"paths": [{"value": "/v1"}], "methods": ["GET"]}
+    route: dict[str, object] = {"host": "a.example.com", "matches": [match]}
+    beginnings = [decide(route, target=target, method="POST").reason[:18] for target in ("/v1", "/v2")]
+    assert beginnings == ["POST is not allowe", "this path is not a"]
 
 
 def test_methods_and_headers_of_one_entry_must_all_match():
