@@ -227,7 +227,7 @@ class CarboyApp(Working, App[None], inherit_bindings=False):
         values = {item.path: item.value for item in settings}
         self.leader = textual_key(str(values.get("leader_key") or "ctrl+]"))
         wanted = str(values.get("theme") or themes.DEFAULT)
-        if wanted in self.available_themes:
+        if wanted in themes.PALETTES:  # Textual's own lack our names of colours, and would end the app
             self.theme = wanted
         else:
             self.notify(f"There is no theme {wanted!r}; known are {', '.join(themes.PALETTES)}", severity="warning")

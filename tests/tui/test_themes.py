@@ -9,7 +9,7 @@ from textual.color import Color
 from app.terminal.answers import BACKGROUND
 from app.themes import PALETTES
 from app.widgets.terminal_pane import TerminalPane
-from tests.tui.scripted import app
+from tests.tui.scripted import ScriptedClient, app
 from tests.tui.waiting import ready, until
 
 ROOT = Path(__file__).parents[2]
@@ -68,3 +68,14 @@ def test_no_colour_outside_the_themes() -> None:
         text = re.sub(r"^\s*#.*$", "", path.read_text(encoding="utf-8"), flags=re.MULTILINE)
         assert not LITERAL.search(text), path
         assert not NAMED.search(text), path
+
+
+async def test_a_theme_that_is_not_ours_is_told_and_the_app_stays() -> None:
+    client = ScriptedClient()
+    client.settings_now = tuple(
+        item.model_copy(update={"value": "dracula"}) if item.path == "theme" else item for item in client.settings_now
+    )
+    async with app(client).run_test(size=(160, 48)) as pilot:
+        await ready(pilot)
+        await until(pilot, lambda: [item for item in pilot.app._notifications if "no theme" in item.message], "told")
+        assert pilot.app.theme == "carboy"
