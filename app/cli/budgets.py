@@ -9,7 +9,7 @@ from app.core import budget as budgets
 from app.core.model import BudgetView, Sum
 from app.core.scopes import shown
 from app.core.spending import AnswerOrder, BudgetOrder, BudgetsReport, CutoffOrder, UsageReport
-from app.core.units import count
+from app.core.units import count, plural
 from app.errors import CarboyError
 
 if TYPE_CHECKING:
@@ -39,7 +39,8 @@ def usage(slug: str | None, days: int, as_json: bool) -> None:
 
 def _print_usage(found: UsageReport) -> None:
     line(f"today: {found.today.total:,} tokens, {money(found.today)}")
-    line(f"in all: {found.whole.total:,} tokens in {found.whole.requests:,} answers, {money(found.whole)}")
+    answers = f"{found.whole.requests:,} {plural('answer', found.whole.requests)}"
+    line(f"in all: {found.whole.total:,} tokens in {answers}, {money(found.whole)}")
     if found.whole.estimated or found.whole.unmetered:
         line(f"of these {found.whole.estimated} answers estimated, {found.whole.unmetered} without any usage said")
     header = ("PROVIDER", "MODEL", "ANSWERS", "READ", "CACHED", "OUTPUT", "COST")

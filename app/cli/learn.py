@@ -4,6 +4,7 @@ import click
 
 from app.cli.output import SLUG, json_option, line, note, print_json, with_client
 from app.core.learning import LearnedHost, LearnReport
+from app.core.units import plural
 from app.errors import CarboyError
 
 
@@ -33,7 +34,7 @@ def _print(report: LearnReport) -> None:
         for text in _host(item):
             note(text)
     for code, times in report.other.items():
-        note(f"not to be learned: {code}, {times} times")
+        note(f"not to be learned: {code}, {times} {plural('time', times)}")
     if report.left_out:
         note(f"and {report.left_out} more hosts")
     if report.dropped:
@@ -45,7 +46,7 @@ def _print(report: LearnReport) -> None:
 
 
 def _host(item: LearnedHost) -> list[str]:
-    said = [f"{item.host}: {item.times} times" + (", has a route already" if item.known else "")]
+    said = [f"{item.host}: {item.times} {plural('time', item.times)}" + (", has a route already" if item.known else "")]
     if item.letters:
         said.append(f"  in its own letters: {item.letters}")
     if item.resembles:

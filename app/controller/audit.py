@@ -14,6 +14,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from app.core.units import plural
 from app.errors import CarboyError
 from app.files import atomic_write
 from app.paths import Paths
@@ -59,7 +60,8 @@ class Audit:
     def warning(self) -> str:
         """What was found wrong at the start, or what could not be written yet; empty if nothing."""
         if self._waiting:
-            return f"{len(self._waiting)} rows of the audit trail wait until they can be written. {self._why}"
+            rows = len(self._waiting)
+            return f"Not yet written to the audit trail: {rows} {plural('row', rows)}. {self._why}"
         return self._broken
 
     async def start(self) -> None:

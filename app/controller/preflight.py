@@ -41,6 +41,10 @@ from sidecar.allowance import Metered
 from sidecar.contract import Policy, Route
 from sidecar.secret import Secret
 
+ELSEWHERE = (
+    "If it is installed already, the controller was started without its folder on PATH: "
+    "`carboy serve --stop` (bottles run on), then start it again from here"
+)
 type Selected = tuple[Backend | None, tuple[BackendReport, ...], CarboyError | None]
 type Select = Callable[[str | None, Manifest], Awaitable[Selected]]
 """Chooses the backend for a request's wish and a manifest; the error says why there is none."""
@@ -309,7 +313,7 @@ def _find(reading: Reading, request: LaunchRequest, backend: Backend | None) -> 
         elif reading.image is not None:
             reading.found = Found(program=provider.name, version="", host_path="in the image")
         else:
-            reading.found = provider.find(environ)
+            reading.found = _found(provider, environ)
         reading.warnings += reading.found.warnings
 
 
@@ -363,6 +367,16 @@ def _forge_only(reading: Reading) -> set[str]:
 def _value(reading: Reading, name: str) -> Secret:
     found = reading.located.get(name)
     return found.value if found is not None and found.value is not None else Secret("")
+
+
+def _found(provider: Provider, environ: dict[str, str]) -> Found:
+    """The agent's program. Who has one in a folder that joined their PATH later is not sent to install it again."""
+    try:
+        return provider.find(environ)
+    except CarboyError as error:
+        if error.code == "provider_missing":
+            error.hint += f". {ELSEWHERE}"
+        raise
 
 
 class _collect:

@@ -68,7 +68,9 @@ async def test_it_says_that_older_refusals_were_dropped(room: Room, capsys: pyte
     report = await room.learning.report(room.session.view)
     assert report.dropped == 40
     _print(report)
-    assert "40 older lines were dropped to make room" in capsys.readouterr().err
+    told = capsys.readouterr().err
+    assert "40 older lines were dropped to make room" in told
+    assert "late.example.org: 1 time\n" in told
 
 
 async def test_the_file_is_written_once_and_is_a_bottle(room: Room) -> None:

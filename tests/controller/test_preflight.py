@@ -144,6 +144,9 @@ async def test_a_key_that_the_agent_lacks_can_be_typed_in_where_others_would_do_
     bottle(paths, "agent_provider: {template: claude}")
     without_cli = await plan_of(paths, ask(project, command=()))
     assert {"provider_missing", "secret_missing"} <= codes(without_cli)
+    (missing,) = (error for error in without_cli.problems if error.code == "provider_missing")
+    assert "npm install" in missing.hint
+    assert "carboy serve --stop" in missing.hint
     assert without_cli.shown.secrets == ()
     monkeypatch.setattr(ClaudeProvider, "find", lambda self, environ: Found(program="claude", version="2"))
     (need,) = (await plan_of(paths, ask(project, command=()))).shown.secrets
