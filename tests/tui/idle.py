@@ -11,18 +11,22 @@ SOON = 0.02
 """Timers that are due by then belong to it: repaints of the screen are a sixtieth of a second away."""
 MOST = 1.0
 """What never comes to rest is not waited for: Textual's limit."""
+ROUNDS = 250
+"""Nor without so many looks, of which a second has several times as many: where others have the processor for that
+second, the app has done nothing in it."""
 
 
 async def idle(min_sleep: float = 0.0, max_sleep: float = MOST) -> None:
     """Until no task can go on, no thread works for one, and no timer is due soon. In place of Textual's."""
     loop: Any = asyncio.get_running_loop()
-    start, quiet = loop.time(), 0
-    while quiet < 3 and loop.time() < start + max_sleep:  # each round looks once at descriptors as well
-        await asyncio.sleep(0)
-        due = min((timer.when() for timer in loop._scheduled if not timer.cancelled()), default=start + max_sleep)
+    start, quiet, rounds = loop.time(), 0, 0
+    while quiet < 3 and (loop.time() < start + max_sleep or rounds < ROUNDS):
+        rounds += 1
+        await asyncio.sleep(0)  # each looks once at descriptors as well
+        due = min((timer.when() for timer in loop._scheduled if not timer.cancelled()), default=loop.time() + max_sleep)
         if loop._ready:
             quiet = 0
-        elif due <= start + max(SOON, min_sleep) or _threads_work(loop):
+        elif due <= loop.time() + max(SOON, min_sleep) or _threads_work(loop):
             quiet = 0
             await asyncio.sleep(0.001)
         else:
