@@ -17,6 +17,7 @@ from sidecar.dlp.patterns.model import all_types
 from sidecar.dlp.patterns.vendors.listing import markdown
 from sidecar.dlp.rules import Rule, credential_rules, windows
 
+pytestmark = pytest.mark.xdist_group("vendors")  # compiling all of them alone takes nine seconds
 ROOT = Path(__file__).parents[3]
 PACKAGES = Path(sysconfig.get_path("purelib"))
 PER_MEGABYTE = 0.1
