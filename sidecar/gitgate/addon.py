@@ -219,14 +219,17 @@ class GitGate:
         async def work(stream: Stream) -> None:
             assert gate.gitleaks is not None
             rules = push.Rules(policy.supervise, policy.hold_seconds)
+            number = exchange_of(flow).id
             session = push.Session(
                 call.served.repo, call.served.mirror, asked, stream, self._engine, gate.gitleaks, self._desk, rules,
                 gate.max_push, self._state.without_secrets, self._masked, self._scattered,
                 on_hold=lambda kind: self._event(
-                    "PUSH", call, "hold", "git_held", f"waits for the operator: {kind}", phase="open", refs=_refs(asked)
+                    "PUSH", call, "hold", "git_held", f"waits for the operator: {kind}", phase="open",
+                    refs=_refs(asked), request_id=number,
                 ),
+                on_report=lambda: self._pushed(call, session, intake, began, number),
+                on_leave=lambda: self._leaves(call, asked, number),
             )  # fmt: skip
-            session.on_report = lambda: self._pushed(call, session, intake, began)
             try:
                 if intake.overflow:
                     most = gate.max_push // (1024 * 1024)
@@ -245,7 +248,7 @@ class GitGate:
             finally:
                 intake.close()
                 if not session.reported:
-                    self._pushed(call, session, intake, began)
+                    session.on_report()
 
         return Stream(work, _version(flow), intake.close)
 
@@ -260,21 +263,28 @@ class GitGate:
         """With all secrets of the present moment; waits until the first stands."""
         return await self._scanner.run(0, lambda engines: engines.all)
 
-    def _pushed(self, call: Call, session: push.Session, intake: Intake, began: float) -> None:
+    def _leaves(self, call: Call, asked: push.Push, number: str) -> bool:
+        """Whether that it goes to upstream is on disk."""
+        if not self._state.spool.ready():
+            return False
+        said = "goes to upstream"
+        return self._event("PUSH", call, "allow", "ok", said, phase="open", refs=_refs(asked), request_id=number)
+
+    def _pushed(self, call: Call, session: push.Session, intake: Intake, began: float, number: str) -> None:
         broken = session.code == "ok" and not session.reported
         code = "client_closed" if broken else session.code
         decision = "error" if code in ("client_closed", "git_failed") else "allow" if code == "ok" else "deny"
         self._event(
             "PUSH", call, decision, code, session.reason, refs=_refs(session.push), bytes_up=intake.size, ms=_ms(began),
-            status=200, detail=session.detail,
+            status=200, detail=session.detail, request_id=number,
         )  # fmt: skip
 
     def _event(
         self, method: str, call: Call, decision: str, code: str, reason: str, refs: str = "", **values: object
-    ) -> None:
+    ) -> bool:
         upstream = call.served.upstream
         path = f"/{call.served.repo.name}.git" + (f" {refs}" if refs else "")
-        self._journal.record(
+        return self._journal.record(
             decision, code, reason, method=method, scheme="git", host=upstream.host, port=upstream.port, path=path,
             protocol="git", **values,
         )  # fmt: skip

@@ -31,7 +31,7 @@ UPSTREAM_SECONDS = 120.0
 """How long an upstream may say nothing to a push: its hooks run meanwhile."""
 type Code = Literal[
     "ok", "git_ref_refused", "git_force_refused", "git_bad_pack", "git_secret_found", "git_scan_failed",
-    "git_not_approved", "git_upstream_refused", "git_push_too_large", "git_failed",
+    "git_not_approved", "git_upstream_refused", "git_push_too_large", "git_failed", "spool_unavailable",
 ]  # fmt: skip
 
 
@@ -83,8 +83,10 @@ class Session:
     reason: str = ""
     detail: dict[str, Any] = field(default_factory=dict[str, Any])
     reported: bool = False
-    on_hold: Callable[[str], None] = lambda _: None
+    on_hold: Callable[[str], object] = lambda _: None
     on_report: Callable[[], None] = lambda: None
+    on_leave: Callable[[], bool] = lambda: True
+    """Writes down that it leaves, and says whether that is on disk: upstream may take it whatever becomes of us."""
     pause: Callable[[], AbstractAsyncContextManager[None]] = nullcontext
     """What is held of the gate is given back in it."""
 
@@ -368,6 +370,10 @@ async def _forward(session: Session, quarantine: Quarantine, taken: list[Command
         raise PushRefused("git_upstream_refused", "no credential", mirror.credentials.missing)
     lost = [command for command in taken if not command.creates]
     await backups.keep(mirror, lost)
+    if not session.on_leave():
+        raise PushRefused(
+            "spool_unavailable", "not recorded", "it cannot be written down what leaves: tell the operator"
+        )
     said: list[str] = []
     porcelain = b""
     async with mirror.credentials.open() as access:

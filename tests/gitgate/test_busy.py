@@ -75,7 +75,7 @@ async def test_an_upstream_that_keeps_moving(tmp_path: Path, when: tuple[str, st
             code, said = await again(one, clone)
             assert code == 0, said
             assert files(upstream) == {"README.md", "mine.txt", *(f"theirs{number}.txt" for number in range(4))}
-            pushes = [event for event in one.events() if event.method == "PUSH"]
+            pushes = [event for event in one.events() if event.method == "PUSH" and event.phase == "closed"]
             assert [event.code for event in pushes] == ["git_upstream_refused"] * 4 + ["ok"]
             assert all(event.reason.startswith("main: ") for event in pushes[:4])
 

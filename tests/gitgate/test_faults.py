@@ -67,7 +67,7 @@ async def test_children_that_wait_for_an_order_may_die(one: World) -> None:
         return [pid for pid in children if pid != runner and children[pid] == children.get(runner)]
 
     for number in range(2):
-        stock = await until(idle)
+        stock: Any = await until(idle)
         for pid in stock:
             with contextlib.suppress(ProcessLookupError):
                 os.kill(pid, signal.SIGKILL)
@@ -191,6 +191,9 @@ async def test_a_gate_killed_in_the_middle(tmp_path: Path) -> None:
             await until(began.exists)
             children = children_of(one.box.process.pid)
             assert any("git" in name for name in children.values()), children
+            # upstream may take it whatever becomes of us
+            (row,) = [event for event in one.events() if event.method == "PUSH"]
+            assert (row.phase, row.decision, row.path) == ("open", "allow", "/app.git refs/heads/main")
             one.box.process.send_signal(signal.SIGKILL)
             code, _ = await push
             assert code != 0
@@ -205,6 +208,19 @@ async def test_a_gate_killed_in_the_middle(tmp_path: Path) -> None:
             assert has == tips(upstream)["refs/heads/main"]
             await again.git("push", "-q", url("app"), f"{mine}:refs/heads/main", cwd=clone)
             assert tips(upstream)["refs/heads/main"] == mine
+
+
+async def test_a_push_that_cannot_be_written_down_does_not_leave(tmp_path: Path) -> None:
+    upstream = bare(tmp_path / "app.git")
+    with SmartHttp(tmp_path).run() as http:
+        repo, full = GitRepo(name="app", url=http.url("app")), "sidecar.spool:SpoolWriter._next_segment:full"
+        async with world(repo, fault=full) as one:
+            clone = await one.clone()
+            await one.commit(clone, {"a.txt": "a\n"})
+            before = tips(upstream)
+            code, said = await one.git("push", "origin", "HEAD:main", cwd=clone, check=False)
+            assert (code, tips(upstream)) == (1, before), said
+            assert "cannot be written" in said
 
 
 def http_busy(upstream: Path) -> bool:

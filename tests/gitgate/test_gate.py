@@ -76,7 +76,8 @@ async def test_clones_fetches_and_pushes(one: World) -> None:
     assert tips(upstream)["refs/heads/main"] == later
     kinds = {(event.method, event.code) for event in one.events()}
     assert kinds >= {("FETCH", "ok"), ("PUSH", "ok")}
-    pushed = next(event for event in one.events() if event.method == "PUSH")
+    began, pushed, *_ = [event for event in one.events() if event.method == "PUSH"]
+    assert (began.phase, pushed.phase, began.request_id) == ("open", "closed", pushed.request_id)
     assert (pushed.host, pushed.decision, pushed.scheme) == ("127.0.0.1", "allow", "git")
     assert "refs/heads/main" in pushed.path
     assert pushed.bytes_up > 100
@@ -210,7 +211,8 @@ async def test_a_suppressed_finding_waits_for_the_operator(one: World) -> None:
     assert code == 0, said
     assert tips(one.upstream)["refs/heads/main"] == (await one.git("rev-parse", "HEAD", cwd=clone))[1].strip()
     codes = [(event.phase, event.code) for event in one.events() if event.method == "PUSH"]
-    assert codes == [("open", "git_held"), ("closed", "git_not_approved"), ("open", "git_held"), ("closed", "ok")]
+    refused, held = [("open", "git_held"), ("closed", "git_not_approved")], ("open", "git_held")
+    assert codes == [*refused, held, ("open", "ok"), ("closed", "ok")]
 
 
 async def test_review_holds_every_push_with_its_diff(one: World) -> None:

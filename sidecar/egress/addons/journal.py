@@ -103,8 +103,8 @@ class Journal:
         if not exchange_of(flow).closed:
             self._close(flow, "error", "internal_error", "a check of its end failed")
 
-    def record(self, decision: str, code: str, reason: str, **values: Any) -> None:
-        """An event of something that is no flow (a push, a fetch). Counted as requests are."""
+    def record(self, decision: str, code: str, reason: str, **values: Any) -> bool:
+        """An event of something that is no flow (a push, a fetch); true once it is on disk. Counted as requests are."""
         text = {
             name: printable(self._redact(str(value)), 500) for name, value in values.items() if isinstance(value, str)
         }
@@ -114,7 +114,7 @@ class Journal:
         if event["phase"] == "closed":
             self.refused += decision == "deny"
             self.allowed += decision == "allow"
-        self._write(event)
+        return self._write(event)
 
     def held(self, flow: HTTPFlow, exchange: Exchange, reason: str) -> None:
         """It waits for the operator."""
@@ -278,8 +278,8 @@ class Journal:
         )
         self._write(event.model_dump(mode="json"))
 
-    def _write(self, event: dict[str, Any]) -> None:
-        self._state.spool.write(event)
+    def _write(self, event: dict[str, Any]) -> bool:
+        return self._state.spool.write(event)
 
 
 def _counter(exchange: Exchange) -> Callable[[bytes | None], list[bytes]]:
