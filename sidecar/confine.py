@@ -43,7 +43,12 @@ BEYOND = (
     # modes, owners, times and attributes of any of the user's files, by their names: Landlock does not cover them
     *("chmod", "fchmod", "fchmodat", "fchmodat2", "chown", "lchown", "fchown", "fchownat"),
     *("utime", "utimes", "utimensat", "futimesat", "setxattr", "lsetxattr", "fsetxattr", "setxattrat"),
-    *("removexattr", "lremovexattr", "fremovexattr", "removexattrat"),
+    *("removexattr", "lremovexattr", "fremovexattr", "removexattrat", "file_setattr"),
+    *("getxattr", "lgetxattr", "getxattrat", "listxattr", "llistxattr", "listxattrat", "file_getattr"),
+    # what happens in any of the user's folders, by name
+    *("inotify_init", "inotify_init1", "inotify_add_watch"),
+    # covered from Linux 6.2 on only
+    "truncate",
     # the user's other processes: how they run, and what they share
     *("setpriority", "ioprio_set", "sched_setaffinity", "sched_setscheduler", "sched_setparam", "sched_setattr"),
     *("move_pages", "migrate_pages", "shmget", "shmat", "shmctl", "msgget", "msgsnd", "msgrcv", "msgctl"),
@@ -54,6 +59,9 @@ BEYOND = (
 MISSING = ("clone3", "io_uring_setup", "io_uring_enter", "io_uring_register")
 """Answered as by a kernel without them: glibc and libuv fall back to clone and epoll."""
 
+_OWNERS, _OWNERS_OF_SOCKETS = (8, 10, 15), (0x8901, 0x8902)
+"""fcntl's F_SETOWN, F_SETSIG and F_SETOWN_EX, ioctl's FIOSETOWN and SIOCSPGRP: who is sent which signal once
+there is something to read, SIGKILL as well. Landlock covers it from Linux 6.12 on only."""
 _INTERNET = (2, 10, 16)
 """IPv4, IPv6 and netlink (getaddrinfo lists our addresses with it)."""
 
@@ -161,6 +169,8 @@ def _restrict_calls() -> None:
         # threads only, never a process
         Rule("clone", (((Argument(0, mask=_CLONE_THREAD),), seccomp.ALLOW),), refuse),
         Rule("tgkill", (((Argument(0, values=(me,)),), seccomp.ALLOW),), refuse),
+        Rule("fcntl", (((Argument(1, values=_OWNERS),), refuse),)),
+        Rule("ioctl", (((Argument(1, values=_OWNERS_OF_SOCKETS),), refuse),)),
         Rule("socket", (((Argument(0, values=(1, *_INTERNET)),), seccomp.ALLOW),), refuse),
     )
     seccomp.install(Filter(denied=NEVER, missing=MISSING, rules=rules).assemble(), all_threads=True)
