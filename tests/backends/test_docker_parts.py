@@ -322,4 +322,16 @@ def test_folders_of_one_path_are_not_one_carboys(tmp_path: Path) -> None:
     ours.rename(others)
     ours.mkdir()
     assert facts.home_of(ours / "one") != home
-    assert facts.home_of(others / "one") == home
+    shutil.rmtree(ours)
+    others.rename(ours)
+    assert facts.home_of(ours / "one") == home
+
+
+def test_a_copy_of_a_carboys_folders_is_not_that_carboy(tmp_path: Path) -> None:
+    """The cleanup of each would remove what the other has started since."""
+    ours, copy = tmp_path / "bottles", tmp_path / "copy"
+    ours.mkdir()
+    home = facts.home_of(ours / "one")
+    shutil.copytree(ours, copy)
+    assert facts.home_of(copy / "one") != home
+    assert facts.home_of(ours / "one") == home

@@ -20,7 +20,7 @@ ENTERED = ("", "runc", "crun")
 """Runtimes whose containers share their engine's kernel: only those can be entered (decision 12)."""
 FILE = "container.json"
 HOME_FILE = ".engine-home"
-"""Beside the sessions' state folders: a name that no other carboy gives its containers."""
+"""Beside the sessions' state folders: what no other carboy of this path has, and no copy at another path."""
 SESSION, SLUG, HOME, KIND = "carboy.session", "carboy.slug", "carboy.home", "carboy.kind"
 
 
@@ -80,13 +80,12 @@ def name_of(slug: str, session_id: str) -> str:
 def home_of(state: Path) -> str:
     """Which carboy's sessions these are: several may share an engine, also some whose folders have one path (in
     containers that were given its socket). `state` is a session's state folder."""
-    place = state.parent / HOME_FILE
-    try:
+    place, drawn = state.parent / HOME_FILE, b""
+    with contextlib.suppress(OSError):  # no folder yet, and so no container: nothing has this name
         if not place.exists():
             create(place, secrets.token_hex(8).encode())
-        return read_bounded(place, 64, follow=False).decode("ascii", "replace")
-    except OSError:  # no folder yet, and so no container: nothing has this name
-        return hashlib.sha256(os.fsencode(state.parent.resolve())).hexdigest()[:16]
+        drawn = read_bounded(place, 64, follow=False)
+    return hashlib.sha256(os.fsencode(state.parent.resolve()) + drawn).hexdigest()[:16]
 
 
 def labels(slug: str, session_id: str, state: Path, kind: str = "agent") -> dict[str, str]:
