@@ -16,6 +16,7 @@ from sidecar.egress.refusal import Refusal
 
 if TYPE_CHECKING:
     from sidecar.egress.books import Call
+    from sidecar.egress.lfs import Batch
 
 _KEY = "carboy"
 
@@ -164,6 +165,8 @@ class Exchange:
     leads: bool = False
     """All of it was looked through for credentials, and none was let through: where its answer leads, none of the
     bottle's can be brought."""
+    links: "Batch | None" = None
+    """A copy of an answer that tells addresses, where the answer may lead there."""
     told: bytearray | None = None
     """The beginning of the answer as the agent gets it, where that is to be written down (`addons/contents.py`)."""
 

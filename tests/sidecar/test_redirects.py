@@ -1,13 +1,19 @@
 """Where an answer leads the bottle: a link that the upstream signed is no credential of the bottle's."""
 
+import gzip
+import json
 import secrets
 from typing import Any
 from urllib.parse import quote
 
 import httpx
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from sidecar.contract import Route, RouteDlp
+from sidecar.egress import lfs
+from sidecar.egress.lfs import Batch
 from sidecar.egress.redirects import MAX_REMEMBERED, Address, Redirects
 from sidecar.tasks import spawn
 from tests.sidecar.proxy_kit import Bottle, Seen, Upstream, answer, authority, bottle, pem
@@ -155,6 +161,71 @@ async def test_a_location_in_another_character_set_is_an_answer_like_any_other()
         box.client() as client,
     ):
         assert (await client.get(f"https://{FORGE}/")).status_code == 302
+
+
+def batch(*links: str) -> bytes:
+    objects = [
+        {"oid": "1a" * 32, "size": 3, "actions": {"download": {"href": link, "expires_in": 900}}} for link in links
+    ]
+    return json.dumps({"transfer": "basic", "objects": [*objects, {"oid": "2b" * 32, "error": {"code": 404}}]}).encode()
+
+
+@pytest.mark.e2e
+@pytest.mark.parametrize("http2", [False, True], ids=["h1", "h2"])
+@pytest.mark.parametrize("encoding", ["", "gzip"])
+async def test_a_signed_link_of_git_lfs_may_be_followed(http2: bool, encoding: str) -> None:
+    """As `git lfs pull` does; told in another kind of answer it may not."""
+    link = f"https://{STORE}{SIGNED}"
+    media = {"/lfs": b"Application/VND.git-lfs+json; charset=utf-8", "/json": b"application/json"}
+
+    async def objects(seen: Seen, send: Any) -> None:
+        body = batch(f"https://{OTHER}/first", link)
+        headers = [(b"content-type", media.get(seen.path, b"text/plain"))]
+        if encoding and seen.path in media:
+            body, headers = gzip.compress(body), [*headers, (b"content-encoding", b"gzip")]
+        await answer(send, 200, body, headers)
+
+    async with (
+        Upstream((FORGE, STORE, OTHER), authority(), handler=objects).run() as upstream,
+        world(upstream) as box,
+        box.client(http2=http2) as client,
+    ):
+        wanted = {"operation": "download", "objects": [{"oid": "1a" * 32, "size": 3}]}
+        assert code(await client.get(link)) == "secret_found"
+        assert code(await client.post(f"https://{FORGE}/json", json=wanted)) == "ok"
+        assert code(await client.get(link)) == "secret_found"
+        told = await client.post(f"https://{FORGE}/lfs", json=wanted)
+        assert told.json()["objects"][1]["actions"]["download"]["href"] == link
+        assert code(await client.get(link)) == "ok"
+        await _but_nothing_else(box, client)
+
+
+@given(data=st.binary(max_size=200), encoding=st.sampled_from(["", "gzip", "br", "nothing"]))
+def test_what_is_no_answer_of_git_lfs_leads_nowhere(data: bytes, encoding: str) -> None:
+    read = Batch(encoding)
+    read.feed(data)
+    assert read.links() == []
+
+
+@pytest.mark.parametrize(
+    "body",
+    [
+        batch("/x" * lfs.MOST),
+        batch("/x").replace(b'"/x"', b'"\\ud800"'),
+        batch("/x").replace(b'"/x"', b"7"),
+        b'{"objects": ' + b"[" * 5000,
+        b'{"objects": {"actions": {"a": {"href": "/x"}}}}',
+    ],
+    ids=["too large", "half a character", "a number", "deep", "no list"],
+)
+def test_an_odd_answer_of_git_lfs_leads_nowhere(body: bytes) -> None:
+    read = Batch("")
+    for at in range(0, len(body), 10_000):
+        read.feed(body[at : at + 10_000])
+    assert read.links() == []
+    whole = Batch("")
+    whole.feed(batch("/x"))
+    assert whole.links() == ["/x"]
 
 
 ASKED = Address("https", "a.example.com", 443, "/x/y?q=1")

@@ -38,6 +38,7 @@ from sidecar.egress.examine import (
 )
 from sidecar.egress.exchange import Exchange, exchange_of, refuse
 from sidecar.egress.holds import APPROVED, Holds, Unasked, Where
+from sidecar.egress.lfs import Batch
 from sidecar.egress.message import Message
 from sidecar.egress.redirects import STATUSES, Address, Redirects
 from sidecar.egress.refusal import Refusal
@@ -127,8 +128,16 @@ class Outbound:
         if response is None or not exchange.sent or exchange.refusal is not None or not exchange.leads:
             return
         if response.status_code in STATUSES and "location" in response.headers:
-            location = response.headers["location"].encode("utf-8", "surrogateescape").decode("latin-1")
-            self._redirects.note(_address(flow, exchange), location)
+            self._redirects.note(_address(flow, exchange), _latin(response.headers["location"]))
+        elif response.status_code == 200 and Batch.told_by(response.headers.get("content-type", "")):
+            exchange.links = Batch(response.headers.get("content-encoding", ""))
+            exchange.taps.append(exchange.links.feed)
+
+    def response(self, flow: HTTPFlow) -> None:
+        exchange = exchange_of(flow)
+        for link in exchange.links.links() if exchange.links is not None else ():
+            self._redirects.note(_address(flow, exchange), _latin(link))
+        exchange.links = None
 
     # --- WebSocket ----------------------------------------------------------------------------------------------------
 
@@ -326,6 +335,11 @@ class Outbound:
             location=finding.location[:200],
             snippet=finding.snippet[:500],
         )
+
+
+def _latin(text: str) -> str:
+    """An address as it stands in a request's first line, were it asked for."""
+    return text.encode("utf-8", "surrogateescape").decode("latin-1")
 
 
 def _where(message: Message) -> Where:
