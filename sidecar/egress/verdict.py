@@ -110,7 +110,9 @@ def alarm_text(canary: Finding, host: str, what: str) -> str:
 
 def _say(finding: Finding) -> str:
     shown = f" ({finding.snippet})" if finding.snippet else ""
-    return f"{finding.title}, in {finding.location}{shown}"
+    # nothing of it can be approved, and the next one is refused as well: for how long is what helps
+    long = "; those of one minute count together, so wait that long" if finding.location == DRIP else ""
+    return f"{finding.title}, in {finding.location}{shown}{long}"
 
 
 def refusal_reason(finding: Finding, why: str = "") -> str:

@@ -406,12 +406,12 @@ async def test_a_canary_that_moves_is_an_alarm_wherever_to(upstream: Upstream, h
 
 async def test_encoded_placeholders_are_found(upstream: Upstream) -> None:
     value = "sk-ant-carboy-mybottle-0123456789abcdef0123456789abcd77"
-    for on_match, wanted in (("supervise", "placeholder_misplaced"), ("block", "placeholder_misplaced")):
-        route = Route(host=HOST, dlp=RouteDlp(outbound_on_match=on_match))
+    for dlp in (RouteDlp(outbound_on_match="supervise"), RouteDlp(outbound_on_match="block")):
+        route = Route(host=HOST, dlp=dlp)
         async with bottle(route, **options(upstream, placeholders={"T": value})) as box, box.client() as client:
             encoded = base64.b64encode(b"x" + value.encode()).decode()
             for text in (value, encoded, value.encode().hex(), value[::-1]):
-                refused(await client.post(f"https://{HOST}/x", content=text), wanted)
+                refused(await client.post(f"https://{HOST}/x", content=text), "placeholder_misplaced")
             assert (await client.post(f"https://{HOST}/x", content="carboy-mybottle is up")).status_code == 200
     assert len(upstream.seen) == 1
 
@@ -429,6 +429,7 @@ async def test_a_secret_in_small_pieces_is_found(upstream: Upstream) -> None:
         answers = [await client.get(f"https://{HOST}/log?c={part}") for part in SECRET.replace("#", "%23")]
         assert answers[-1].status_code == 403
         assert "many small requests" in answers[-1].json()["reason"]
+        assert "one minute" in answers[-1].json()["reason"]
         assert len(upstream.seen) < len(SECRET)
 
 
