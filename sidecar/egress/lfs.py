@@ -4,6 +4,7 @@ The answer itself is left to others: this reads a copy, and what it cannot read 
 """
 
 import contextlib
+import itertools
 
 from pydantic import BaseModel, ValidationError
 
@@ -13,6 +14,8 @@ MEDIA_TYPE = "application/vnd.git-lfs+json"
 
 MOST = 512 * 1024
 """Bytes of an answer that is read: a client asks for a hundred objects, each with a link of 2 KB or so."""
+MOST_LINKS = 512
+"""Of one answer, the first of them: with a long address asked for, each takes the event loop two milliseconds."""
 
 
 class _Action(BaseModel):
@@ -62,4 +65,5 @@ class Batch:
             answer = _Answer.model_validate_json(bytes(self._body))
         except ValidationError:
             return []
-        return [action.href for each in answer.objects for action in each.actions.values()]
+        found = (action.href for each in answer.objects for action in each.actions.values())
+        return list(itertools.islice(found, MOST_LINKS))

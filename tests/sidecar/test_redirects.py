@@ -228,6 +228,14 @@ def test_an_odd_answer_of_git_lfs_leads_nowhere(body: bytes) -> None:
     assert whole.links() == ["/x"]
 
 
+def test_an_answer_of_git_lfs_leads_to_as_many_places_as_a_client_asks_for() -> None:
+    """Half a megabyte holds 17,000: they held the sidecar up for half a minute."""
+    told = json.dumps({"objects": [{"actions": {"download": {"href": f"/{each}"}}} for each in range(5000)]})
+    read = Batch("")
+    read.feed(told.encode())
+    assert read.links() == [f"/{each}" for each in range(lfs.MOST_LINKS)]
+
+
 ASKED = Address("https", "a.example.com", 443, "/x/y?q=1")
 
 
