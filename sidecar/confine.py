@@ -29,8 +29,9 @@ NEVER = (
     *("pidfd_getfd", "pidfd_open", "pidfd_send_signal", "kill", "tkill", "rt_sigqueueinfo", "rt_tgsigqueueinfo"),
     *("execve", "execveat", "fork", "vfork", "personality"),
     # namespaces and mounts
-    *("mount", "umount2", "pivot_root", "chroot", "unshare", "setns", "open_tree", "move_mount", "fsopen"),
-    *("fsconfig", "fsmount", "fspick", "mount_setattr", "swapon", "swapoff", "quotactl", "quotactl_fd"),
+    *("mount", "umount2", "pivot_root", "chroot", "unshare", "setns", "open_tree", "move_mount"),
+    *("open_tree_attr", "fsopen", "fsconfig", "fsmount", "fspick", "mount_setattr", "swapon", "swapoff"),
+    *("quotactl", "quotactl_fd"),
     # the kernel itself
     *("bpf", "perf_event_open", "userfaultfd", "keyctl", "add_key", "request_key", "kexec_load"),
     *("kexec_file_load", "init_module", "finit_module"),
