@@ -26,6 +26,7 @@ from app.store.connection import prepare
 from app.store.migrations import LATEST
 from app.tasks import cancel_and_wait, spawn
 from tests.conftest import until
+from tests.controllers import forked
 
 ROOT = Path(__file__).parents[2]
 
@@ -41,6 +42,13 @@ async def home(paths: Paths) -> AsyncIterator[Paths]:
     await client.shutdown(force=True)
     await client.close()
     await until(lambda: not psutil.pid_exists(pid))
+
+
+@pytest.fixture
+def forked_home(home: Paths) -> Iterator[Paths]:
+    """For what is not about how a controller starts."""
+    with forked():
+        yield home
 
 
 @contextmanager
@@ -85,8 +93,10 @@ async def test_after_kill_9_the_next_call_starts_another(home: Paths) -> None:
     await client.close()
 
 
-async def test_a_client_outwaits_a_controller_that_is_ending(home: Paths, monkeypatch: pytest.MonkeyPatch) -> None:
-    ending = lock_of(home)  # it has closed its socket, and still tidies up
+async def test_a_client_outwaits_a_controller_that_is_ending(
+    forked_home: Paths, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    ending = lock_of(forked_home)  # it has closed its socket, and still tidies up
     assert ending.take()
     tried = asyncio.Event()
     start = client_start._start
@@ -97,7 +107,7 @@ async def test_a_client_outwaits_a_controller_that_is_ending(home: Paths, monkey
         return ours
 
     monkeypatch.setattr(client_start, "_start", counted)
-    connecting = spawn(Client.connect(home), name="client")
+    connecting = spawn(Client.connect(forked_home), name="client")
     await asyncio.wait_for(tried.wait(), 60)
     assert not connecting.done()
     ending.release()
@@ -106,8 +116,8 @@ async def test_a_client_outwaits_a_controller_that_is_ending(home: Paths, monkey
     await client.close()
 
 
-async def test_the_event_stream_survives_kill_9(home: Paths) -> None:
-    client = await Client.connect(home)
+async def test_the_event_stream_survives_kill_9(forked_home: Paths) -> None:
+    client = await Client.connect(forked_home)
     first = (await client.status()).pid
     kinds: list[str] = []
 
@@ -117,7 +127,7 @@ async def test_the_event_stream_survives_kill_9(home: Paths) -> None:
 
     def change() -> bool:
         """Something that the controller tells of: a manifest that changes."""
-        (private_folder(home.bottles) / "some.md").write_text(f"---\n---\n{len(kinds)} {os.urandom(4).hex()}\n")
+        (private_folder(forked_home.bottles) / "some.md").write_text(f"---\n---\n{len(kinds)} {os.urandom(4).hex()}\n")
         return "catalogue" in kinds
 
     task = spawn(listen(), name="listener")
@@ -131,10 +141,10 @@ async def test_the_event_stream_survives_kill_9(home: Paths) -> None:
     await client.close()
 
 
-async def test_changes_of_a_shown_projects_agents_are_told(home: Paths, tmp_path: Path) -> None:
+async def test_changes_of_a_shown_projects_agents_are_told(forked_home: Paths, tmp_path: Path) -> None:
     agents = tmp_path / ".carboy" / "agents"
     agents.mkdir(parents=True)
-    async with await Client.connect(home) as client:
+    async with await Client.connect(forked_home) as client:
         assert (await client.catalogue(str(tmp_path))).agents == ()
         told = asyncio.Event()
 
@@ -159,13 +169,13 @@ async def test_changes_of_a_shown_projects_agents_are_told(home: Paths, tmp_path
         assert [entry.name for entry in (await client.catalogue(str(tmp_path))).agents] == ["helper"]
 
 
-async def test_sigterm_ends_it_cleanly(home: Paths) -> None:
-    async with await Client.connect(home) as client:
+async def test_sigterm_ends_it_cleanly(forked_home: Paths) -> None:
+    async with await Client.connect(forked_home) as client:
         pid = (await client.status()).pid
     os.kill(pid, signal.SIGTERM)
     await until(lambda: not psutil.pid_exists(pid))
-    assert not home.controller_socket.exists()
-    assert not home.database.with_name("carboy.db-wal").exists()
+    assert not forked_home.controller_socket.exists()
+    assert not forked_home.database.with_name("carboy.db-wal").exists()
 
 
 async def test_no_process_of_its_own_stays(home: Paths) -> None:
@@ -176,8 +186,8 @@ async def test_no_process_of_its_own_stays(home: Paths) -> None:
     await until(lambda: not any(process.is_running() for process in children))
 
 
-async def test_a_second_one_is_refused(home: Paths) -> None:
-    async with await Client.connect(home):
+async def test_a_second_one_is_refused(forked_home: Paths) -> None:
+    async with await Client.connect(forked_home):
         ended = await asyncio.to_thread(carboy, "serve")
     assert ended.returncode == 1
     assert ended.stderr.strip() == "carboy: A controller is running already. Stop it with: carboy serve --stop"
@@ -189,8 +199,8 @@ def carboy(*arguments: str, cwd: Path = ROOT, **environ: str) -> subprocess.Comp
     return subprocess.run(command, cwd=cwd, env=env, capture_output=True, text=True, timeout=60, check=False)
 
 
-async def test_stop_says_what_it_did(home: Paths) -> None:
-    async with await Client.connect(home):
+async def test_stop_says_what_it_did(forked_home: Paths) -> None:
+    async with await Client.connect(forked_home):
         pass
     ended = await asyncio.to_thread(carboy, "serve", "--stop")
     assert (ended.returncode, ended.stdout) == (0, "the controller has ended\n")
@@ -198,13 +208,13 @@ async def test_stop_says_what_it_did(home: Paths) -> None:
     assert (ended.returncode, ended.stdout) == (0, "no controller is running\n")
 
 
-async def test_a_newer_database_is_an_error_that_the_client_sees(home: Paths) -> None:
-    private_folder(home.state)
-    db = prepare(home.database)
+async def test_a_newer_database_is_an_error_that_the_client_sees(forked_home: Paths) -> None:
+    private_folder(forked_home.state)
+    db = prepare(forked_home.database)
     db.execute("INSERT INTO schema_version VALUES (?, 'future', 0)", (LATEST + 1,))
     db.close()
     with pytest.raises(CarboyError) as caught:
-        await Client.connect(home)
+        await Client.connect(forked_home)
     assert caught.value.code == "store_newer"
 
 
@@ -222,19 +232,19 @@ async def test_one_that_dies_while_it_starts_leaves_its_last_words(
     assert str(home.log) in caught.value.hint
 
 
-async def test_a_file_in_the_place_of_the_socket_is_no_obstacle(home: Paths) -> None:
-    private_folder(home.run)
+async def test_a_file_in_the_place_of_the_socket_is_no_obstacle(forked_home: Paths) -> None:
+    private_folder(forked_home.run)
     dead = socket.socket(socket.AF_UNIX)
-    dead.bind(str(home.controller_socket))
+    dead.bind(str(forked_home.controller_socket))
     dead.close()
-    async with await Client.connect(home) as client:
+    async with await Client.connect(forked_home) as client:
         assert (await client.status()).bottles == 0
 
 
-async def test_broken_settings_do_not_lock_out(home: Paths) -> None:
-    private_folder(home.config)
-    home.settings.write_text("them: dark\n")
-    async with await Client.connect(home) as client:
+async def test_broken_settings_do_not_lock_out(forked_home: Paths) -> None:
+    private_folder(forked_home.config)
+    forked_home.settings.write_text("them: dark\n")
+    async with await Client.connect(forked_home) as client:
         status = await client.status()
     assert any("settings.yml" in warning for warning in status.warnings)
 
