@@ -132,13 +132,18 @@ def compute_only() -> list[str]:
     """For a process that only computes, after `isolate()`: no file but the libraries, no socket, no thread."""
     if not sys.platform.startswith("linux"):
         return []
-    limits = Rule("prlimit64", (((Argument(0, values=(0, os.getpid())),), seccomp.ALLOW),), seccomp.refuse(errno.EPERM))
-    calls = Filter(denied=(*BEYOND, "socket", "socketpair", "connect", "bind", "listen", "clone"), rules=(limits,))
+    denied = (*BEYOND, "socket", "socketpair", "connect", "bind", "listen", "clone")
+    calls = Filter(denied=denied, rules=(own_limits(),))
     steps: list[tuple[str, Callable[[], None]]] = [
         ("Landlock", lambda: _libraries().enforce()),
         ("seccomp, second part", lambda: seccomp.install(calls.assemble())),
     ]
     return attempt(steps)
+
+
+def own_limits() -> Rule:
+    """Limits of this process alone: others' end them as surely as a signal."""
+    return Rule("prlimit64", (((Argument(0, values=(0, os.getpid())),), seccomp.ALLOW),), seccomp.refuse(errno.EPERM))
 
 
 def _libraries() -> landlock.Ruleset:
@@ -179,14 +184,13 @@ def _restrict_calls() -> None:
 
 def _restrict_more() -> None:
     """No new unix sockets: the control socket stands, and behind others are the user's bus, agents and engines, which
-    trust whoever has the user's id. Landlock does not cover connecting to them. Nor does it what is in `BEYOND`, or the
-    limits of other processes, which a limit ends as surely as a signal."""
+    trust whoever has the user's id. Landlock does not cover connecting to them. Nor does it what is in `BEYOND`."""
     refuse = seccomp.refuse(errno.EPERM)
     streams = tuple(socket.SOCK_STREAM | flags for flags in (0, 0x80000, 0x800, 0x80800))  # CLOEXEC, NONBLOCK
     rules = (
         Rule("socket", (((Argument(0, values=_INTERNET),), seccomp.ALLOW),), refuse),
         # the event loop's; a pair of datagram sockets could be pointed elsewhere, one of streams cannot
         Rule("socketpair", (((Argument(1, values=streams),), seccomp.ALLOW),), refuse),
-        Rule("prlimit64", (((Argument(0, values=(0, os.getpid())),), seccomp.ALLOW),), refuse),
+        own_limits(),
     )
     seccomp.install(Filter(denied=BEYOND, rules=rules).assemble(), all_threads=True)

@@ -17,7 +17,13 @@ from sidecar.gitgate import limits
 from sidecar.kernel import landlock, libc, seccomp
 from sidecar.kernel.seccomp import Argument, Filter, Rule
 
-_NEEDED = frozenset({"execve", "fork", "vfork", "kill", "tkill", "rt_sigqueueinfo"})
+_NEEDED = frozenset(
+    {
+        *("execve", "fork", "vfork", "kill", "tkill", "rt_sigqueueinfo"),
+        # git's own files are read-only, and packs that are used are made young again
+        *("chmod", "fchmod", "fchmodat", "fchmodat2", "utime", "utimes", "utimensat", "futimesat"),
+    }
+)
 _NAMESPACES = 0x7E020080
 """CLONE_NEWNS, NEWCGROUP, NEWUTS, NEWIPC, NEWUSER, NEWPID, NEWNET, NEWTIME (linux/sched.h)."""
 _STREAMS = tuple(1 | flags for flags in (0, 0x80000, 0x800, 0x80800))
@@ -80,7 +86,7 @@ def _files(folder: str) -> None:
 
 def _calls() -> None:
     refuse = seccomp.refuse(errno.EPERM)
-    denied = tuple(call for call in confine.NEVER if call not in _NEEDED)
+    denied = tuple(call for call in (*confine.NEVER, *confine.BEYOND) if call not in _NEEDED)
     rules = (
         Rule("clone", (((Argument(0, mask=_NAMESPACES),), refuse),)),
         # to the relay on this host's loopback, by TCP: no look-ups of names, no datagrams
@@ -92,6 +98,7 @@ def _calls() -> None:
             ),
             refuse,
         ),
+        confine.own_limits(),
     )
     seccomp.install(Filter(denied=denied, missing=confine.MISSING, rules=rules).assemble())
 
