@@ -4,11 +4,9 @@ import asyncio
 import os
 import random
 import signal
-import subprocess
-import sys
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
-from pathlib import Path
+from dataclasses import dataclass
 
 import psutil
 import pytest
@@ -17,10 +15,10 @@ from app.core.model import BottleView
 from app.paths import Paths
 from app.processes.identity import ProcessId, identify, same
 from tests.conftest import until
+from tests.fork_server import Forked, fork
 from tests.integration.launching import Rig, asking, processes_of, rig
 
 pytestmark = pytest.mark.sandbox
-ROOT = Path(__file__).parents[2]
 
 
 @pytest.fixture
@@ -29,26 +27,44 @@ async def real(paths: Paths) -> AsyncIterator[Rig]:
         yield one
 
 
+@dataclass
+class StandIn:
+    process: Forked
+    said: asyncio.StreamReader
+    """What it prints, errors too."""
+
+    async def killed(self) -> None:
+        self.process.kill()
+        await self.process.ended()
+
+
 @asynccontextmanager
-async def controller(paths: Paths, script: str, *more: str) -> AsyncIterator[asyncio.subprocess.Process]:
+async def controller(paths: Paths, script: str, *more: str) -> AsyncIterator[StandIn]:
     """A process that launches one bottle with `script` (`stand_in`); killed at the end, if it still lives."""
-    process = await asyncio.create_subprocess_exec(
-        sys.executable, "-m", "tests.integration.stand_in", str(paths.config.parent), script, *more,
-        cwd=ROOT, stdout=subprocess.PIPE,
-    )  # fmt: skip
+    read, write = os.pipe()
+    said = asyncio.StreamReader()
+    pipe = os.fdopen(read, "rb", buffering=0)
+    transport, _ = await asyncio.get_running_loop().connect_read_pipe(lambda: asyncio.StreamReaderProtocol(said), pipe)
+    program, arguments = "tests.integration.stand_in", [str(paths.config.parent), script, *more]
     try:
-        yield process
+        forked = await asyncio.to_thread(fork, program, arguments, write, write, dict(os.environ))
     finally:
-        if process.returncode is None:
-            process.kill()
-        await process.wait()
+        os.close(write)
+    try:
+        yield StandIn(forked, said)
+    finally:
+        forked.kill()
+        await forked.ended()
+        forked.close()
+        transport.close()
 
 
-async def line(process: asyncio.subprocess.Process, wanted: str) -> None:
-    assert process.stdout is not None
+async def line(process: StandIn, wanted: str) -> None:
+    heard: list[str] = []
     async with asyncio.timeout(90):
-        while (got := (await process.stdout.readline()).decode().strip()) != wanted:
-            assert got or not process.stdout.at_eof(), f"ended before {wanted!r}"
+        while (got := (await process.said.readline()).decode().strip()) != wanted:
+            heard.append(got)
+            assert got or not process.said.at_eof(), f"ended before {wanted!r}: {heard}"
 
 
 async def see(real: Rig, wanted: bytes, slug: str = "one") -> None:
@@ -149,8 +165,7 @@ async def test_everything_died_meanwhile(paths: Paths) -> None:
 async def test_a_controller_killed_at_each_step_of_a_launch(paths: Paths, step: str, end: str) -> None:
     async with controller(paths, "read x") as process:
         await line(process, f"{step} {end}")
-        process.kill()
-        await process.wait()
+        await process.killed()
     await _picked_up(paths)
 
 
@@ -159,8 +174,7 @@ async def test_a_controller_killed_at_a_random_moment_of_a_launch(paths: Paths, 
     async with controller(paths, "read x") as process:
         await line(process, "ready")
         await asyncio.sleep(random.Random(seed).random() * 0.5)  # the moment is the test
-        process.kill()
-        await process.wait()
+        await process.killed()
     await _picked_up(paths)
 
 

@@ -24,8 +24,7 @@ async def killed_in(paths: Paths, backend: str, work: str, at: str) -> None:
         if work == "resume":
             await line(process, "killed")
         await line(process, at)
-        process.kill()
-        await process.wait()
+        await process.killed()
 
 
 async def after_a_launch(paths: Paths) -> None:
