@@ -247,7 +247,7 @@ def _become(order: Order, fds: list[int]) -> NoReturn:
         for target, source in enumerate(parked):
             os.dup2(source, target, inheritable=True)
         os.closerange(len(fds), os.sysconf("SC_OPEN_MAX"))
-        walls.before_exec(online=order.online)
+        walls.before_exec(online=order.online, ssh=order.args[0] == "ssh" or "GIT_SSH_COMMAND" in order.env)
         os.execve(order.program, order.args, order.env)  # noqa: S606
     except BaseException as error:
         os.write(2, f"{order.args[0]} could not be started: {type(error).__name__}\n".encode())

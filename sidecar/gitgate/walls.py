@@ -26,6 +26,7 @@ _NEEDED = frozenset(
 )
 _NAMESPACES = 0x7E020080
 """CLONE_NEWNS, NEWCGROUP, NEWUTS, NEWIPC, NEWUSER, NEWPID, NEWNET, NEWTIME (linux/sched.h)."""
+_UNIX = 1
 _STREAMS = tuple(1 | flags for flags in (0, 0x80000, 0x800, 0x80800))
 """SOCK_STREAM with CLOEXEC and NONBLOCK."""
 _SYSTEM = ("/usr", "/bin", "/lib", "/lib64", "/nix/store")
@@ -93,7 +94,7 @@ def _calls() -> None:
         Rule(
             "socket",
             (
-                ((Argument(0, values=(1, 16)),), seccomp.ALLOW),
+                ((Argument(0, values=(_UNIX, 16)),), seccomp.ALLOW),
                 ((Argument(0, values=(2,)), Argument(1, values=_STREAMS)), seccomp.ALLOW),
             ),
             refuse,
@@ -103,8 +104,10 @@ def _calls() -> None:
     seccomp.install(Filter(denied=denied, missing=confine.MISSING, rules=rules).assemble())
 
 
-def before_exec(*, online: bool) -> None:
-    """In the child, right before its program."""
+def before_exec(*, online: bool, ssh: bool = False) -> None:
+    """In the child, right before its program. `ssh`: it dials the agent that signs, and the connection that is shared.
+    All else opens no unix socket: behind those that lie about, the user's bus or an engine's, is what trusts whoever
+    has the user's id."""
     for what, most in (
         (resource.RLIMIT_AS, limits.MAX_MEMORY),
         (resource.RLIMIT_FSIZE, limits.MAX_FILE),
@@ -120,3 +123,6 @@ def before_exec(*, online: bool) -> None:
     if not online:
         offline = tuple(Rule(call, (), seccomp.refuse(errno.EACCES)) for call in ("socket", "connect", "socketpair"))
         seccomp.install(Filter(rules=offline).assemble())
+    elif not ssh:
+        inside = Rule("socket", (((Argument(0, values=(_UNIX,)),), seccomp.refuse(errno.EACCES)),))
+        seccomp.install(Filter(rules=(inside,)).assemble())

@@ -2,6 +2,7 @@
 
 import asyncio
 import shutil
+import socket
 import sys
 from pathlib import Path
 
@@ -58,3 +59,42 @@ async def test_git_does_nothing_to_what_else_its_user_has(tmp_path: Path) -> Non
         pytest.skip(f"this kernel lacks: {out}")
     assert "ESCAPED" not in out
     assert "git works" in out, err
+
+
+SOCKETS = """
+import socket, sys
+from sidecar.gitgate import walls
+folder, engine = sys.argv[1:3]
+online, ssh = (each == "1" for each in sys.argv[3:])
+print(walls.enclose(folder))
+walls.before_exec(online=online, ssh=ssh)
+for name, attempt in {
+    "tcp": lambda: socket.socket().close(),
+    "pair": lambda: [each.close() for each in socket.socketpair()],
+    "unix": lambda: socket.socket(socket.AF_UNIX).connect(engine),
+}.items():
+    try: attempt()
+    except PermissionError: pass
+    else: print("open:", name)
+"""
+
+
+@pytest.mark.parametrize(
+    ("online", "ssh", "wanted"),
+    [(False, False, ""), (True, False, "tcp pair"), (True, True, "tcp pair unix")],
+    ids=["offline", "https", "ssh"],
+)
+async def test_only_ssh_dials_unix_sockets(tmp_path: Path, online: bool, ssh: bool, wanted: str) -> None:
+    """Behind those of others are the user's bus and engines. What reads a bottle's bytes opens none of any kind."""
+    folder, engine = tmp_path / "git", tmp_path / "engine.sock"
+    folder.mkdir()
+    with socket.socket(socket.AF_UNIX) as listening:
+        listening.bind(str(engine))
+        listening.listen()
+        argv = (sys.executable, "-c", SOCKETS, str(folder), str(engine), f"{online:d}", f"{ssh:d}")
+        process = await asyncio.create_subprocess_exec(*argv, cwd=Path(__file__).parents[2], stdout=-1, stderr=-1)
+        out, err = (data.decode() for data in await process.communicate())
+    if "seccomp" in out:
+        pytest.skip(f"this kernel lacks: {out}")
+    assert [line.removeprefix("open: ") for line in out.splitlines()[1:]] == wanted.split(), err
+    assert process.returncode == 0, err
