@@ -131,7 +131,11 @@ async def test_its_tool_runs(worlds: Worlds, name: str) -> None:
         assert not await told_to_come(seat)
 
 
-@pytest.mark.parametrize("name", ["codex", "opencode", "pi"])
+# OpenCode 1.18.33 ends by itself in one run of three, some seconds after its start: "panic: Illegal instruction" of Bun
+MAY_CRASH = pytest.param("opencode", marks=pytest.mark.flaky(reruns=5))
+
+
+@pytest.mark.parametrize("name", ["codex", MAY_CRASH, "pi"])
 async def test_it_was_killed_amid_its_work_and_goes_on(worlds: Worlds, name: str) -> None:
     """It waits for somebody to speak: what it was about is not taken up by itself."""
     role = CAST[name]
