@@ -62,6 +62,8 @@ class Call:
     """As it may be kept: filled in right before it leaves."""
     protocol: Literal["http", "websocket"] = "http"
     facts: RequestFacts = field(default_factory=RequestFacts)
+    hides_usage: bool = False
+    """Its answer is asked for without what would be counted."""
     input: int = 0
     output: int = 0
     before: int | None = 0

@@ -1,7 +1,9 @@
 """What metering must know of a request before its answer comes: read from a copy of the body. Pure."""
 
 import re
+from collections.abc import Iterable
 from dataclasses import dataclass
+from urllib.parse import parse_qsl
 
 from sidecar.meter.estimate import json_units
 from sidecar.meter.loads import Tree, Unreadable, loads, tree
@@ -11,6 +13,12 @@ from sidecar.meter.usage import text_of
 
 MOST_PARSED = 16 * 1024 * 1024
 """Bytes of a body that is parsed whole (4 ms for each MB, bench `meter`); of a larger one only members are read."""
+
+_PARTIAL = frozenset({"fields", "callback", "httpheaders"})
+_MASK = "x-goog-fieldmask"
+"""What Google's APIs leave members of an answer out for, or write it as a script for; `$httpHeaders` may hold any
+header (cloud.google.com/apis/docs/system-parameters, Closure's `goog.net.rpc.HttpCors`)."""
+_ALT = frozenset({"", "json", "sse"})
 
 _MODEL_IN_PATH = re.compile(r"/models/([^/:?]+)[:/]")
 
@@ -49,6 +57,13 @@ def request_facts(method: str, path: str, body: bytes) -> RequestFacts:
         brought=brought(found),
         input_units=json_units(body),
     )
+
+
+def hides_usage(query: str, headers: Iterable[str]) -> bool:
+    """Whether the answer is asked for in a form in which what it used is not told. `headers`: names in lower case."""
+    asked = [(name.lower().removeprefix("$"), value) for name, value in parse_qsl(query, keep_blank_values=True)]
+    odd = any(name in _PARTIAL or (name == "alt" and value.lower() not in _ALT) for name, value in asked)
+    return odd or _MASK in headers
 
 
 def _previous(found: Tree) -> str | None:

@@ -304,6 +304,44 @@ async def test_what_is_worked_on_behind_its_answer_counts_as_what_was_set_aside(
         assert row.total > 1000
 
 
+async def masked(seen: Any, send: Any) -> None:
+    """As Google's APIs answer a request for some members of the answer: there is no usage in it."""
+    parts = [{"text": "Only this was asked for."}]
+    body = {"candidates": [{"content": {"role": "model", "parts": parts}, "finishReason": "STOP"}]}
+    await send({"type": "http.response.start", "status": 200, "headers": [(b"content-type", b"application/json")]})
+    await send({"type": "http.response.body", "body": orjson.dumps(body)})
+
+
+HIDING: list[tuple[str, dict[str, str]]] = [
+    ("?fields=candidates", {}),
+    ("?alt=sse&%24fields=candidates", {}),
+    ("", {"X-Goog-FieldMask": "candidates"}),
+    ("?alt=proto", {}),
+    ("?callback=f", {}),
+    ("?%24httpHeaders=X-Goog-FieldMask%3Acandidates", {}),
+]
+
+
+@pytest.mark.parametrize(("query", "headers"), HIDING, ids=["fields", "$fields", "header", "proto", "script", "inside"])
+async def test_an_answer_that_is_to_hide_its_usage_is_not_asked_for_under_a_budget(query: str, headers: dict[str, str]):
+    url = f"https://{HOST}/v1beta/models/gemini-9:generateContent"
+    body = {"contents": [{"parts": [{"fileData": {"fileUri": "files/of-a-million-tokens"}}]}]}
+    granted = allowance(tokens(100_000))
+    async with metered_bottle(masked, granted, vendor_fetch=True) as (box, upstream), box.client() as client:
+        answer = await client.post(url + query, headers=headers, json=body)
+        assert (answer.status_code, answer.json().get("code")) == (400, "budget_unknown")
+        assert upstream.seen == intents(box) == []
+        assert (await client.post(f"{url}?alt=json&key=", json=body)).status_code == 200
+
+
+async def test_an_answer_that_is_to_hide_its_usage_is_an_alarm_without_a_budget():
+    async with metered_bottle(masked) as (box, _), box.client() as client:
+        url = f"https://{HOST}/v1beta/models/gemini-9:generateContent?fields=candidates"
+        assert (await client.post(url, json={"contents": []})).status_code == 200
+        await until(lambda: usages(box))
+        assert usages(box)[0].unmetered
+
+
 async def test_an_id_that_comes_twice_means_the_same_answer_only_where_it_can_be_asked_for_again():
     async with metered_bottle(accepted) as (box, _), box.client() as client:
         await post(client, f"https://{HOST}/v1/chat/completions", background=True)

@@ -22,7 +22,7 @@ from sidecar.meter.decode import Decoder, Undecodable
 from sidecar.meter.dialects import choose
 from sidecar.meter.dialects.responses import Responses
 from sidecar.meter.ledger import Verdict
-from sidecar.meter.request import RequestFacts, request_facts
+from sidecar.meter.request import RequestFacts, hides_usage, request_facts
 
 BESIDE = 256 * 1024
 """Bytes of a body from which it is read beside the loop (5 to 10 ms for each MB)."""
@@ -78,9 +78,9 @@ class Budget:
             await waiting
 
     def _admit(self, flow: HTTPFlow, call: Call) -> Coroutine[Any, Any, None] | None:
-        later = self.later(call)
-        if later is not None:
-            refuse(flow, later.code, later.reason)
+        uncounted = self.uncounted(call)
+        if uncounted is not None:
+            refuse(flow, uncounted.code, uncounted.reason)
             return None
         if self._books.check(call.need).code:
             return self._hold(flow, call)
@@ -115,20 +115,25 @@ class Budget:
             verdict = self._books.check(call.need)
         return verdict
 
-    def later(self, call: Call) -> Verdict | None:
-        """Why a request that is worked on behind its answer does not leave under a budget: nothing that the agent has
-        to ask for would say what it used, and what was set aside for it is no bound."""
-        if not (call.purpose == "deferred" or call.facts.background) or not self._limited(call):
+    def uncounted(self, call: Call) -> Verdict | None:
+        """Why a request does not leave under a budget whose answer would not say what it used: it is worked on behind
+        that, and what was set aside for it is no bound, or it is asked for without its usage."""
+        if not self._limited(call):
             return None
-        return Verdict("budget_unknown", "what it uses later could not be counted: send it to be answered at once")
+        if call.purpose == "deferred" or call.facts.background:
+            return Verdict("budget_unknown", "what it uses later could not be counted: send it to be answered at once")
+        if call.hides_usage:
+            return Verdict("budget_unknown", "its answer would not say what it used: ask for all of it, as JSON")
+        return None
 
     def _limited(self, call: Call) -> bool:
         return any(held.limit is not None and held.provider == call.provider for held in self._books.standing().leases)
 
     def _call(self, flow: HTTPFlow, exchange: Exchange, provider: str, target: str) -> Call:
-        method, path = flow.request.data.method.decode("latin-1"), paths.canonical(paths.split(target)[0])
+        method, (path, query) = flow.request.data.method.decode("latin-1"), paths.split(target)
+        path = paths.canonical(path)
         fields = flow.request.headers.fields
-        headers = ((name.decode("latin-1").lower(), value.decode("latin-1")) for name, value in fields)
+        headers = [(name.decode("latin-1").lower(), value.decode("latin-1")) for name, value in fields]
         if overrides.methods(headers, (target,)):
             method = "POST"
         purpose: Purpose = choose.purpose(method, path) if path is not None else "unknown"
@@ -139,6 +144,7 @@ class Budget:
             method,
             path or "",
             purpose,
+            hides_usage=hides_usage(query, (name for name, _ in headers)),
             clock=exchange.clock,
         )
 

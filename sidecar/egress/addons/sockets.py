@@ -109,8 +109,8 @@ class Sockets:
         call = talk.call(facts)
         if len(talk.open) >= MOST_OPEN:
             _refuse(exchange, Verdict("budget_busy", "too many requests on one connection"))
-        elif (later := self._budget.later(call)) is not None:
-            _refuse(exchange, later)
+        elif (uncounted := self._budget.uncounted(call)) is not None:
+            _refuse(exchange, uncounted)
         elif self._books.check(call.need).code:
             return self._hold(flow, exchange, talk, call)
         else:
