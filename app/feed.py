@@ -9,6 +9,7 @@ import time
 from collections.abc import Awaitable, Callable
 from typing import TYPE_CHECKING, Any, Protocol
 
+from app.build import other
 from app.core.board import Board
 from app.core.journal import Entry
 from app.errors import CarboyError
@@ -78,6 +79,7 @@ class Feed:
             self.client = await self.connect()
         client = self.client
         client.on_state = self._state
+        client.on_other_build = lambda theirs: self.listener.warned(other(theirs))
         status = await client.status()
         if status.last_seq < self.board.last_seq:
             self.board.forget()

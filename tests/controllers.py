@@ -3,6 +3,7 @@ a command. How they are started for real, `tests/controller/test_main.py` and th
 
 import asyncio
 import os
+from collections.abc import Sequence
 from contextlib import AbstractContextManager
 from unittest.mock import patch
 
@@ -54,12 +55,12 @@ async def _gone(paths: Paths) -> bool:
     return not await start.answers(paths)
 
 
-def spawned(paths: Paths, ready: int) -> None:
+def spawned(paths: Paths, ready: int, more: Sequence[str]) -> None:
     """In place of `start._spawn`."""
     log = os.open(paths.log, os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_CLOEXEC, 0o600)
     environ = start.small_environment(dict(os.environ))
     try:
-        child = fork("app", ["serve", "--detached", "--ready-fd", str(CHANNEL_FD)], ready, log, environ)
+        child = fork("app", ["serve", "--detached", "--ready-fd", str(CHANNEL_FD), *more], ready, log, environ)
         child.wait(start.START_SECONDS)
         child.close()
     finally:

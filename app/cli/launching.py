@@ -13,7 +13,7 @@ from collections.abc import AsyncIterator
 from typing import TYPE_CHECKING, Any
 
 from app.cli.asking import typed
-from app.cli.output import line, note, print_json
+from app.cli.output import connected, line, note, print_json
 from app.cli.plain import PlainText
 from app.commands import textual_key
 from app.core.model import BottleView, LaunchRequest, Preflight
@@ -33,9 +33,7 @@ INTERRUPTED = 130
 
 async def start(request: LaunchRequest, *, dry_run: bool, detach: bool, as_json: bool) -> int:
     """Carry out one `carboy start`; the exit code."""
-    from app.client import Client
-
-    async with await Client.connect() as client:
+    async with connected() as client:
         request, plan = await _prepare(client, request, ask=_may_ask(request, dry_run=dry_run))
         if dry_run:
             print_json(plan) if as_json else _print_plan(plan)

@@ -4,7 +4,7 @@ import os
 
 import click
 
-from app.cli.output import ago, json_option, line, note, print_json, run
+from app.cli.output import ago, connected, json_option, line, note, print_json, run
 from app.core.model import LaunchRequest, ModelList
 from app.paths import present_folder
 from sidecar.secret import Secret
@@ -34,9 +34,7 @@ def models(agent: str | None, bottles: tuple[str, ...], refresh: bool, as_json: 
 
 
 async def _list(request: LaunchRequest, refresh: bool) -> ModelList:
-    from app.client import Client
-
-    async with await Client.connect() as client:
+    async with connected() as client:
         found = await client.models(request, fresh=refresh)
         given = {name: Secret(os.environ[name]) for name in found.wants_env if os.environ.get(name)}
         if not given:

@@ -1,10 +1,11 @@
 """How commands print: JSON with stable names for scripts, aligned text for people. All text from bottles and files
 goes through `printable`: a terminal must never get an escape sequence that somebody else wrote."""
 
+import contextlib
 import os
 import sys
 import time
-from collections.abc import Awaitable, Callable, Coroutine, Iterable, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine, Iterable, Sequence
 from typing import TYPE_CHECKING, Any
 
 import click
@@ -117,13 +118,22 @@ def run[T](main: Coroutine[Any, Any, T]) -> T:
     return tasks.run(main)
 
 
+@contextlib.asynccontextmanager
+async def connected(*, start: bool = True) -> AsyncIterator["Client"]:
+    """A client, which says once where the controller is of another build of carboy than this command."""
+    from app.build import other
+    from app.client import Client
+
+    async with await Client.connect(start=start) as client:
+        client.on_other_build = lambda theirs: note(f"carboy: {other(theirs)}")
+        yield client
+
+
 def with_client[T](work: Callable[["Client"], Awaitable[T]], *, start: bool = True) -> T:
     """Connect (starting a controller where none runs), do `work`, disconnect."""
 
     async def main() -> T:
-        from app.client import Client
-
-        async with await Client.connect(start=start) as client:
+        async with connected(start=start) as client:
             return await work(client)
 
     return run(main())

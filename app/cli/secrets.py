@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 import click
 
 from app.cli.asking import typed
-from app.cli.output import SLUG, ago, json_option, line, note, print_json, run, table, with_client
+from app.cli.output import SLUG, ago, connected, json_option, line, note, print_json, run, table, with_client
 from app.core.model import BottleView
 from app.core.vault import go_on
 from app.errors import CarboyError
@@ -110,9 +110,7 @@ def give(slug: str, names: tuple[str, ...], fd: int | None, as_json: bool) -> No
 
 
 async def _give(slug: str, names: tuple[str, ...], fd: int | None) -> BottleView:
-    from app.client import Client
-
-    async with await Client.connect() as client:
+    async with connected() as client:
         wanted = names or await _lacking(client, slug)
         if not wanted:
             note(f"{slug} lacks no secret")

@@ -4,7 +4,7 @@ from typing import TYPE_CHECKING, Any, cast
 
 import click
 
-from app.cli.output import ago, json_option, line, need_terminal, note, print_json, run, table, with_client
+from app.cli.output import ago, connected, json_option, line, need_terminal, note, print_json, run, table, with_client
 from app.core.model import Doctor
 from app.errors import CarboyError
 
@@ -14,22 +14,36 @@ if TYPE_CHECKING:
 
 @click.command()
 @click.option("--stop", is_flag=True, help="End the running controller; bottles run on.")
+@click.option("--restart", is_flag=True, help="Put a new one in its place, as after an update; bottles run on.")
 @click.option("--force", is_flag=True, help="With --stop: even while bottles run.")
 @click.option("--install", is_flag=True, help="Run it as a service of your session from now on.")
 @click.option("--print", "show", is_flag=True, help="With --install: only show the file that would be written.")
 @click.option("--stay", is_flag=True, help="Do not end when idle.")
 @click.option("--detached", is_flag=True, hidden=True)
+@click.option("--replace", is_flag=True, hidden=True)
 @click.option("--ready-fd", type=int, hidden=True)
-def serve(stop: bool, force: bool, install: bool, show: bool, stay: bool, detached: bool, ready_fd: int | None) -> int:
+def serve(
+    stop: bool,
+    restart: bool,
+    force: bool,
+    install: bool,
+    show: bool,
+    stay: bool,
+    ready_fd: int | None,
+    **way: bool,
+) -> int:
     """Be the controller, in the foreground. Clients start one by themselves when they need it."""
     if stop:
         run(_stop(force))
+        return 0
+    if restart:
+        run(_restart())
         return 0
     if install or show:
         return _install(show=show)
     from app.controller import main
 
-    return main.serve(detached=detached, ready_fd=ready_fd, stay=stay)
+    return main.serve(ready_fd=ready_fd, stay=stay, **way)
 
 
 def _install(*, show: bool) -> int:
@@ -73,6 +87,21 @@ async def _stop(force: bool) -> None:
     line("the controller has ended")
 
 
+async def _restart() -> None:
+    from app.build import build
+    from app.client import Client
+    from app.client.start import replace
+    from app.paths import Paths
+
+    paths = Paths.resolve()
+    await replace(paths)
+    async with await Client.connect(paths, start=False) as client:
+        status = await client.status()
+    line(f"the controller is carboy {build()} now")
+    if status.bottles:
+        note("Bottles run on, each with the sidecar that it has: R in the app gives it a new one")
+
+
 @click.command()
 @json_option
 def doctor(as_json: bool) -> int:
@@ -86,10 +115,8 @@ def doctor(as_json: bool) -> int:
 
 
 async def _doctor() -> Doctor:
-    from app.client import Client
-
     try:
-        async with await Client.connect() as client:
+        async with connected() as client:
             found = await client.doctor()
     except CarboyError as error:
         # a controller that cannot start is the first thing a doctor must be able to tell of

@@ -12,6 +12,7 @@ import aiohttp
 import orjson
 from pydantic import BaseModel, TypeAdapter
 
+from app.build import HEADER, build
 from app.client.operator import OperatorCalls
 from app.client.start import ensure
 from app.client.streams import WINDOW, Backoff, RemoteTerminal, event_messages, lost
@@ -52,7 +53,8 @@ _PROPOSALS = TypeAdapter(list[ProposalView])
 class Client(OperatorCalls):
     """Speaks to the controller of this user. Make one with `await Client.connect()`, end it with `close()`.
 
-    `on_state` is told when the event stream is lost and when it is back.
+    `on_state` is told when the event stream is lost and when it is back; `on_other_build`, once for each, of what build
+    a controller is that is not of ours.
     """
 
     def __init__(self, paths: Paths, *, start: bool = True) -> None:
@@ -60,6 +62,8 @@ class Client(OperatorCalls):
         self._start = start
         self._starting: asyncio.Task[None] | None = None
         self.on_state: Callable[[Connection], None] = lambda _: None
+        self.on_other_build: Callable[[str], None] = lambda _: None
+        self._build = build()
         # a connection for each request: over a unix socket it costs nothing, and none can have gone stale
         connector = aiohttp.UnixConnector(str(paths.controller_socket), force_close=True, limit=0)
         self._http = aiohttp.ClientSession(
@@ -403,6 +407,7 @@ class Client(OperatorCalls):
                 start=start,
             )
             async with response:
+                self._look_at(response.headers.get(HEADER, ""))
                 if response.status >= 400:
                     raise await _error(response)
                 yield response
@@ -410,6 +415,12 @@ class Client(OperatorCalls):
             raise CarboyError("The controller did not answer in time", "Look at its log", "controller_silent") from None
         except aiohttp.ClientError:
             raise lost() from None
+
+    def _look_at(self, theirs: str) -> None:
+        if theirs != self._build:
+            self._build = theirs
+            if theirs != build():
+                self.on_other_build(theirs)
 
     async def _socket(self, path: str, query: dict[str, Any]) -> aiohttp.ClientWebSocketResponse:
         try:

@@ -8,6 +8,7 @@ import contextlib
 import os
 import subprocess
 import sys
+from collections.abc import Sequence
 from pathlib import Path
 
 import orjson
@@ -75,14 +76,20 @@ async def ensure(paths: Paths, *, start: bool = True) -> None:
                 return
             await asyncio.sleep(0.05)
         if asyncio.get_running_loop().time() >= deadline:
-            raise CarboyError(
-                f"A controller is running but does not answer on {paths.controller_socket}",
-                f"Look at {paths.log}; end it (its pid is in {paths.state / 'controller.lock'}) and try again",
-                "controller_silent",
-            )
+            raise _silent(paths, f"A controller is running but does not answer on {paths.controller_socket}")
 
 
-async def _start(paths: Paths) -> bool:
+async def replace(paths: Paths) -> None:
+    """Start a controller in place of the one that runs, if any; returns once it answers. Bottles run on."""
+    try:
+        ours = await _start(paths, "--replace")
+    except OSError as error:
+        raise no_access(error) or error from None
+    if not ours:
+        raise _silent(paths, "The controller that runs does not end")
+
+
+async def _start(paths: Paths, *more: str) -> bool:
     """Start one and wait until it says that it is ready: True; False where another one has the lock."""
     private_folder(paths.state)
     _put_log_aside(paths.log)
@@ -93,7 +100,7 @@ async def _start(paths: Paths) -> bool:
     transport, _ = await loop.connect_read_pipe(lambda: asyncio.StreamReaderProtocol(reader), pipe)
     try:
         try:
-            await asyncio.to_thread(_spawn, paths, write)
+            await asyncio.to_thread(_spawn, paths, write, more)
         finally:
             os.close(write)
         async with asyncio.timeout(START_SECONDS):
@@ -103,6 +110,11 @@ async def _start(paths: Paths) -> bool:
     finally:
         transport.close()
     return _read_verdict(paths, line)
+
+
+def _silent(paths: Paths, text: str) -> CarboyError:
+    hint = f"Look at {paths.log}; end it (its pid is in {paths.state / 'controller.lock'}) and try again"
+    return CarboyError(text, hint, "controller_silent")
 
 
 def _read_verdict(paths: Paths, line: bytes) -> bool:
@@ -132,7 +144,7 @@ def last_lines(path: Path, count: int = LOG_LINES) -> str:
     return printable(" | ".join(line.strip() for line in lines[-count:] if line.strip()), 2000)
 
 
-def _spawn(paths: Paths, ready: int) -> None:
+def _spawn(paths: Paths, ready: int, more: Sequence[str]) -> None:
     """Run `carboy serve --detached`, which detaches itself and returns at once."""
     # `-m` puts the working folder first on the module path: it must be the one carboy lies in, never the project
     root = Path(__file__).resolve().parents[2]
@@ -142,7 +154,7 @@ def _spawn(paths: Paths, ready: int) -> None:
     environ.pop("PYTHONSAFEPATH", None)
     try:
         subprocess.run(
-            [sys.executable, "-m", "app", "serve", "--detached", "--ready-fd", str(ready)],
+            [sys.executable, "-m", "app", "serve", "--detached", "--ready-fd", str(ready), *more],
             cwd=root,
             env=environ,
             stdin=subprocess.DEVNULL,

@@ -32,6 +32,10 @@ log = logging.getLogger(__name__)
 LOG_FORMAT = "%(asctime)s %(levelname)s %(name)s: %(message)s"
 
 
+REPLACE_SECONDS = 20.0
+"""For a controller to end that was asked to."""
+
+
 class Lock:
     """The right to be the controller: held from the start until the process ends, however it ends."""
 
@@ -39,15 +43,13 @@ class Lock:
         self._files = files
         self._held: list[int] = []
 
-    def take(self) -> bool:
-        """False if another process has it."""
+    def take(self, within: float = 0) -> bool:
+        """False if another process has it, also after so many seconds. Who waits gets it before who only tries."""
         for path in self._files:
             private_folder(path.parent)
             fd = os.open(path, os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC, 0o600)
             self._held.append(fd)
-            try:
-                fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            except BlockingIOError:
+            if not _flock(fd, within):
                 self.release()
                 return False
             os.ftruncate(fd, 0)
@@ -58,6 +60,30 @@ class Lock:
         for fd in self._held:
             os.close(fd)
         self._held.clear()
+
+
+def _flock(fd: int, within: float) -> bool:
+    """In the main thread, where it waits: by an alarm, since the call itself has no time limit."""
+    if not within:
+        try:
+            fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            return False
+        return True
+
+    def over(_number: int, _frame: object) -> None:
+        raise TimeoutError
+
+    before = signal.signal(signal.SIGALRM, over)
+    try:
+        signal.setitimer(signal.ITIMER_REAL, within)
+        fcntl.flock(fd, fcntl.LOCK_EX)
+    except TimeoutError:
+        return False
+    finally:
+        signal.setitimer(signal.ITIMER_REAL, 0)
+        signal.signal(signal.SIGALRM, before)
+    return True
 
 
 def lock_of(paths: Paths) -> Lock:
@@ -112,8 +138,8 @@ class Idle:
         self._stop()
 
 
-def serve(*, detached: bool = False, ready_fd: int | None = None, stay: bool = False) -> int:
-    """Be the controller until told otherwise. Returns the exit code."""
+def serve(*, detached: bool = False, ready_fd: int | None = None, stay: bool = False, replace: bool = False) -> int:
+    """Be the controller until told otherwise; with `replace`, of whoever is it now. Returns the exit code."""
     os.umask(0o077)
     leave_out(here())
     herald = Herald(ready_fd)
@@ -122,7 +148,9 @@ def serve(*, detached: bool = False, ready_fd: int | None = None, stay: bool = F
         lock = lock_of(paths)
         if detached:
             detach(ready_fd)
-        if not lock.take():
+        if replace:
+            asyncio.run(_ask_to_end(paths))
+        if not lock.take(REPLACE_SECONDS if replace else 0):
             herald.busy()
             if detached:
                 return 0
@@ -145,6 +173,16 @@ def serve(*, detached: bool = False, ready_fd: int | None = None, stay: bool = F
             raise full from None
         return full.exit_code
     return 0
+
+
+async def _ask_to_end(paths: Paths) -> None:
+    """Only now, when what a controller is made of is here: there is none for as long as this one's parts take."""
+    from app.client import Client
+    from app.controller import wiring  # noqa: F401  (loaded, not used)
+
+    with contextlib.suppress(CarboyError):  # none runs, or it is ending: who has the lock is what counts
+        async with await Client.connect(paths, start=False) as client:
+            await client.shutdown(force=True)
 
 
 def detach(ready_fd: int | None) -> None:

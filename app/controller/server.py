@@ -9,13 +9,14 @@ import contextlib
 import logging
 import os
 import socket
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from pathlib import Path
 from typing import Any
 from urllib.parse import quote
 
 from aiohttp import WSCloseCode, web
 
+from app.build import HEADER, build
 from app.controller import api, budget_api, changes_api, keeping_api, operator_api, proposal_api, streams
 from app.controller.api import ERROR_HEADER, PARTS, Parts, answer, dump
 from app.controller.streams import LAUNCHES, SOCKETS, Launches, internal
@@ -107,6 +108,13 @@ async def good_names(request: web.Request, handler: Any) -> web.StreamResponse:
     return await handler(request)
 
 
+def _says_its_build(said: str) -> Callable[[web.Request, web.StreamResponse], Awaitable[None]]:
+    async def prepare(_request: web.Request, response: web.StreamResponse) -> None:
+        response.headers[HEADER] = said
+
+    return prepare
+
+
 class Server:
     """The API on `path`. `start`, then `close`."""
 
@@ -118,6 +126,7 @@ class Server:
         app[ACTIVITY] = activity or Activity()
         rooms = (streams, proposal_api, budget_api, operator_api, keeping_api, changes_api, api)
         app.add_routes([route for room in rooms for route in room.ROUTES])
+        app.on_response_prepare.append(_says_its_build(build()))  # as it is now: files may change under us
         self._app = app
         self._runner = web.AppRunner(app, access_log=None, shutdown_timeout=SHUTDOWN_SECONDS)
         self._inode = 0

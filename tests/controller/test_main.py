@@ -3,6 +3,7 @@
 import asyncio
 import contextlib
 import os
+import shutil
 import signal
 import socket
 import subprocess
@@ -15,6 +16,8 @@ from pathlib import Path
 import psutil
 import pytest
 
+from app import __version__
+from app.build import build
 from app.client import Client
 from app.client import start as client_start
 from app.client.start import small_environment
@@ -206,6 +209,70 @@ async def test_stop_says_what_it_did(forked_home: Paths) -> None:
     assert (ended.returncode, ended.stdout) == (0, "the controller has ended\n")
     ended = await asyncio.to_thread(carboy, "serve", "--stop")
     assert (ended.returncode, ended.stdout) == (0, "no controller is running\n")
+
+
+@pytest.fixture(scope="module")
+def other_carboy(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Another version of carboy, in a folder of its own."""
+    folder = tmp_path_factory.mktemp("other")
+    for name in ("app", "sidecar", "manifests"):
+        shutil.copytree(ROOT / name, folder / name, ignore=shutil.ignore_patterns("__pycache__"))
+    start = folder / "app" / "__init__.py"
+    start.write_text(start.read_text().replace(f'"{__version__}"', '"0.0.9"'))
+    return folder
+
+
+async def test_a_controller_of_another_build_is_told_of_and_replaced(home: Paths, other_carboy: Path) -> None:
+    await asyncio.to_thread(carboy, "list", PYTHONPATH=os.pathsep.join((str(other_carboy), *sys.path)))
+    told = await asyncio.to_thread(carboy, "list")
+    assert told.returncode == 0
+    assert f"is of another build of carboy (0.0.9, this is {build()})" in told.stderr
+    assert "`carboy serve --restart`" in told.stderr
+    replaced = await asyncio.to_thread(carboy, "serve", "--restart")
+    assert (replaced.returncode, replaced.stdout) == (0, f"the controller is carboy {build()} now\n")
+    assert (await asyncio.to_thread(carboy, "list")).stderr == ""
+
+
+async def test_a_restart_wins_against_clients_of_the_other_build(
+    home: Paths, other_carboy: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Which start one at once, of their own, when theirs ends."""
+    monkeypatch.setattr(client_start, "__file__", str(other_carboy / "app" / "client" / "start.py"))
+    builds: list[str] = []
+
+    async def follow() -> None:
+        async with await Client.connect(home) as client:
+            client.on_other_build = builds.append
+            while True:
+                with contextlib.suppress(CarboyError):
+                    await client.status()
+                await asyncio.sleep(0.01)
+
+    following = [spawn(follow(), name="client") for _ in range(5)]
+    await until(lambda: builds == ["0.0.9"] * 5)
+    assert (await asyncio.to_thread(carboy, "serve", "--restart")).returncode == 0
+    async with await Client.connect(home, start=False) as client:
+        client.on_other_build = builds.append
+        await client.status()
+    assert builds == ["0.0.9"] * 5
+    for task in following:
+        await cancel_and_wait(task)
+
+
+async def test_a_restart_where_none_runs_starts_one(home: Paths) -> None:
+    started = await asyncio.to_thread(carboy, "serve", "--restart")
+    assert (started.returncode, started.stderr) == (0, "")
+    async with await Client.connect(home, start=False) as client:
+        assert (await client.status()).bottles == 0
+
+
+def test_who_waits_for_the_lock_gives_up_in_time(paths: Paths) -> None:
+    lock, other = lock_of(paths), lock_of(paths)
+    assert lock.take()
+    assert not other.take(0.2)
+    lock.release()
+    assert other.take(0.2)
+    other.release()
 
 
 async def test_a_newer_database_is_an_error_that_the_client_sees(forked_home: Paths) -> None:

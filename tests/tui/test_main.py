@@ -535,3 +535,11 @@ async def test_the_terminal_keeps_its_width_when_the_side_panels_take_the_lists_
         await until(pilot, lambda: (frame.region.width, side.region.width) == (before, 36), "their widths", 5)
         await pilot.resize_terminal(101, 40)
         await until(pilot, lambda: (frame.region.x, side.region.x) == (36, 0), "both in the list's column", 5)
+
+
+async def test_a_controller_of_another_build_is_told(size: tuple[int, int]) -> None:
+    async with app().run_test(size=size, notifications=True) as pilot:
+        await ready(pilot)
+        pilot.app.feed.client.on_other_build("0.0.9")
+        await until(pilot, lambda: "another build" in text_of(pilot), "the note")
+        assert "--restart" in text_of(pilot)
