@@ -10,7 +10,7 @@ from typing import Any
 
 import click
 
-from app import __version__
+from app.build import build
 from app.errors import NO_ROOM, CarboyError, disk_full, no_access
 
 COMMANDS: dict[str, tuple[str, str]] = {
@@ -100,7 +100,7 @@ class _Lazy(click.Group):
     invoke_without_command=True,
     context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100},
 )
-@click.version_option(__version__, prog_name="carboy")
+@click.version_option(build(), prog_name="carboy")
 @click.pass_context
 def cli(ctx: click.Context) -> None:
     """Run coding agents unattended, each in a bottle whose only way out is a proxy you control.
