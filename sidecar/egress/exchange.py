@@ -6,7 +6,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Literal, Protocol, cast
 
-from mitmproxy.http import HTTPFlow, Response
+from mitmproxy.http import HTTPFlow, Request, Response
 
 from sidecar.contract import Route
 from sidecar.dlp.finding import Match
@@ -202,9 +202,16 @@ def refuse(flow: HTTPFlow, code: str, reason: str, ask: dict[str, Any] | None = 
     exchange = exchange_of(flow)
     if exchange.refusal is None:
         exchange.refusal = Refusal(code, reason, exchange.host or flow.request.host, ask)
-        flow.response = refusal_response(exchange.refusal)
+        flow.response = refusal_response(exchange.refusal, flow.request)
 
 
-def refusal_response(refusal: Refusal) -> Response:
+def refusal_response(refusal: Refusal, request: Request | None = None) -> Response:
     headers = {"content-type": "application/json", "cache-control": "no-store", "x-carboy-code": refusal.code}
-    return Response.make(refusal.status, refusal.body(), headers)
+    body = refusal.body()
+    fields = request.headers.fields if request is not None else ()
+    if any(name.lower() == b"user-agent" and value.startswith(b"git/") for name, value in fields):
+        headers["content-type"] = "text/plain; charset=utf-8"
+        body = refusal.message().encode() + b"\n"
+    response = Response.make(refusal.status, body, headers)
+    response.data.reason = refusal.phrase()
+    return response

@@ -337,7 +337,7 @@ class Stream(engine.HttpStream):
         """Tell the client, in our words, that the upstream did not answer."""
         exchange = self.exchange
         exchange.refusal = Refusal(code, reason, exchange.host)
-        self.flow.response = refusal_response(exchange.refusal)
+        self.flow.response = refusal_response(exchange.refusal, self.flow.request)
         self.flow.response.timestamp_start = time.time()
         yield from self.send_response()
 

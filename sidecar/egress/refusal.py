@@ -1,9 +1,11 @@
 """What a refused client is told: a stable code, the reason, and what the agent can do about it. Pure.
 
-The shape is the one whose `error.message` LLM clients show; git and curl users see the same text. Status codes: 403 for
-policy (clients retry 5xx and 429 and hang on them), 502 only where the upstream itself failed.
+The shape is the one whose `error.message` LLM clients show; curl shows all of it, git only plain text. Package managers
+and wget show no body, but HTTP/1's reason phrase. Status codes: 403 for policy (clients retry 5xx and 429 and hang on
+them), 502 only where the upstream itself failed.
 """
 
+import re
 from dataclasses import dataclass
 from typing import Any
 
@@ -13,6 +15,7 @@ from sidecar.contract import INTERNAL_HOST
 from sidecar.egress import paths
 
 MAX_TEXT = 500
+MAX_PHRASE = 200
 MAX_PATH = 200
 """Of a path in the call that would ask; a longer one is asked for by its folder."""
 ASKABLE = frozenset({"host_not_allowed", "method_not_allowed", "path_not_allowed", "git_fetch_not_allowed"})
@@ -81,6 +84,7 @@ NOT_RETRIED = frozenset(
 UPSTREAM = frozenset({"upstream_unreachable", "upstream_tls", "upstream_failed"})
 CODES = frozenset(_DO) | {"client_closed", "held", "redacted"}
 """All but `ok` that an event may carry."""
+_NOT_PLAIN = re.compile(r"[^\x20-\x7e]")
 
 
 def call_to_ask(code: str, host: str, method: str, target: str) -> dict[str, Any] | None:
@@ -131,12 +135,21 @@ class Refusal:
         """The same as a message on a WebSocket, in the form of OpenAI's errors there."""
         return orjson.dumps({**orjson.loads(self.body()), "status": self.status}).decode()
 
+    def _summary(self) -> str:
+        did = "could not complete" if self.code in UPSTREAM else "refused"
+        return f"carboy {did} this request ({self.code}): {self.reason[:MAX_TEXT]}"
+
+    def phrase(self) -> bytes:
+        """HTTP/1's reason phrase."""
+        return _NOT_PLAIN.sub("?", self._summary()[:MAX_PHRASE]).encode()
+
+    def message(self) -> str:
+        return f"{self._summary()}. {self.what_to_do()}"
+
     def body(self) -> bytes:
         """The JSON that the client gets."""
         reason, host, todo = self.reason[:MAX_TEXT], self.host[:260], self.what_to_do()
-        message = f"carboy refused this request ({self.code}): {reason}. {todo}"
-        if self.code in UPSTREAM:
-            message = f"carboy could not complete this request ({self.code}): {reason}. {todo}"
+        message = self.message()
         document: dict[str, Any] = {
             "type": "error",
             "error": {"type": "carboy_policy", "code": self.code, "message": message},

@@ -18,6 +18,7 @@ import websockets
 
 from sidecar.contract import Route
 from sidecar.egress.addons.journal import MAX_PATHS
+from sidecar.egress.refusal import Refusal
 from tests.sidecar.proxy_kit import Bottle, Seen, Upstream, answer, authority, bottle, pem
 
 HOST, OTHER = "api.example.com", "other.example.com"
@@ -304,6 +305,26 @@ async def test_a_placeholder_anywhere_else_refuses(box: Bottle, upstream: Upstre
     assert upstream.seen == []
 
 
+# --- what tools show -------------------------------------------------------------------------------------------------
+
+
+async def test_a_client_that_shows_no_body_shows_why(box: Bottle, upstream: Upstream):
+    """pip, npm, yarn, wget and apt print the reason phrase."""
+    async with box.client() as client:
+        response = await client.get("https://elsewhere.example.com/")
+    assert response.status_code == 403
+    assert response.reason_phrase == (
+        "carboy refused this request (host_not_allowed): elsewhere.example.com is not on this bottle's list"
+    )
+    assert upstream.seen == []
+
+
+def test_a_reason_phrase_is_one_short_line():
+    told = Refusal("bad_request", "a\r\nset-cookie: b=é " + "x" * 5_000).phrase()
+    assert told.startswith(b"carboy refused this request (bad_request): a??set-cookie: b=? xxx")
+    assert len(told) == 200
+
+
 # --- git -------------------------------------------------------------------------------------------------------------
 
 
@@ -329,6 +350,8 @@ async def test_real_git_is_told_why_it_may_not_push(box: Bottle, tmp_path: Path,
     assert pushed.returncode != 0
     fetched = await asyncio.to_thread(git, "ls-remote", f"https://{OTHER}/me/r.git")
     assert "403" in fetched.stderr
+    assert "remote: carboy refused this request (git_fetch_not_allowed)" in fetched.stderr
+    assert "egress-block" in fetched.stderr  # how to ask for it
     assert (await box.event(code="git_push_refused")).host == HOST
     assert (await box.event(code="git_fetch_not_allowed")).host == OTHER
     assert upstream.seen == []
