@@ -7,6 +7,7 @@ from urllib.parse import parse_qsl
 
 from sidecar.meter.estimate import json_units
 from sidecar.meter.loads import Tree, Unreadable, loads, tree
+from sidecar.meter.media import media
 from sidecar.meter.sieve import Sieve
 from sidecar.meter.spoken import NOTHING, Brought, brought
 from sidecar.meter.usage import text_of
@@ -42,7 +43,7 @@ class RequestFacts:
 
 def request_facts(method: str, path: str, body: bytes) -> RequestFacts:
     """Facts of a request by its decoded body. Never raises; what is not JSON has no facts but its size."""
-    found = _members(body)
+    found = members(body)
     options = tree(found.get("stream_options"))
     in_path = _MODEL_IN_PATH.search(path)
     chat = path.partition("?")[0].rstrip("/").endswith("/completions")
@@ -55,8 +56,12 @@ def request_facts(method: str, path: str, body: bytes) -> RequestFacts:
         background=found.get("background") is True or found.get("deferred") is True,
         previous=_previous(found),
         brought=brought(found),
-        input_units=json_units(body),
+        input_units=_units(found, body),
     )
+
+
+def _units(found: Tree, body: bytes) -> float:
+    return json_units(body, media(found) if len(body) <= MOST_PARSED else None)
 
 
 def hides_usage(query: str, headers: Iterable[str]) -> bool:
@@ -75,7 +80,8 @@ def _previous(found: Tree) -> str | None:
     return text_of(thread.get("previous_message_id")) if thread.get("type") == "continue" else None
 
 
-def _members(body: bytes) -> Tree:
+def members(body: bytes) -> Tree:
+    """Of the object that it is, all of them; of a large one those that count."""
     if len(body) > MOST_PARSED:
         sieve = Sieve()
         sieve.feed(body)
@@ -94,5 +100,5 @@ def message_facts(message: Tree, raw: bytes) -> RequestFacts:
         background=inner.get("background") is True,
         previous=_previous(inner),
         brought=brought(inner),
-        input_units=json_units(raw),
+        input_units=_units(inner, raw),
     )

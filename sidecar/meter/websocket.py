@@ -11,7 +11,7 @@ from sidecar.meter.faults import Fault, classify, network_fault
 from sidecar.meter.frames import MOST_EVENT
 from sidecar.meter.learned import Calibration
 from sidecar.meter.loads import Tree, Unreadable, items, loads, tree
-from sidecar.meter.request import RequestFacts, message_facts
+from sidecar.meter.request import RequestFacts, members, message_facts
 from sidecar.meter.settle import settle
 from sidecar.meter.sieve import Sieve
 from sidecar.meter.usage import Flag, Usage, Window, text_of
@@ -133,7 +133,7 @@ def request_of(data: str | bytes, *, doubtful: bool = True) -> RequestFacts | No
     """What a message of the client's asks for; None where it asks the model for nothing. `doubtful`: one that does not
     say clearly what it is is taken for a request, since another reader may understand it."""
     raw = _bytes(data)
-    message, _ = _read(raw)
+    message = members(raw)
     kind = message.get("type")
     asks = kind == "response.create" or (doubtful and not isinstance(kind, str))
     return message_facts(message, raw) if asks else None

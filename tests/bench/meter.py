@@ -69,7 +69,7 @@ def requests() -> None:
         run = tokens(rng, size, size)
         turns = ["".join(token.text for token in run[at : at + 200]) for at in range(0, size, 200)]
         body = json.dumps({"model": "m", "messages": [{"role": "user", "content": turn} for turn in turns]}).encode()
-        estimate = took(lambda body=body: json_units(body))
+        estimate = took(lambda body=body: json_units(body, ()))
         facts = took(lambda body=body: request_facts("POST", "/v1/messages", body))
         print(f"{len(body):>14,} {estimate:>21.2f} {facts:>14.2f}")
 

@@ -304,6 +304,35 @@ async def test_what_is_worked_on_behind_its_answer_counts_as_what_was_set_aside(
         assert row.total > 1000
 
 
+class Unread:
+    """A stream of Responses, of which the end, with what was read, comes when nobody waits for it any more."""
+
+    async def __call__(self, seen: Any, send: Any) -> None:
+        made = {"type": "response.created", "response": {"id": "r", "model": "m", "status": "in_progress"}}
+        said = {"type": "response.output_text.delta", "delta": "The whole answer."}
+        headers = [(b"content-type", b"text/event-stream")]
+        await send({"type": "http.response.start", "status": 200, "headers": headers})
+        for event in (made, said):
+            await send({"type": "http.response.body", "body": b"data: %b\n\n" % orjson.dumps(event), "more_body": True})
+        await asyncio.sleep(60)
+
+
+async def test_what_was_read_is_counted_though_the_agent_leaves_before_it_is_told():
+    """A word before it does not make a text a picture, which is no text."""
+    text = "base64 " + "alpha_beta_gamma_delta_" * 20_000
+    async with metered_bottle(Unread(), allowance(tokens(50_000))) as (box, _), box.client() as client:
+        body = {"model": "m", "stream": True, "input": text}
+        async with client.stream("POST", f"https://{HOST}/v1/responses", json=body) as answer:
+            async for line in answer.aiter_lines():
+                if "whole answer" in line:
+                    break
+        await until(lambda: usages(box))
+        (row,) = usages(box)
+        assert row.estimated
+        assert 60_000 < row.input < 200_000
+        assert (await post(client)).json()["code"] == "budget_exhausted"
+
+
 async def masked(seen: Any, send: Any) -> None:
     """As Google's APIs answer a request for some members of the answer: there is no usage in it."""
     parts = [{"text": "Only this was asked for."}]

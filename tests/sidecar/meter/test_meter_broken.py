@@ -6,10 +6,12 @@ from dataclasses import replace
 
 import pytest
 
+from sidecar.meter.estimate import FILE_BYTES, PICTURE
 from sidecar.meter.learned import Calibration
 from sidecar.meter.meter import Meter
 from sidecar.meter.request import request_facts
 from sidecar.meter.usage import Usage
+from sidecar.meter.websocket import request_of
 from tests.sidecar.meter.meter_forms import (
     FORMS,
     STREAMS,
@@ -166,7 +168,72 @@ def test_what_a_broken_answer_read_is_estimated_from_the_request() -> None:
         request = {"model": "m", "stream": True, "input": [{"role": "user", "content": text}, image]}
         answer = replace(responses_sse(rng, 40, 40), request=request)
         usage, _ = broken_at(answer, len(answer.pieces) - 3)
-        assert usage.input == pytest.approx(sum(token.count for token in run), rel=0.25), size
+        assert usage.input == pytest.approx(PICTURE + sum(token.count for token in run), rel=0.25), size
+
+
+WORDS = "alpha_beta_gamma_delta_" * 20_000
+PICTURE_URL = "data:image/png;base64," + "iVBORw0KGgo" * 20_000
+LEAST_OF_WORDS = 60_000
+CLEARINGS = "".join(" " * 2048 + WORDS[: 460_000 // 16 - 2048] for _ in range(16))
+"""Cheap text where a large one was looked at, at places that anybody could tell."""
+
+
+@pytest.mark.parametrize(
+    "body",
+    [
+        {"input": "base64 " + WORDS},
+        {"input": CLEARINGS},
+        {"input": [{"content": [{"type": "input_text", "text": "data:image/png;base64," + WORDS}]}]},
+        {"messages": [{"content": [{"type": "tool_use", "input": {"type": "base64", "data": WORDS}}]}]},
+        {"contents": [{"parts": [{"functionCall": {"args": {"inlineData": {"data": WORDS}}}}]}]},
+        {"input": "a", "tools": [{"parameters": {"input": [{"type": "input_image", "image_url": WORDS}]}}]},
+        {"input": [PICTURE_URL + "base64 " + WORDS, {"type": "input_image", "image_url": PICTURE_URL}]},
+    ],
+    ids=["marked", "clearings", "like a picture", "a tool's", "an argument", "a schema", "a picture's letters as text"],
+)
+def test_no_text_of_a_request_is_taken_for_a_picture(body: dict[str, object]) -> None:
+    facts = request_facts("POST", "/v1/responses", json.dumps(body).encode())
+    assert facts.input_units > LEAST_OF_WORDS
+    message = request_of(json.dumps({"type": "response.create", "model": "m", **body}))
+    assert message is not None
+    assert message.input_units > LEAST_OF_WORDS
+
+
+DATA = "iVBORw0KGgo" * 20_000
+SOURCE = {"type": "base64", "media_type": "image/png", "data": DATA}
+
+
+@pytest.mark.parametrize(
+    "body",
+    [
+        {"input": [{"type": "input_image", "image_url": PICTURE_URL}]},
+        {"input": [{"role": "user", "content": [{"type": "input_image", "image_url": PICTURE_URL}]}]},
+        {"input": [{"type": "function_call_output", "output": [{"type": "input_image", "image_url": PICTURE_URL}]}]},
+        {
+            "input": [
+                {"type": "computer_call_output", "output": {"type": "computer_screenshot", "image_url": PICTURE_URL}}
+            ]
+        },
+        {"messages": [{"content": [{"type": "image_url", "image_url": {"url": PICTURE_URL}}]}]},
+        {"messages": [{"content": [{"type": "image", "source": SOURCE}]}]},
+        {"messages": [{"content": [{"type": "tool_result", "content": [{"type": "image", "source": SOURCE}]}]}]},
+        {"contents": [{"parts": [{"inlineData": {"mimeType": "image/png", "data": DATA}}]}]},
+        {"request": {"contents": [{"parts": [{"inline_data": {"mime_type": "image/png", "data": DATA}}]}]}},
+    ],
+)
+def test_a_picture_is_no_text_wherever_an_api_takes_one(body: dict[str, object]) -> None:
+    facts = request_facts("POST", "/v1/responses", json.dumps(body).encode())
+    assert facts.input_units == pytest.approx(PICTURE, rel=0.1)
+
+
+def test_a_document_counts_by_its_size() -> None:
+    for part in (
+        {"type": "input_file", "filename": "a.pdf", "file_data": "data:application/pdf;base64," + DATA},
+        {"type": "file", "file": {"filename": "a.pdf", "file_data": "data:application/pdf;base64," + DATA}},
+        {"type": "document", "source": {**SOURCE, "media_type": "application/pdf"}},
+    ):
+        facts = request_facts("POST", "/v1/responses", json.dumps({"messages": [{"content": [part]}]}).encode())
+        assert facts.input_units == pytest.approx(len(DATA) / FILE_BYTES, rel=0.05)
 
 
 def test_a_json_body_cut_anywhere_counts_the_text_that_came() -> None:
