@@ -36,12 +36,27 @@ class Chat(Tally):
         self.ended = self.ended or bool(choice.get("finish_reason"))
         self.speaks(choice.get("text"))
         message = tree(choice.get("delta")) or tree(choice.get("message"))
-        self.speaks(message.get("content"))
-        for name in ("reasoning_content", "reasoning", "refusal"):
-            self.text.add(message.get(name))
-        for call in items(message.get("tool_calls")):
-            function = tree(tree(call).get("function"))
-            if text_of(function.get("name")):  # later pieces of it have none
-                self.calls(function.get("name"))
-            self.text.add(function.get("name"))
-            self.text.add(function.get("arguments"))
+        self._content(message.get("content"))
+        thoughts = [message.get(name) for name in ("reasoning_content", "reasoning")]
+        for text in (*thoughts, message.get("refusal"), tree(message.get("audio")).get("transcript")):
+            self.text.add(text)
+        if not any(thoughts):  # else it says the same again (OpenRouter)
+            for detail in map(tree, items(message.get("reasoning_details"))):
+                self.text.add(detail.get("text") or detail.get("summary"))
+        for call in map(tree, items(message.get("tool_calls"))):
+            self._call(tree(call.get("function")) or tree(call.get("custom")))
+        self._call(tree(message.get("function_call")))  # before there were several
+
+    def _content(self, content: object) -> None:
+        """A text, or parts of it; Mistral's thoughts are a part with parts."""
+        self.speaks(content)
+        for part in map(tree, items(content)):
+            self.speaks(part.get("text"))
+            for thought in map(tree, items(part.get("thinking"))):
+                self.text.add(thought.get("text"))
+
+    def _call(self, function: Tree) -> None:
+        if text_of(function.get("name")):  # later pieces of it have none
+            self.calls(function.get("name"))
+        for name in ("name", "arguments", "input"):
+            self.text.add(function.get(name))

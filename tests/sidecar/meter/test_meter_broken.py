@@ -267,6 +267,28 @@ def test_chat_streams_without_include_usage_are_estimates_and_no_alarm() -> None
     assert usage.output == pytest.approx(answer.made[-1], rel=0.10)
 
 
+SAID = "all that the model was asked for stands in a member that is none of the usual ones " * 50
+ELSEWHERE: dict[str, dict[str, object]] = {
+    "custom tool": {"tool_calls": [{"index": 0, "type": "custom", "custom": {"name": "say", "input": SAID}}]},
+    "function": {"function_call": {"name": "say", "arguments": SAID}},
+    "parts": {"content": [{"type": "text", "text": SAID}]},
+    "thoughts": {"content": [{"type": "thinking", "thinking": [{"type": "text", "text": SAID}]}]},
+    "details": {"reasoning_details": [{"type": "reasoning.text", "text": SAID}]},
+    "twice": {"reasoning": SAID, "reasoning_details": [{"type": "reasoning.text", "text": SAID}]},
+    "speech": {"audio": {"id": "a", "transcript": SAID}},
+}
+
+
+@pytest.mark.parametrize("delta", ELSEWHERE.values(), ids=ELSEWHERE)
+def test_a_chat_stream_without_usage_is_not_for_nothing_wherever_it_says_something(delta: dict[str, object]) -> None:
+    """The agent chooses to be answered so, and not to ask for the usage, or to leave before it comes."""
+    events = [{"choices": [{"index": 0, "delta": delta}]}, {"choices": [{"delta": {}, "finish_reason": "stop"}]}]
+    request = {"model": "m", "stream": True}
+    answer = replace(chat_sse(random.Random(10), 5, 5), pieces=tuple(map(sse, events)), request=request)
+    for complete in (True, False):
+        assert 700 < metered(answer, complete=complete).output < 1000
+
+
 @pytest.mark.parametrize("maker", STREAMS, ids=stream_ids)
 def test_an_ended_answer_without_usage_is_unmetered_never_zero(maker: Maker) -> None:
     answer = maker(random.Random(12), 300, 300)
