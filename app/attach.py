@@ -96,7 +96,8 @@ class AttachApp(App[int], inherit_bindings=False):
                     self._stream = await self._connect(self.pane.term.rows, self.pane.term.cols)
                 async for data in self._stream.output():
                     tries = 0
-                    self._say("")
+                    if not self._commanded:  # what the leader's next key does stays in sight, whatever is printed
+                        self._say("")
                     await self.pane.feed(data)
                 break
             except (CarboyError, OSError, TimeoutError) as error:
@@ -131,7 +132,7 @@ class AttachApp(App[int], inherit_bindings=False):
 
     # the leader
 
-    def on_terminal_pane_leader_pressed(self) -> None:
+    def _take_command(self) -> None:
         """First press: the next key is ours. Second press: the leader goes through."""
         self._commanded = True
         self.pane.browsing = True
@@ -140,9 +141,12 @@ class AttachApp(App[int], inherit_bindings=False):
     async def on_event(self, event: events.Event) -> None:
         from textual.events import Key
 
-        if isinstance(event, Key) and self._commanded and self._command(event.key):
-            event.stop()
-            return
+        if isinstance(event, Key) and not event.is_forwarded:
+            if event.key == self.pane.leader and self.focused is self.pane and not self._commanded:
+                self._take_command()  # here, where keys are in one order: the next one may have been typed already
+                return
+            if self._commanded and self._command(event.key):
+                return
         await super().on_event(event)
 
     def _command(self, key: str) -> bool:

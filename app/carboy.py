@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 
 from textual.app import App
 from textual.binding import Binding, BindingType
-from textual.events import Event, Paste
+from textual.events import Event, Key, Paste
 from textual.notifications import SeverityLevel
 
 from app import themes
@@ -260,7 +260,14 @@ class CarboyApp(Working, App[None], inherit_bindings=False):
 
     async def on_event(self, event: Event) -> None:
         """What is pasted into a field is what can be seen: hidden text is no order to an agent, and a turned direction
-        shows a line that is none. The agent's own terminal gets it all (`app.terminal.keys`)."""
+        shows a line that is none. The agent's own terminal gets it all (`app.terminal.keys`).
+
+        The leader is taken here, where keys still are in one order: what is typed right behind it is not the agent's,
+        whose dialog would take a `y`."""
+        if isinstance(event, Key) and not event.is_forwarded and event.key == self.leader:
+            leave = getattr(self.screen, "leave_terminal", None)
+            if leave is not None and leave():
+                return
         if isinstance(event, Paste) and not event.is_forwarded:
             from textual.widgets import Input, TextArea
 

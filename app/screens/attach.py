@@ -14,7 +14,6 @@ from app.widgets.key_bar import Key, KeyBar
 
 if TYPE_CHECKING:
     from textual.app import ComposeResult
-    from textual.events import Event
 
     from app.core.model import BottleView
     from app.messages import BoardChanged, BoardReplaced
@@ -37,9 +36,9 @@ class AttachScreen(Room):
     def on_screen_resume(self) -> None:
         self.session.focus_terminal()
 
-    def on_terminal_pane_leader_pressed(self, event: Event) -> None:
-        event.stop()
+    def leave_terminal(self) -> bool:
         self.action_close()
+        return True
 
     def on_board_changed(self, event: BoardChanged) -> None:
         self._follow()

@@ -386,12 +386,13 @@ class MainScreen(BottleActions, KeepingActions, ApprovalActions, Screen[None]):
     def return_to_terminal(self) -> None:
         self._enter()
 
-    def on_terminal_pane_leader_pressed(self, event: events.Event) -> None:
+    def leave_terminal(self) -> bool:
+        """The keyboard is the app's at once; False where it is already."""
+        if not self._in_terminal():
+            return False
         self.left_terminal_at = monotonic()
-        if self.has_class("-tabs"):
-            self.set_focus(None)
-        else:
-            self.query_one(BottleList).focus()
+        self.set_focus(None if self.has_class("-tabs") else self.query_one(BottleList))
+        return True
 
     def on_key(self, event: events.Key) -> None:
         """The leader, pressed again after it left the terminal, goes through to the agent, as in tmux or telnet."""

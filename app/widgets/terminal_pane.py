@@ -2,7 +2,7 @@
 
 The owner awaits `feed` with what the agent printed and passes on `Input` and `Resized`. Drawing is bounded to 30 frames
 a second, of which at most 8 ms each go to parsing: `feed` waits beyond that, and so slows down its source. While the
-pane has the focus every key is the agent's but for the leader.
+pane has the focus every key is the agent's but for the leader, which the app takes before it comes here.
 """
 
 from __future__ import annotations
@@ -76,9 +76,6 @@ class TerminalPane(Widget, can_focus=True, inherit_bindings=False):
 
         def can_replace(self, message: Message) -> bool:
             return isinstance(message, TerminalPane.Resized)
-
-    class LeaderPressed(Message):
-        """The one key that is not the agent's."""
 
     class TitleChanged(Message):
         """What the agent's program calls its window: bounded and printable, and still not to be trusted."""
@@ -259,9 +256,7 @@ class TerminalPane(Widget, can_focus=True, inherit_bindings=False):
     async def on_key(self, event: events.Key) -> None:
         event.stop()
         event.prevent_default()
-        if event.key == self.leader:
-            self.post_message(self.LeaderPressed())
-        elif self.browsing:
+        if self.browsing:
             self._browse(event.key)
         elif event.key in ("shift+pageup", "shift+pagedown"):
             self.scroll_history(self.size.height - 1 if event.key.endswith("down") else 1 - self.size.height)

@@ -8,6 +8,7 @@ import time
 from pathlib import Path
 
 import pytest
+from textual.events import Key
 
 from app.attach import AttachApp
 from app.errors import CarboyError
@@ -88,6 +89,35 @@ async def test_the_leader_twice_goes_to_the_agent() -> None:
         await until(app, "^]")
         await pilot.press("ctrl+c")
         await pilot.press("ctrl+right_square_bracket", "d")
+
+
+async def test_a_key_right_behind_the_leader_is_a_command() -> None:
+    streams: list[PtyStream] = []
+    app = make_app(streams)
+    async with app.run_test(size=(60, 12)):
+        await until(app, "$")
+        for key in ("ctrl+right_square_bracket", "d"):
+            app.post_message(Key(key, key if len(key) == 1 else None))
+        deadline = time.monotonic() + 10
+        while app.is_running:
+            assert time.monotonic() < deadline, shown(app)
+            await asyncio.sleep(0.01)
+
+
+async def test_an_agent_that_prints_does_not_wipe_off_what_the_leader_does() -> None:
+    streams: list[PtyStream] = []
+    app = make_app(streams)
+    async with app.run_test(size=(60, 12)) as pilot:
+        await until(app, "$")
+        await pilot.press("ctrl+right_square_bracket")
+        await streams[0].write(b"echo so$((1+1))on\r")
+        deadline = time.monotonic() + 10
+        while not app.pane.term.search("so2on"):
+            assert time.monotonic() < deadline
+            await asyncio.sleep(0.01)
+        await pilot.pause()
+        assert app.query_one("#bar").display
+        await pilot.press("d")
 
 
 async def test_a_lost_connection_is_made_again_and_the_size_follows() -> None:

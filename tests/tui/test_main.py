@@ -4,6 +4,7 @@ import asyncio
 from typing import Any
 
 import pytest
+from textual.events import Key
 
 from app.widgets.bottle_list import BottleList
 from app.widgets.egress_panel import EgressPanel
@@ -47,6 +48,37 @@ async def test_every_key_of_the_agent_reaches_it_and_the_leader_leaves(size: tup
         assert not main._in_terminal()
         await pilot.press("question_mark")
         assert pilot.app.screen.__class__.__name__ == "Help"
+
+
+async def test_what_is_typed_right_behind_the_leader_is_not_the_agents(size: tuple[int, int]) -> None:
+    """All keys at once, as a slow line or a busy app brings them: `y` would say yes in the agent's own dialog."""
+    client = ScriptedClient()
+    async with app(client).run_test(size=size) as pilot:
+        await ready(pilot)
+        main = pilot.app.screen
+        await pilot.press("enter")
+        await until(pilot, main._in_terminal, "focus")
+        for key in ("x", "ctrl+right_square_bracket", "question_mark"):
+            pilot.app.post_message(Key(key, key if len(key) == 1 else None))
+        await until(pilot, lambda: pilot.app.screen.__class__.__name__ == "Help", "help")
+        await pilot.pause()
+        assert b"".join(data for _, data in client.typed) == b"x"
+
+
+async def test_what_is_typed_right_behind_the_leader_of_the_full_screen_is_not_the_agents() -> None:
+    client = ScriptedClient()
+    async with app(client).run_test(size=(160, 48)) as pilot:
+        await ready(pilot)
+        main = pilot.app.screen
+        await pilot.press("t")
+        await until(pilot, lambda: pilot.app.screen is not main, "the screen")
+        full = pilot.app.screen
+        await until(pilot, lambda: full.session.pane is not None and full.focused is full.session.pane, "focus")
+        for key in ("x", "ctrl+right_square_bracket", "y"):
+            pilot.app.post_message(Key(key, key if len(key) == 1 else None))
+        await until(pilot, lambda: pilot.app.screen is not full, "closed")
+        await pilot.pause()
+        assert b"".join(data for _, data in client.typed) == b"x"
 
 
 async def test_who_works_in_a_terminal_gives_it_the_size_that_another_window_took(

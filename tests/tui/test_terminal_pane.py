@@ -25,7 +25,7 @@ class Harness(App[None], inherit_bindings=False):
     def __init__(self, leader: str = "ctrl+right_square_bracket") -> None:
         super().__init__()
         self.pane = TerminalPane(leader=leader, history=500)
-        self.said: list[TerminalPane.Input | TerminalPane.Resized | TerminalPane.LeaderPressed] = []
+        self.said: list[TerminalPane.Input | TerminalPane.Resized] = []
 
     def compose(self) -> ComposeResult:
         yield self.pane
@@ -38,9 +38,6 @@ class Harness(App[None], inherit_bindings=False):
         self.said.append(event)
 
     def on_terminal_pane_resized(self, event: TerminalPane.Resized) -> None:
-        self.said.append(event)
-
-    def on_terminal_pane_leader_pressed(self, event: TerminalPane.LeaderPressed) -> None:
         self.said.append(event)
 
     @property
@@ -69,24 +66,13 @@ async def test_output_is_drawn_and_the_size_is_told() -> None:
         assert (app.pane.term.rows, app.pane.term.cols) == (9, 40)
 
 
-async def test_every_key_is_the_agents_but_the_leader() -> None:
+async def test_every_key_is_the_agents() -> None:
     app = Harness()
     async with app.run_test() as pilot:
         await pilot.press("a", "ctrl+c", "ctrl+p", "ctrl+q", "tab", "shift+tab", "escape", "up", "enter", "ctrl+z")
-        await pilot.press("ctrl+right_square_bracket")
         await pilot.pause()
         assert app.sent == b"a\x03\x10\x11\t\x1b[Z\x1b\x1b[A\r\x1a"
-        assert isinstance(app.said[-1], TerminalPane.LeaderPressed)
         assert app.focused is app.pane
-
-
-async def test_another_leader() -> None:
-    app = Harness(leader="ctrl+g")
-    async with app.run_test() as pilot:
-        await pilot.press("ctrl+g", "ctrl+right_square_bracket")
-        await pilot.pause()
-        assert app.sent == b"\x1d"
-        assert [said for said in app.said if isinstance(said, TerminalPane.LeaderPressed)]
 
 
 async def test_modes_change_what_keys_and_pastes_send() -> None:
