@@ -37,6 +37,8 @@ class SocketMeter:
         self._learned = learned or Calibration()
         self._asked: list[RequestFacts] = []
         """Requests whose response has not been created yet, oldest first."""
+        self._refused: list[RequestFacts] = []
+        """Those that an error seemed to be about, the one that reads most last: it may have been about any message."""
         self._open: dict[str, tuple[Responses, RequestFacts, set[Flag]]] = {}
         self._ended: deque[str] = deque(maxlen=MOST_OPEN)
         """Ids of answers that ended: their last event may come twice."""
@@ -108,19 +110,32 @@ class SocketMeter:
             return next(reversed(self._open))
         if named in self._ended and not self._asked:
             return None
-        facts = self._asked.pop(0) if self._asked else RequestFacts(method="WEBSOCKET", stream=True)
+        facts = self._begun()
         while len(self._open) >= MOST_OPEN:
             self._open.pop(next(iter(self._open)))
         self._open[named] = (Responses(), facts, set())
         return named
 
+    def _begun(self) -> RequestFacts:
+        """What was asked for where an answer begins: of those that it may be, the one that reads most."""
+        self._doubt_next()
+        return self._refused.pop() if self._refused else RequestFacts(method="WEBSOCKET", stream=True)
+
+    def _doubt_next(self) -> None:
+        self._refused = sorted([*self._refused, *self._asked[:1]], key=self._reads)[-MOST_OPEN:]
+        self._asked = self._asked[1:]
+
+    def _reads(self, facts: RequestFacts) -> float:
+        return facts.input_units + (self._learned.read_before(facts.previous) or 0)
+
     def _error(self, event: Tree) -> list[Usage]:
-        """An error ends what is open; a request that never began cost nothing."""
+        """An error ends what is open; a request that never began cost nothing, unless its answer begins after all."""
         self.fault = classify(None, {}, event, now=self._now, windows=self.windows)
         if self._open:
             return [self._settle(next(reversed(self._open)), complete=False)]
-        facts = self._asked.pop(0) if self._asked else RequestFacts()
-        return [Usage("responses", facts.model, billable=False)]
+        model = self._asked[0].model if self._asked else ""
+        self._doubt_next()
+        return [Usage("responses", model, billable=False)]
 
     def _settle(self, key: str, complete: bool) -> Usage:
         tally, facts, flags = self._open.pop(key)

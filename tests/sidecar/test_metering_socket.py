@@ -290,6 +290,32 @@ async def test_an_error_about_another_message_does_not_end_the_count() -> None:
         assert (1000, 50_000) in [numbers(row)[:2] for row in usages(box)]
 
 
+async def test_an_error_about_another_message_does_not_make_what_is_read_free() -> None:
+    """The agent sends nonsense before its request, and leaves before the answer says what was read."""
+
+    async def goes_on(request: web.Request, seen: Seen) -> web.StreamResponse:
+        socket = web.WebSocketResponse()
+        await socket.prepare(request)
+        await socket.receive()
+        await socket.receive()
+        await socket.send_json({"type": "error", "status": 400, "error": {"message": "no such type"}})
+        await socket.send_json({"type": "response.created", "response": {"id": "resp_1", "model": "gpt-x"}})
+        await socket.send_json({"type": "response.output_text.delta", "delta": "all of it"})
+        await socket.receive()
+        return socket
+
+    async with codex(allowance(tokens(10_000)), refusal=goes_on) as box:
+        async with connect(box) as socket:
+            await socket.send('{"type": "nonsense"}')
+            await socket.send(create("a word of many " * 10_000))
+            while json.loads(await socket.recv())["type"] != "response.output_text.delta":
+                pass
+        await until(lambda: [event for event in box.events() if event.phase == "closed"])
+        assert 30_000 < sum(row.input for row in usages(box) if row.billable) < 60_000
+        with pytest.raises(websockets.InvalidStatus):
+            await connect(box).__aenter__()
+
+
 async def test_one_that_is_not_there_has_none() -> None:
     """426 sends it to plain requests: that is no fault of an answer."""
 
