@@ -9,7 +9,7 @@ import json
 import re
 from collections.abc import Iterable, Iterator
 from typing import Any
-from urllib.parse import unquote_plus
+from urllib.parse import parse_qsl, unquote_plus
 
 from sidecar.egress import paths
 from sidecar.json_values import number
@@ -17,8 +17,10 @@ from sidecar.json_values import number
 METHOD_HEADERS = frozenset({"x-http-method-override", "x-method-override", "x-http-method"})
 TARGET_HEADERS = frozenset({"x-original-url", "x-rewrite-url"})
 FIELD = "_method"
-IN_QUERIES = frozenset({FIELD, "_httpmethod"})
-"""`$httpMethod` is that of Google's APIs."""
+IN_QUERIES = frozenset({FIELD, "_httpmethod", "_httpheaders"})
+"""`$httpMethod` is that of Google's APIs, and in `$httpHeaders` any header may stand: its colon makes it no method."""
+TYPES = frozenset({"$ct", "$httpheaders"})
+"""Stand for the content type of a request to them (cloud.google.com/apis/docs/system-parameters)."""
 UNKNOWN = "?"
 """Stands for what nobody can read: no rule names it."""
 MAX_SAYINGS = 8
@@ -48,6 +50,12 @@ def targets(headers: Iterable[tuple[str, str]]) -> tuple[str, ...]:
     """Targets that headers name. One that is no path stays as it is: no path rule can hold for it."""
     found = tuple(dict.fromkeys(value.strip() for name, value in headers if _plain(name) in TARGET_HEADERS))
     return found if len(found) <= MAX_SAYINGS else (UNKNOWN,)
+
+
+def content_types(target: str) -> list[str]:
+    """Content types that the query of `target` names."""
+    fields = parse_qsl(paths.split(target)[1], keep_blank_values=True)
+    return [value for name, value in fields if name.lower() in TYPES]
 
 
 def in_body(body: bytes, content_types: Iterable[str]) -> tuple[str, ...]:

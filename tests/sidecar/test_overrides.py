@@ -63,6 +63,9 @@ def test_every_one_counts():
         ("_%6Dethod=DEL%45TE", "method_not_allowed"), ("_method[]=DELETE", "method_not_allowed"),
         ("+_method=DELETE", "method_not_allowed"), (".method=DELETE", "method_not_allowed"),
         ("_method=GET&_method=DELETE", "method_not_allowed"), ("_method", "method_not_allowed"),
+        ("$httpMethod=DELETE", "method_not_allowed"), ("httpHeaders=a:b", "ok"),
+        ("$httpHeaders=X-HTTP-Method-Override:DELETE", "method_not_allowed"),
+        ("a=1&%24httpHeaders=x:y%0Ax-http-m%45thod-override:DELETE", "method_not_allowed"),
     ],
 )  # fmt: skip
 def test_methods_in_queries(query: str, code: str):

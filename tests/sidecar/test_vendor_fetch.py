@@ -312,6 +312,9 @@ async def test_on_the_wire_it_does_not_leave(http2: bool) -> None:
             told = await client.post(url, content=body, headers=headers)
             assert (told.status_code, told.json()["code"]) == (400, "vendor_fetch"), told.text
             assert "vendor_fetch: true" in told.json()["what_to_do"]
+        for named in ("%24ct=multipart/form-data", "$ct=text/plain;charset=utf-7", "$httpHeaders=content-type:x/y"):
+            told = await client.post(f"{url}?{named}", json=STAY["claude"])
+            assert told.json()["code"] == "vendor_fetch", named
         for path in ("/v1/messages/count_tokens", "/v1/files", "/v1/brand-new"):
             assert (await client.post(f"https://{HOST}{path}", content=bad)).status_code == 400
         assert (await client.request("GET", f"https://{HOST}/v1/models", content=bad)).status_code == 400

@@ -11,6 +11,7 @@ from mitmproxy.http import HTTPFlow
 from sidecar.dlp.decode import Undecodable
 from sidecar.egress.addons.outbound import message_of
 from sidecar.egress.exchange import exchange_of, refuse
+from sidecar.egress.overrides import content_types
 from sidecar.egress.refusal import Refusal
 from sidecar.egress.state import State
 from sidecar.egress.vendor_fetch import Unreadable, fetches
@@ -42,7 +43,8 @@ class VendorFetch:
             refuse(flow, error.code, str(error))
             return
         file = choose.uploads(exchange.call.method, exchange.call.target)
-        why = await self._why(body, host=exchange.host, kinds=message.values(b"content-type"), file=file)
+        kinds = [*message.values(b"content-type"), *content_types(message.target.decode("latin-1"))]
+        why = await self._why(body, host=exchange.host, kinds=kinds, file=file)
         if why is not None:
             refuse(flow, CODE, why)
 
