@@ -28,6 +28,17 @@ _OTHER_WORD = re.compile(rb"pass(?:ive|ed|es|through)")
 _SECRET_WORD = re.compile(rb"pass(?:w|phrase|code)|secret|token|key|credential|pwd|kennwort")
 _ONCE = (b"clienttoken", b"clientrequesttoken", b"idempotencytoken", b"creationtoken", b"locktoken", b"changetoken")
 """Made up by a client so that what is asked twice is done once, or of a version so that nobody's change is lost."""
+_IDENTIFIERS = (b"keyid", b"credentialid", b"credentialsid")
+_USER_SECRETS = b"usersecretsid"
+"""The name of a folder on the developer's machine: in .NET's project files."""
+_FORGERY = re.compile(rb"[cx]srf[a-z]*token|authenticitytoken|requestverificationtoken")
+"""What a page's own form sends with itself: of no use without its session."""
+_FORGERY_FIELD = re.compile(
+    rb"(?i)name=[\\\"']{1,4}(?:[a-z_-]{0,16}[cx]srf[a-z_-]{0,24}|authenticity_token|__RequestVerificationToken)"
+    rb"[\\\"']{1,4}[^<>=]{0,24}value=[\\\"']{1,4}\Z"
+)
+_BROWSER_MONITOR = re.compile(rb"pub[0-9a-f]{32}")
+"""Of Datadog, as its customers' pages show it."""
 _ASSEMBLY = b"publickeytoken"
 """The hash of a public key that a .NET assembly is named with: in each `.resx`."""
 _SHORT_HASH = re.compile(rb"[0-9A-Fa-f]{16}")
@@ -91,8 +102,18 @@ def harmless(text: bytes, start: int, end: int) -> bool:
     name = name_before(text, start)
     if name.endswith(_ASSEMBLY) and _SHORT_HASH.fullmatch(text, start, end):
         return True
+    if _for_a_form(before, name):
+        return True
+    if name.endswith(b"clienttoken") and _BROWSER_MONITOR.fullmatch(text, start, end):
+        return True
     if _OTHER_WORD.search(name) and not _SECRET_WORD.search(name):  # `force_passive`
         return True
     if name and name == text[start:end].lower().translate(None, b"_-"):  # `exports.Token2 = Token2`
         return True
-    return name.endswith((*_PAGES, *_ABOUT)) or (name.endswith(_ONCE) and _UUID.fullmatch(text, start, end) is not None)
+    if name.endswith((*_PAGES, *_ABOUT, *_IDENTIFIERS)):
+        return True
+    return name.endswith((*_ONCE, _USER_SECRETS)) and _UUID.fullmatch(text, start, end) is not None
+
+
+def _for_a_form(before: bytes, name: bytes) -> bool:
+    return _FORGERY.search(name) is not None or _FORGERY_FIELD.search(before) is not None

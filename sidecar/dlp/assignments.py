@@ -61,11 +61,26 @@ _KNOWN = re.compile(
     r"[A-Z0-9]{3,128}(?:(?:/|%2F)[a-z0-9-]+){3}(?:/|%2F)aws4_request|[0-9]{4}-[0-9]{2}-[0-9]{2}[T ][0-9]{2}:[0-9]{2}.*"
 )
 """Addresses of resources, scopes of signed requests, times."""
+_TESTS_WORDS = "test tests testing fake dummy mock mocked example sample demo stub invalid expired bogus foo bar baz"
+_MADE_UP = frozenset(_TESTS_WORDS.split())
+_COUNTED = frozenset(("token", "key"))
+_PLAIN_WORD = re.compile(r"[a-z]{1,12}|[A-Z][a-z]{0,11}|[A-Z]{1,12}")
+_PLAIN_NUMBER = re.compile(r"(?:v|abc)?(?:[0-9]{1,3}|20[0-9]{2}|12345?6?7?8?9?0?)")
+
+
+def made_up(value: str) -> bool:
+    """Words and plain numbers that say that they are for a test (`fake_token_123`), or that count (`key-12345`)."""
+    *parts, last = re.split("[-_.]", value)
+    if not parts or not all(_PLAIN_WORD.fullmatch(each) or _PLAIN_NUMBER.fullmatch(each) for each in (*parts, last)):
+        return False
+    if not _MADE_UP.isdisjoint(each.lower() for each in (*parts, last)):
+        return True
+    return parts[-1].lower() in _COUNTED and _PLAIN_NUMBER.fullmatch(last) is not None
 
 
 def named(value: str) -> bool:
     """A placeholder, a word, or a piece of code."""
-    if is_placeholder(value.encode("ascii", "replace")):
+    if is_placeholder(value.encode("ascii", "replace")) or made_up(value):
         return True
     return any(each.fullmatch(value) for each in (_WORDY, _CODE, _KNOWN))
 

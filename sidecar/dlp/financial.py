@@ -51,6 +51,14 @@ _TEST_CARDS = (
     "3566002020360505 6200000000000005 4111111111111111 4012888888881881 4000000000000002 4000002500003155"
 )
 """Numbers that payment providers print for testing."""
+_SAMPLE_ACCOUNTS = (
+    "AT611904300234573201 BE68539007547034 CH9300762011623852957 DE89370400440532013000 DK5000400440116243 "
+    "ES9121000418450200051332 FI2112345600000785 FR1420041010050500013M02606 GB29NWBK60161331926819 "
+    "GB82WEST12345698765432 IE29AIBK93115212345678 IT60X0542811101000000123456 LU280019400644750000 "
+    "NL91ABNA0417164300 NO9386011117947 PL61109010140000071219812874 PT50000201231234567890154 SE4550000000058398257466"
+)
+"""Of the standard's register, and of its articles."""
+_DOCUMENTED = {"card": _TEST_CARDS, "iban": _SAMPLE_ACCOUNTS}
 
 
 def _grouped(digits: str) -> Iterator[str]:
@@ -80,9 +88,7 @@ def _rule(
         width=shape.max_width(source) + 4,
         regex=Expression(f"{_LEFT}({source}){_RIGHT}"),
         accept=accept,
-        documented=frozenset(form.encode() for number in _TEST_CARDS.split() for form in _grouped(number))
-        if kind == "card"
-        else frozenset(),
+        documented=frozenset(form.encode() for each in _DOCUMENTED.get(kind, "").split() for form in _grouped(each)),
         placeholders=False,
     )
 
