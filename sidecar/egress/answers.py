@@ -22,6 +22,8 @@ _FOLD = re.compile(rb"\r?\n[ \t]+")
 _CONTROL = re.compile(rb"[\x00-\x08\x0a-\x1f\x7f]")
 _CODINGS = frozenset({"chunked", "identity"})
 """Transfer codings of answers. With another one the body would go on in it, unread and without its name."""
+_NO_ENCODINGS = frozenset({"aws-chunked", "utf-8", "utf8", "us-ascii", "iso-8859-1", "binary", "8bit", "none"})
+"""What stores and servers give for a content encoding, and clients pass over: the body stands as it is."""
 _GUID = "258EAFA5-E914-47DA-95CA-C5AB0DC85B11"
 _STRIPPED = ("alt-svc", "alternate-protocol")
 """They offer a way past this proxy."""
@@ -50,7 +52,18 @@ def mend(request: Request, response: Response) -> str:
         response.data.reason = b""
     for name in _STRIPPED:
         response.headers.pop(name, None)
+    _keep_encodings(response.headers)
     return ""
+
+
+def _keep_encodings(headers: Headers) -> None:
+    """Take what is no encoding out of the names of the encodings."""
+    names = [name.strip() for name in headers.get("content-encoding", "").split(",")]
+    kept = [name for name in names if name.lower() not in _NO_ENCODINGS]
+    if len(kept) < len(names):
+        headers.pop("content-encoding")
+        if kept:
+            headers["content-encoding"] = ", ".join(kept)
 
 
 def own_nonce(request: Request) -> str:

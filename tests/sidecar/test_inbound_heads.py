@@ -3,6 +3,7 @@
 import asyncio
 import base64
 import contextlib
+import gzip
 from collections.abc import AsyncIterator
 
 import pytest
@@ -113,3 +114,24 @@ async def test_a_refused_head_is_told_without_a_body() -> None:
         assert code_of(second) == "host_not_allowed"
         async with box.client(http2=True) as client:
             assert (await client.head("https://evil.example/x")).status_code == 403
+
+
+@pytest.mark.parametrize("coding", [b"aws-chunked", b"UTF-8", b"none", b"aws-chunked,gzip"])
+async def test_what_stores_name_an_encoding_and_is_none_is_read_as_it_stands(coding: bytes) -> None:
+    """Objects keep what their uploader said; curl and browsers take no notice of it."""
+    ca, text = authority(), b"plain text, and " + SECRET
+
+    async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        await reader.readuntil(b"\r\n\r\n")
+        body = gzip.compress(text) if coding.endswith(b"gzip") else text
+        writer.write(b"HTTP/1.1 200 OK\r\nContent-Encoding: %s\r\nContent-Length: %d\r\n\r\n" % (coding, len(body)))
+        writer.write(body)
+        await reader.read()
+
+    async with server(serve, ca, HOST) as port, before(port, pem(ca)) as box, box.client() as client:
+        got = await client.get(f"https://{HOST}/x")
+    assert got.status_code == 200
+    assert got.content.startswith(b"plain text, and ")
+    assert len(got.content) == len(text)
+    assert SECRET not in got.content
+    assert "content-encoding" not in got.headers
