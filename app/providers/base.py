@@ -226,10 +226,11 @@ class Provider(ABC):
 
     def count_tokens(self, request: bytes) -> int:
         """About how many tokens the model reads in a request's decoded body. Offline: nothing leaves for it."""
-        from sidecar.meter.estimate import family_factor, json_units
+        from sidecar.meter.estimate import family_factor
         from sidecar.meter.request import request_facts
 
-        return math.ceil(json_units(request) * family_factor(request_facts("POST", "", request).model))
+        facts = request_facts("POST", "", request)
+        return math.ceil(facts.input_units * family_factor(facts.model))
 
     def conversations(self, home: Path) -> Reader | None:
         """Reads what it wrote down in `home`, a bottle's home folder on the host; None if it keeps no record."""
