@@ -52,6 +52,8 @@ def logs(
         if as_json and not follow:
             print_json(found)
             return
+        if limit and not found and not as_json:
+            note("nothing here matches" if decision or host or text or before else "nothing was asked for yet")
         for event in found:
             _print(event, as_json)
         if not follow:

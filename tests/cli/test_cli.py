@@ -145,6 +145,10 @@ def test_init_list_info_settings(fresh: Run, run: Run, paths: Paths) -> None:
     assert any(item["path"] == "theme" for item in json.loads(ok(run("settings", "--json"))))
     assert json.loads(ok(run("proposals", "--json"))) == []
     assert json.loads(ok(run("logs", "--json"))) == []
+    for options, said in (((), "nothing was asked for"), (("--host", "a.example"), "nothing here matches")):
+        ran = run("logs", *options)
+        assert (ran.returncode, ran.stdout) == (0, "")
+        assert said in ran.stderr
 
 
 def test_logs_say_how_many_older_lines_are_gone(run: Run, paths: Paths) -> None:
