@@ -7,7 +7,7 @@ import getpass
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from textual.binding import Binding, BindingType
-from textual.containers import Vertical, VerticalScroll
+from textual.containers import Vertical
 from textual.widgets import Input, Static
 
 from app.core.gitdiff import kinds
@@ -17,6 +17,7 @@ from app.screens.room import CLOSE, Box, explain
 from app.widgets.answer_field import OPENING, AnswerField
 from app.widgets.approval_card import card
 from app.widgets.ink import ink, lines
+from app.widgets.rows import Blocks
 
 if TYPE_CHECKING:
     from textual.app import ComposeResult
@@ -60,6 +61,10 @@ def diff_lines(diff: tuple[str, ...], most: int = MOST_LINES) -> list[Content]:
     return rows + ([ink((f"… {len(diff) - most} lines more", "faint"))] if len(diff) > most else [])
 
 
+def _higher(rows: list[Content], width: int, room: int) -> bool:
+    return len(rows) > room or sum(row.get_height({}, width) for row in rows) > room
+
+
 def _same_question(shown: ProposalView, now: ProposalView) -> bool:
     """Whether it still asks for what was shown, with nothing more to be said against it."""
     loud = {risk.code for risk in now.risks if risk.level == "warn"} - {risk.code for risk in shown.risks}
@@ -86,7 +91,7 @@ class Answer(Box[bool]):
         width: 88; max-width: 96%; height: auto; max-height: 94%; border: round $asks; background: $panel; padding: 0 1;
         border-title-color: $asks; border-subtitle-color: $faint;
     }
-    Answer VerticalScroll, Answer Static { height: auto; }
+    Answer Blocks, Answer Static { height: auto; }
     Answer Input { border: none; height: 1; padding: 0 1; background: $raised; margin: 1 0 0 0; }
     Answer Input:focus { border: none; background: $cursor; background-tint: $background 0%; }
     """
@@ -117,8 +122,7 @@ class Answer(Box[bool]):
             many = f" {len(self.views)} alike" if len(self.views) > 1 else ""
             edited = " as edited" if self.edited is not None else ""
             box.border_title = ink((("Allow" if self.verb == "allow" else "Reject") + many + edited, "bold"))
-            with VerticalScroll(can_focus=False):
-                yield Static(id="answer-what")
+            yield Blocks((), can_focus=False)
             yield AnswerField(self._presets[0], deaf=OPENING[self.verb], max_length=500)
             yield Static(id="answer-scope")
 
@@ -173,17 +177,17 @@ class Answer(Box[bool]):
                 users = printable(", ".join(change.used_by), 200)
                 rows.append(ink((f"▲ also used by {users}", "asks")))
         self._drawn = len(rows)
-        self._fit(lines(rows), lines([self._scopes(), self._said]))
+        self._fit(rows, lines([self._scopes(), self._said]))
 
-    def _fit(self, what: Content, below: Content) -> None:
+    def _fit(self, what: list[Content], below: Content) -> None:
         """What is asked scrolls; the reason, for how long and what was said stay in sight."""
         width = max(20, min(88, int(self.app.size.width * 0.96)) - 4)
         room = max(3, int(self.app.size.height * 0.94) - 4 - below.get_height({}, width))
-        part = self.query_one(VerticalScroll)
+        part = self.query_one(Blocks)
         part.styles.max_height = room
-        self.query_one("#answer-what", Static).update(what)
+        part.show(what)
         self.query_one("#answer-scope", Static).update(below)
-        more = "pgdn more · " if what.get_height({}, width - 2) > room else ""
+        more = "pgdn more · " if _higher(what, width - 2, room) else ""
         long = "tab for how long · " if self.verb == "allow" else ""
         keys = "↵ esc close" if self._over else f"↵ confirm · ↑↓ reasons · {long}{more}esc not now"
         self.query_one(Vertical).border_subtitle = ink((keys, "faint"))
@@ -218,7 +222,7 @@ class Answer(Box[bool]):
             self.work("show the change of the bottle file", self._preview(), group="preview", alone=True)
 
     def action_scroll(self, by: int) -> None:
-        self.query_one(VerticalScroll).scroll_page_down() if by > 0 else self.query_one(VerticalScroll).scroll_page_up()
+        self.query_one(Blocks).scroll_page_down() if by > 0 else self.query_one(Blocks).scroll_page_up()
 
     def _say(self, text: str, tone: str) -> None:
         self._said = ink((text, tone))
@@ -234,7 +238,7 @@ class Answer(Box[bool]):
     async def _preview(self) -> None:
         self._saving = await self.client.approve(self.view.id, self._body(self.view, preview=True))
         self._say("", "faint")
-        self.call_after_refresh(self.query_one(VerticalScroll).scroll_end, animate=False)
+        self.call_after_refresh(self.query_one(Blocks).scroll_end, animate=False)
 
     def on_input_submitted(self, event: Input.Submitted) -> None:
         event.stop()

@@ -7,14 +7,13 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING, ClassVar
 
 from textual.binding import Binding, BindingType
-from textual.containers import VerticalScroll
 from textual.content import Content
 from textual.widgets import Static
 
 from app.screens.room import Room, explain, reconnecting
 from app.widgets.ink import Hanging, Row, ink
 from app.widgets.key_bar import Key, KeyBar
-from app.widgets.rows import Rows
+from app.widgets.rows import Blocks
 
 if TYPE_CHECKING:
     from textual.app import ComposeResult
@@ -26,7 +25,7 @@ MAX_WIDTH = 120
 """Cells in a line: longer ones are hard to read."""
 
 
-class PageBody(VerticalScroll, can_focus=True):
+class PageBody(Blocks, can_focus=True):
     """Scrolls with the keys of a pager, too."""
 
     BINDINGS: ClassVar[list[BindingType]] = [
@@ -59,8 +58,7 @@ class Page(Room):
 
     def compose(self) -> ComposeResult:
         yield Static(id="page-title")
-        with PageBody():
-            yield Rows(id="page-text")
+        yield PageBody(())
         yield KeyBar(self.keys)
 
     def on_mount(self) -> None:
@@ -79,7 +77,7 @@ class Page(Room):
     def _draw_waiting(self) -> None:
         """Another controller is started by itself, which takes a moment: why nothing comes is said meanwhile."""
         away = [ink(), reconnecting(self.carboy.link_text)] if self.carboy.link == "lost" else []
-        self.query_one(Rows).show([ink(("asking…", "faint")), *away])
+        self.query_one(PageBody).show([ink(("asking…", "faint")), *away])
 
     def on_link_changed(self, event: LinkChanged) -> None:
         if self._waits:
@@ -88,12 +86,12 @@ class Page(Room):
     async def _fill(self) -> None:
         rows = await self.rows()
         self._waits = False
-        self.query_one(Rows).show(rows)
+        self.query_one(PageBody).show(rows)
         self._draw_title()
 
     def failed(self, what: str, error: Exception) -> None:
         self._waits = False
-        self.query_one(Rows).show([ink((f"✗ Could not {what}", "bold refused")), ink((explain(error), "soft"))])
+        self.query_one(PageBody).show([ink((f"✗ Could not {what}", "bold refused")), ink((explain(error), "soft"))])
 
     async def rows(self) -> Sequence[Row]:
         """The page's lines."""

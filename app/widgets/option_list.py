@@ -1,12 +1,15 @@
-"""Textual's option list without its frame and colours, so that lists look alike everywhere. Where the cursor moves, or
-a row says something else, that row is drawn and not the whole list."""
+"""Textual's option list without its frame and colours, so that lists look alike everywhere. The row under the cursor
+has a bar before it: in 16 colours its ground is the others'. Where the cursor moves, or a row says something else, that
+row is drawn and not the whole list."""
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, cast
+from typing import TYPE_CHECKING, ClassVar, cast
 
+from rich.segment import Segment
 from textual.geometry import Region
 from textual.reactive import reactive
+from textual.strip import Strip
 from textual.widgets import OptionList
 
 if TYPE_CHECKING:
@@ -15,8 +18,9 @@ if TYPE_CHECKING:
 
 
 class Options(OptionList):
-    """A quiet list: no border, the row under the cursor on the theme's cursor colour."""
+    """A quiet list: no border, the row under the cursor on the theme's cursor colour. Rows begin with a blank cell."""
 
+    COMPONENT_CLASSES: ClassVar[set[str]] = {"options--bar"}
     DEFAULT_CSS = """
     Options, Options:focus { border: none; background: $background; background-tint: $background 0%; padding: 0; }
     Options { scrollbar-size-vertical: 1; max-height: 100%; }
@@ -26,6 +30,8 @@ class Options(OptionList):
     Options > .option-list--option-hover { background: $raised; }
     Options > .option-list--option-disabled { color: $faint; }
     Options > .option-list--separator { color: $line; }
+    Options > .options--bar { color: $faint; }
+    Options:focus > .options--bar { color: $accent; }
     """
 
     highlighted: reactive[int | None] = reactive(None, repaint=False)
@@ -34,6 +40,16 @@ class Options(OptionList):
         for at in (before, highlighted):
             self._refresh_row(at)
         super().watch_highlighted(highlighted)
+
+    def render_line(self, y: int) -> Strip:
+        strip = super().render_line(y)
+        at = self.scroll_offset.y + y
+        if at >= len(self._lines) or self._lines[at][0] != self.highlighted or not strip.text.strip():
+            return strip
+        bar = self.get_component_rich_style("options--bar", partial=True)
+        first = next(iter(strip.crop(0, 1)), Segment(" "))
+        style = first.style + bar if first.style else bar
+        return Strip.join([Strip([Segment("▌", style)], 1), strip.crop(1)])
 
     def check_action(self, action: str, parameters: tuple[object, ...]) -> bool | None:
         """With nothing under the cursor, enter is the screen's."""

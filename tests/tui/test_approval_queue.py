@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from textual.widgets import Static, TextArea
+from textual.widgets import TextArea
 
 from app.cli.approvals import show
 from app.core.approvals import ProposalView, RoutesEdit
@@ -15,6 +15,7 @@ from app.core.routetext import diff, write_routes
 from app.paths import Paths
 from app.screens.answer import Answer
 from app.screens.proposal import ProposalScreen, RoutesEditor, story
+from app.widgets.rows import Rows
 from sidecar.contract import Route
 from tests.controller.desk import asks, sidecar
 from tests.tui.card_queue import BOTTLE, QueueClient, desk_with
@@ -169,10 +170,12 @@ async def test_nothing_of_what_is_asked_is_out_of_sight(paths: Paths, size: tupl
             await ready(pilot)
             await armed(pilot)
             await pilot.press("y")
-            shown = (await on_screen(pilot, Answer)).query_one("#answer-what", Static).content
-            assert "b)|/.*end" in str(shown)
-            assert "last.example" in str(shown)
-            assert "lines more" not in str(shown)
+            box = await on_screen(pilot, Answer)
+            await until(pilot, lambda: len(box.query(Rows)) > 1, "all of it")
+            shown = "\n".join(str(block.render()) for block in box.query(Rows))
+            assert "b)|/.*end" in shown
+            assert "last.example" in shown
+            assert "lines more" not in shown
         page = "".join(row.plain for row in story(await queue.view(view.id)))
         assert "b)|/.*end" in page
         assert "last.example" in page

@@ -5,7 +5,9 @@ import time
 from typing import Any
 
 import pytest
+from textual.content import Content
 from textual.pilot import Pilot
+from textual.strip import Strip
 from textual.widgets import Input, TextArea
 
 from app.core.approvals import ProposalView
@@ -48,6 +50,33 @@ async def on_screen(pilot: Pilot[Any], kind: type[Any]) -> Any:
     await until(pilot, lambda: isinstance(pilot.app.screen, kind), kind.__name__)
     await pilot.pause()
     return pilot.app.screen
+
+
+async def test_of_many_routes_those_in_sight_are_drawn(size: tuple[int, int], monkeypatch: pytest.MonkeyPatch) -> None:
+    """All 500 took a second, twice."""
+    drawn: list[int] = []
+    render = Content.render_strips
+
+    def counted(self: Content, *args: Any) -> list[Strip]:
+        drawn.append(self.plain.count("\n"))
+        return render(self, *args)
+
+    lines = tuple(
+        line for at in range(500) for line in (f"+- host: h{at}.example", "+  matches:", "+  - methods: [GET]")
+    )
+    async with app(client_with(asked(diff=lines))).run_test(size=size) as pilot:
+        await ready(pilot)
+        await armed(pilot)
+        monkeypatch.setattr(Content, "render_strips", counted)
+        await pilot.press("a", "enter")
+        await until(pilot, lambda: "h1.example" in text_of(pilot), "the page")
+        await pilot.press("G")
+        await until(pilot, lambda: "h499.example" in text_of(pilot), "its end")
+        await pilot.press("y")
+        await on_screen(pilot, Answer)
+        await until(pilot, lambda: "h0.example" in text_of(pilot), "the box")
+        assert drawn
+        assert max(drawn) < 200
 
 
 async def test_three_keys_from_the_notification_to_done(size: tuple[int, int]) -> None:

@@ -10,7 +10,7 @@ from app.terminal.answers import BACKGROUND
 from app.themes import PALETTES
 from app.widgets.terminal_pane import TerminalPane
 from tests.tui.scripted import ScriptedClient, app
-from tests.tui.waiting import ready, until
+from tests.tui.waiting import ready, text_of, until
 
 ROOT = Path(__file__).parents[2]
 LITERAL = re.compile(r"""(#[0-9a-fA-F]{6}\b|#[0-9a-fA-F]{3}\b|\brgb\(|\bhsl\(|\bansi_(?!default|theme)\w+)""")
@@ -68,6 +68,22 @@ def test_no_colour_outside_the_themes() -> None:
         text = re.sub(r"^\s*#.*$", "", path.read_text(encoding="utf-8"), flags=re.MULTILINE)
         assert not LITERAL.search(text), path
         assert not NAMED.search(text), path
+
+
+@pytest.mark.parametrize("size", [(80, 24), (160, 48)])
+async def test_the_row_under_the_cursor_is_told_without_colour(size: tuple[int, int]) -> None:
+    """In 16 colours the light theme's cursor is its ground."""
+    async with app().run_test(size=size) as pilot:
+        await ready(pilot)
+        await pilot.press("3")
+        for key, bottle in (("home", "impl-1"), ("end", "research-2")):
+            await pilot.press(key)
+            await until(pilot, lambda bottle=bottle: f" {bottle}" in barred(text_of(pilot)), bottle)
+            assert len(barred(text_of(pilot)).splitlines()) == 2
+
+
+def barred(text: str) -> str:
+    return "\n".join(line[:30] for line in text.splitlines() if "▌" in line[:3])
 
 
 async def test_a_theme_that_is_not_ours_is_told_and_the_app_stays() -> None:
