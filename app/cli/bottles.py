@@ -200,7 +200,8 @@ def each(
             try:
                 views.append(await act(client, slug))
             except CarboyError as error:
-                say_error(error)
+                named = error.message if slug in error.message else f"{slug}: {error.message}"
+                say_error(CarboyError(named, error.hint, error.code))
                 code = max(code, error.exit_code)
             else:
                 if not as_json:

@@ -9,6 +9,7 @@ from app.core import budget as budgets
 from app.core.model import BudgetView, Sum
 from app.core.scopes import shown
 from app.core.spending import AnswerOrder, BudgetOrder, BudgetsReport, CutoffOrder, UsageReport
+from app.core.trail import dollars
 from app.core.units import count, plural
 from app.errors import CarboyError
 
@@ -20,7 +21,7 @@ REASON = click.option("--reason", default="", help="Why, for the audit trail.")
 
 def money(found: Sum) -> str:
     """What it cost, and that some of it has no price."""
-    known = f"${found.cost_nano / budgets.NANO:,.2f}"
+    known = dollars(found.cost_nano)
     if not found.unpriced:
         return known
     unknown = f"{count(found.unpriced)} tokens: price unknown"

@@ -182,6 +182,7 @@ def test_one_that_cannot_be_killed_spares_no_other(run: Run) -> None:
     ended = run("kill", "nosuch", "one", "two")
     assert (ended.returncode, ended.stdout) == (1, "one: killed\ntwo: killed\n")
     assert "no bottle nosuch" in ended.stderr
+    assert run("thaw", "three").stderr == "carboy: three: A bottle that is running cannot be thawed\n"
     for command in ("kill", "archive"):
         ended = run(command, "nosuch", "three", "three", "--json")
         assert [view["slug"] for view in json.loads(ended.stdout)] == ["three"]
