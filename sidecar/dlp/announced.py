@@ -31,10 +31,10 @@ _ONCE = (b"clienttoken", b"clientrequesttoken", b"idempotencytoken", b"creationt
 _IDENTIFIERS = (b"keyid", b"credentialid", b"credentialsid")
 _USER_SECRETS = b"usersecretsid"
 """The name of a folder on the developer's machine: in .NET's project files."""
-_FORGERY = re.compile(rb"[cx]srf[a-z]*token|authenticitytoken|requestverificationtoken")
-"""What a page's own form sends with itself: of no use without its session."""
+_FORGERY = re.compile(rb"(?:[cx]srf[a-z]*token|authenticitytoken|requestverificationtoken)\Z")
+"""What a page's own form sends with itself: of no use without its session. `CSRF_TOKEN_SECRET` makes such, for all."""
 _FORGERY_FIELD = re.compile(
-    rb"(?i)name=[\\\"']{1,4}(?:[a-z_-]{0,16}[cx]srf[a-z_-]{0,24}|authenticity_token|__RequestVerificationToken)"
+    rb"(?i)name=[\\\"']{1,4}(?:[a-z_-]{0,16}[cx]srf(?:[a-z_-]{0,24}token)?|authenticity_token|__RequestVerificationToken)"
     rb"[\\\"']{1,4}[^<>=]{0,24}value=[\\\"']{1,4}\Z"
 )
 _BROWSER_MONITOR = re.compile(rb"pub[0-9a-f]{32}")
