@@ -131,6 +131,10 @@ _BLOB_MARKS = (b"base64", b"inlineData", b"inline_data")
 
 MOST_BLOBS = 1000
 
+MOST_MISSED = 16
+"""Pictures and files that do not stand in a body as they were read, as with escapes in them: each of them costs a look
+through all of its rest."""
+
 
 def json_units(body: bytes, media: Iterable[Media] | None) -> float:
     """Tokens of a JSON body, about: of the texts in large ones by sample. `media`: what it holds that is no text; None:
@@ -156,7 +160,7 @@ def _json_units(piece: bytes) -> float:
 def _without(body: bytes, media: Iterable[Media]) -> tuple[bytes, float]:
     """The rest of the body, and the tokens of what was taken out. What is not found as it was read stays."""
     kept: list[bytes] = []
-    at, total = 0, 0.0
+    at, missed, total = 0, 0, 0.0
     for each in media:
         data = each.data.encode("utf-8", "replace")
         begin = body.find(data, at)
@@ -164,6 +168,8 @@ def _without(body: bytes, media: Iterable[Media]) -> tuple[bytes, float]:
             kept.append(body[at:begin])
             at = begin + len(data)
             total += PICTURE if each.picture else len(data) / FILE_BYTES
+        elif (missed := missed + 1) >= MOST_MISSED:
+            break
     return b"".join([*kept, body[at:]]), total
 
 

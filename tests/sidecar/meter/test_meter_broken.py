@@ -6,8 +6,9 @@ from dataclasses import replace
 
 import pytest
 
-from sidecar.meter.estimate import FILE_BYTES, PICTURE
+from sidecar.meter.estimate import FILE_BYTES, PICTURE, json_units
 from sidecar.meter.learned import Calibration
+from sidecar.meter.media import LEAST, Media
 from sidecar.meter.meter import Meter
 from sidecar.meter.request import request_facts
 from sidecar.meter.usage import Usage
@@ -224,6 +225,13 @@ SOURCE = {"type": "base64", "media_type": "image/png", "data": DATA}
 def test_a_picture_is_no_text_wherever_an_api_takes_one(body: dict[str, object]) -> None:
     facts = request_facts("POST", "/v1/responses", json.dumps(body).encode())
     assert facts.input_units == pytest.approx(PICTURE, rel=0.1)
+
+
+def test_pictures_that_are_written_in_another_way_are_not_looked_for_without_end() -> None:
+    """Each that is not there costs a look through the rest of the body: 8,000 of them in 2 MB took twenty seconds."""
+    pictures = iter([Media("A" * LEAST, picture=True)] * 1000)
+    json_units(b"B" * 10_000, pictures)
+    assert len(list(pictures)) > 900
 
 
 def test_a_document_counts_by_its_size() -> None:
