@@ -19,7 +19,8 @@ _PARTIAL = frozenset({"fields", "callback", "httpheaders"})
 _MASK = "x-goog-fieldmask"
 """What Google's APIs leave members of an answer out for, or write it as a script for; `$httpHeaders` may hold any
 header (cloud.google.com/apis/docs/system-parameters, Closure's `goog.net.rpc.HttpCors`)."""
-_ALT = frozenset({"", "json", "sse"})
+_ALT = re.compile(r"(?:json(?:;enum-encoding=int)?|sse)?", re.IGNORECASE)
+"""The parameter is of Google's own libraries over REST."""
 
 _MODEL_IN_PATH = re.compile(r"/models/([^/:?]+)[:/]")
 
@@ -67,7 +68,7 @@ def _units(found: Tree, body: bytes) -> float:
 def hides_usage(query: str, headers: Iterable[str]) -> bool:
     """Whether the answer is asked for in a form in which what it used is not told. `headers`: names in lower case."""
     asked = [(name.lower().removeprefix("$"), value) for name, value in parse_qsl(query, keep_blank_values=True)]
-    odd = any(name in _PARTIAL or (name == "alt" and value.lower() not in _ALT) for name, value in asked)
+    odd = any(name in _PARTIAL or (name == "alt" and not _ALT.fullmatch(value)) for name, value in asked)
     return odd or _MASK in headers
 
 

@@ -361,6 +361,8 @@ async def test_an_answer_that_is_to_hide_its_usage_is_not_asked_for_under_a_budg
         assert (answer.status_code, answer.json().get("code")) == (400, "budget_unknown")
         assert upstream.seen == intents(box) == []
         assert (await client.post(f"{url}?alt=json&key=", json=body)).status_code == 200
+        # as Google's own libraries ask over REST
+        assert (await client.post(f"{url}?%24alt=json%3Benum-encoding%3Dint", json=body)).status_code == 200
 
 
 async def test_an_answer_that_is_to_hide_its_usage_is_an_alarm_without_a_budget():
