@@ -9,7 +9,7 @@ import re
 import secrets
 from collections.abc import Iterable
 
-from sidecar.meter.media import Media
+from sidecar.meter.media import Media, text_in
 
 _WORD = re.compile(r"[A-Z]?[a-z]+|[A-Z]+")
 _SPACED = re.compile(r" [A-Z]?[a-z]")
@@ -158,7 +158,8 @@ def _json_units(piece: bytes) -> float:
 
 
 def _without(body: bytes, media: Iterable[Media]) -> tuple[bytes, float]:
-    """The rest of the body, and the tokens of what was taken out. What is not found as it was read stays."""
+    """The rest of the body, texts in files among it, and the tokens of what was taken out. What is not found as it was
+    read stays."""
     kept: list[bytes] = []
     at, missed, total = 0, 0, 0.0
     for each in media:
@@ -167,7 +168,10 @@ def _without(body: bytes, media: Iterable[Media]) -> tuple[bytes, float]:
         if begin >= 0:
             kept.append(body[at:begin])
             at = begin + len(data)
-            total += PICTURE if each.picture else len(data) / FILE_BYTES
+            text = b"" if each.picture else text_in(each.data)
+            kept.append(text)
+            if not text:
+                total += PICTURE if each.picture else len(data) / FILE_BYTES
         elif (missed := missed + 1) >= MOST_MISSED:
             break
     return b"".join([*kept, body[at:]]), total

@@ -1,5 +1,6 @@
 """Answers that break off, and answers without usage: marked, and close to what was really made."""
 
+import base64
 import json
 import random
 from dataclasses import replace
@@ -232,6 +233,28 @@ def test_pictures_that_are_written_in_another_way_are_not_looked_for_without_end
     pictures = iter([Media("A" * LEAST, picture=True)] * 1000)
     json_units(b"B" * 10_000, pictures)
     assert len(list(pictures)) > 900
+
+
+def test_a_file_of_text_counts_as_the_text_that_it_is() -> None:
+    """OpenAI and Google give such to the model as text."""
+    told = request_facts("POST", "/v1/responses", json.dumps({"input": WORDS}).encode()).input_units
+    data = base64.b64encode(WORDS.encode()).decode()
+    odd = data.replace("/", "_").replace("+", "-").rstrip("=")
+    for part in (
+        {"type": "input_file", "filename": "a.txt", "file_data": "data:text/plain;base64," + data},
+        {"type": "input_file", "filename": "a.txt", "file_data": "data:image/png;base64," + data},
+        {"type": "input_file", "filename": "a.txt", "file_data": data},
+        {"inlineData": {"mimeType": "text/plain", "data": data}},
+        {"inlineData": {"mimeType": "application/pdf", "data": odd}},
+    ):
+        body = json.dumps({"input": [{"content": [part]}]}).encode()
+        assert request_facts("POST", "/v1/responses", body).input_units == pytest.approx(told, rel=0.1), part.keys()
+
+
+@pytest.mark.parametrize("before", ["AA==", "data:x"])
+def test_what_is_no_base64_is_no_file(before: str) -> None:
+    body = json.dumps({"input": [{"type": "input_file", "file_data": before + WORDS}]}).encode()
+    assert request_facts("POST", "/v1/responses", body).input_units > LEAST_OF_WORDS
 
 
 def test_a_document_counts_by_its_size() -> None:
