@@ -12,6 +12,7 @@ import logging
 import os
 import signal
 import sys
+import time
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -32,8 +33,10 @@ log = logging.getLogger(__name__)
 LOG_FORMAT = "%(asctime)s %(levelname)s %(name)s: %(message)s"
 
 
-REPLACE_SECONDS = 20.0
-"""For a controller to end that was asked to."""
+REPLACE_SECONDS = 15.0
+"""For a controller to end that was asked to; whoever waits for the new one waits for `START_SECONDS` in all."""
+ASK_SECONDS = 3.0
+"""For its answer, and for the lock until whoever has it then is asked."""
 
 
 class Lock:
@@ -148,9 +151,7 @@ def serve(*, detached: bool = False, ready_fd: int | None = None, stay: bool = F
         lock = lock_of(paths)
         if detached:
             detach(ready_fd)
-        if replace:
-            asyncio.run(_ask_to_end(paths))
-        if not lock.take(REPLACE_SECONDS if replace else 0):
+        if not (_take_over(paths, lock) if replace else lock.take()):
             herald.busy()
             if detached:
                 return 0
@@ -175,13 +176,25 @@ def serve(*, detached: bool = False, ready_fd: int | None = None, stay: bool = F
     return 0
 
 
-async def _ask_to_end(paths: Paths) -> None:
-    """Only now, when what a controller is made of is here: there is none for as long as this one's parts take."""
-    from app.client import Client
-    from app.controller import wiring  # noqa: F401  (loaded, not used)
+def _take_over(paths: Paths, lock: Lock) -> bool:
+    """False if none of those that were asked has made room. It may be another one each time: another client, or another
+    restart, may have started one between two looks."""
+    from app.controller import wiring  # noqa: F401  (loaded before any is asked: there is none while that takes)
 
-    with contextlib.suppress(CarboyError):  # none runs, or it is ending: who has the lock is what counts
-        async with await Client.connect(paths, start=False) as client:
+    until = time.monotonic() + REPLACE_SECONDS
+    while time.monotonic() < until:
+        asyncio.run(_ask_to_end(paths))
+        if lock.take(ASK_SECONDS):
+            return True
+    return False
+
+
+async def _ask_to_end(paths: Paths) -> None:
+    from app.client import Client
+
+    # none runs, it is ending, or it hangs: who has the lock is what counts
+    with contextlib.suppress(CarboyError, TimeoutError):
+        async with asyncio.timeout(ASK_SECONDS), await Client.connect(paths, start=False) as client:
             await client.shutdown(force=True)
 
 

@@ -266,6 +266,26 @@ async def test_a_restart_where_none_runs_starts_one(home: Paths) -> None:
         assert (await client.status()).bottles == 0
 
 
+async def test_two_restarts_at_once_both_end_well(home: Paths) -> None:
+    async with await Client.connect(home):
+        pass
+    restarts = [asyncio.to_thread(carboy, "serve", "--restart") for _ in range(2)]
+    assert [(done.returncode, done.stderr) for done in await asyncio.gather(*restarts)] == [(0, "")] * 2
+
+
+async def test_a_restart_says_of_a_controller_that_hangs_that_it_does_not_end(home: Paths) -> None:
+    async with await Client.connect(home) as client:
+        pid = (await client.status()).pid
+    os.kill(pid, signal.SIGSTOP)
+    try:
+        done = await asyncio.to_thread(carboy, "serve", "--restart")
+    finally:
+        os.kill(pid, signal.SIGCONT)
+    assert done.returncode == 1
+    assert "The controller that runs does not end" in done.stderr
+    await until(lambda: not psutil.pid_exists(pid))  # it has been asked to, and nobody waits to take its place
+
+
 def test_who_waits_for_the_lock_gives_up_in_time(paths: Paths) -> None:
     lock, other = lock_of(paths), lock_of(paths)
     assert lock.take()
