@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, ClassVar, Protocol
 from textual.app import App, ComposeResult
 from textual.binding import BindingType
 from textual.content import Content
+from textual.message import Message
 from textual.widgets import Input, Static
 
 from app.errors import CarboyError
@@ -47,6 +48,9 @@ Ended = Callable[[], Awaitable[int | None]]
 
 class AttachApp(App[int], inherit_bindings=False):
     """Returns the exit code (if `ended` tells it), or None when the operator left; `error` is what broke the link."""
+
+    class Left(Message):
+        """The operator leaves. It comes the way that the pane's input does, and so behind it."""
 
     ENABLE_COMMAND_PALETTE = False
     BINDINGS: ClassVar[list[BindingType]] = []
@@ -135,7 +139,7 @@ class AttachApp(App[int], inherit_bindings=False):
     def _take_command(self) -> None:
         """First press: the next key is ours. Second press: the leader goes through."""
         self._commanded = True
-        self.pane.browsing = True
+        self._browse(True)
         self._say("d leaves · the leader again sends it · ↑ ↓ PgUp PgDn history · / find · n N next · esc back")
 
     async def on_event(self, event: events.Event) -> None:
@@ -152,10 +156,10 @@ class AttachApp(App[int], inherit_bindings=False):
     def _command(self, key: str) -> bool:
         """A key after the leader; False where the history takes it."""
         if key in ("d", "D"):
-            self.exit(None)
+            self.pane.call_later(self.pane.post_message, self.Left())
         elif key == self.pane.leader:
             self._back()
-            self.pane.send_leader()
+            self.pane.call_later(self.pane.send_leader)
         elif key == "slash":
             self._commanded = False
             needle = self.query_one("#needle", Input)
@@ -169,8 +173,15 @@ class AttachApp(App[int], inherit_bindings=False):
 
     def _back(self) -> None:
         self._commanded = False
-        self.pane.browsing = False
+        self._browse(False)
         self._say("")
+
+    def _browse(self, on: bool) -> None:
+        """In the pane's turn: what was typed before may still be on its way there."""
+        self.pane.call_later(setattr, self.pane, "browsing", on)
+
+    def on_attach_app_left(self) -> None:
+        self.exit(None)
 
     def on_input_submitted(self, event: Input.Submitted) -> None:
         event.input.remove_class("-shown")

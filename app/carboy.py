@@ -265,8 +265,8 @@ class CarboyApp(Working, App[None], inherit_bindings=False):
         The leader is taken here, where keys still are in one order: what is typed right behind it is not the agent's,
         whose dialog would take a `y`."""
         if isinstance(event, Key) and not event.is_forwarded and event.key == self.leader:
-            leave = getattr(self.screen, "leave_terminal", None)
-            if leave is not None and leave():
+            take = getattr(self.screen, "take_leader", None)
+            if take is not None and take():
                 return
         if isinstance(event, Paste) and not event.is_forwarded:
             from textual.widgets import Input, TextArea

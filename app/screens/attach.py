@@ -36,7 +36,7 @@ class AttachScreen(Room):
     def on_screen_resume(self) -> None:
         self.session.focus_terminal()
 
-    def leave_terminal(self) -> bool:
+    def take_leader(self) -> bool:
         self.action_close()
         return True
 

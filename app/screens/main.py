@@ -386,21 +386,26 @@ class MainScreen(BottleActions, KeepingActions, ApprovalActions, Screen[None]):
     def return_to_terminal(self) -> None:
         self._enter()
 
-    def leave_terminal(self) -> bool:
-        """The keyboard is the app's at once; False where it is already."""
-        if not self._in_terminal():
+    def take_leader(self) -> bool:
+        """Whose the next keys are changes at once; False where a field may have a use for it."""
+        if self._in_terminal():
+            self.left_terminal_at = monotonic()
+            self.set_focus(None if self.has_class("-tabs") else self.query_one(BottleList))
+            return True
+        return not self.query_one(EgressPanel).editing and self._send_leader()
+
+    def _send_leader(self) -> bool:
+        """The leader, pressed again after it left the terminal, goes through to the agent, as in tmux or telnet."""
+        pane = self._session.pane if self._session is not None else None
+        if pane is None:
             return False
-        self.left_terminal_at = monotonic()
-        self.set_focus(None if self.has_class("-tabs") else self.query_one(BottleList))
+        pane.call_later(pane.send_leader)  # behind what was typed before
+        self._enter()
         return True
 
     def on_key(self, event: events.Key) -> None:
-        """The leader, pressed again after it left the terminal, goes through to the agent, as in tmux or telnet."""
-        pane = self._session.pane if self._session is not None else None
-        if event.key == self.carboy.leader and pane is not None:
+        if event.key == self.carboy.leader and self._send_leader():
             event.stop()
-            pane.send_leader()
-            self._enter()
 
     def on_event_log_opened(self, event: EventLog.Opened) -> None:
         self.open_story(event.entry)

@@ -90,7 +90,7 @@ class Session(Vertical):
         """Give the agent the keyboard; False where there is no terminal to type into."""
         if self.pane is None or not bottles.live(self.view):
             return False
-        self.pane.focus()
+        self.screen.set_focus(self.pane)  # at once: what is typed by now is the agent's
         return True
 
     def send(self, data: bytes) -> None:

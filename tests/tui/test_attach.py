@@ -104,6 +104,35 @@ async def test_a_key_right_behind_the_leader_is_a_command() -> None:
             await asyncio.sleep(0.01)
 
 
+async def test_keys_around_the_leader_keep_their_order() -> None:
+    """All at once: those before it and those for the history must not change places."""
+    streams: list[PtyStream] = []
+    app = make_app(streams)
+    leader = "ctrl+right_square_bracket"
+    async with app.run_test(size=(60, 12)) as pilot:
+        await until(app, "$")
+        await pilot.press(*"cat", "space", "minus", "v", "enter")
+        for key in ("x", leader, "k", "escape", "y", leader, leader, "z"):
+            app.post_message(Key(key, key if len(key) == 1 else None))
+        await pilot.pause()
+        await pilot.press("enter")
+        await until(app, "xy^]z")
+        await pilot.press("ctrl+c", leader, "d")
+
+
+async def test_what_is_typed_right_before_leaving_reaches_the_agent(tmp_path: Path) -> None:
+    app = make_app([])
+    made = tmp_path / "made"
+    async with app.run_test(size=(60, 12)):
+        await until(app, "$")
+        for key in (*f"> {made}", "enter", "ctrl+right_square_bracket", "d"):
+            app.post_message(Key(key, "\r" if key == "enter" else key if len(key) == 1 else None))
+        deadline = time.monotonic() + 10
+        while app.is_running or not made.exists():
+            assert time.monotonic() < deadline, shown(app)
+            await asyncio.sleep(0.01)
+
+
 async def test_an_agent_that_prints_does_not_wipe_off_what_the_leader_does() -> None:
     streams: list[PtyStream] = []
     app = make_app(streams)

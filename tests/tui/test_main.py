@@ -65,6 +65,19 @@ async def test_what_is_typed_right_behind_the_leader_is_not_the_agents(size: tup
         assert b"".join(data for _, data in client.typed) == b"x"
 
 
+async def test_what_is_typed_right_behind_the_leader_twice_is_the_agents(size: tuple[int, int]) -> None:
+    client = ScriptedClient()
+    async with app(client).run_test(size=size) as pilot:
+        await ready(pilot)
+        main = pilot.app.screen
+        await pilot.press("enter")
+        await until(pilot, main._in_terminal, "focus")
+        leader = "ctrl+right_square_bracket"
+        for key in ("x", leader, leader, "question_mark"):
+            pilot.app.post_message(Key(key, "?" if key == "question_mark" else key if len(key) == 1 else None))
+        await until(pilot, lambda: b"".join(data for _, data in client.typed) == b"x\x1d?", "all of it")
+
+
 async def test_what_is_typed_right_behind_the_leader_of_the_full_screen_is_not_the_agents() -> None:
     client = ScriptedClient()
     async with app(client).run_test(size=(160, 48)) as pilot:
