@@ -126,7 +126,7 @@ def fold_text(text: str) -> str:
 
 
 def fold(data: bytes) -> bytes:
-    """Folded UTF-8; what is not UTF-8 is replaced, ASCII is as it was."""
+    """Folded UTF-8; what is not UTF-8 is replaced by a byte, ASCII is as it was."""
     try:
         return _fold(data, data.decode())
     except UnicodeDecodeError:
@@ -134,9 +134,13 @@ def fold(data: bytes) -> bytes:
     try:
         inside = _fold(data[first:last], data[first:last].decode())
     except UnicodeDecodeError:
-        return fold_text(data.decode("utf-8", "replace")).encode("utf-8", "replace")
-    before, after = (part.decode("utf-8", "replace").encode() for part in (data[:first], data[last:]))
-    return before + inside + after
+        return fold_text(_read(data)).encode()
+    return _read(data[:first]).encode() + inside + _read(data[last:]).encode()
+
+
+def _read(data: bytes) -> str:
+    """As text. What is not UTF-8 is as long as it was, not three times: noise is folded too."""
+    return data.decode("utf-8", "replace").replace("\ufffd", "\x1a")
 
 
 def _fold(data: bytes, text: str) -> bytes:
