@@ -61,6 +61,11 @@ class SocketMeter:
         """A request of the client's (`request_of`) has left."""
         self._asked = [*self._asked, facts][-MOST_OPEN:]
 
+    @property
+    def under_way(self) -> RequestFacts | None:
+        """What was asked for where an answer has begun and not ended."""
+        return self._open[next(reversed(self._open))][1] if self._open else None
+
     def so_far(self) -> Usage | None:
         """What would be written for the answer that is under way if the connection broke here."""
         if not self._open:

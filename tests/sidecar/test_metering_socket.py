@@ -304,13 +304,16 @@ async def test_an_error_about_another_message_does_not_make_what_is_read_free() 
         await socket.receive()
         return socket
 
-    async with codex(allowance(tokens(10_000)), refusal=goes_on) as box:
+    granted = allowance(tokens(10_000))
+    async with codex(granted, refusal=goes_on) as box:
         async with connect(box) as socket:
             await socket.send('{"type": "nonsense"}')
             await socket.send(create("a word of many " * 10_000))
             while json.loads(await socket.recv())["type"] != "response.output_text.delta":
                 pass
+            assert (await grant(box, granted)).in_flight == 1  # others do not leave for what it will use
         await until(lambda: [event for event in box.events() if event.phase == "closed"])
+        assert {row.request_id for row in usages(box)} == {intent.request_id for intent in intents(box)}
         assert 30_000 < sum(row.input for row in usages(box) if row.billable) < 60_000
         with pytest.raises(websockets.InvalidStatus):
             await connect(box).__aenter__()

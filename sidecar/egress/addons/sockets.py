@@ -52,9 +52,19 @@ class Conversation:
         if self.open and self.open[0].first is None:
             self.open[0].first = time.perf_counter()
         self._close(self.meter.feed_message("down", message, now=time.time()))
+        facts = self.meter.under_way
+        if facts is not None and facts.input_units and not self.open:  # what nobody asked for has none
+            self._again(facts)
         if self.open:
             self._books.passed(self.open[0], len(message), self.meter.so_far)
         self._books.windows(self.upgrade, self.meter.windows)
+
+    def _again(self, facts: RequestFacts) -> None:
+        """An error that seemed to be about a request ended its call, and what it asked for comes all the same."""
+        call = self.call(facts)
+        self._books.reserve(call)
+        self._books.intend(call)
+        self.open.append(call)
 
     def end(self) -> None:
         """The connection is over: what was open broke off."""
