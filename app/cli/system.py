@@ -1,5 +1,7 @@
 """Commands on carboy itself: serve, doctor, cleanup, demo, audit."""
 
+import os
+import sys
 from typing import TYPE_CHECKING, Any, cast
 
 import click
@@ -37,7 +39,7 @@ def serve(
         run(_stop(force))
         return 0
     if restart:
-        run(_restart())
+        run(_restart(stay))
         return 0
     if install or show:
         return _install(show=show)
@@ -87,19 +89,23 @@ async def _stop(force: bool) -> None:
     line("the controller has ended")
 
 
-async def _restart() -> None:
+async def _restart(stay: bool) -> None:
+    from app import service
     from app.build import build
     from app.client import Client
     from app.client.start import replace
     from app.paths import Paths
 
     paths = Paths.resolve()
-    await replace(paths)
+    await replace(paths, stay=stay)
     async with await Client.connect(paths, start=False) as client:
         status = await client.status()
     line(f"the controller is carboy {build()} now")
     if status.bottles:
         note("Bottles run on, each with the sidecar that it has: R in the app gives it a new one")
+    unit = service.service(os.environ, sys.platform, sys.executable, user="").file
+    if unit.exists():
+        note(f"It is none of the service manager's: the service of {unit} begins again at your next login")
 
 
 @click.command()

@@ -79,10 +79,10 @@ async def ensure(paths: Paths, *, start: bool = True) -> None:
             raise _silent(paths, f"A controller is running but does not answer on {paths.controller_socket}")
 
 
-async def replace(paths: Paths) -> None:
+async def replace(paths: Paths, *, stay: bool = False) -> None:
     """Start a controller in place of the one that runs, if any; returns once it answers. Bottles run on."""
     try:
-        ours = await _start(paths, "--replace")
+        ours = await _start(paths, "--replace", *(("--stay",) if stay else ()))
     except OSError as error:
         raise no_access(error) or error from None
     if not ours:

@@ -266,6 +266,17 @@ async def test_a_restart_where_none_runs_starts_one(home: Paths) -> None:
         assert (await client.status()).bottles == 0
 
 
+async def test_a_restart_stays_where_asked_and_says_that_it_is_no_service(home: Paths, tmp_path: Path) -> None:
+    unit = tmp_path / "systemd" / "user" / "carboy.service"
+    unit.parent.mkdir(parents=True)
+    unit.touch()
+    started = await asyncio.to_thread(carboy, "serve", "--restart", "--stay", XDG_CONFIG_HOME=str(tmp_path))
+    assert started.returncode == 0
+    assert (str(unit) in started.stderr) == (sys.platform != "darwin")
+    async with await Client.connect(home, start=False) as client:
+        assert "--stay" in psutil.Process((await client.status()).pid).cmdline()
+
+
 async def test_two_restarts_at_once_both_end_well(home: Paths) -> None:
     async with await Client.connect(home):
         pass
