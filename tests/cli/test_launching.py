@@ -75,7 +75,7 @@ class Resumes(Preflights):
 async def test_what_a_launch_found_out_is_told_once(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    async def connect() -> Resumes:
+    async def connect(*, start: bool) -> Resumes:
         return Resumes()
 
     monkeypatch.setattr(Client, "connect", connect)
